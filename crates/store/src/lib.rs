@@ -1,0 +1,1 @@
+//! Placeholder written first so that the workspace builds; see DESIGN.

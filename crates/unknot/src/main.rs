@@ -1,0 +1,3 @@
+//! The `unknot` command.
+
+fn main() {}
