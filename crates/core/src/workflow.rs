@@ -1,0 +1,415 @@
+//! The validated form of a workflow: what the brain reads while a run lives.
+//!
+//! A [`Definition`] is made by [`crate::validate`], is shared by hash between runs, and is pinned
+//! by each of its runs for life. Names have become indices, limits have been derived, every rule
+//! has been checked; nothing here can be wrong any more.
+
+use crate::{id::TaskIndex, time::Millis};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Content hash of a definition (lower-case hex of SHA-256), computed by whoever read the file.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DefinitionHash(pub String);
+
+/// A workflow: a directed acyclic graph of tasks, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+pub struct Definition {
+    /// What the file said, normalised and validated.
+    pub body: Stored,
+    /// For each task, those whose needs name it, in task order. Derived.
+    pub dependents: Vec<Vec<TaskIndex>>,
+    /// For each task, those that name it as their fallback. Derived.
+    pub primaries: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+}
+
+/// The stored part of a [`Definition`]; the rest is derived from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Content hash; the key under which runs share the definition.
+    pub hash: DefinitionHash,
+    /// `[a-z0-9-]`, up to 100 characters.
+    pub name: String,
+    /// Bound of a whole run (default 7 d).
+    pub timeout: Millis,
+    /// How many tasks of one run may hold a lease at once; none means no bound beyond the worker's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
+    /// Declared inputs by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, InputDecl>,
+    /// The tasks in file order; a [`TaskIndex`] is a place in this list.
+    pub tasks: Vec<TaskDef>,
+}
+
+/// A declared input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputDecl {
+    /// JSON Schema's type word, none accepts any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub type_: Option<InputType>,
+    /// The value used when none is given; without it the input is required.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+    /// A sentence for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// The types an input can declare; the words are JSON Schema's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputType {
+    /// Text.
+    String,
+    /// A whole number.
+    Integer,
+    /// Any number.
+    Number,
+    /// `true` or `false`.
+    Boolean,
+    /// A list.
+    Array,
+    /// A map.
+    Object,
+}
+
+/// One task of a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskDef {
+    /// `[a-z][a-z0-9_-]*`, up to 100 characters, unique in the workflow.
+    pub name: String,
+    /// What is done.
+    pub kind: TaskKind,
+    /// What must have ended before it is ready; empty means at once.
+    #[serde(default, skip_serializing_if = "Needs::is_empty")]
+    pub needs: Needs,
+    /// Whether it runs at all.
+    #[serde(default, skip_serializing_if = "When::is_always")]
+    pub when: When,
+    /// Its class in the queue.
+    #[serde(default, skip_serializing_if = "Priority::is_medium")]
+    pub priority: Priority,
+    /// The queue where it stands when ready; none is `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Bound of one attempt from its start; none is derived (1 h, or less if the run has less left).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Millis>,
+    /// Bound of standing in the queue; none is the run's remaining time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_timeout: Option<Millis>,
+    /// Longest silence of a running attempt; none is off for local attempts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout: Option<Millis>,
+    /// Tries after handler failures.
+    #[serde(default, skip_serializing_if = "Retry::is_default")]
+    pub retry: Retry,
+    /// What follows when an attempt's end is unknown.
+    #[serde(default, skip_serializing_if = "OnLost::is_retry")]
+    pub on_lost: OnLost,
+    /// What a final failure means for the run.
+    #[serde(default, skip_serializing_if = "OnFailure::is_fail")]
+    pub on_failure: OnFailure,
+    /// How it is stopped.
+    #[serde(default, skip_serializing_if = "Ladder::is_default")]
+    pub cancel: Ladder,
+    /// Environment of the attempt; values are templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Working folder of the attempt, a template; none is the workflow file's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<String>,
+    /// Units of named pools and locks (a lock is one unit) granted together before it starts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, u32>,
+    /// Bounds on what the attempt may use.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+}
+
+/// What a task does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// A process; arguments are templates.
+    Exec(Command),
+    /// Nothing, for so long; needs no worker.
+    Sleep(Millis),
+    /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
+    Noop,
+}
+
+/// The command of an `exec` task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Command {
+    /// Program and arguments; each is a template.
+    Argv(Vec<String>),
+    /// A line for `sh -c`; never a template, values come by `env`.
+    Shell(String),
+}
+
+/// How many of which tasks must have ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// How many of `of` must be met: all of them for a list, 1 for `any`, k for `at_least`.
+    pub at_least: u32,
+    /// The entries; no task twice.
+    pub of: Vec<Need>,
+}
+
+/// One entry of `needs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// The task waited for.
+    pub task: TaskIndex,
+    /// Which end counts.
+    pub until: Until,
+}
+
+/// Which end of a needed task meets the need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// Only COMPLETED.
+    Succeeded,
+    /// Any end.
+    Finished,
+}
+
+/// Whether a task runs once its needs are met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Yes.
+    #[default]
+    Always,
+    /// Only after a task that names it as its fallback has failed for good.
+    Fallback,
+    /// If this expression (no braces) is true; it must give true or false.
+    Expr(String),
+}
+
+/// The class of a task in its queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// First.
+    High,
+    /// Between.
+    #[default]
+    Medium,
+    /// Last, but counted as high once it has waited for the queue's bound.
+    Low,
+}
+
+/// Retries after handler failures.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Retry {
+    /// All tries, the first included; none: the kind's or the queue's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// Pauses between tries.
+    #[serde(default)]
+    pub backoff: Backoff,
+    /// Exit statuses worth another try; none: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_exits: Option<Vec<i32>>,
+}
+
+/// Exponential backoff: `first × factor^(n-1)`, at most `max`, moved by up to ±`jitter` of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// Pause before the second try.
+    pub first: Millis,
+    /// Growth from pause to pause, 1 to 100.
+    pub factor: f64,
+    /// No pause is longer.
+    pub max: Millis,
+    /// Share of the pause drawn at random, 0 to 1.
+    pub jitter: f64,
+}
+
+/// What follows when nobody can tell how an attempt ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnLost {
+    /// Another attempt, within the limit for losses.
+    #[default]
+    Retry,
+    /// The task fails.
+    Fail,
+    /// The task waits for a person.
+    Hold,
+}
+
+/// What a task's final failure means for its run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// The run goes on.
+    Continue,
+    /// The run goes on, and this task starts.
+    Fallback(TaskIndex),
+}
+
+/// The rungs on which an attempt is stopped; each starts when the one before it was not enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ladder {
+    /// How long the attempt may react to being told; none: not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Millis>,
+    /// How long after SIGTERM.
+    pub term: Millis,
+    /// How long after SIGKILL before the attempt is fenced.
+    pub kill: Millis,
+}
+
+/// Bounds on what an attempt may use; none is no bound.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Limits {
+    /// Memory of all its processes, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Processor time of all its processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_time: Option<Millis>,
+    /// How many processes at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u32>,
+    /// Open files per process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_files: Option<u64>,
+    /// Largest file it may write, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_size_bytes: Option<u64>,
+    /// Share of processors, in cores.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu_cores: Option<f64>,
+}
+
+impl Definition {
+    /// Derives the rest of a definition from its stored part.
+    pub fn new(body: Stored) -> Self {
+        let mut dependents = vec![Vec::new(); body.tasks.len()];
+        let mut primaries: BTreeMap<TaskIndex, Vec<TaskIndex>> = BTreeMap::new();
+        for (index, task) in body.indexed() {
+            for need in &task.needs.of {
+                dependents[need.task.0 as usize].push(index);
+            }
+            if let OnFailure::Fallback(fallback) = task.on_failure {
+                primaries.entry(fallback).or_default().push(index);
+            }
+        }
+        Self { body, dependents, primaries }
+    }
+
+    /// The task at `index`.
+    ///
+    /// # Panics
+    /// If the index is not of this definition.
+    pub fn task(&self, index: TaskIndex) -> &TaskDef {
+        &self.body.tasks[index.0 as usize]
+    }
+}
+
+impl Stored {
+    /// The tasks with their places.
+    pub fn indexed(&self) -> impl Iterator<Item = (TaskIndex, &TaskDef)> {
+        (0u32..).map(TaskIndex).zip(&self.tasks)
+    }
+}
+
+impl From<Stored> for Definition {
+    fn from(body: Stored) -> Self {
+        Self::new(body)
+    }
+}
+
+impl From<Definition> for Stored {
+    fn from(definition: Definition) -> Self {
+        definition.body
+    }
+}
+
+impl TaskKind {
+    /// All tries of a task that says nothing: nobody repeats a user's command unasked.
+    pub const fn default_attempts(&self) -> u32 {
+        match self {
+            Self::Exec(_) | Self::Sleep(_) | Self::Noop => 1,
+        }
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Millis::from_secs(1), factor: 2.0, max: Millis::from_secs(60), jitter: 0.2 }
+    }
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self { told: None, term: Millis::from_secs(10), kill: Millis::from_secs(5) }
+    }
+}
+
+impl Ladder {
+    /// From the first rung to the fence.
+    pub fn total(&self) -> Millis {
+        self.told.unwrap_or_default().plus(self.term).plus(self.kill)
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Needs {
+    /// Whether nothing is needed.
+    pub fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+}
+
+impl When {
+    fn is_always(&self) -> bool {
+        *self == Self::Always
+    }
+}
+
+impl Priority {
+    fn is_medium(&self) -> bool {
+        *self == Self::Medium
+    }
+}
+
+impl Retry {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl OnLost {
+    fn is_retry(&self) -> bool {
+        *self == Self::Retry
+    }
+}
+
+impl OnFailure {
+    fn is_fail(&self) -> bool {
+        *self == Self::Fail
+    }
+}
+
+impl Limits {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
