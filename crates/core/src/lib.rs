@@ -3,7 +3,11 @@
 //! Read `event.rs` first (what can happen) and `effect.rs` second (what is asked of the world).
 //! Everything here is synchronous and deterministic: no I/O, no clock, no randomness.
 
+pub mod continuation;
 pub mod id;
+pub mod row;
+pub mod run;
+pub mod settings;
 pub mod time;
 pub mod workflow;
 

@@ -1,0 +1,544 @@
+//! Runs, tasks, attempts and their waits: the durable part of what the brain knows of one run.
+//!
+//! A task's status is never stored: it follows from its [`Phase`], so the two cannot disagree.
+
+use crate::{
+    CommitSeq, Fence, RunId, Seq, TaskIndex,
+    time::{Millis, Timestamp},
+    workflow::DefinitionHash,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, fmt};
+
+/// Runs of up to so many tasks are one row; larger ones are a row per task beside the run's.
+pub const INLINE_TASKS_MAX: usize = 16;
+
+/// JSON kept as its text: parsed only when a template touches it, small while it waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JsonText(pub Box<str>);
+
+impl JsonText {
+    /// The text of a value.
+    pub fn of(value: &serde_json::Value) -> Self {
+        Self(value.to_string().into())
+    }
+
+    /// JSON's `null`.
+    pub fn null() -> Self {
+        Self("null".into())
+    }
+
+    /// The value; text that is not JSON (never stored by the core) reads as `null`.
+    pub fn value(&self) -> serde_json::Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+/// One execution of a workflow that has not ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// The definition pinned for its life.
+    pub definition: DefinitionHash,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The input with defaults filled in: a JSON object.
+    pub input: JsonText,
+    /// Labels given at submission.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Who submitted it, if they said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The key under which a repeated submission finds this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+    /// The workflow file's path, for a run made from one: its folder is where tasks work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The run whose recorded completions this one took over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<RunId>,
+    /// Its age among all runs.
+    pub seq: Seq,
+    /// The commit that first held it: where its history begins.
+    pub first_commit: CommitSeq,
+    /// When it was accepted.
+    pub submitted_at: Timestamp,
+    /// When its tasks may start; none: at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Timestamp>,
+    /// Whether its tasks have been let go.
+    pub started: bool,
+    /// When it is TIMED_OUT at the latest: the outermost bound of every wait in it.
+    pub deadline: Timestamp,
+    /// Whether an operator holds it; held runs start nothing new.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub paused: bool,
+    /// Why it is frozen, if one of its events failed: only a forced cancel releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poisoned: Option<String>,
+    /// What is bringing it to its end; nothing new starts once this is set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Bytes of its tasks' outputs together.
+    #[serde(default)]
+    pub output_bytes: u64,
+    /// Its tasks, by their place in the definition. Stored apart for runs above [`INLINE_TASKS_MAX`].
+    pub tasks: Vec<Task>,
+}
+
+/// The key of a submission that must not happen twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Chosen by the caller, up to 200 characters.
+    pub key: String,
+    /// Hash of what was submitted: the same key with another body is refused.
+    pub body_hash: String,
+}
+
+/// Why a run is coming to its end before all its tasks ended by themselves.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ending {
+    /// The cause, which decides the final status.
+    pub cause: EndCause,
+    /// A sentence for people.
+    pub reason: String,
+    /// Who asked; `system` for failures and time-outs.
+    pub by: String,
+    /// When it began.
+    pub since: Timestamp,
+}
+
+/// What ends a run early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EndCause {
+    /// Somebody cancelled it.
+    Cancelled,
+    /// A task failed for good and nothing handles that.
+    Failed,
+    /// Its own time ran out.
+    TimedOut,
+}
+
+/// A run's status, in the API's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RunStatus {
+    /// Waits for its start time.
+    Pending,
+    /// Its tasks are let go.
+    Running,
+    /// Nothing new starts; running attempts walk the ladder.
+    Cancelling,
+    /// Every task ended and no failure was left unhandled.
+    Completed,
+    /// A task failed for good.
+    Failed,
+    /// Cancelled by somebody.
+    Cancelled,
+    /// Its own bound was reached.
+    TimedOut,
+}
+
+/// One node of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Task {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Attempts made so far; the number of the newest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub attempts: u32,
+    /// Attempts that did not succeed, by kind.
+    #[serde(default, skip_serializing_if = "Failures::is_none")]
+    pub failures: Failures,
+    /// Needs that are met.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub met: u32,
+    /// Needs that can never be met.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub impossible: u32,
+    /// For a fallback: whether a task that names it has failed for good.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub called: bool,
+    /// For a fallback: how many that name it ended otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub spared: u32,
+    /// Bumped by every change of its waits and holds.
+    pub wait_version: u32,
+    /// What it produced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<JsonText>,
+    /// Why its newest attempt did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<TaskError>>,
+    /// When anything here last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Attempts that did not succeed. Only `handler` counts against the user's retries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Failures {
+    /// The work ran and failed or timed out.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub handler: u32,
+    /// The work could not be started.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub launch: u32,
+    /// Nobody knows how it ended.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub lost: u32,
+    /// It was stopped to resolve a deadlock.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub victim: u32,
+}
+
+/// Where a task stands: in a named wait, under a lease, or at its end. There is no fourth.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// In a named, bounded wait.
+    Waiting(Wait),
+    /// A worker performs an attempt, or is about to.
+    Leased(Box<Lease>),
+    /// At its end, for good.
+    Ended(End),
+}
+
+/// A named, bounded wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// What is waited for.
+    pub on: WaitOn,
+    /// Its place among all waits of the namespace; decides every order.
+    pub seq: Seq,
+    /// Since when.
+    pub since: Timestamp,
+    /// Until when at the latest.
+    pub deadline: Timestamp,
+    /// What happens then.
+    pub on_expiry: OnExpiry,
+}
+
+/// What a task can wait for. [`crate::wait`] turns it into the nested expression of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitOn {
+    /// The ends of the tasks in its `needs` (or of those that name it as fallback). Status PENDING.
+    Needs,
+    /// A worker's slot with its pools and locks, all at once. Status QUEUED.
+    Grant,
+    /// The pause before its next try. Status RETRYING.
+    Backoff,
+    /// Its own `sleep`. Status WAITING.
+    Sleep,
+    /// A person: its attempt was lost and `on_lost` is `hold`. Status WAITING.
+    Decision,
+}
+
+/// What happens when a wait's deadline passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnExpiry {
+    /// The run times out, and this wait with it.
+    RunTimesOut,
+    /// The task fails with this reason.
+    FailTask,
+    /// The task goes back to its queue.
+    Requeue,
+    /// The task completes.
+    Complete,
+}
+
+/// A worker's time-limited, fenced right to an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Who holds it.
+    pub worker: WorkerId,
+    /// Higher than that of every earlier lease.
+    pub fence: Fence,
+    /// Its place among all grants.
+    pub seq: Seq,
+    /// Units held with it, by pool or lock.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub holds: BTreeMap<String, u32>,
+    /// Granted ahead of a free slot: possibly started, shown QUEUED until the worker says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub prefetched: bool,
+    /// When it was granted.
+    pub granted_at: Timestamp,
+    /// When the worker started the work, once it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When the attempt is out of time and the ladder starts.
+    pub deadline: Timestamp,
+    /// When the lease runs out unless renewed; none for the server's own worker, which is reconciled instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Set once the attempt is being stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+}
+
+/// An attempt on its way down the ladder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// Why.
+    pub reason: StopReason,
+    /// When it was asked for: the first rung.
+    pub since: Timestamp,
+    /// When it is fenced, whatever the worker says or does not say: the last rung.
+    pub fenced_at: Timestamp,
+}
+
+/// Why an attempt is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Its run was cancelled.
+    Cancelled,
+    /// Its run failed or timed out.
+    RunEnding,
+    /// Its own `timeout` passed.
+    TimedOut,
+    /// It was silent for longer than its `heartbeat_timeout`.
+    Heartbeat,
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The final status.
+    pub status: TaskEnd,
+    /// When.
+    pub at: Timestamp,
+    /// Why, where the status does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Box<str>>,
+}
+
+/// The final statuses of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TaskEnd {
+    /// It did what it should.
+    Completed,
+    /// It is out of tries.
+    Failed,
+    /// It was stopped, or never started, because its run came to an end.
+    Cancelled,
+    /// Its needs or its `when` said no.
+    Skipped,
+}
+
+/// A task's status, in the API's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TaskStatus {
+    /// Waits for its needs.
+    Pending,
+    /// Stands in its queue.
+    Queued,
+    /// A worker performs it.
+    Running,
+    /// In another named wait.
+    Waiting,
+    /// Waits for its next try.
+    Retrying,
+    /// Did what it should.
+    Completed,
+    /// Out of tries.
+    Failed,
+    /// Stopped or never started.
+    Cancelled,
+    /// Not to be run.
+    Skipped,
+}
+
+/// Why an attempt did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// A short word: `exit`, `signal`, `timed_out`, `launch`, `lost`, `template`, `output`, `limit` …
+    pub reason: String,
+    /// A sentence for people, up to 2,000 characters.
+    pub message: String,
+    /// The exit status, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+}
+
+/// A worker: its name and a nonce of this boot, so that a name used again is not taken for the one before.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WorkerId {
+    /// Chosen by its operator; `local` is the server's own.
+    pub name: String,
+    /// Drawn when the worker started.
+    pub boot: u64,
+}
+
+impl Run {
+    /// The status people see.
+    pub fn status(&self) -> RunStatus {
+        match (&self.ending, self.started) {
+            (Some(_), _) => RunStatus::Cancelling,
+            (None, true) => RunStatus::Running,
+            (None, false) => RunStatus::Pending,
+        }
+    }
+
+    /// The task at `index`.
+    ///
+    /// # Panics
+    /// If the index is not of this run's definition.
+    pub fn task(&self, index: TaskIndex) -> &Task {
+        &self.tasks[index.0 as usize]
+    }
+
+    /// Whether its tasks are stored in its own row.
+    pub fn is_inline(&self) -> bool {
+        self.tasks.len() <= INLINE_TASKS_MAX
+    }
+
+    /// A task nothing has happened to yet. Large runs store no row for it, and `load` makes it again.
+    pub fn untouched_task(&self) -> Task {
+        Task {
+            phase: Phase::Waiting(Wait {
+                on: WaitOn::Needs,
+                seq: self.seq,
+                since: self.submitted_at,
+                deadline: self.deadline,
+                on_expiry: OnExpiry::RunTimesOut,
+            }),
+            attempts: 0,
+            failures: Failures::default(),
+            met: 0,
+            impossible: 0,
+            called: false,
+            spared: 0,
+            wait_version: 0,
+            output: None,
+            error: None,
+            updated_at: self.submitted_at,
+        }
+    }
+
+    /// The tasks with their places.
+    pub fn indexed_tasks(&self) -> impl Iterator<Item = (TaskIndex, &Task)> {
+        (0u32..).map(TaskIndex).zip(&self.tasks)
+    }
+}
+
+impl RunStatus {
+    /// Whether nothing can follow it.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut)
+    }
+}
+
+impl Task {
+    /// The status people see.
+    pub fn status(&self) -> TaskStatus {
+        match &self.phase {
+            Phase::Waiting(wait) => match wait.on {
+                WaitOn::Needs => TaskStatus::Pending,
+                WaitOn::Grant => TaskStatus::Queued,
+                WaitOn::Backoff => TaskStatus::Retrying,
+                WaitOn::Sleep | WaitOn::Decision => TaskStatus::Waiting,
+            },
+            Phase::Leased(lease) if lease.prefetched && lease.started_at.is_none() => TaskStatus::Queued,
+            Phase::Leased(_) => TaskStatus::Running,
+            Phase::Ended(end) => end.status.into(),
+        }
+    }
+
+    /// Its end, if it has come.
+    pub fn end(&self) -> Option<&End> {
+        match &self.phase {
+            Phase::Ended(end) => Some(end),
+            Phase::Waiting(_) | Phase::Leased(_) => None,
+        }
+    }
+
+    /// Its lease, while a worker has it.
+    pub fn lease(&self) -> Option<&Lease> {
+        match &self.phase {
+            Phase::Leased(lease) => Some(lease),
+            Phase::Waiting(_) | Phase::Ended(_) => None,
+        }
+    }
+
+    /// Its wait, while it is in one.
+    pub fn wait(&self) -> Option<&Wait> {
+        match &self.phase {
+            Phase::Waiting(wait) => Some(wait),
+            Phase::Leased(_) | Phase::Ended(_) => None,
+        }
+    }
+}
+
+impl TaskStatus {
+    /// Whether nothing can follow it.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Skipped)
+    }
+}
+
+impl From<TaskEnd> for TaskStatus {
+    fn from(end: TaskEnd) -> Self {
+        match end {
+            TaskEnd::Completed => Self::Completed,
+            TaskEnd::Failed => Self::Failed,
+            TaskEnd::Cancelled => Self::Cancelled,
+            TaskEnd::Skipped => Self::Skipped,
+        }
+    }
+}
+
+impl Failures {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Lease {
+    /// How long it may still be held after the deadline of its ladder, for the last report to arrive.
+    pub const REPORT_MARGIN: Millis = Millis::from_secs(8);
+}
+
+impl fmt::Display for WorkerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{:x}", self.name, self.boot)
+    }
+}
+
+/// The word as the API and the files have it, taken from the type's own serialisation.
+fn word<T: Serialize>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => f.pad(&text),
+        _ => Err(fmt::Error),
+    }
+}
+
+impl fmt::Display for RunStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        word(self, f)
+    }
+}
+
+impl fmt::Display for TaskStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        word(self, f)
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}

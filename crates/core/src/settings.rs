@@ -1,0 +1,119 @@
+//! Queues, pools and bounds: what an operator configures and the brain obeys.
+
+use crate::time::{Millis, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The queue of tasks that name none.
+pub const DEFAULT_QUEUE: &str = "default";
+
+/// A queue, as stored.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Queue {
+    /// Its configuration.
+    pub settings: QueueSettings,
+    /// Since when and by whom it is held, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<crate::row::Pause>,
+}
+
+/// A queue's configuration; the keys are those of the configuration file.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueSettings {
+    /// Most tasks that may stand in it; a submission that would go beyond is refused.
+    pub max_queue_size: u32,
+    /// Term of a remote worker's lease.
+    pub visibility_timeout: Millis,
+    /// Retries of tasks that say nothing and whose kind retries: attempts are one more.
+    pub max_retries: u32,
+    /// A task waits at most so long before it counts as high.
+    pub low_counts_as_high_after: Millis,
+}
+
+/// A named count of slots, as stored. A lock is a pool of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// How many units there are.
+    pub size: u32,
+    /// Whether a parent that waits for its children lends them its slot.
+    pub lend: bool,
+    /// Made by a lock that nobody configured.
+    #[serde(default)]
+    pub implicit: bool,
+    /// Why it is closed, if a holder could not be confirmed dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poisoned: Option<Poison>,
+}
+
+/// Why a pool is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Poison {
+    /// A sentence for people.
+    pub message: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Everything an operator configures that the brain decides by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// Queues by name; others get the defaults when first used.
+    pub queues: BTreeMap<String, QueueSettings>,
+    /// Pools by name: (size, lend).
+    pub pools: BTreeMap<String, PoolSettings>,
+    /// Bounds of the namespace.
+    pub bounds: Bounds,
+}
+
+/// A pool's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// How many units.
+    pub size: u32,
+    /// Whether waiting parents lend.
+    pub lend: bool,
+}
+
+/// Named bounds of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Unfinished tasks at once; a submission beyond is refused.
+    pub live_tasks_max: u32,
+    /// Row changes of one event; the rest is a continuation.
+    pub step_changes_max: usize,
+    /// Attempts whose end is unknown before a task is given up.
+    pub lost_max: u32,
+    /// Attempts that could not be started before a task is given up.
+    pub launch_failures_max: u32,
+    /// Leases of one worker, as a multiple of its slots, for work that may be fetched ahead.
+    pub prefetch_factor: u32,
+    /// Bytes of one task's output.
+    pub output_bytes_max: usize,
+    /// Bytes of one run's outputs together.
+    pub run_output_bytes_max: u64,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            max_queue_size: 1_000_000,
+            visibility_timeout: Millis::from_secs(300),
+            max_retries: 3,
+            low_counts_as_high_after: Millis::from_mins(10),
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            live_tasks_max: 1_000_000,
+            step_changes_max: 1_000,
+            lost_max: 3,
+            launch_failures_max: 5,
+            prefetch_factor: 4,
+            output_bytes_max: 64 * 1024,
+            run_output_bytes_max: 1024 * 1024,
+        }
+    }
+}
