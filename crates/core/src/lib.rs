@@ -8,7 +8,9 @@ pub mod id;
 pub mod row;
 pub mod run;
 pub mod settings;
+pub mod template;
 pub mod time;
+pub mod validate;
 pub mod workflow;
 
 pub use id::{AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex};

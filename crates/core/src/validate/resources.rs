@@ -1,0 +1,50 @@
+//! Pools and locks: whether what a task asks for exists and can ever be granted.
+
+use super::{
+    Problem,
+    draft::DraftTask,
+    names, nearest,
+    problem::{Code, Problems, clip, join_key},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &mut Problems) {
+    let path = |rest: &str| format!("{}.{rest}", join_key("tasks", &task.name));
+    for (pool, units) in &task.pools {
+        let at = || join_key(&path("pools"), pool);
+        match pools.get(pool) {
+            None => problems.add(|| {
+                Problem::new(Code::Resource, at(), format!("unknown pool `{}`", clip(pool)))
+                    .on_key()
+                    .nearest(nearest(pool, pools.keys().map(String::as_str)))
+                    .help("pools are declared in `unknot.yaml`: `pools: {render: {size: 4}}`")
+            }),
+            Some(size) if units > size => problems.add(|| {
+                Problem::new(
+                    Code::Resource,
+                    at(),
+                    format!("{units} units of pool `{pool}` of size {size} can never be granted"),
+                )
+                .expected(format!("1 to {size}"))
+            }),
+            Some(size) if *units == 0 => problems.add(|| {
+                Problem::new(Code::Range, at(), format!("0 units of pool `{pool}`")).expected(format!("1 to {size}"))
+            }),
+            Some(_) => {}
+        }
+    }
+    let mut seen: BTreeSet<&str> = task.pools.iter().map(|(pool, _)| pool.as_str()).collect();
+    for (place, lock) in task.locks.iter().enumerate() {
+        let at = || path(&format!("locks[{place}]"));
+        names::check_value(lock, "lock", at, problems);
+        if !seen.insert(lock) {
+            problems.add(|| Problem::new(Code::Resource, at(), format!("`{}` is asked for twice", clip(lock))));
+        }
+        if let Some(size) = pools.get(lock).filter(|&&size| size > 1) {
+            problems.add(|| {
+                Problem::new(Code::Resource, at(), format!("`{lock}` is a pool of size {size}, not a lock"))
+                    .help(format!("ask for units of it: `pools: {{{lock}: 1}}`"))
+            });
+        }
+    }
+}

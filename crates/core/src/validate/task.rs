@@ -1,0 +1,94 @@
+//! Rules that one task keeps by itself: its command, environment, folder and queue.
+
+use super::{
+    Problem,
+    draft::DraftTask,
+    names,
+    problem::{Code, Problems, clip, join_key},
+};
+use crate::{
+    template::is_template,
+    workflow::{Command, TaskKind},
+};
+
+pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Problems) {
+    let path = |rest: &str| format!("{}.{rest}", join_key("tasks", &task.name));
+    match &task.kind {
+        TaskKind::Exec(Command::Argv(arguments)) => check_arguments(task, arguments, problems),
+        TaskKind::Exec(Command::Shell(line)) => check_line(task, line, problems),
+        TaskKind::Sleep(_) | TaskKind::Noop => {}
+    }
+    for (name, value) in &task.env {
+        let at = || join_key(&path("env"), name);
+        if !is_variable(name) {
+            problems.add(|| {
+                Problem::new(Code::Name, at(), format!("`{}` is no name for a variable", clip(name)))
+                    .on_key()
+                    .expected("letters, digits and `_`, not beginning with a digit")
+            });
+        }
+        no_nul(value, at, problems);
+    }
+    if let Some(cwd) = &task.cwd {
+        no_nul(cwd, || path("cwd"), problems);
+        if cwd.is_empty() {
+            problems.add(|| {
+                Problem::new(Code::BadText, path("cwd"), "an empty folder name").expected("a path, such as `./work`")
+            });
+        }
+    }
+    if let Some(queue) = &task.queue {
+        names::check_value(queue, "queue", || path("queue"), problems);
+    }
+    if task.limits.cpu_cores.is_some() {
+        warnings.add(|| {
+            Problem::new(
+                Code::MayNotHold,
+                path("limits.cpu"),
+                "`cpu` holds only where control groups (cgroup v2) are delegated",
+            )
+            .help("elsewhere the attempt runs and records `limit not enforced`")
+        });
+    }
+}
+
+fn check_arguments(task: &DraftTask, arguments: &[String], problems: &mut Problems) {
+    let path = || format!("{}.exec", join_key("tasks", &task.name));
+    if arguments.first().is_none_or(|program| program.is_empty()) {
+        problems.add(|| {
+            Problem::new(Code::BadText, path(), "no program to run")
+                .expected("a list such as `[\"python3\", \"fetch.py\"]`")
+        });
+    }
+    for (place, argument) in arguments.iter().enumerate() {
+        no_nul(argument, || format!("{}[{place}]", path()), problems);
+    }
+}
+
+/// A line for the shell never has templates: what a value contains would be run.
+fn check_line(task: &DraftTask, line: &str, problems: &mut Problems) {
+    let path = || format!("{}.exec", join_key("tasks", &task.name));
+    if line.trim().is_empty() {
+        problems.add(|| {
+            Problem::new(Code::BadText, path(), "an empty command").expected("a line for the shell, or a list")
+        });
+    }
+    if is_template(line) {
+        problems.add(|| {
+            Problem::new(Code::ShellTemplate, path(), "a template in a line for the shell would run whatever its value contains")
+                .help("pass it as a variable: `env: {VALUE: \"{{ … }}\"}` and `\"$VALUE\"` in the line; or write the command as a list")
+        });
+    }
+    no_nul(line, path, problems);
+}
+
+fn no_nul(text: &str, path: impl FnOnce() -> String, problems: &mut Problems) {
+    if text.contains('\0') {
+        problems.add(|| Problem::new(Code::BadText, path(), "text with a zero byte cannot be given to a process"));
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty() && name.bytes().all(plain) && !name.as_bytes()[0].is_ascii_digit()
+}
