@@ -1,1 +1,17 @@
-//! Placeholder written first so that the workspace builds; see DESIGN.
+//! What Unknot promises to programs and people outside: the form of its files and of its wire.
+//!
+//! A workflow file is read in three steps, each of which knows the place of everything: text
+//! ([`source`]), tree ([`document`]), types ([`workflow`]). What is wrong is a [`report`] with line
+//! and column. This crate knows the form only; what a workflow means is checked by the core.
+
+pub mod document;
+pub mod report;
+pub mod schema;
+pub mod source;
+pub mod work;
+pub mod workflow;
+
+mod nearest;
+mod shape;
+
+pub use shape::{Duration, Moment, Size, Text};

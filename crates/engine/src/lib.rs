@@ -1,1 +1,2 @@
 //! Placeholder written first so that the workspace builds; see DESIGN.
+pub mod convert;

@@ -1,0 +1,171 @@
+//! A file as a tree in which everything knows its place.
+//!
+//! YAML and JSON become the same tree, so that what follows does not ask which it was. All bounds
+//! on size are held while the tree grows, before anything reads it.
+
+mod json;
+mod locate;
+mod scalar;
+mod yaml;
+
+pub use scalar::{Scalar, ScalarKind};
+
+use crate::{
+    report::{Code, Diagnostic, Report, Severity},
+    source::{Source, Span},
+};
+use std::{borrow::Cow, collections::BTreeSet};
+
+/// Deepest nesting.
+pub const DEPTH_MAX: usize = 64;
+/// Most values in one file: 40 for each of the 200,000 tasks that one may have.
+pub const NODES_MAX: usize = 8_000_000;
+/// How many times the file aliases may expand to.
+pub const ALIAS_FACTOR: usize = 10;
+
+/// A value and its place.
+#[derive(Clone, Debug)]
+pub struct Node<'s> {
+    /// Where it stands; for maps and lists where they begin.
+    pub span: Span,
+    /// What it is.
+    pub value: Value<'s>,
+}
+
+/// A value of a file.
+#[derive(Clone, Debug)]
+pub enum Value<'s> {
+    /// Text, a number, true, false or null.
+    Scalar(Scalar<'s>),
+    /// A list.
+    List(Vec<Node<'s>>),
+    /// A map, in the order of the file; no key twice.
+    Map(Vec<Entry<'s>>),
+}
+
+/// A key and its value.
+#[derive(Clone, Debug)]
+pub struct Entry<'s> {
+    /// The key.
+    pub key: Cow<'s, str>,
+    /// Where the key stands.
+    pub key_span: Span,
+    /// The value.
+    pub node: Node<'s>,
+}
+
+/// A whole file as a tree.
+#[derive(Debug)]
+pub struct Document<'s> {
+    source: &'s Source,
+    /// The outermost value.
+    pub root: Node<'s>,
+}
+
+/// A problem that ends the loading of a tree.
+pub(crate) struct LoadError {
+    pub(crate) span: Span,
+    pub(crate) problem: Diagnostic,
+}
+
+impl<'s> Document<'s> {
+    /// Reads a file: JSON if it is called `.json`, otherwise YAML (of which JSON is a part, and is
+    /// tried first where the file begins like it, being much faster).
+    ///
+    /// # Errors
+    /// What is wrong with its form: syntax, a key twice, a bound.
+    pub fn load(source: &'s Source) -> Result<Self, Report> {
+        let text = source.text();
+        let is_json = source.name().to_ascii_lowercase().ends_with(".json");
+        let loaded = if is_json {
+            json::load(text)
+        } else if text.trim_start().starts_with('{') {
+            json::load(text).or_else(|_| yaml::load(text))
+        } else {
+            yaml::load(text)
+        };
+        match loaded {
+            Ok(root) => Ok(Self { source, root }),
+            Err(error) => Err(source.report(vec![(error.span, error.problem)])),
+        }
+    }
+
+    /// The source it was read from.
+    pub fn source(&self) -> &'s Source {
+        self.source
+    }
+
+    /// A report on this file; each problem finds its place by its path, and stands at the key
+    /// rather than the value if it says so.
+    pub fn report(&self, problems: Vec<(Diagnostic, OnKey)>) -> Report {
+        let placed = problems.into_iter().map(|(problem, on_key)| (self.locate(&problem.path, on_key), problem));
+        self.source.report(placed.collect())
+    }
+}
+
+/// Whether a problem is about a key itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnKey {
+    /// The name left of the colon.
+    Yes,
+    /// The value.
+    No,
+}
+
+impl LoadError {
+    fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
+        Self { span, problem: Diagnostic::with_code(code.as_str(), Severity::Error, message) }
+    }
+
+    fn expected(mut self, expected: impl Into<String>) -> Self {
+        self.problem = self.problem.expected(expected);
+        self
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.problem = self.problem.help(help);
+        self
+    }
+
+    fn too_deep(span: Span) -> Self {
+        Self::new(Code::TooLarge, span, "the file is nested too deep").expected(format!("at most {DEPTH_MAX} levels"))
+    }
+
+    fn too_many(span: Span) -> Self {
+        Self::new(Code::TooLarge, span, "the file has too many values").expected(format!("at most {NODES_MAX}"))
+    }
+}
+
+/// Refuses a map with a key twice, at the second one.
+fn check_keys(entries: &[Entry<'_>]) -> Result<(), LoadError> {
+    const FEW: usize = 8;
+    let twice = if entries.len() <= FEW {
+        (1..entries.len()).find(|&place| entries[..place].iter().any(|earlier| earlier.key == entries[place].key))
+    } else {
+        let mut seen = BTreeSet::new();
+        entries.iter().position(|entry| !seen.insert(&*entry.key))
+    };
+    match twice {
+        None => Ok(()),
+        Some(place) => {
+            let key = crate::shape::clip(&entries[place].key);
+            Err(LoadError::new(
+                Code::DuplicateKey,
+                entries[place].key_span,
+                format!("key `{key}` stands twice in this map"),
+            )
+            .help("keep one of them: the other would be lost"))
+        }
+    }
+}
+
+impl Value<'_> {
+    /// What it is, for messages.
+    pub(crate) fn describe(&self) -> String {
+        match self {
+            Self::Scalar(scalar) => scalar.describe(),
+            Self::List(_) => "a list".to_owned(),
+            Self::Map(_) => "a map".to_owned(),
+        }
+    }
+}
