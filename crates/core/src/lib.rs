@@ -3,15 +3,30 @@
 //! Read `event.rs` first (what can happen) and `effect.rs` second (what is asked of the world).
 //! Everything here is synchronous and deterministic: no I/O, no clock, no randomness.
 
+pub mod apply;
+pub mod check;
 pub mod continuation;
+pub mod deadline;
+pub mod decision;
+pub mod due;
+pub mod effect;
+pub mod event;
 pub mod id;
+pub mod ready;
+pub mod retry;
 pub mod row;
 pub mod run;
 pub mod settings;
+pub mod state;
+mod step;
 pub mod template;
 pub mod time;
 pub mod validate;
+pub mod volatile;
 pub mod workflow;
 
+pub use apply::apply;
+pub use decision::Decision;
 pub use id::{AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex};
+pub use state::State;
 pub use time::{Millis, Timestamp};

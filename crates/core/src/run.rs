@@ -110,6 +110,9 @@ pub struct Ending {
     pub by: String,
     /// When it began.
     pub since: Timestamp,
+    /// Whether its attempts are fenced at once instead of walking the ladder.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
 }
 
 /// What ends a run early.
@@ -433,6 +436,19 @@ impl Run {
 }
 
 impl RunStatus {
+    /// The API's word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Running => "RUNNING",
+            Self::Cancelling => "CANCELLING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::TimedOut => "TIMED_OUT",
+        }
+    }
+
     /// Whether nothing can follow it.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut)
@@ -481,6 +497,21 @@ impl Task {
 }
 
 impl TaskStatus {
+    /// The API's word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Queued => "QUEUED",
+            Self::Running => "RUNNING",
+            Self::Waiting => "WAITING",
+            Self::Retrying => "RETRYING",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+            Self::Cancelled => "CANCELLED",
+            Self::Skipped => "SKIPPED",
+        }
+    }
+
     /// Whether nothing can follow it.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Skipped)
@@ -509,29 +540,31 @@ impl Lease {
     pub const REPORT_MARGIN: Millis = Millis::from_secs(8);
 }
 
+impl WorkerId {
+    /// The name of the server's own worker.
+    pub const LOCAL: &'static str = "local";
+
+    /// Whether it is the server's own, whose attempts end with it and are reconciled at the next start.
+    pub fn is_local(&self) -> bool {
+        self.name == Self::LOCAL
+    }
+}
+
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{:x}", self.name, self.boot)
     }
 }
 
-/// The word as the API and the files have it, taken from the type's own serialisation.
-fn word<T: Serialize>(value: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(text)) => f.pad(&text),
-        _ => Err(fmt::Error),
-    }
-}
-
 impl fmt::Display for RunStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        word(self, f)
+        f.pad(self.word())
     }
 }
 
 impl fmt::Display for TaskStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        word(self, f)
+        f.pad(self.word())
     }
 }
 

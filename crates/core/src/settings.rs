@@ -109,7 +109,7 @@ impl Default for Bounds {
         Self {
             live_tasks_max: 1_000_000,
             step_changes_max: 1_000,
-            lost_max: 3,
+            lost_max: 10,
             launch_failures_max: 5,
             prefetch_factor: 4,
             output_bytes_max: 64 * 1024,

@@ -19,7 +19,7 @@ pub use scan::{Name, TaskPart};
 
 use minijinja::{Environment, UndefinedBehavior, Value};
 use scan::{Expression, Piece};
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
 /// Longest source, in bytes.
 pub const SOURCE_MAX: usize = 4 * 1024;
@@ -74,14 +74,14 @@ pub struct Context<'a> {
 }
 
 /// What a template sees of a task.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TaskFacts<'a> {
     /// Its status as the API prints it.
     pub status: &'a str,
     /// Its output as JSON text; none is null.
     pub output: Option<&'a str>,
     /// Why it failed, as JSON text; none is null.
-    pub error: Option<&'a str>,
+    pub error: Option<Cow<'a, str>>,
 }
 
 /// A template that was read and passed every check that needs no values.
@@ -250,7 +250,7 @@ impl TaskFacts<'_> {
         Ok(Value::from_pairs([
             ("status", Value::from(self.status)),
             ("output", read_json(self.output)?),
-            ("error", read_json(self.error)?),
+            ("error", read_json(self.error.as_deref())?),
         ]))
     }
 }

@@ -23,6 +23,8 @@ pub struct Definition {
     pub dependents: Vec<Vec<TaskIndex>>,
     /// For each task, those that name it as their fallback. Derived.
     pub primaries: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+    /// All tasks, sorted by name. Derived.
+    pub by_name: Vec<TaskIndex>,
 }
 
 /// The stored part of a [`Definition`]; the rest is derived from it.
@@ -308,7 +310,9 @@ impl Definition {
                 primaries.entry(fallback).or_default().push(index);
             }
         }
-        Self { body, dependents, primaries }
+        let mut by_name: Vec<TaskIndex> = body.indexed().map(|(index, _)| index).collect();
+        by_name.sort_by_key(|index| &body.tasks[index.0 as usize].name);
+        Self { body, dependents, primaries, by_name }
     }
 
     /// The task at `index`.
@@ -317,6 +321,12 @@ impl Definition {
     /// If the index is not of this definition.
     pub fn task(&self, index: TaskIndex) -> &TaskDef {
         &self.body.tasks[index.0 as usize]
+    }
+
+    /// The task called `name`, found in logarithmic time.
+    pub fn find(&self, name: &str) -> Option<TaskIndex> {
+        let place = self.by_name.binary_search_by_key(&name, |&index| &self.task(index).name).ok()?;
+        Some(self.by_name[place])
     }
 }
 

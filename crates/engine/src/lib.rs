@@ -1,2 +1,3 @@
-//! Placeholder written first so that the workspace builds; see DESIGN.
+//! The engine: the brain, its store and its hands, put together and kept going.
 pub mod convert;
+pub mod driver;

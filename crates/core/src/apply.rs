@@ -1,0 +1,58 @@
+//! The brain itself: one event in, one decision out.
+//!
+//! This file says which event is dealt with where; the files under `apply/` compute. Nothing here
+//! can fail: a wish that cannot be met is refused in its answer, a report that is too late is
+//! counted, and what the types cannot exclude is an assertion.
+
+mod attempt;
+mod close;
+mod grant;
+mod operate;
+mod progress;
+mod render;
+mod submit;
+
+use crate::{
+    State,
+    decision::Decision,
+    event::{Envelope, Event},
+    step::Step,
+};
+
+pub(crate) use grant::assignment;
+pub(crate) use render::render;
+
+/// Applies one event.
+///
+/// Deterministic: the same state and envelope always give the same state and decision. Changes at
+/// most about `step_changes_max` rows; what is left becomes a stored continuation.
+///
+/// # Panics
+/// If the state contradicts itself. The driver catches it, drops the state, loads it anew and puts
+/// an event that fails alone into quarantine.
+pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
+    let mut step = Step::new(state, envelope);
+    match &envelope.event {
+        Event::RunSubmitted(submission) => step.submit(submission),
+        Event::RunCancelRequested { run, request, caller } => step.cancel_run(*run, request, *caller),
+        Event::Paused { target, by, caller } => step.pause(target, by, *caller),
+        Event::Resumed { target, by, caller } => step.unpause(target, by, *caller),
+        Event::TaskDecided { task, decision, caller } => step.decide(*task, *decision, *caller),
+        Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
+        Event::SettingsApplied(settings) => step.apply_settings(settings),
+        Event::RunsFocused(focus) => step.focus(focus.clone()),
+        Event::WorkerJoined { worker, slots } => step.join(worker, *slots),
+        Event::WorkerLeft { worker } => step.leave(worker),
+        Event::AttemptStarted { attempt, fence } => step.attempt_started(*attempt, *fence),
+        Event::AttemptRenewed { attempt, fence } => step.attempt_renewed(*attempt, *fence),
+        Event::AttemptEnded(end) => step.attempt_ended(end),
+        Event::DeadlinePassed(deadline) => step.deadline_passed(*deadline),
+        Event::ContinuationDue(seq) => step.resume(*seq),
+        Event::GrantsDue => {}
+        Event::RunPoisoned { run, error } => step.poison(*run, error),
+        Event::EventQuarantined(quarantined) => step.quarantine(quarantined),
+    }
+    step.settle_all();
+    let decision = step.decision;
+    decision
+}

@@ -1,0 +1,341 @@
+//! Attempts: started, renewed, ended, lost, out of time.
+//!
+//! Every report is a compare-and-set on (attempt, fence). One that is too late changes nothing, is
+//! counted, and is acknowledged as refused so that its worker stops sending it.
+
+use crate::{
+    AttemptId, Fence, TaskId,
+    deadline::{Deadline, attempt_deadline},
+    effect::{Answer, Effect, Refusal},
+    event::{AttemptEnd, Caller, Decision, Outcome},
+    retry,
+    row::{HistoryKind, Key},
+    run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
+    settings::Poison,
+    step::Step,
+    volatile::queue_name,
+    workflow::OnLost,
+};
+use serde_json::{Value, json};
+
+/// Characters of an error's message that are kept.
+const MESSAGE_MAX: usize = 2_000;
+
+impl Step<'_> {
+    /// The lease of an attempt, if the fence is the one it was granted under.
+    fn lease_of(&self, attempt: AttemptId, fence: Fence) -> Option<&Lease> {
+        let task = self.task(attempt.task).filter(|task| task.attempts == attempt.number)?;
+        task.lease().filter(|lease| lease.fence == fence)
+    }
+
+    /// A worker began the work: from here its time runs.
+    pub(crate) fn attempt_started(&mut self, attempt: AttemptId, fence: Fence) {
+        let Some(lease) = self.lease_of(attempt, fence) else { return self.refuse_report(attempt) };
+        if lease.started_at.is_some() {
+            return;
+        }
+        let definition = self.definition(attempt.task.run);
+        let def = definition.task(attempt.task.index);
+        let deadline = attempt_deadline(self.now, &self.state.runs[&attempt.task.run], def);
+        let now = self.now;
+        self.update_task(attempt.task, |task| {
+            if let Phase::Leased(lease) = &mut task.phase {
+                lease.started_at = Some(now);
+                lease.deadline = deadline;
+            }
+        });
+        self.record_task(attempt.task, HistoryKind::TaskStarted, &[]);
+    }
+
+    /// A worker still has it: its lease runs for another term. Nothing is written.
+    pub(crate) fn attempt_renewed(&mut self, attempt: AttemptId, fence: Fence) {
+        let Some(stored) = self.lease_of(attempt, fence).and_then(|lease| lease.expires_at) else { return };
+        let definition = self.definition(attempt.task.run);
+        let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
+        let until = self.now.plus(settings.visibility_timeout);
+        self.state.volatile.renew(attempt, stored, until);
+    }
+
+    /// A report came too late.
+    fn refuse_report(&mut self, attempt: AttemptId) {
+        self.state.volatile.refused_reports += 1;
+        if self.run(attempt.task.run).is_some() {
+            self.record_task(attempt.task, HistoryKind::ReportRefused, &[("of_attempt", json!(attempt.number))]);
+        }
+    }
+
+    /// An attempt came to its end, of any kind.
+    pub(crate) fn attempt_ended(&mut self, end: &AttemptEnd) {
+        let id = end.attempt.task;
+        let frozen = self.run(id.run).is_some_and(|run| run.poisoned.is_some());
+        let worker = self.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
+        let accepted = worker.is_some() && !frozen;
+        if accepted {
+            self.take_outcome(id, &end.outcome, end);
+        } else {
+            self.refuse_report(end.attempt);
+        }
+        self.decision.effects.push(Effect::Acknowledge { attempt: end.attempt, fence: end.fence, accepted });
+    }
+
+    fn take_outcome(&mut self, id: TaskId, outcome: &Outcome, end: &AttemptEnd) {
+        let detail: Vec<(&str, Value)> = end.detail.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        match outcome {
+            Outcome::Succeeded { output } => self.succeed(id, output, &detail),
+            Outcome::Failed { reason, message, exit } => {
+                if self.is_being_stopped(id) {
+                    self.settle_stopped(id, reason, message);
+                } else {
+                    self.handler_failure(id, error(reason, message, *exit), &detail);
+                }
+            }
+            Outcome::Stopped => self.settle_stopped(id, "stopped", "it was stopped"),
+            Outcome::Released => self.give_back(id),
+            Outcome::LaunchFailed { message, transient } => self.launch_failure(id, message, *transient),
+            Outcome::Lost { message, confirmed_dead } => {
+                if !confirmed_dead {
+                    self.poison_held_pools(id, message);
+                }
+                self.lose(id, message);
+            }
+            Outcome::Unkillable { message } => {
+                self.poison_held_pools(id, message);
+                self.settle_stopped(id, "unkillable", message);
+            }
+        }
+    }
+
+    fn is_being_stopped(&self, id: TaskId) -> bool {
+        self.task(id).and_then(|task| task.lease()).is_some_and(|lease| lease.stopping.is_some())
+    }
+
+    /// The work is done, even if it was being stopped meanwhile: a completion is a completion.
+    fn succeed(&mut self, id: TaskId, output: &JsonText, detail: &[(&str, Value)]) {
+        let bounds = self.state.volatile.bounds;
+        let before = self.run(id.run).map_or(0, |run| run.output_bytes);
+        let bytes = output.0.len();
+        if bytes > bounds.output_bytes_max || before.saturating_add(bytes as u64) > bounds.run_output_bytes_max {
+            let message = format!(
+                "its output has {bytes} bytes; a task may have {} and all tasks of a run {}: write a file into its artifacts instead",
+                bounds.output_bytes_max, bounds.run_output_bytes_max
+            );
+            return self.fail(id, error("output", &message, None));
+        }
+        self.complete(id, output.clone(), detail);
+    }
+
+    /// The work ran and failed, or was out of time: the user's retries count.
+    fn handler_failure(&mut self, id: TaskId, error: TaskError, detail: &[(&str, Value)]) {
+        let definition = self.definition(id.run);
+        let def = definition.task(id.index);
+        let failures = self.task(id).map_or(0, |task| task.failures.handler) + 1;
+        self.update_task(id, |task| task.failures.handler = failures);
+        let worth = match (&def.retry.on_exits, error.exit) {
+            (Some(exits), Some(exit)) => exits.contains(&exit),
+            (Some(_), None) => error.reason == "timed_out",
+            (None, _) => true,
+        };
+        let most = retry::attempts_max(def, &self.state.queue_settings(queue_name(def)));
+        if worth && failures < most && self.may_try_again(id) {
+            let pause = retry::pause(&def.retry.backoff, failures, self.entropy);
+            self.retry_after(id, error, pause, detail);
+        } else {
+            self.fail(id, error);
+        }
+    }
+
+    /// The work could not be started; the user's retries do not count.
+    fn launch_failure(&mut self, id: TaskId, message: &str, transient: bool) {
+        let failures = self.task(id).map_or(0, |task| task.failures.launch) + 1;
+        self.update_task(id, |task| task.failures.launch = failures);
+        let error = error("launch", message, None);
+        if self.is_being_stopped(id) {
+            self.settle_stopped(id, "launch", message);
+        } else if transient && failures < self.state.volatile.bounds.launch_failures_max && self.may_try_again(id) {
+            let pause = retry::infrastructure_pause(failures, self.entropy);
+            self.retry_after(id, error, pause, &[]);
+        } else {
+            self.fail(id, error);
+        }
+    }
+
+    /// Nobody knows how it ended.
+    pub(crate) fn lose(&mut self, id: TaskId, message: &str) {
+        if self.is_being_stopped(id) {
+            return self.settle_stopped(id, "lost", message);
+        }
+        let losses = self.task(id).map_or(0, |task| task.failures.lost) + 1;
+        self.update_task(id, |task| task.failures.lost = losses);
+        self.record_task(id, HistoryKind::TaskLost, &[("message", json!(message))]);
+        let error = error("lost", message, None);
+        let definition = self.definition(id.run);
+        match definition.task(id.index).on_lost {
+            OnLost::Retry if losses < self.state.volatile.bounds.lost_max && self.may_try_again(id) => {
+                // The first time is nobody's pattern: at once. Then ever more slowly.
+                let pause = match losses {
+                    1 => crate::Millis(0),
+                    _ => retry::infrastructure_pause(losses - 1, self.entropy),
+                };
+                self.retry_after(id, error, pause, &[]);
+            }
+            OnLost::Hold if self.may_try_again(id) => {
+                self.update_task(id, |task| task.error = Some(Box::new(error)));
+                self.wait(id, WaitOn::Decision, None, OnExpiry::RunTimesOut);
+                self.record_task(id, HistoryKind::TaskWaiting, &[("on", json!("decision"))]);
+            }
+            OnLost::Retry | OnLost::Fail | OnLost::Hold => self.fail(id, error),
+        }
+    }
+
+    /// An attempt is over because it was asked to stop. What follows depends on why it was asked.
+    pub(crate) fn settle_stopped(&mut self, id: TaskId, reason: &str, message: &str) {
+        let Some(task) = self.task(id) else { return };
+        let stop = task.lease().and_then(|lease| lease.stopping.as_ref()).map(|stopping| stopping.reason);
+        let ending = self.run(id.run).and_then(|run| run.ending.as_ref()).map(|ending| ending.reason.clone());
+        match (stop, ending) {
+            (_, Some(why)) => self.end_task(id, TaskEnd::Cancelled, Some(why), &[("end", json!(reason))]),
+            (Some(StopReason::TimedOut), None) => {
+                let limit = self.attempt_limit(id);
+                self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), &[]);
+            }
+            (Some(StopReason::Heartbeat), None) => {
+                self.handler_failure(
+                    id,
+                    error("heartbeat", "it was silent for longer than its heartbeat_timeout", None),
+                    &[],
+                );
+            }
+            // Stopped by its worker alone, which shuts down: as if it had never been given.
+            (None, None) => self.give_back(id),
+            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.lose(id, message),
+        }
+    }
+
+    fn attempt_limit(&self, id: TaskId) -> crate::Millis {
+        let lease = self.task(id).and_then(|task| task.lease());
+        lease.map_or(crate::Millis(0), |lease| lease.deadline.since(lease.started_at.unwrap_or(lease.granted_at)))
+    }
+
+    /// Back into the queue, nothing counted.
+    fn give_back(&mut self, id: TaskId) {
+        let ending = self.run(id.run).and_then(|run| run.ending.as_ref()).map(|ending| ending.reason.clone());
+        match ending {
+            Some(why) => self.end_task(id, TaskEnd::Cancelled, Some(why), &[]),
+            None => self.make_ready(id),
+        }
+    }
+
+    /// Whether the run lets another attempt start at all.
+    fn may_try_again(&self, id: TaskId) -> bool {
+        self.run(id.run).is_some_and(|run| run.ending.is_none())
+    }
+
+    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: crate::Millis, detail: &[(&str, Value)]) {
+        let mut told =
+            vec![("reason", json!(error.reason)), ("message", json!(error.message)), ("pause_ms", json!(pause.0))];
+        told.extend(detail.iter().cloned());
+        self.record_task(id, HistoryKind::TaskRetrying, &told);
+        self.update_task(id, |task| task.error = Some(Box::new(error)));
+        self.wait(id, WaitOn::Backoff, Some(self.now.plus(pause)), OnExpiry::Requeue);
+    }
+
+    /// Closes the pools whose units an attempt holds that may still be alive.
+    pub(crate) fn poison_held_pools(&mut self, id: TaskId, message: &str) {
+        let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
+        let names: Vec<String> = lease.holds.keys().cloned().collect();
+        let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
+        for name in names {
+            if let Some(pool) = self.state.pools.get_mut(&name) {
+                let message = format!("`{attempt}` held it and may still be alive: {message}");
+                pool.poisoned.get_or_insert(Poison { message, since: self.now });
+                self.touch(Key::Pool(name));
+            }
+        }
+    }
+
+    /// A moment has come. One that the state has moved past means nothing.
+    pub(crate) fn deadline_passed(&mut self, deadline: Deadline) {
+        match deadline {
+            Deadline::RunStart(run) => {
+                if self.run(run).is_some_and(|run| !run.started && run.ending.is_none()) {
+                    self.start_run(run);
+                }
+            }
+            Deadline::RunTimeout(run) => {
+                let Some(due) = self.run(run).filter(|run| run.deadline <= self.now) else { return };
+                let limit = due.deadline.since(due.start_at.unwrap_or(due.submitted_at));
+                self.begin_ending(
+                    run,
+                    EndCause::TimedOut,
+                    format!("the run took longer than {limit}"),
+                    "system",
+                    false,
+                );
+            }
+            Deadline::TaskWait(id) => self.wait_expired(id),
+            Deadline::AttemptTimeout(attempt) => {
+                if self.due_lease(attempt, |lease| lease.deadline) {
+                    self.stop_attempt(attempt.task, StopReason::TimedOut);
+                }
+            }
+            Deadline::LeaseExpiry(attempt) => self.lease_expired(attempt),
+            Deadline::StopExpiry(attempt) => {
+                let fenced_at =
+                    |lease: &Lease| lease.stopping.as_ref().map_or(crate::Timestamp(u64::MAX), |s| s.fenced_at);
+                if self.due_lease(attempt, fenced_at) {
+                    self.fence(attempt.task, "its worker did not say that it is gone within the ladder's time");
+                }
+            }
+        }
+    }
+
+    fn due_lease(&self, attempt: AttemptId, at: impl Fn(&Lease) -> crate::Timestamp) -> bool {
+        let task = self.task(attempt.task).filter(|task| task.attempts == attempt.number);
+        task.and_then(|task| task.lease()).is_some_and(|lease| at(lease) <= self.now)
+    }
+
+    fn lease_expired(&mut self, attempt: AttemptId) {
+        let renewed = self.state.volatile.renewed.get(&attempt).copied();
+        let until = |lease: &Lease| renewed.or(lease.expires_at).unwrap_or(crate::Timestamp(u64::MAX));
+        if self.due_lease(attempt, until) {
+            self.lose(attempt.task, "its lease ran out without a word from its worker");
+        }
+    }
+
+    fn wait_expired(&mut self, id: TaskId) {
+        let wait = self.task(id).and_then(|task| task.wait()).filter(|wait| wait.deadline <= self.now);
+        let Some(wait) = wait.cloned() else { return };
+        match wait.on_expiry {
+            OnExpiry::RunTimesOut => {}
+            OnExpiry::Requeue => self.make_ready(id),
+            OnExpiry::Complete => self.complete(id, JsonText::null(), &[]),
+            OnExpiry::FailTask => {
+                let waited = self.now.since(wait.since);
+                self.fail(id, error("queue_timeout", &format!("it stood in its queue for {waited}"), None));
+            }
+        }
+    }
+
+    /// A person decided about a task whose attempt was lost.
+    pub(crate) fn decide(&mut self, id: TaskId, decision: Decision, caller: Caller) {
+        let waits = self.task(id).and_then(|task| task.wait()).is_some_and(|wait| wait.on == WaitOn::Decision);
+        let answer = match (waits, decision) {
+            (false, _) => Err(Refusal::NothingToDecide(id)),
+            (true, Decision::Retry) => {
+                self.make_ready(id);
+                Ok(Answer::Done)
+            }
+            (true, Decision::Fail) => {
+                let lost = self.task(id).and_then(|task| task.error.as_deref().cloned());
+                self.fail(id, lost.unwrap_or_else(|| error("lost", "its end is unknown", None)));
+                Ok(Answer::Done)
+            }
+        };
+        self.reply(caller, answer);
+    }
+}
+
+/// An error whose message is short enough to keep.
+pub(crate) fn error(reason: &str, message: &str, exit: Option<i32>) -> TaskError {
+    TaskError { reason: reason.to_owned(), message: message.chars().take(MESSAGE_MAX).collect(), exit }
+}

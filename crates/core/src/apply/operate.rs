@@ -1,0 +1,178 @@
+//! What operators and the engine tell the brain: settings, workers, pauses, poison.
+
+use crate::{
+    RunId, TaskId,
+    effect::{Answer, Refusal},
+    event::{Caller, PauseTarget},
+    ready::Resource,
+    row::{HistoryKind, Key, Pause, Quarantined, Row},
+    run::{Run, WorkerId},
+    settings::{Pool, Queue, Settings},
+    step::Step,
+    volatile::request,
+};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+impl Step<'_> {
+    /// Takes over the configuration; only what differs is written.
+    pub(crate) fn apply_settings(&mut self, settings: &Settings) {
+        self.state.volatile.bounds = settings.bounds;
+        for (name, wanted) in &settings.queues {
+            let queue = self.state.queues.get(name).cloned().unwrap_or_default();
+            if queue.settings != *wanted || !self.state.queues.contains_key(name) {
+                self.state.queues.insert(name.clone(), Queue { settings: *wanted, ..queue });
+                self.touch(Key::Queue(name.clone()));
+            }
+        }
+        for (name, wanted) in &settings.pools {
+            let before = self.state.pools.get(name);
+            let poisoned = before.and_then(|pool| pool.poisoned.clone());
+            let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned };
+            if before != Some(&pool) {
+                self.state.pools.insert(name.clone(), pool);
+                self.touch(Key::Pool(name.clone()));
+                self.state.volatile.ready.freed(Resource::Pool(name.clone()));
+            }
+        }
+    }
+
+    /// Serves only these runs from now on.
+    pub(crate) fn focus(&mut self, focus: Option<BTreeSet<RunId>>) {
+        self.state.volatile.focus = focus;
+        for run in self.state.volatile.ready.runs_aside() {
+            self.recall(run);
+        }
+    }
+
+    /// A worker offers its slots.
+    pub(crate) fn join(&mut self, worker: &WorkerId, slots: u32) {
+        self.state.volatile.workers.insert(worker.clone(), slots);
+        self.state.volatile.ready.freed(Resource::Slot);
+    }
+
+    /// A worker takes no more work.
+    pub(crate) fn leave(&mut self, worker: &WorkerId) {
+        self.state.volatile.workers.remove(worker);
+    }
+
+    /// Holds a queue, a workflow or a run. What runs goes on; nothing new starts.
+    pub(crate) fn pause(&mut self, target: &PauseTarget, by: &str, caller: Caller) {
+        let pause = Pause { by: by.to_owned(), since: self.now };
+        let answer = match target {
+            PauseTarget::Queue(name) => {
+                let mut queue = self.state.queues.get(name).cloned().unwrap_or_default();
+                let pause = queue.paused.get_or_insert(pause).clone();
+                self.state.queues.insert(name.clone(), queue);
+                self.touch(Key::Queue(name.clone()));
+                Ok(Answer::Paused(pause))
+            }
+            PauseTarget::Workflow(name) => {
+                let pause = self.state.paused_workflows.entry(name.clone()).or_insert(pause).clone();
+                self.touch(Key::PausedWorkflow(name.clone()));
+                Ok(Answer::Paused(pause))
+            }
+            PauseTarget::Run(run) => match self.run(*run) {
+                None => Err(Refusal::UnknownRun(*run)),
+                Some(_) => {
+                    self.update_run(*run, |run| run.paused = true);
+                    self.record(*run, HistoryKind::RunPaused, &[("by", json!(by))]);
+                    Ok(Answer::Paused(pause))
+                }
+            },
+        };
+        self.reply(caller, answer);
+    }
+
+    /// Lets a queue, a workflow or a run go on. Letting go what is not held is no error.
+    pub(crate) fn unpause(&mut self, target: &PauseTarget, by: &str, caller: Caller) {
+        let answer = match target {
+            PauseTarget::Queue(name) => {
+                if let Some(queue) = self.state.queues.get_mut(name) {
+                    queue.paused = None;
+                    self.touch(Key::Queue(name.clone()));
+                    self.state.volatile.ready.freed(Resource::Queue(name.clone()));
+                }
+                Ok(Answer::Done)
+            }
+            PauseTarget::Workflow(name) => {
+                if self.state.paused_workflows.remove(name).is_some() {
+                    self.touch(Key::PausedWorkflow(name.clone()));
+                }
+                for run in self.state.volatile.ready.runs_aside() {
+                    if self.run(run).is_some_and(|run| run.workflow == *name) {
+                        self.recall(run);
+                    }
+                }
+                Ok(Answer::Done)
+            }
+            PauseTarget::Run(run) => match self.run(*run) {
+                None => Err(Refusal::UnknownRun(*run)),
+                Some(_) => {
+                    self.update_run(*run, |run| run.paused = false);
+                    self.record(*run, HistoryKind::RunResumed, &[("by", json!(by))]);
+                    self.recall(*run);
+                    Ok(Answer::Done)
+                }
+            },
+        };
+        self.reply(caller, answer);
+    }
+
+    /// Puts a run's tasks that were set aside back in line, each in its old place.
+    fn recall(&mut self, run: RunId) {
+        let Some(definition) = self.run(run).map(|_| self.definition(run)) else { return };
+        for (seq, task) in self.state.volatile.ready.recall(run) {
+            let since = self.task(task).and_then(|task| task.wait()).map_or(self.now, |wait| wait.since);
+            self.state.volatile.ready.add(request(run, &definition, task.index), seq, since, task);
+        }
+    }
+
+    /// Nobody wants a dead letter any more.
+    pub(crate) fn drop_dead_letter(&mut self, task: TaskId, caller: Caller) {
+        self.decision.written.push((Key::DeadLetter(task), None));
+        self.reply(caller, Ok(Answer::Done));
+    }
+
+    /// Freezes a run: nothing of it moves until a forced cancel, and what it holds stays held.
+    pub(crate) fn poison(&mut self, run: RunId, error: &str) {
+        if self.run(run).is_none() {
+            return;
+        }
+        self.record(run, HistoryKind::RunPoisoned, &[("error", json!(error))]);
+        self.refreeze(run, Some(error.to_owned()));
+        self.drop_continuations(run);
+    }
+
+    /// Lets a frozen run move again, to its end.
+    pub(crate) fn thaw(&mut self, run: RunId) {
+        if self.run(run).is_some_and(|run| run.poisoned.is_some()) {
+            self.refreeze(run, None);
+            self.recall(run);
+        }
+    }
+
+    /// Changes a run's poison, which decides whether any of its deadlines are waited for.
+    fn refreeze(&mut self, id: RunId, poisoned: Option<String>) {
+        let definition = self.definition(id);
+        let reindex = |step: &mut Self, index: bool| {
+            let run: &Run = &step.state.runs[&id];
+            for (task, _) in run.indexed_tasks() {
+                if index {
+                    step.state.volatile.index_task(run, &definition, task);
+                } else {
+                    step.state.volatile.unindex_task(run, &definition, task);
+                }
+            }
+        };
+        reindex(self, false);
+        self.update_run(id, |run| run.poisoned = poisoned);
+        reindex(self, true);
+    }
+
+    /// Keeps an event that failed alone.
+    pub(crate) fn quarantine(&mut self, quarantined: &Quarantined) {
+        let seq = self.next_seq();
+        self.decision.written.push((Key::Quarantine(seq), Some(Row::Quarantine(quarantined.clone()))));
+    }
+}

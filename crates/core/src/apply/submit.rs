@@ -1,0 +1,158 @@
+//! Accepting a run.
+
+use crate::{
+    RunId, TaskIndex,
+    continuation::Work,
+    effect::{Answer, Refusal},
+    event::Submission,
+    row::{HistoryKind, Key, Row},
+    run::{Idempotency, Run},
+    settings::Pool,
+    step::Step,
+    volatile::queue_name,
+};
+use serde_json::json;
+use std::{collections::BTreeMap, sync::Arc};
+
+impl Step<'_> {
+    /// Accepts a submission, finds the run it repeats, or refuses it. Nothing changes on refusal.
+    pub(crate) fn submit(&mut self, submission: &Submission) {
+        let answer = match self.owner_of_key(submission) {
+            Some((run, body_hash)) => same_body(submission.idempotency.as_ref(), run, &body_hash),
+            None if submission.idempotency.is_some() && submission.facts.as_of < self.state.volatile.recent_floor => {
+                Err(Refusal::FactsTooOld)
+            }
+            None => self.admit(submission).map(|()| {
+                self.create(submission);
+                Answer::Submitted { run: submission.run, existing: false }
+            }),
+        };
+        self.reply(submission.caller, answer);
+    }
+
+    /// The run that owns the submission's idempotency key: unfinished, ended since the facts were
+    /// read, or ended before.
+    fn owner_of_key(&self, submission: &Submission) -> Option<(RunId, String)> {
+        let key = &submission.idempotency.as_ref()?.key;
+        if let Some(run) = self.state.volatile.idempotency.get(key) {
+            let own = self.run(*run)?.idempotency.as_ref()?;
+            return Some((*run, own.body_hash.clone()));
+        }
+        let lately = self.state.volatile.recent.iter().rev().find_map(|end| {
+            let own = end.idempotency.as_ref().filter(|own| own.key == *key)?;
+            Some((end.run, own.body_hash.clone()))
+        });
+        lately.or_else(|| submission.facts.key_owner.clone())
+    }
+
+    /// Whether the namespace has room for the submission and can ever grant what its tasks ask for.
+    fn admit(&self, submission: &Submission) -> Result<(), Refusal> {
+        let tasks = &submission.definition.body.tasks;
+        let volatile = &self.state.volatile;
+        let (live, max) = (volatile.open_total, volatile.bounds.live_tasks_max);
+        let asked = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
+        if live.saturating_add(asked) > max {
+            return Err(Refusal::TooManyTasks { live, asked, max });
+        }
+        let mut by_queue: BTreeMap<&str, u32> = BTreeMap::new();
+        for task in tasks {
+            *by_queue.entry(queue_name(task)).or_default() += 1;
+            for (pool, &units) in &task.resources {
+                let size = self.state.pools.get(pool).map_or(1, |pool| pool.size);
+                if units > size {
+                    return Err(Refusal::PoolTooSmall {
+                        task: task.name.clone(),
+                        pool: pool.clone(),
+                        asked: units,
+                        size,
+                    });
+                }
+            }
+        }
+        for (queue, asked) in by_queue {
+            let len = volatile.queued.get(queue).copied().unwrap_or_default();
+            let max = self.state.queue_settings(queue).max_queue_size;
+            if len.saturating_add(asked) > max {
+                return Err(Refusal::QueueFull { queue: queue.to_owned(), len, max });
+            }
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, submission: &Submission) {
+        self.pin_definition(submission);
+        self.make_implicit_locks(submission);
+        let definition = Arc::clone(&self.state.definitions[&submission.definition.body.hash]);
+        let start_at = submission.start_at.filter(|start_at| *start_at > self.now);
+        let mut run = Run {
+            id: submission.run,
+            definition: definition.body.hash.clone(),
+            workflow: definition.body.name.clone(),
+            input: submission.input.clone(),
+            labels: submission.labels.clone(),
+            client_id: submission.client_id.clone(),
+            idempotency: submission.idempotency.clone(),
+            source: submission.source.clone(),
+            retry_of: None,
+            seq: self.next_seq(),
+            first_commit: self.state.volatile.commit,
+            submitted_at: self.now,
+            start_at,
+            started: false,
+            deadline: start_at.unwrap_or(self.now).plus(definition.body.timeout),
+            paused: false,
+            poisoned: None,
+            ending: None,
+            output_bytes: 0,
+            tasks: Vec::new(),
+        };
+        run.tasks = vec![run.untouched_task(); definition.body.tasks.len()];
+        self.state.volatile.index_run(&run, &definition);
+        for (index, _) in run.indexed_tasks() {
+            self.state.volatile.index_task(&run, &definition, index);
+        }
+        self.state.runs.insert(submission.run, run);
+        self.touch(Key::Run(submission.run));
+        self.record(submission.run, HistoryKind::RunSubmitted, &[("workflow", json!(definition.body.name))]);
+        if start_at.is_none() {
+            self.start_run(submission.run);
+        }
+    }
+
+    /// Lets a run's tasks go.
+    pub(crate) fn start_run(&mut self, run: RunId) {
+        self.update_run(run, |run| run.started = true);
+        self.record(run, HistoryKind::RunStarted, &[]);
+        self.push_work(run, Work::Launch { from: TaskIndex(0) });
+    }
+
+    fn pin_definition(&mut self, submission: &Submission) {
+        let hash = &submission.definition.body.hash;
+        if !self.state.definitions.contains_key(hash) {
+            let definition = Arc::clone(&submission.definition);
+            self.state.definitions.insert(hash.clone(), Arc::clone(&definition));
+            // Written with its content: the state may let go of it before the batch is closed.
+            self.decision.written.push((Key::Definition(hash.clone()), Some(Row::Definition(definition))));
+        }
+    }
+
+    /// A lock that nobody configured is a pool of one from its first use.
+    fn make_implicit_locks(&mut self, submission: &Submission) {
+        let names = submission.definition.body.tasks.iter().flat_map(|task| task.resources.keys());
+        let missing: Vec<String> = names.filter(|name| !self.state.pools.contains_key(*name)).cloned().collect();
+        for name in missing {
+            let lock = Pool { size: 1, lend: false, implicit: true, poisoned: None };
+            if self.state.pools.insert(name.clone(), lock).is_none() {
+                self.touch(Key::Pool(name));
+            }
+        }
+    }
+}
+
+/// The answer to a repeated key: the same run for the same body, a refusal for another.
+fn same_body(asked: Option<&Idempotency>, run: RunId, body_hash: &str) -> Result<Answer, Refusal> {
+    match asked {
+        Some(asked) if asked.body_hash != body_hash => Err(Refusal::KeyReused { key: asked.key.clone(), run }),
+        _ => Ok(Answer::Submitted { run, existing: true }),
+    }
+}

@@ -1,0 +1,64 @@
+//! The closed set of moments that the brain waits for.
+
+use crate::{AttemptId, Millis, RunId, TaskId, Timestamp, run::Run, workflow::TaskDef};
+
+/// What a moment in the index of deadlines is for.
+///
+/// The index holds only deadlines that come before their run's own: when a run times out, every
+/// wait in it ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Deadline {
+    /// A pending run's start time. Set at submission, ended by the start or a cancellation.
+    RunStart(RunId),
+    /// A run's own bound. Set at submission, ended by its end.
+    RunTimeout(RunId),
+    /// A task's wait: its queue time-out, its pause before the next try, its sleep. Ended with the wait.
+    TaskWait(TaskId),
+    /// An attempt is out of time: the ladder starts. Set at the grant, moved at the start.
+    AttemptTimeout(AttemptId),
+    /// A remote lease was not renewed. Moved by each renewal.
+    LeaseExpiry(AttemptId),
+    /// The ladder is at its end: the attempt is fenced. Set when it is asked to stop.
+    StopExpiry(AttemptId),
+}
+
+impl Deadline {
+    /// The run that the deadline belongs to.
+    pub const fn run(self) -> RunId {
+        match self {
+            Self::RunStart(run) | Self::RunTimeout(run) => run,
+            Self::TaskWait(task) => task.run,
+            Self::AttemptTimeout(attempt) | Self::LeaseExpiry(attempt) | Self::StopExpiry(attempt) => attempt.task.run,
+        }
+    }
+}
+
+/// The bound of an attempt whose task sets none.
+pub const ATTEMPT_TIMEOUT_DEFAULT: Millis = Millis::from_hours(1);
+
+/// What a parent keeps back so that a child's ladder fits inside it: the ladder, at least 1 s or 5 % of
+/// what remains, at most half of it.
+pub fn reserve(remaining: Millis, ladder_total: Millis) -> Millis {
+    let least = ladder_total.max(Millis::from_secs(1)).max(Millis(remaining.0 / 20));
+    least.min(Millis(remaining.0 / 2))
+}
+
+/// When an attempt that starts at `start` is out of time: its own limit, inside what its run has left.
+pub fn attempt_deadline(start: Timestamp, run: &Run, task: &TaskDef) -> Timestamp {
+    let remaining = run.deadline.since(start);
+    let room = Millis(remaining.0 - reserve(remaining, task.cancel.total()).0);
+    start.plus(task.timeout.unwrap_or(ATTEMPT_TIMEOUT_DEFAULT).min(room))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_keeps_back_the_ladder_but_never_more_than_half() {
+        assert_eq!(reserve(Millis::from_hours(1), Millis::from_secs(15)), Millis::from_mins(3));
+        assert_eq!(reserve(Millis::from_secs(60), Millis::from_secs(15)), Millis::from_secs(15));
+        assert_eq!(reserve(Millis::from_secs(10), Millis::from_secs(15)), Millis::from_secs(5));
+        assert_eq!(reserve(Millis(0), Millis::from_secs(15)), Millis(0));
+    }
+}

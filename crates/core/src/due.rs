@@ -1,0 +1,60 @@
+//! Effects that follow from the state alone: what a restart has to do again.
+
+use crate::{
+    RunId, State,
+    apply::{assignment, render},
+    effect::Effect,
+    run::WorkerId,
+};
+
+/// The derived effects of a whole state, in the order of its runs.
+///
+/// Every one may have been performed before: a hand recognises attempt and fence. Attempts of a worker
+/// that is not `present` are left out: the engine confirms their end and reports them lost.
+pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    for run in state.runs.values() {
+        for (index, task) in run.indexed_tasks() {
+            let Some(lease) = task.lease().filter(|lease| present(&lease.worker)) else { continue };
+            let id = run.id.task(index);
+            if let Some(stopping) = &lease.stopping {
+                effects.push(Effect::Stop {
+                    worker: lease.worker.clone(),
+                    attempt: id.attempt(task.attempts),
+                    fence: lease.fence,
+                    reason: stopping.reason,
+                });
+            } else if lease.started_at.is_none()
+                && let Ok(work) = render(run, &state.definitions[&run.definition], id)
+                && let Some(assignment) = assignment(state, id, work)
+            {
+                effects.push(Effect::Start(Box::new(assignment)));
+            }
+        }
+    }
+    effects
+}
+
+/// An attempt that a worker held when the state was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Which attempt.
+    pub attempt: crate::AttemptId,
+    /// Under which lease.
+    pub fence: crate::Fence,
+    /// By whom.
+    pub worker: WorkerId,
+}
+
+/// Every lease of the state. After a load the engine confirms the end of those whose worker is gone.
+pub fn outstanding(state: &State) -> Vec<Outstanding> {
+    let of_run = |run: RunId| {
+        let tasks = state.runs[&run].indexed_tasks();
+        tasks.filter_map(move |(index, task)| {
+            let lease = task.lease()?;
+            let attempt = run.task(index).attempt(task.attempts);
+            Some(Outstanding { attempt, fence: lease.fence, worker: lease.worker.clone() })
+        })
+    };
+    state.runs.keys().copied().flat_map(of_run).collect()
+}

@@ -1,0 +1,193 @@
+//! What the brain asks of the world. Read this file second.
+//!
+//! Effects are named in the imperative and are performed only after the batch that decided them is
+//! durable. No effect is the only record of anything; each variant says its class:
+//!
+//! * **derived**: [`crate::State::effects_due`] yields it again after a load; performing it twice does no
+//!   harm, because it names attempt and fence;
+//! * **ephemeral**: it may be lost.
+
+use crate::{
+    AttemptId, Fence, RunId, TaskId,
+    event::Caller,
+    row::Pause,
+    run::{RunStatus, StopReason, WorkerId},
+    time::{Millis, Timestamp},
+    workflow::{Ladder, Limits},
+};
+use std::collections::BTreeMap;
+
+/// Everything the brain can ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Give an attempt to a worker. *Derived*: from each lease that has not been reported started.
+    Start(Box<Assignment>),
+    /// Tell a worker to walk the ladder with an attempt. *Derived*: from each lease that is stopping.
+    Stop {
+        /// Who has it.
+        worker: WorkerId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+        /// Why.
+        reason: StopReason,
+    },
+    /// Tell a worker that its report was dealt with and need not be sent again. *Ephemeral*: it sends it again.
+    Acknowledge {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+        /// Whether the report counted; false: the lease was not its any more.
+        accepted: bool,
+    },
+    /// Answer a caller. *Ephemeral*: it asks again with the same key.
+    Reply {
+        /// Whom.
+        caller: Caller,
+        /// What.
+        answer: Result<Answer, Refusal>,
+    },
+}
+
+/// Everything a hand needs to perform one attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// Who performs it.
+    pub worker: WorkerId,
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Under which lease.
+    pub fence: Fence,
+    /// The task's name.
+    pub task_name: String,
+    /// What to do, templates rendered.
+    pub work: Work,
+    /// How long the attempt may take from its start.
+    pub time: Millis,
+    /// Longest silence, if bounded.
+    pub heartbeat: Option<Millis>,
+    /// How to stop it.
+    pub ladder: Ladder,
+}
+
+/// What a hand does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Work {
+    /// Run a process to its end.
+    Exec {
+        /// The program and its arguments, or a line for the shell.
+        command: crate::workflow::Command,
+        /// Environment on top of the worker's.
+        env: BTreeMap<String, String>,
+        /// Where it works.
+        cwd: Option<String>,
+        /// Bounds on what it may use.
+        limits: Limits,
+    },
+    /// Nothing: succeed at once.
+    Noop,
+}
+
+/// A command that was carried out.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The run exists.
+    Submitted {
+        /// Its id.
+        run: RunId,
+        /// Whether it did so before, under the same idempotency key.
+        existing: bool,
+    },
+    /// The run is on its way to its end, or already there.
+    Cancelling {
+        /// Which run.
+        run: RunId,
+        /// Its status now.
+        status: RunStatus,
+        /// Tasks that were not yet terminal when it was asked.
+        cancelled_tasks: u32,
+        /// When it was first asked.
+        since: Timestamp,
+        /// Why, as first asked.
+        reason: String,
+    },
+    /// It is held, since when and by whom.
+    Paused(Pause),
+    /// Done.
+    Done,
+}
+
+/// A command that was refused; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No unfinished run has this id.
+    #[error("no unfinished run `{0}`")]
+    UnknownRun(RunId),
+    /// The run has ended.
+    #[error("run `{run}` has already ended as {status}")]
+    RunEnded {
+        /// Which run.
+        run: RunId,
+        /// How.
+        status: RunStatus,
+    },
+    /// The same idempotency key came with another body.
+    #[error("idempotency key `{key}` was used for another submission (run `{run}`)")]
+    KeyReused {
+        /// The key.
+        key: String,
+        /// The run that owns it.
+        run: RunId,
+    },
+    /// The namespace is at its bound.
+    #[error("{live} tasks are unfinished and the submission has {asked} more, above `live_tasks_max` ({max})")]
+    TooManyTasks {
+        /// Unfinished tasks.
+        live: u32,
+        /// Tasks of the submission.
+        asked: u32,
+        /// The bound.
+        max: u32,
+    },
+    /// A queue is at its bound.
+    #[error("queue `{queue}` holds {len} tasks, its `max_queue_size` is {max}")]
+    QueueFull {
+        /// Which queue.
+        queue: String,
+        /// Tasks in it.
+        len: u32,
+        /// Its bound.
+        max: u32,
+    },
+    /// A pool that the workflow needs is too small or unknown now.
+    #[error("task `{task}` needs {asked} units of pool `{pool}`, which has {size}")]
+    PoolTooSmall {
+        /// The task.
+        task: String,
+        /// The pool.
+        pool: String,
+        /// Units needed.
+        asked: u32,
+        /// Units there are.
+        size: u32,
+    },
+    /// What the store knew when the command was read is too old to decide by.
+    #[error("the command was read too long ago, send it again with the same idempotency key")]
+    FactsTooOld,
+    /// Nothing is known under this name.
+    #[error("there is no {kind} `{name}`")]
+    Unknown {
+        /// What was looked for.
+        kind: &'static str,
+        /// Under which name.
+        name: String,
+    },
+    /// The task does not wait for a decision.
+    #[error("task `{0}` does not wait for a decision")]
+    NothingToDecide(TaskId),
+    /// The event failed and was put aside.
+    #[error("the command failed inside the brain and was put into quarantine: {0}")]
+    Quarantined(String),
+}

@@ -1,0 +1,255 @@
+//! What can happen to a namespace. Read this file first: it is everything the brain reacts to.
+//!
+//! Events are named in the past tense. Each carries all it needs; what a command has to know of
+//! runs that already ended comes with it as [`Facts`].
+
+use crate::{
+    AttemptId, CommitSeq, Fence, RunId, Seq, TaskId,
+    deadline::Deadline,
+    run::{Idempotency, JsonText, RunStatus, WorkerId},
+    settings::Settings,
+    time::Timestamp,
+    workflow::Definition,
+};
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+
+/// An event with the moment, the chance and the commit it enters with.
+///
+/// Applying the same envelopes to the same state gives the same state, always.
+#[derive(Clone, Debug)]
+pub struct Envelope {
+    /// Now, as the engine's clock says; never before the state's high-water mark.
+    pub at: Timestamp,
+    /// Random bits for jitter.
+    pub entropy: u64,
+    /// The commit that this event's changes will be part of.
+    pub commit: CommitSeq,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Whom to answer: a number chosen by the engine. An answer that nobody waits for any more is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Caller(pub u64);
+
+/// Everything that can happen.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Somebody wants a workflow executed. From the API side; answered.
+    RunSubmitted(Box<Submission>),
+    /// Somebody wants a run to end. From the API side; answered.
+    RunCancelRequested {
+        /// Which run.
+        run: RunId,
+        /// How and why.
+        request: CancelRequest,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// An operator holds a queue, a workflow or a run. Answered.
+    Paused {
+        /// What is held.
+        target: PauseTarget,
+        /// Who asked.
+        by: String,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// An operator lets it go on. Answered.
+    Resumed {
+        /// What goes on.
+        target: PauseTarget,
+        /// Who asked.
+        by: String,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// A person decided about a task whose attempt was lost (`on_lost: hold`). Answered.
+    TaskDecided {
+        /// Which task.
+        task: TaskId,
+        /// What to do with it.
+        decision: Decision,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// A dead letter is not wanted any more. Answered.
+    DeadLetterDropped {
+        /// Which task's.
+        task: TaskId,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// The configuration was read. From the engine, at start and at reload.
+    SettingsApplied(Box<Settings>),
+    /// Only these runs are served by this process (`None`: all). From the embedded command line; volatile.
+    RunsFocused(Option<BTreeSet<RunId>>),
+    /// A worker offers its slots. From the engine (its own worker) or the worker protocol; volatile.
+    WorkerJoined {
+        /// Who.
+        worker: WorkerId,
+        /// How many attempts it performs at once.
+        slots: u32,
+    },
+    /// A worker takes no new work; what it has goes on. Volatile.
+    WorkerLeft {
+        /// Who.
+        worker: WorkerId,
+    },
+    /// A worker started the work of an attempt.
+    AttemptStarted {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+    },
+    /// A worker still performs an attempt. Volatile: never written, answered at once.
+    AttemptRenewed {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+    },
+    /// An attempt came to its end, of any kind. Sent again until acknowledged.
+    AttemptEnded(Box<AttemptEnd>),
+    /// A moment that something waited for has come. From the driver, out of the state's own index.
+    DeadlinePassed(Deadline),
+    /// Work that was too large for one step is gone on with. From the driver.
+    ContinuationDue(Seq),
+    /// Grants that the last step had no room for are gone on with. From the driver; volatile cause.
+    GrantsDue,
+    /// An event of this run failed alone: the run is frozen. From the driver, after a quarantine.
+    RunPoisoned {
+        /// Which run.
+        run: RunId,
+        /// What went wrong.
+        error: String,
+    },
+    /// An event that failed alone was put aside. From the driver.
+    EventQuarantined(Box<crate::row::Quarantined>),
+}
+
+/// A wish to execute a workflow.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// The id of the run if it is made; drawn by the engine.
+    pub run: RunId,
+    /// The workflow, validated.
+    pub definition: Arc<Definition>,
+    /// The input, validated, defaults filled in.
+    pub input: JsonText,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Who submits.
+    pub client_id: Option<String>,
+    /// Set if a repetition must find the same run.
+    pub idempotency: Option<Idempotency>,
+    /// Path of the workflow file, for a run made from one.
+    pub source: Option<String>,
+    /// When its tasks may start; none or past: at once.
+    pub start_at: Option<Timestamp>,
+    /// What the store knew when this was read.
+    pub facts: Facts,
+    /// Whom to answer.
+    pub caller: Caller,
+}
+
+/// What a command needs from finished runs, read in one transaction of the store.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The newest commit that the transaction saw.
+    pub as_of: CommitSeq,
+    /// The finished run that owns the submission's idempotency key, with its body's hash.
+    pub key_owner: Option<(RunId, String)>,
+    /// The end of the run that the command names, if it ended.
+    pub ended: Option<RunStatus>,
+}
+
+/// A wish to end a run.
+#[derive(Clone, Debug)]
+pub struct CancelRequest {
+    /// Why, for people.
+    pub reason: String,
+    /// Who asks.
+    pub by: String,
+    /// Whether to end it at once, whatever its attempts do: they are fenced and their units poisoned
+    /// unless the hand confirms their death.
+    pub force: bool,
+    /// What the store knew when this was read.
+    pub facts: Facts,
+}
+
+/// What an operator can hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PauseTarget {
+    /// No task of this queue starts.
+    Queue(String),
+    /// No task of this workflow's runs starts.
+    Workflow(String),
+    /// No task of this run starts.
+    Run(RunId),
+}
+
+/// What a person can decide about a held task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Try again.
+    Retry,
+    /// Count it as failed.
+    Fail,
+}
+
+/// The end of an attempt, as its worker or its reconciler reports it.
+#[derive(Clone, Debug)]
+pub struct AttemptEnd {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Under which lease.
+    pub fence: Fence,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What else the hand knows, for the history: rungs, usage, notes. Short.
+    pub detail: BTreeMap<String, serde_json::Value>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// The work is done.
+    Succeeded {
+        /// What it produced.
+        output: JsonText,
+    },
+    /// The work ran and failed.
+    Failed {
+        /// A short word.
+        reason: String,
+        /// A sentence.
+        message: String,
+        /// The exit status, where there was one.
+        exit: Option<i32>,
+    },
+    /// The work was stopped, as asked, and is gone.
+    Stopped,
+    /// The work could not be started.
+    LaunchFailed {
+        /// A sentence.
+        message: String,
+        /// Whether another try may succeed without anybody's help.
+        transient: bool,
+    },
+    /// Given back: never started, or stopped because its worker shuts down.
+    Released,
+    /// Nobody knows how it ended.
+    Lost {
+        /// A sentence.
+        message: String,
+        /// Whether everything it started is known to be gone.
+        confirmed_dead: bool,
+    },
+    /// It was killed and is still there.
+    Unkillable {
+        /// A sentence that names the processes.
+        message: String,
+    },
+}

@@ -1,0 +1,244 @@
+//! Everything the brain knows of one namespace, in memory.
+//!
+//! All durable fields equal what [`State::load`] makes of the stored rows, after every commit. What
+//! may be lost lives in [`Volatile`] alone and is derived from the rest.
+
+use crate::{
+    CommitSeq, RunId, Seq, TaskId, TaskIndex,
+    continuation::Continuation,
+    row::{Key, Loaded, Meta, Pause, Row},
+    run::{Run, Task},
+    settings::{Bounds, Pool, Queue, QueueSettings},
+    volatile::Volatile,
+    workflow::{Definition, DefinitionHash},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The state of one namespace: its unfinished runs and what they share.
+#[derive(Debug, Default)]
+pub struct State {
+    /// Counters.
+    pub meta: Meta,
+    /// Definitions that unfinished runs pin.
+    pub definitions: BTreeMap<DefinitionHash, Arc<Definition>>,
+    /// Unfinished runs.
+    pub runs: BTreeMap<RunId, Run>,
+    /// Counted resources.
+    pub pools: BTreeMap<String, Pool>,
+    /// Queues that were configured or used.
+    pub queues: BTreeMap<String, Queue>,
+    /// Workflows that an operator holds.
+    pub paused_workflows: BTreeMap<String, Pause>,
+    /// Work that was too large for one step.
+    pub continuations: BTreeMap<Seq, Continuation>,
+    /// What is derived from the above, or may be lost.
+    pub volatile: Volatile,
+}
+
+/// Stored rows that contradict each other. The store is damaged or was edited by hand.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A row stands under the wrong key.
+    #[error("row {0:?} holds another kind of content than its key says")]
+    Mismatched(Key),
+    /// A run names a definition that is not there.
+    #[error("run `{run}` names the definition `{}`, which is not stored", hash.0)]
+    NoDefinition {
+        /// The run.
+        run: RunId,
+        /// The hash.
+        hash: DefinitionHash,
+    },
+    /// A task row has no place in its run.
+    #[error("task `{0}` is stored but its run has no such task")]
+    StrayTask(TaskId),
+    /// A run has a wrong number of tasks.
+    #[error("run `{run}` holds {found} tasks, its definition has {expected}")]
+    TaskCount {
+        /// The run.
+        run: RunId,
+        /// Tasks found.
+        found: usize,
+        /// Tasks of the definition.
+        expected: usize,
+    },
+}
+
+impl State {
+    /// Builds the state that the rows of a store describe.
+    ///
+    /// # Errors
+    /// If the rows contradict each other.
+    pub fn load(loaded: Loaded, bounds: Bounds) -> Result<Self, LoadError> {
+        let mut state = Self { meta: loaded.meta, ..Self::default() };
+        state.volatile.bounds = bounds;
+        state.volatile.commit = loaded.commit;
+        let mut loose = Vec::new();
+        for (key, row) in loaded.rows {
+            match (key, row) {
+                (Key::Definition(hash), Row::Definition(definition)) => {
+                    state.definitions.insert(hash, definition);
+                }
+                (Key::Run(id), Row::Run(run)) => {
+                    state.runs.insert(id, *run);
+                }
+                (Key::Task(id), Row::Task(task)) => loose.push((id, *task)),
+                (Key::Pool(name), Row::Pool(pool)) => {
+                    state.pools.insert(name, pool);
+                }
+                (Key::Queue(name), Row::Queue(queue)) => {
+                    state.queues.insert(name, queue);
+                }
+                (Key::PausedWorkflow(name), Row::PausedWorkflow(pause)) => {
+                    state.paused_workflows.insert(name, pause);
+                }
+                (Key::Continuation(seq), Row::Continuation(continuation)) => {
+                    state.continuations.insert(seq, continuation);
+                }
+                (key, _) => return Err(LoadError::Mismatched(key)),
+            }
+        }
+        state.complete_runs(loose)?;
+        state.rebuild_volatile();
+        Ok(state)
+    }
+
+    /// Fills large runs with their task rows, and with untouched tasks where there is no row.
+    fn complete_runs(&mut self, loose: Vec<(TaskId, Task)>) -> Result<(), LoadError> {
+        for run in self.runs.values_mut() {
+            let Some(definition) = self.definitions.get(&run.definition) else {
+                return Err(LoadError::NoDefinition { run: run.id, hash: run.definition.clone() });
+            };
+            let expected = definition.body.tasks.len();
+            if run.tasks.is_empty() {
+                run.tasks = vec![run.untouched_task(); expected];
+            } else if run.tasks.len() != expected {
+                return Err(LoadError::TaskCount { run: run.id, found: run.tasks.len(), expected });
+            }
+        }
+        for (id, task) in loose {
+            let place = self.runs.get_mut(&id.run).and_then(|run| run.tasks.get_mut(id.index.0 as usize));
+            *place.ok_or(LoadError::StrayTask(id))? = task;
+        }
+        Ok(())
+    }
+
+    /// Derives everything volatile anew. Workers, focus and bounds stay as they are told again.
+    fn rebuild_volatile(&mut self) {
+        let mut volatile = std::mem::take(&mut self.volatile);
+        for run in self.runs.values() {
+            let definition = &self.definitions[&run.definition];
+            volatile.index_run(run, definition);
+            for (index, _) in run.indexed_tasks() {
+                volatile.index_task(run, definition, index);
+            }
+        }
+        self.volatile = volatile;
+    }
+
+    /// The content of a row as it stands now; `None` if it is to be deleted.
+    ///
+    /// Called once per key at the end of a batch, so that many changes of a row cost one put.
+    pub fn row(&self, key: &Key) -> Option<Row> {
+        match key {
+            Key::Definition(hash) => self.definitions.get(hash).cloned().map(Row::Definition),
+            Key::Run(id) => self.runs.get(id).map(|run| Row::Run(Box::new(stored_run(run)))),
+            Key::Task(id) => self.task(*id).map(|task| Row::Task(Box::new(task.clone()))),
+            Key::Pool(name) => self.pools.get(name).cloned().map(Row::Pool),
+            Key::Queue(name) => self.queues.get(name).cloned().map(Row::Queue),
+            Key::PausedWorkflow(name) => self.paused_workflows.get(name).cloned().map(Row::PausedWorkflow),
+            Key::Continuation(seq) => self.continuations.get(seq).cloned().map(Row::Continuation),
+            Key::Finished(_) | Key::DeadLetter(_) | Key::Quarantine(_) => None,
+        }
+    }
+
+    /// Every live row, in key order: what [`State::load`] needs to build this state again.
+    pub fn rows(&self) -> Vec<(Key, Row)> {
+        let mut keys: Vec<Key> = self.definitions.keys().cloned().map(Key::Definition).collect();
+        keys.extend(self.runs.keys().copied().map(Key::Run));
+        for run in self.runs.values().filter(|run| !run.is_inline()) {
+            let untouched = run.untouched_task();
+            let touched = run.indexed_tasks().filter(|(_, task)| **task != untouched);
+            keys.extend(touched.map(|(index, _)| Key::Task(run.id.task(index))));
+        }
+        keys.extend(self.pools.keys().cloned().map(Key::Pool));
+        keys.extend(self.queues.keys().cloned().map(Key::Queue));
+        keys.extend(self.paused_workflows.keys().cloned().map(Key::PausedWorkflow));
+        keys.extend(self.continuations.keys().copied().map(Key::Continuation));
+        keys.into_iter().filter_map(|key| self.row(&key).map(|row| (key, row))).collect()
+    }
+
+    /// Whether all durable fields equal those of `other`.
+    pub fn same_durable(&self, other: &Self) -> bool {
+        self.meta == other.meta
+            && self.definitions == other.definitions
+            && self.runs == other.runs
+            && self.pools == other.pools
+            && self.queues == other.queues
+            && self.paused_workflows == other.paused_workflows
+            && self.continuations == other.continuations
+    }
+
+    /// An unfinished run's task.
+    pub fn task(&self, id: TaskId) -> Option<&Task> {
+        self.runs.get(&id.run).and_then(|run| run.tasks.get(id.index.0 as usize))
+    }
+
+    /// An unfinished run's definition.
+    ///
+    /// # Panics
+    /// If the run is not in the state: callers hold one that is.
+    pub fn definition(&self, run: RunId) -> Arc<Definition> {
+        Arc::clone(&self.definitions[&self.runs[&run].definition])
+    }
+
+    /// The settings of a queue, configured or default.
+    pub fn queue_settings(&self, name: &str) -> QueueSettings {
+        self.queues.get(name).map(|queue| queue.settings).unwrap_or_default()
+    }
+
+    /// The newest commit whose changes are in the state.
+    pub fn commit(&self) -> CommitSeq {
+        self.volatile.commit
+    }
+
+    /// Live tasks: those not yet at their end, over all unfinished runs.
+    pub fn live_tasks(&self) -> u32 {
+        self.volatile.open_total
+    }
+}
+
+/// A run as its row holds it: without tasks if they are rows of their own.
+fn stored_run(run: &Run) -> Run {
+    if run.is_inline() {
+        return run.clone();
+    }
+    // Field by field, so that a hundred thousand tasks are not copied only to be dropped.
+    Run {
+        id: run.id,
+        definition: run.definition.clone(),
+        workflow: run.workflow.clone(),
+        input: run.input.clone(),
+        labels: run.labels.clone(),
+        client_id: run.client_id.clone(),
+        idempotency: run.idempotency.clone(),
+        source: run.source.clone(),
+        retry_of: run.retry_of,
+        seq: run.seq,
+        first_commit: run.first_commit,
+        submitted_at: run.submitted_at,
+        start_at: run.start_at,
+        started: run.started,
+        deadline: run.deadline,
+        paused: run.paused,
+        poisoned: run.poisoned.clone(),
+        ending: run.ending.clone(),
+        output_bytes: run.output_bytes,
+        tasks: Vec::new(),
+    }
+}
+
+/// The key of the row that holds a task: its own, or its run's.
+pub(crate) fn task_key(run: &Run, index: TaskIndex) -> Key {
+    if run.is_inline() { Key::Run(run.id) } else { Key::Task(run.id.task(index)) }
+}

@@ -1,0 +1,280 @@
+//! What the brain derives from its durable state, or may lose: indices, workers, the ready lines.
+//!
+//! Everything derived is kept by pairs of `index_*` and `unindex_*` around each change, and `load`
+//! runs only the first of each pair, so the two cannot disagree.
+
+use crate::{
+    AttemptId, CommitSeq, RunId, TaskIndex, Timestamp,
+    deadline::Deadline,
+    ready::{Ready, Request, Resource},
+    run::{Phase, Run, Task, WaitOn, WorkerId},
+    settings::{Bounds, DEFAULT_QUEUE},
+    workflow::{Definition, TaskDef, TaskKind},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The part of the state that is never stored.
+#[derive(Debug, Default)]
+pub struct Volatile {
+    /// Bounds of the namespace, told with the settings.
+    pub bounds: Bounds,
+    /// The newest commit whose changes are in the state.
+    pub commit: CommitSeq,
+    /// Every moment the brain waits for, soonest first.
+    pub deadlines: BTreeSet<(Timestamp, Deadline)>,
+    /// Queued tasks, in the order in which they are granted.
+    pub ready: Ready,
+    /// Workers that offer slots, and how many attempts each performs at once.
+    pub workers: BTreeMap<WorkerId, u32>,
+    /// Leases by worker, also of workers that are not here.
+    pub leases: BTreeMap<WorkerId, u32>,
+    /// Units held, by pool or lock.
+    pub held: BTreeMap<String, u32>,
+    /// Per unfinished run: what would be counted over its tasks.
+    pub tallies: BTreeMap<RunId, Tally>,
+    /// Unfinished tasks of all runs.
+    pub open_total: u32,
+    /// Tasks queued, by queue.
+    pub queued: BTreeMap<String, u32>,
+    /// Unfinished runs by idempotency key.
+    pub idempotency: BTreeMap<String, RunId>,
+    /// How many unfinished runs pin a definition.
+    pub pins: BTreeMap<crate::workflow::DefinitionHash, u32>,
+    /// Runs that ended lately, for commands whose facts were read before: (commit, run, status, key).
+    pub recent: std::collections::VecDeque<RecentEnd>,
+    /// Facts read before this commit may miss an end that is not in `recent` any more.
+    pub recent_floor: CommitSeq,
+    /// Only these runs are served; none: all.
+    pub focus: Option<BTreeSet<RunId>>,
+    /// Expiry of remote leases as renewed; the stored one is older.
+    pub renewed: BTreeMap<AttemptId, Timestamp>,
+    /// Whether the last step left grants undone.
+    pub grants_due: bool,
+    /// The run that the step under way works on: whose fault it is, should the brain fail.
+    pub at_work: Option<RunId>,
+    /// Reports refused because their lease was not theirs any more.
+    pub refused_reports: u64,
+}
+
+/// A run that ended lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecentEnd {
+    /// The commit that ended it.
+    pub commit: CommitSeq,
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub status: crate::run::RunStatus,
+    /// Its idempotency key and body hash.
+    pub idempotency: Option<crate::run::Idempotency>,
+}
+
+/// Counts over the tasks of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tasks not at their end.
+    pub open: u32,
+    /// Tasks under a lease.
+    pub leased: u32,
+    /// Tasks that failed for good with nothing to handle it.
+    pub unhandled: u32,
+}
+
+impl Volatile {
+    /// Takes a run into the indices. Its tasks are indexed one by one.
+    pub(crate) fn index_run(&mut self, run: &Run, definition: &Definition) {
+        for deadline in run_deadlines(run) {
+            self.deadlines.insert(deadline);
+        }
+        self.tallies.entry(run.id).or_default();
+        *self.pins.entry(definition.body.hash.clone()).or_default() += 1;
+        if let Some(idempotency) = &run.idempotency {
+            self.idempotency.insert(idempotency.key.clone(), run.id);
+        }
+    }
+
+    /// Takes a run out of the indices, after its tasks.
+    pub(crate) fn unindex_run(&mut self, run: &Run) {
+        for deadline in run_deadlines(run) {
+            self.deadlines.remove(&deadline);
+        }
+        self.tallies.remove(&run.id);
+        decrement(&mut self.pins, &run.definition, 1);
+        if let Some(idempotency) = &run.idempotency {
+            self.idempotency.remove(&idempotency.key);
+        }
+    }
+
+    /// Renews the deadlines of a run around a change of its own fields.
+    pub(crate) fn replace_run_deadlines(&mut self, before: &[(Timestamp, Deadline)], run: &Run) {
+        for deadline in before {
+            self.deadlines.remove(deadline);
+        }
+        self.deadlines.extend(run_deadlines(run));
+    }
+
+    /// Takes a task into the indices.
+    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
+        let (task, def) = (run.task(index), definition.task(index));
+        for deadline in self.task_deadlines(run, index, task) {
+            self.deadlines.insert(deadline);
+        }
+        let tally = self.tallies.entry(run.id).or_default();
+        match &task.phase {
+            Phase::Waiting(wait) => {
+                tally.open += 1;
+                self.open_total += 1;
+                if wait.on == WaitOn::Grant {
+                    *self.queued.entry(queue_name(def).to_owned()).or_default() += 1;
+                    self.ready.add(request(run.id, definition, index), wait.seq, wait.since, run.id.task(index));
+                }
+            }
+            Phase::Leased(lease) => {
+                tally.open += 1;
+                tally.leased += 1;
+                self.open_total += 1;
+                *self.leases.entry(lease.worker.clone()).or_default() += 1;
+                for (pool, units) in &lease.holds {
+                    *self.held.entry(pool.clone()).or_default() += units;
+                }
+            }
+            Phase::Ended(_) => tally.unhandled += u32::from(is_unhandled(task, def)),
+        }
+    }
+
+    /// Takes a task out of the indices, before it changes.
+    pub(crate) fn unindex_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
+        let (task, def) = (run.task(index), definition.task(index));
+        for deadline in self.task_deadlines(run, index, task) {
+            self.deadlines.remove(&deadline);
+        }
+        let tally = self.tallies.entry(run.id).or_default();
+        match &task.phase {
+            Phase::Waiting(wait) => {
+                tally.open -= 1;
+                self.open_total -= 1;
+                if wait.on == WaitOn::Grant {
+                    decrement(&mut self.queued, queue_name(def), 1);
+                    self.ready.remove(&request(run.id, definition, index), wait.seq, run.id.task(index));
+                }
+            }
+            Phase::Leased(lease) => {
+                tally.open -= 1;
+                tally.leased -= 1;
+                self.open_total -= 1;
+                self.renewed.remove(&run.id.task(index).attempt(task.attempts));
+                decrement(&mut self.leases, &lease.worker, 1);
+                self.ready.freed(Resource::Slot);
+                for (pool, units) in &lease.holds {
+                    decrement(&mut self.held, pool, *units);
+                    self.ready.freed(Resource::Pool(pool.clone()));
+                }
+                self.ready.freed(Resource::Parallel(run.id));
+            }
+            Phase::Ended(_) => tally.unhandled -= u32::from(is_unhandled(task, def)),
+        }
+    }
+
+    /// The moments that a task waits for and that come before its run's own end.
+    fn task_deadlines(&self, run: &Run, index: TaskIndex, task: &Task) -> Vec<(Timestamp, Deadline)> {
+        let id = run.id.task(index);
+        if run.poisoned.is_some() {
+            return Vec::new();
+        }
+        match &task.phase {
+            Phase::Waiting(wait) if wait.deadline < run.deadline => vec![(wait.deadline, Deadline::TaskWait(id))],
+            Phase::Waiting(_) | Phase::Ended(_) => Vec::new(),
+            Phase::Leased(lease) => {
+                let attempt = id.attempt(task.attempts);
+                let first = match &lease.stopping {
+                    Some(stopping) => (stopping.fenced_at, Deadline::StopExpiry(attempt)),
+                    None => (lease.deadline, Deadline::AttemptTimeout(attempt)),
+                };
+                let expiry = lease.expires_at.map(|stored| {
+                    let until = self.renewed.get(&attempt).copied().unwrap_or(stored);
+                    (until, Deadline::LeaseExpiry(attempt))
+                });
+                std::iter::once(first).chain(expiry).collect()
+            }
+        }
+    }
+
+    /// Moves the expiry of a remote lease.
+    pub(crate) fn renew(&mut self, attempt: AttemptId, stored: Timestamp, until: Timestamp) {
+        let before = self.renewed.insert(attempt, until).unwrap_or(stored);
+        self.deadlines.remove(&(before, Deadline::LeaseExpiry(attempt)));
+        self.deadlines.insert((until, Deadline::LeaseExpiry(attempt)));
+    }
+
+    /// The worker with the most room for a task, among those that may take it now.
+    ///
+    /// Work that may be fetched ahead goes to a worker with up to `prefetch_factor` leases a slot, other
+    /// work only where a slot is free.
+    pub(crate) fn worker_for(&self, prefetchable: bool) -> Option<&WorkerId> {
+        let factor = if prefetchable { self.bounds.prefetch_factor } else { 1 };
+        let room = |(worker, slots): &(&WorkerId, &u32)| {
+            let leases = self.leases.get(*worker).copied().unwrap_or_default();
+            slots.saturating_mul(factor).saturating_sub(leases)
+        };
+        let roomiest = self.workers.iter().rev().max_by_key(room)?;
+        (room(&roomiest) > 0).then_some(roomiest.0)
+    }
+
+    /// The counts of an unfinished run.
+    pub fn tally(&self, run: RunId) -> Tally {
+        self.tallies.get(&run).copied().unwrap_or_default()
+    }
+}
+
+/// What a queued task must be granted, all at once.
+pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> Request {
+    let def = definition.task(index);
+    Request {
+        queue: queue_name(def).to_owned(),
+        priority: def.priority,
+        prefetchable: is_prefetchable(def),
+        resources: def.resources.clone(),
+        parallel: definition.body.max_parallel.map(|_| run),
+    }
+}
+
+/// The queue where a task stands.
+pub(crate) fn queue_name(def: &TaskDef) -> &str {
+    def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+}
+
+/// Whether a task may be leased ahead of a free slot: never a process, nor what holds units or must
+/// not be repeated when its end is unknown.
+pub(crate) fn is_prefetchable(def: &TaskDef) -> bool {
+    matches!(def.kind, TaskKind::Noop) && def.resources.is_empty() && def.on_lost == crate::workflow::OnLost::Retry
+}
+
+/// Whether a task's end fails its run.
+pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
+    let failed = task.end().is_some_and(|end| end.status == crate::run::TaskEnd::Failed);
+    failed && def.on_failure == crate::workflow::OnFailure::Fail
+}
+
+/// The moments that a run itself waits for.
+pub(crate) fn run_deadlines(run: &Run) -> Vec<(Timestamp, Deadline)> {
+    let mut deadlines = Vec::with_capacity(1);
+    if run.ending.is_none() && run.poisoned.is_none() {
+        deadlines.push((run.deadline, Deadline::RunTimeout(run.id)));
+        if let (false, Some(start_at)) = (run.started, run.start_at) {
+            deadlines.push((start_at, Deadline::RunStart(run.id)));
+        }
+    }
+    deadlines
+}
+
+fn decrement<K: Ord, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, u32>, key: &Q, by: u32)
+where
+    K: std::borrow::Borrow<Q>,
+{
+    if let Some(count) = counts.get_mut(key) {
+        *count -= by;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}

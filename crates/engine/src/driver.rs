@@ -1,0 +1,369 @@
+//! The driver: turns inputs into batches, and lets effects out only once their batch is durable.
+//!
+//! Data in, data out: no threads, no channels, no waits and no clock. `threads.rs` runs it in the
+//! program, the simulator calls it in a world of its own, and both run exactly this code.
+//!
+//! One commit is in flight at a time. While it is, the driver applies the next batch (bounded), whose
+//! effects wait for their own commit. A commit that is *refused* is tried again, unchanged, and nothing
+//! new is applied meanwhile. One that is *violated*, or a panic in the brain, drops the state: it is
+//! loaded anew and the events since are applied one a commit; an event that then fails alone goes into
+//! quarantine, and the run that it came from is frozen.
+
+mod recover;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+use unknot_core::{
+    CommitSeq, Decision, Millis, State, Timestamp, apply, check,
+    effect::Effect,
+    event::{Envelope, Event},
+    row::{Batch, HistoryEntry, Key, Loaded, Row},
+    settings::Bounds,
+};
+
+pub use recover::Fatal;
+
+/// Events of the control lane that one turn applies at most.
+const CONTROL_QUANTUM: usize = 64;
+/// Events of the work lane that one turn applies at most.
+const WORK_QUANTUM: usize = 512;
+/// Deadlines and continuations that one turn meets at most.
+const DUE_QUANTUM: usize = 256;
+/// Row changes from which on a batch is closed to further events.
+const BATCH_CHANGES_MAX: usize = 8_192;
+/// Pauses between tries of a refused commit double from here …
+const RETRY_FIRST: Millis = Millis(50);
+/// … up to here.
+const RETRY_MAX: Millis = Millis(5_000);
+
+/// What a turn is given.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Commands and operators' wishes, in order of arrival.
+    pub control: Vec<Event>,
+    /// Workers' reports, in order of arrival.
+    pub work: Vec<Event>,
+    /// What became of the commit in flight, or of the load that was asked for.
+    pub store: Option<StoreReport>,
+}
+
+/// What the store says.
+#[derive(Debug)]
+pub enum StoreReport {
+    /// The commit in flight is durable.
+    Committed,
+    /// It was refused and left no trace; it can be tried again.
+    Refused(String),
+    /// Its connection was lost: it may be durable or not. The driver asks for [`StoreRequest::Resolve`].
+    Unknown(String),
+    /// The newest durable commit, as asked for after `Unknown`.
+    Resolved(CommitSeq),
+    /// It contradicts what is stored.
+    Violated(String),
+    /// Somebody else owns the namespace now.
+    Fenced(String),
+    /// The store is damaged.
+    Corrupt(String),
+    /// The rows, as asked for by [`StoreRequest::Load`].
+    Loaded(Box<Loaded>),
+}
+
+/// What the driver asks of the store; one request at a time.
+#[derive(Debug, Clone)]
+pub enum StoreRequest {
+    /// Make this batch durable.
+    Commit(Arc<Batch>),
+    /// Say which commit is the newest durable one.
+    Resolve,
+    /// Load everything anew.
+    Load,
+}
+
+/// What a turn leads to.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// What to ask of the store now.
+    pub store: Option<StoreRequest>,
+    /// Effects whose commit is durable, in order.
+    pub effects: Vec<Effect>,
+    /// History that became durable, in order.
+    pub history: Vec<HistoryEntry>,
+    /// When to call again if nothing arrives before.
+    pub next_wake: Option<Timestamp>,
+    /// The brain can not go on; the process must stop or hand over.
+    pub fatal: Option<Fatal>,
+}
+
+/// Why nothing can be committed now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blocked {
+    /// Since when.
+    pub since: Timestamp,
+    /// What the store said last.
+    pub cause: String,
+}
+
+/// The brain with its batches. See the module's documentation.
+#[derive(Debug)]
+pub struct Driver {
+    state: State,
+    control: VecDeque<Event>,
+    work: VecDeque<Event>,
+    /// The batch that is being built.
+    open: Open,
+    /// The batch whose commit is under way, with what follows from it.
+    in_flight: Option<InFlight>,
+    durable: CommitSeq,
+    phase: Phase,
+    recovery: recover::Recovery,
+}
+
+/// Where the driver stands with its store.
+#[derive(Debug)]
+enum Phase {
+    /// Applying and committing.
+    Going,
+    /// A commit was refused; tried again at `at`.
+    Retrying { blocked: Blocked, at: Timestamp, pause: Millis },
+    /// A commit's fate is being asked for.
+    Resolving { blocked: Blocked },
+    /// The state is being loaded anew.
+    Loading,
+    /// It can not go on.
+    Stopped(Fatal),
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    touched: BTreeMap<Key, Option<Option<Row>>>,
+    events: Vec<Event>,
+    history: Vec<HistoryEntry>,
+    effects: Vec<Effect>,
+}
+
+#[derive(Debug)]
+struct InFlight {
+    batch: Arc<Batch>,
+    events: Vec<Event>,
+    effects: Vec<Effect>,
+}
+
+impl Driver {
+    /// Takes over a loaded namespace.
+    ///
+    /// # Errors
+    /// If its rows contradict each other.
+    pub fn new(loaded: Loaded, bounds: Bounds) -> Result<Self, unknot_core::state::LoadError> {
+        let durable = loaded.commit;
+        let state = State::load(loaded, bounds)?;
+        check::whole(&state);
+        Ok(Self {
+            state,
+            control: VecDeque::new(),
+            work: VecDeque::new(),
+            open: Open::default(),
+            in_flight: None,
+            durable,
+            phase: Phase::Going,
+            recovery: recover::Recovery::default(),
+        })
+    }
+
+    /// The state as it is now: possibly ahead of what is durable.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The newest durable commit.
+    pub fn durable(&self) -> CommitSeq {
+        self.durable
+    }
+
+    /// Why nothing can be committed, if so.
+    pub fn blocked(&self) -> Option<&Blocked> {
+        match &self.phase {
+            Phase::Retrying { blocked, .. } | Phase::Resolving { blocked } => Some(blocked),
+            Phase::Going | Phase::Loading | Phase::Stopped(_) => None,
+        }
+    }
+
+    /// Events that have arrived and are not applied yet.
+    pub fn backlog(&self) -> usize {
+        self.control.len() + self.work.len()
+    }
+
+    /// One turn: takes what arrived, applies a bounded part of what is due, closes a batch if the store
+    /// is free. `entropy` seeds the turn's chance.
+    pub fn turn(&mut self, now: Timestamp, entropy: u64, inputs: Inputs) -> Turn {
+        let mut turn = Turn::default();
+        self.control.extend(inputs.control);
+        self.work.extend(inputs.work);
+        if let Some(report) = inputs.store {
+            self.take_report(now, report, &mut turn);
+        }
+        if self.is_going() {
+            self.apply_due(now, &mut Chance(entropy));
+            self.close_batch(&mut turn);
+        }
+        self.load_if_wanted(&mut turn);
+        self.retry_if_due(now, &mut turn);
+        if let Phase::Stopped(fatal) = &self.phase {
+            turn.fatal = Some(fatal.clone());
+        }
+        turn.next_wake = self.next_wake(now, &turn);
+        turn
+    }
+
+    /// Applies the control lane, the work lane, deadlines and continuations, each within its quantum.
+    fn apply_due(&mut self, now: Timestamp, chance: &mut Chance) {
+        if self.recovery.is_replaying() {
+            return self.replay_one(now, chance);
+        }
+        for _ in 0..CONTROL_QUANTUM {
+            let Some(event) = self.next_event(|driver| driver.control.pop_front()) else { break };
+            self.apply_event(now, chance, event);
+        }
+        for _ in 0..WORK_QUANTUM {
+            let Some(event) = self.next_event(|driver| driver.work.pop_front()) else { break };
+            self.apply_event(now, chance, event);
+        }
+        for _ in 0..DUE_QUANTUM {
+            let Some(event) = self.next_event(|driver| driver.due_event(now)) else { break };
+            self.apply_event(now, chance, event);
+        }
+    }
+
+    fn next_event(&mut self, take: impl FnOnce(&mut Self) -> Option<Event>) -> Option<Event> {
+        let room = self.open.touched.len() < BATCH_CHANGES_MAX;
+        (room && self.is_going() && !self.recovery.is_replaying()).then(|| take(self)).flatten()
+    }
+
+    fn is_going(&self) -> bool {
+        matches!(self.phase, Phase::Going) && !self.recovery.is_dropped()
+    }
+
+    /// What the state itself asks for: the earliest deadline that has passed, grants left over, the oldest
+    /// continuation.
+    fn due_event(&self, now: Timestamp) -> Option<Event> {
+        let passed = self.state.volatile.deadlines.first().filter(|(at, _)| *at <= now);
+        if let Some((_, deadline)) = passed {
+            return Some(Event::DeadlinePassed(*deadline));
+        }
+        if let Some(seq) = self.state.continuations.keys().next() {
+            return Some(Event::ContinuationDue(*seq));
+        }
+        self.state.volatile.grants_due.then_some(Event::GrantsDue)
+    }
+
+    /// Applies one event to the open batch. A panic drops the state and starts the recovery.
+    fn apply_event(&mut self, now: Timestamp, chance: &mut Chance, event: Event) {
+        let commit = self.next_commit();
+        let envelope = Envelope { at: now, entropy: chance.next(), commit, event };
+        let state = &mut self.state;
+        match catch_unwind(AssertUnwindSafe(|| apply_checked(state, &envelope))) {
+            Ok(decision) => self.collect(envelope.event, decision),
+            Err(panic) => self.failed(envelope.event, recover::panic_text(panic.as_ref())),
+        }
+    }
+
+    fn collect(&mut self, event: Event, decision: Decision) {
+        for key in decision.touched {
+            self.open.touched.insert(key, None);
+        }
+        for (key, row) in decision.written {
+            self.open.touched.insert(key, Some(row));
+        }
+        self.open.history.extend(decision.history);
+        self.open.effects.extend(decision.effects);
+        self.open.events.push(event);
+    }
+
+    /// The commit that the open batch will be.
+    fn next_commit(&self) -> CommitSeq {
+        CommitSeq(self.durable.0 + 1 + u64::from(self.in_flight.is_some()))
+    }
+
+    /// Hands the open batch to the store if the store is free. A batch that changes nothing needs no
+    /// commit, only the turn of those before it.
+    fn close_batch(&mut self, turn: &mut Turn) {
+        if self.in_flight.is_some() || !self.is_going() {
+            return;
+        }
+        let commit = self.next_commit();
+        let open = std::mem::take(&mut self.open);
+        if open.touched.is_empty() && open.history.is_empty() {
+            turn.effects.extend(open.effects);
+            return;
+        }
+        let state = &self.state;
+        let content = |(key, written): (Key, Option<Option<Row>>)| {
+            let row = written.unwrap_or_else(|| state.row(&key));
+            (key, row)
+        };
+        let changes = open.touched.into_iter().map(content).collect();
+        let batch = Arc::new(Batch { commit, meta: self.state.meta, changes, history: open.history });
+        turn.store = Some(StoreRequest::Commit(Arc::clone(&batch)));
+        self.in_flight = Some(InFlight { batch, events: open.events, effects: open.effects });
+    }
+
+    /// The commit in flight is durable: its effects may happen, its callers may know.
+    fn committed(&mut self, turn: &mut Turn) {
+        if let Some(done) = self.in_flight.take() {
+            self.durable = done.batch.commit;
+            turn.effects.extend(done.effects);
+            turn.history.extend(done.batch.history.iter().cloned());
+        }
+        self.phase = Phase::Going;
+    }
+
+    fn next_wake(&self, now: Timestamp, turn: &Turn) -> Option<Timestamp> {
+        match &self.phase {
+            Phase::Retrying { at, .. } => Some(*at),
+            Phase::Resolving { .. } | Phase::Loading | Phase::Stopped(_) => None,
+            // With a full batch or a dropped state, the store's answer comes first.
+            Phase::Going if self.recovery.is_dropped() => None,
+            Phase::Going if self.open.touched.len() >= BATCH_CHANGES_MAX => None,
+            Phase::Going => {
+                let more = self.backlog() > 0 || self.due_event(now).is_some();
+                let replaying = self.recovery.is_replaying() && turn.store.is_none() && self.in_flight.is_none();
+                let first = self.state.volatile.deadlines.first().map(|(at, _)| *at);
+                if more || replaying { Some(now) } else { first }
+            }
+        }
+    }
+}
+
+/// Applies one event and, where the state is small enough, checks every rule.
+fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
+    let deadline = match &envelope.event {
+        Event::DeadlinePassed(_) => state.volatile.deadlines.first().copied(),
+        _ => None,
+    };
+    let decision = apply(state, envelope);
+    // A deadline that is still first after it was met would be met for ever.
+    assert!(
+        deadline.is_none() || state.volatile.deadlines.first() != deadline.as_ref(),
+        "deadline {deadline:?} passed and did not move"
+    );
+    #[cfg(debug_assertions)]
+    if state.live_tasks() <= check::WHOLE_CHECK_MAX {
+        check::whole(state);
+    }
+    decision
+}
+
+/// A turn's chance: `SplitMix64`, one number an event.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,259 @@
+//! What the driver does when a commit does not simply succeed, or the brain panics.
+
+use super::{Blocked, Chance, Driver, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreReport, StoreRequest, Turn};
+use std::{any::Any, collections::VecDeque, sync::Arc};
+use unknot_core::{
+    RunId, State, Timestamp, check,
+    due::effects_due,
+    effect::{Effect, Refusal},
+    event::{Caller, Event},
+    row::{Loaded, Quarantined},
+};
+
+/// Characters of an event's text that are kept in quarantine.
+const EVENT_TEXT_MAX: usize = 16 * 1024;
+
+/// Why the brain can not go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fatal {
+    /// Another process took the namespace over.
+    #[error("another process owns this namespace now: {0}")]
+    Fenced(String),
+    /// The store is damaged.
+    #[error("the store is damaged: {0}")]
+    Corrupt(String),
+    /// Not even putting an event aside succeeds.
+    #[error("the brain fails on its own repair: {0}")]
+    Beyond(String),
+}
+
+/// What is left to do again after the state had to be dropped.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// Events since the last durable commit, to be applied one a commit.
+    replay: VecDeque<Event>,
+    /// Whether what the state asks for by itself is met one a commit too, because it made the brain fail.
+    due_alone: bool,
+    /// Whether an event was applied alone and its commit is not durable yet.
+    alone: bool,
+    /// An event that failed alone, with what it said and the run that was being worked on.
+    failed_alone: Option<(Event, String, Option<RunId>)>,
+    /// Whether the state is to be loaded anew as soon as no commit is in flight.
+    load_wanted: bool,
+}
+
+impl Recovery {
+    /// Whether events are applied one a commit.
+    pub(super) fn is_replaying(&self) -> bool {
+        self.alone || self.due_alone || !self.replay.is_empty()
+    }
+
+    /// Whether the state is not to be trusted until it is loaded anew.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.load_wanted
+    }
+}
+
+impl Driver {
+    /// Takes the store's word.
+    pub(super) fn take_report(&mut self, now: Timestamp, report: StoreReport, turn: &mut Turn) {
+        match report {
+            StoreReport::Committed => self.commit_succeeded(turn),
+            StoreReport::Refused(cause) => self.refused(now, cause),
+            StoreReport::Unknown(cause) => {
+                self.phase = Phase::Resolving { blocked: self.blocked_since(now, cause) };
+                turn.store = Some(StoreRequest::Resolve);
+            }
+            StoreReport::Resolved(durable) => {
+                if self.in_flight.as_ref().is_some_and(|flight| flight.batch.commit == durable) {
+                    self.commit_succeeded(turn);
+                } else {
+                    self.refused(now, "the connection was lost before the commit was durable".to_owned());
+                }
+            }
+            StoreReport::Violated(cause) => self.violated(cause),
+            StoreReport::Fenced(cause) => self.stop(Fatal::Fenced(cause)),
+            StoreReport::Corrupt(cause) => self.stop(Fatal::Corrupt(cause)),
+            StoreReport::Loaded(loaded) => self.reload(*loaded, turn),
+        }
+    }
+
+    fn stop(&mut self, fatal: Fatal) {
+        self.phase = Phase::Stopped(fatal);
+    }
+
+    fn commit_succeeded(&mut self, turn: &mut Turn) {
+        self.committed(turn);
+        self.recovery.alone = false;
+    }
+
+    fn blocked_since(&self, now: Timestamp, cause: String) -> Blocked {
+        let since = self.blocked().map_or(now, |blocked| blocked.since);
+        Blocked { since, cause }
+    }
+
+    /// The same changes are tried again after a pause; nothing new is applied meanwhile.
+    fn refused(&mut self, now: Timestamp, cause: String) {
+        let pause = match &self.phase {
+            Phase::Retrying { pause, .. } => pause.plus(*pause).min(RETRY_MAX),
+            _ => RETRY_FIRST,
+        };
+        self.phase = Phase::Retrying { blocked: self.blocked_since(now, cause), at: now.plus(pause), pause };
+    }
+
+    /// Sends a refused commit again once its pause is over.
+    pub(super) fn retry_if_due(&mut self, now: Timestamp, turn: &mut Turn) {
+        let Phase::Retrying { at, .. } = &mut self.phase else { return };
+        if *at <= now
+            && let Some(flight) = &self.in_flight
+        {
+            // Until the store answers, nothing is due.
+            *at = Timestamp(u64::MAX);
+            turn.store = Some(StoreRequest::Commit(Arc::clone(&flight.batch)));
+        }
+    }
+
+    /// Asks for the load that a failure made necessary, once no commit is in flight any more.
+    pub(super) fn load_if_wanted(&mut self, turn: &mut Turn) {
+        if self.recovery.load_wanted && self.in_flight.is_none() && matches!(self.phase, Phase::Going) {
+            self.recovery.load_wanted = false;
+            self.phase = Phase::Loading;
+            turn.store = Some(StoreRequest::Load);
+        }
+    }
+
+    /// The batch in flight contradicts the store: what it was made from is applied again, one by one.
+    fn violated(&mut self, cause: String) {
+        let mut events = self.in_flight.take().map(|flight| flight.events).unwrap_or_default();
+        if std::mem::take(&mut self.recovery.alone) && !events.is_empty() {
+            let run = run_of(&events[0]);
+            self.recovery.failed_alone = Some((events.remove(0), cause, run));
+        }
+        self.drop_state(events);
+        self.phase = Phase::Going;
+    }
+
+    /// The brain panicked on an event: its state is not trusted any more.
+    pub(super) fn failed(&mut self, event: Event, cause: String) {
+        if std::mem::take(&mut self.recovery.alone) {
+            let run = self.state.volatile.at_work.or_else(|| run_of(&event));
+            self.recovery.failed_alone = Some((event, cause, run));
+            self.drop_state(Vec::new());
+        } else {
+            self.drop_state(vec![event]);
+        }
+    }
+
+    /// Gives the state up. `events` come after those of the open batch in the replay.
+    fn drop_state(&mut self, events: Vec<Event>) {
+        let open = std::mem::take(&mut self.open);
+        // The flight's events, if they are given, are older than the open batch's.
+        let (first, second) = if self.in_flight.is_some() { (open.events, events) } else { (events, open.events) };
+        for event in first.into_iter().chain(second).rev() {
+            if is_born_of_state(&event) {
+                self.recovery.due_alone = true;
+            } else {
+                self.recovery.replay.push_front(event);
+            }
+        }
+        self.recovery.load_wanted = true;
+    }
+
+    /// Starts again from the rows; what followed them is applied again.
+    fn reload(&mut self, loaded: Loaded, turn: &mut Turn) {
+        self.durable = loaded.commit;
+        match State::load(loaded, self.state.volatile.bounds) {
+            Ok(mut state) => {
+                state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
+                state.volatile.focus = self.state.volatile.focus.take();
+                check::whole(&state);
+                self.state = state;
+                self.open = Open::default();
+                self.phase = Phase::Going;
+                turn.effects.extend(effects_due(&self.state, |_| true));
+                self.put_aside(turn);
+            }
+            Err(error) => self.stop(Fatal::Corrupt(error.to_string())),
+        }
+    }
+
+    /// An event that failed alone is kept in quarantine, its run is frozen, its caller is told.
+    fn put_aside(&mut self, turn: &mut Turn) {
+        let Some((event, cause, run)) = self.recovery.failed_alone.take() else { return };
+        if matches!(event, Event::EventQuarantined(_) | Event::RunPoisoned { .. }) {
+            return self.stop(Fatal::Beyond(cause));
+        }
+        let continued = match &event {
+            Event::ContinuationDue(seq) => self.state.continuations.get(seq).map(|continuation| continuation.run),
+            _ => None,
+        };
+        let run = continued.or(run).filter(|run| self.state.runs.contains_key(run));
+        let quarantined = Quarantined {
+            event: format!("{event:?}").chars().take(EVENT_TEXT_MAX).collect(),
+            error: cause.clone(),
+            run,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            at: self.state.meta.high_water,
+        };
+        if let Some(run) = run {
+            self.recovery.replay.push_front(Event::RunPoisoned { run, error: cause.clone() });
+        }
+        self.recovery.replay.push_front(Event::EventQuarantined(Box::new(quarantined)));
+        if let Some(caller) = caller_of(&event) {
+            turn.effects.push(Effect::Reply { caller, answer: Err(Refusal::Quarantined(cause)) });
+        }
+    }
+
+    /// Applies the next event of the replay, alone in its commit.
+    pub(super) fn replay_one(&mut self, now: Timestamp, chance: &mut Chance) {
+        if self.recovery.alone || self.in_flight.is_some() {
+            return;
+        }
+        let event = self.recovery.replay.pop_front().or_else(|| self.due_event(now));
+        let Some(event) = event else {
+            self.recovery.due_alone = false;
+            return;
+        };
+        self.recovery.alone = true;
+        self.apply_event(now, chance, event);
+        // Nothing to commit: nothing to wait for.
+        if self.open.touched.is_empty() && self.open.history.is_empty() {
+            self.recovery.alone = false;
+            self.open.events.clear();
+        }
+    }
+}
+
+/// The run that an event names.
+fn run_of(event: &Event) -> Option<RunId> {
+    match event {
+        Event::DeadlinePassed(deadline) => Some(deadline.run()),
+        Event::AttemptStarted { attempt, .. } | Event::AttemptRenewed { attempt, .. } => Some(attempt.task.run),
+        Event::AttemptEnded(end) => Some(end.attempt.task.run),
+        Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } => Some(*run),
+        _ => None,
+    }
+}
+
+/// Whether the state asks for the event by itself, so that it comes again after a load.
+fn is_born_of_state(event: &Event) -> bool {
+    matches!(event, Event::DeadlinePassed(_) | Event::ContinuationDue(_) | Event::GrantsDue)
+}
+
+fn caller_of(event: &Event) -> Option<Caller> {
+    match event {
+        Event::RunSubmitted(submission) => Some(submission.caller),
+        Event::RunCancelRequested { caller, .. }
+        | Event::Paused { caller, .. }
+        | Event::Resumed { caller, .. }
+        | Event::TaskDecided { caller, .. }
+        | Event::DeadLetterDropped { caller, .. } => Some(*caller),
+        _ => None,
+    }
+}
+
+/// What a panic said.
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without words").to_owned()
+}
