@@ -103,7 +103,8 @@ pub(super) fn unbounded_channels(tree: &Tree, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `channel` at `offset` is called without a bound: `channel()`, `channel::<T>()`.
+/// Whether `channel` at `offset` is called without a bound: `channel()`, `channel::<T>()`. A channel
+/// for one message has the bound in its name.
 fn is_std_channel(code: &str, offset: usize) -> bool {
     let before = code[..offset].trim_end();
     let mut behind = &code[offset + "channel".len()..];
@@ -112,7 +113,7 @@ fn is_std_channel(code: &str, offset: usize) -> bool {
     }
     let called_without_bound =
         behind.strip_prefix('(').is_some_and(|arguments| arguments.trim_start().starts_with(')'));
-    called_without_bound && !before.ends_with('.') && !before.ends_with("fn")
+    called_without_bound && ![".", "fn", "oneshot::"].iter().any(|end| before.ends_with(end))
 }
 
 fn report(findings: &mut Vec<Finding>, source: &Source, offset: usize, rule: &'static str, message: String) {
@@ -191,7 +192,11 @@ mod tests {
             &[1, 2, 3],
         );
         check(unbounded_channels, "tokio::sync::mpsc::unbounded_channel();\n", &[1]);
-        check(unbounded_channels, "mpsc::channel(8); mpsc::sync_channel(8); self.channel(); fn channel() {}\n", &[]);
+        check(
+            unbounded_channels,
+            "mpsc::channel(8); mpsc::sync_channel(8); self.channel();\noneshot::channel(); fn channel() {}\n",
+            &[],
+        );
         check(unbounded_channels, "#[cfg(test)]\nmod tests {\n    let a = mpsc::channel();\n}\n", &[]);
     }
 }
