@@ -62,7 +62,9 @@ impl Source {
     /// Problems with their places as a report on this file.
     pub(crate) fn report(&self, problems: Vec<(Span, Diagnostic)>) -> Report {
         let lines = LineStarts::new(&self.text);
-        let placed = problems.into_iter().map(|(span, problem)| lines.place(&self.text, span, problem)).collect();
+        let mut placed: Vec<Diagnostic> =
+            problems.into_iter().map(|(span, problem)| lines.place(&self.text, span, problem)).collect();
+        placed.sort_by_key(|problem| (problem.line, problem.column));
         Report::new(self.name.clone(), placed)
     }
 }

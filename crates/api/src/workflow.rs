@@ -90,7 +90,7 @@ impl Record for WorkflowFile {
         fields.exclusive(&["start_at", "delay"]);
         Self {
             name: fields
-                .required("name", "The workflow's name: small letters, digits and hyphens.")
+                .required(&["name"], "The workflow's name: small letters, digits and hyphens.")
                 .unwrap_or_default(),
             description: fields.optional("description", "A sentence for people."),
             timeout: fields.optional("timeout", "Bound of a run (default 7d). Every limit below must fit in it."),
@@ -110,7 +110,7 @@ impl Record for WorkflowFile {
                 .map(|Table(list)| list)
                 .unwrap_or_default(),
             tasks: fields
-                .required("tasks", "The tasks by name: small letters, digits, `_` and `-`, beginning with a letter.")
+                .required(&["tasks"], "The tasks by name: small letters, digits, `_` and `-`, beginning with a letter.")
                 .map(|Table(list)| list)
                 .unwrap_or_default(),
         }

@@ -192,8 +192,13 @@ fn resolve_needs(task: &DraftTask, index: &Index<'_>, problems: &mut Problems) -
     let total = task.needs.of.len();
     match task.needs.count {
         NeedsCount::AtLeast(count) if count == 0 || count as usize > total => problems.add(|| {
-            Problem::new(Code::Needs, path(".at_least"), format!("`at_least` {count} of {total} entries"))
-                .expected(if total == 0 { "entries in `of`".to_owned() } else { format!("1 to {total}") })
+            Problem::new(Code::Needs, path(".at_least"), format!("`at_least` {count} of {total} entries")).expected(
+                match total {
+                    0 => "entries in `of`".to_owned(),
+                    1 => "1".to_owned(),
+                    _ => format!("1 to {total}"),
+                },
+            )
         }),
         NeedsCount::Any if total == 0 => problems.add(|| {
             Problem::new(Code::Needs, path(".any"), "one of no tasks can never end").expected("at least one task")

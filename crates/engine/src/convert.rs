@@ -64,8 +64,8 @@ pub fn read_workflow(path: &Path, bytes: &[u8], rules: &Rules) -> Result<Checked
     let run = run_options(&mut workflow);
     let mut check =
         validate::check(draft(workflow), rules).map_err(|problems| report(&document, problems, Severity::Error))?;
-    if let Some(delay) = run.delay.filter(|&delay| delay > validate::LONGEST) {
-        let message = format!("`delay` {delay} is longer than anything may last");
+    if run.delay.is_some_and(|delay| delay > validate::LONGEST) {
+        let message = "`delay` is longer than anything may last";
         let problem =
             Problem::new(validate::Code::Range, "delay", message).expected(format!("at most {}", validate::LONGEST));
         return Err(report(&document, vec![problem], Severity::Error));

@@ -218,7 +218,8 @@ impl<'s> Reader<'s> {
         let found = self.text.get(self.at..).and_then(|rest| rest.chars().next());
         let message = match found {
             None => "the file ends too early".to_owned(),
-            Some(letter) => format!("unexpected `{}`", letter.escape_debug()),
+            Some(letter) if letter.is_control() => format!("unexpected character {:#06X}", letter as u32),
+            Some(letter) => format!("unexpected `{letter}`"),
         };
         let error = LoadError::new(Code::Syntax, self.here(1), message).expected(expected);
         match found {

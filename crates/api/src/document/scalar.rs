@@ -81,6 +81,7 @@ impl<'s> Scalar<'s> {
             ScalarKind::Null => "nothing".to_owned(),
             ScalarKind::True | ScalarKind::False => format!("the boolean `{text}`"),
             ScalarKind::Number => format!("the number `{text}`"),
+            ScalarKind::Text if text.is_empty() => "empty text".to_owned(),
             ScalarKind::Text => format!("`{text}`"),
         }
     }

@@ -212,6 +212,9 @@ impl<'s> Builder<'s> {
         let marker = *error.marker();
         let start = self.offsets.byte(marker.index());
         let span = Span { start, end: start + 1 };
+        if error.info().contains("recursion limit") {
+            return LoadError::too_deep(span);
+        }
         let message = format!("not valid YAML: {}", error.info());
         let indented_by_tab =
             self.offsets.text[..start as usize].rsplit('\n').next().is_some_and(|line| line.contains('\t'))

@@ -370,22 +370,22 @@ impl Shape for serde_json::Value {
     }
 }
 
+/// A number that JSON's readers agree on: a whole one of 64 bits, or a finite one with a fraction or
+/// an exponent. A larger whole number would lose digits without a word.
 fn any_number(scalar: &Scalar<'_>, node: &Node<'_>, reader: &mut Reader<'_>) -> Option<serde_json::Value> {
-    let whole = scalar.as_whole();
-    let number = whole
-        .and_then(|whole| {
-            i64::try_from(whole)
-                .map(serde_json::Value::from)
-                .or_else(|_| u64::try_from(whole).map(serde_json::Value::from))
-                .ok()
-        })
-        .or_else(|| scalar.as_number().and_then(serde_json::Number::from_f64).map(serde_json::Value::Number));
-    if number.is_none() || (whole.is_none() && !scalar.text.contains(['.', 'e', 'E'])) {
+    let is_whole = !scalar.text.contains(['.', 'e', 'E']) || scalar.text.contains('x');
+    let number = if is_whole {
+        let whole = scalar.as_whole();
+        let signed = whole.and_then(|whole| i64::try_from(whole).ok()).map(serde_json::Value::from);
+        signed.or_else(|| whole.and_then(|whole| u64::try_from(whole).ok()).map(serde_json::Value::from))
+    } else {
+        scalar.as_number().and_then(serde_json::Number::from_f64).map(serde_json::Value::Number)
+    };
+    if number.is_none() {
         reader.tell(node.span, || {
             Diagnostic::new(Code::WrongType, format!("the number `{}` is too large", clip(&scalar.text)))
                 .help("put it in quotes to keep it as text")
         });
-        return None;
     }
     number
 }

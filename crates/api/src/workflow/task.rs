@@ -219,6 +219,9 @@ impl Record for TaskFile {
     }
 }
 
+/// The words of which each task has one, those of later versions included.
+const KINDS: [&str; 7] = ["exec", "sleep", "http", "worker", "workflow", "signal", "chat"];
+
 /// The words of the language that this version cannot do yet.
 const LATER: [(&str, &str); 6] = [
     ("http", "the HTTP hand"),
@@ -246,12 +249,9 @@ fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
         "A process: a list is a program with arguments (each a template), a string goes to the shell.",
     );
     let sleep = fields.optional("sleep", "Nothing, for so long; needs no worker.");
-    let given = ["exec", "sleep"].iter().chain(LATER.iter().map(|(word, _)| word)).any(|word| fields.has(word));
-    if !given {
-        fields.tell(|| {
-            Diagnostic::new(Code::MissingKey, "the task has nothing to do").expected("one of `exec`, `sleep`")
-        });
-    }
+    fields.one_of(&KINDS, || {
+        Diagnostic::new(Code::MissingKey, "the task has nothing to do").expected("one of `exec`, `sleep`")
+    });
     match (exec, sleep) {
         (Some(command), _) => KindFile::Exec(command),
         (None, sleep) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
@@ -356,7 +356,7 @@ impl Record for NeedUntil {
 
     fn fields(fields: &mut Fields<'_, '_, '_>) -> Self {
         Self {
-            task: fields.required("task", "The task waited for.").unwrap_or_default(),
+            task: fields.required(&["task"], "The task waited for.").unwrap_or_default(),
             until: fields.optional("until", "Which end counts: `succeeded` (default) or `finished`."),
         }
     }
@@ -480,7 +480,7 @@ impl Record for FallbackFile {
     fn fields(fields: &mut Fields<'_, '_, '_>) -> Self {
         Self {
             fallback: fields
-                .required("fallback", "The task that starts instead; it says `when: fallback`.")
+                .required(&["fallback"], "The task that starts instead; it says `when: fallback`.")
                 .unwrap_or_default(),
         }
     }

@@ -211,7 +211,7 @@ fn quoted(source: &str, at: usize) -> Result<Token<'_>, TemplateError> {
         }
         end += if byte == b'\\' { 2 } else { 1 };
     }
-    Err(TemplateError::new(Kind::Syntax, format!("the string {} has no closing quote", clip(&source[at..]))))
+    Err(TemplateError::new(Kind::Syntax, format!("the string `{}` has no closing quote", clip(source[at..].trim_end()))))
 }
 
 fn symbol<'s>(source: &'s str, at: usize, open: &mut Vec<char>) -> Result<Token<'s>, TemplateError> {
@@ -225,8 +225,13 @@ fn symbol<'s>(source: &'s str, at: usize, open: &mut Vec<char>) -> Result<Token<
             }
         }
         ')' | ']' | '}' => {
-            if open.pop().map(closing) != Some(symbol) {
-                return Err(TemplateError::new(Kind::Syntax, format!("`{symbol}` closes nothing")));
+            match open.pop() {
+                Some(bracket) if closing(bracket) == symbol => {}
+                Some(bracket) => {
+                    let message = format!("`{bracket}` is not closed before `{symbol}`");
+                    return Err(TemplateError::new(Kind::Syntax, message));
+                }
+                None => return Err(TemplateError::new(Kind::Syntax, format!("`{symbol}` closes nothing"))),
             }
         }
         '.' | ',' | ':' | '|' | '~' | '+' | '-' | '*' | '/' | '%' | '=' | '!' | '<' | '>' => {}

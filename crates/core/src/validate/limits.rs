@@ -53,7 +53,7 @@ pub(super) fn check_length(path: &str, length: Millis, zero: Zero, problems: &mu
     let key = path.rsplit('.').next().unwrap_or(path);
     if length > LONGEST {
         problems.add(|| {
-            Problem::new(Code::Range, path, format!("`{key}` {length} is longer than anything may last"))
+            Problem::new(Code::Range, path, format!("`{key}` is longer than anything may last"))
                 .expected(format!("at most {LONGEST}"))
         });
     } else if length == Millis(0) && zero == Zero::Refused {
@@ -85,33 +85,33 @@ impl At<'_> {
         &self,
         key: &str,
         value: Option<T>,
-        (least, most): (T, T),
+        (least, most): (T, Option<T>),
         problems: &mut Problems,
     ) {
-        if let Some(value) = value.filter(|value| !(least..=most).contains(value)) {
+        if let Some(value) = value.filter(|&value| !(value >= least && most.is_none_or(|most| value <= most))) {
             problems.add(|| {
                 let word = key.rsplit('.').next().unwrap_or(key);
                 Problem::new(Code::Range, self.path(key), format!("`{word}` {value} is out of range"))
-                    .expected(format!("{least} to {most}"))
+                    .expected(most.map_or_else(|| format!("{least} or more"), |most| format!("{least} to {most}")))
             });
         }
     }
 
     fn counts(&self, problems: &mut Problems) {
         let (retry, limits, cancel) = (&self.task.retry, &self.task.limits, &self.task.cancel);
-        self.range("retry.attempts", retry.attempts, (1, ATTEMPTS_MAX), problems);
-        self.range("retry.backoff.factor", retry.factor, (1.0, 100.0), problems);
-        self.range("retry.backoff.jitter", retry.jitter, (0.0, 1.0), problems);
-        self.range("limits.memory", limits.memory_bytes, (1, u64::MAX), problems);
-        self.range("limits.processes", limits.processes, (1, u32::MAX), problems);
-        self.range("limits.open_files", limits.open_files, (1, u64::MAX), problems);
-        self.range("limits.file_size", limits.file_size_bytes, (1, u64::MAX), problems);
-        self.range("limits.cpu", limits.cpu_cores, (0.01, 4096.0), problems);
+        self.range("retry.attempts", retry.attempts, (1, Some(ATTEMPTS_MAX)), problems);
+        self.range("retry.backoff.factor", retry.factor, (1.0, Some(100.0)), problems);
+        self.range("retry.backoff.jitter", retry.jitter, (0.0, Some(1.0)), problems);
+        self.range("limits.memory", limits.memory_bytes, (1, None), problems);
+        self.range("limits.processes", limits.processes, (1, None), problems);
+        self.range("limits.open_files", limits.open_files, (1, None), problems);
+        self.range("limits.file_size", limits.file_size_bytes, (1, None), problems);
+        self.range("limits.cpu", limits.cpu_cores, (0.01, Some(4096.0)), problems);
         for (key, rung) in [("told", cancel.told), ("term", cancel.term), ("kill", cancel.kill)] {
-            self.range(&format!("cancel.{key}"), rung, (Millis(0), RUNG_MAX), problems);
+            self.range(&format!("cancel.{key}"), rung, (Millis(0), Some(RUNG_MAX)), problems);
         }
         for (place, status) in retry.on_exits.iter().flatten().enumerate() {
-            self.range(&format!("retry.on_exits[{place}]"), Some(*status), (1, 255), problems);
+            self.range(&format!("retry.on_exits[{place}]"), Some(*status), (1, Some(255)), problems);
         }
     }
 

@@ -56,7 +56,8 @@ pub(super) fn check(draft: &Draft, index: &Index<'_>, graph: &Graph, order: &[u3
                         Some(to) => far.push(Far { from, to: to.0, place }),
                     },
                     Name::Input(Some(named)) => check_input_name(draft, named, place, task, problems),
-                    Name::Input(None) | Name::Run | Name::Item => {}
+                    Name::Item => problems.add(|| no_item(place.path(task))),
+                    Name::Input(None) | Name::Run => {}
                 }
             }
         });
@@ -126,6 +127,11 @@ fn check_input_name(draft: &Draft, named: &str, place: Place<'_>, task: &DraftTa
             .expected("an input that the workflow declares under `input`")
             .nearest(nearest(named, draft.inputs.keys().map(String::as_str)))
     });
+}
+
+/// No kind of task of this version stands for the items of a list.
+fn no_item(path: String) -> Problem {
+    Problem::new(Code::TemplateName, path, "`item` is seen only by a task with `for_each`")
 }
 
 fn unknown_task(named: &str, index: &Index<'_>, path: String) -> Problem {
