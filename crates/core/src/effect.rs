@@ -62,6 +62,8 @@ pub struct Assignment {
     pub fence: Fence,
     /// The task's name.
     pub task_name: String,
+    /// The workflow file that the run was made from: its folder is where the task works.
+    pub source: Option<String>,
     /// What to do, templates rendered.
     pub work: Work,
     /// How long the attempt may take from its start.

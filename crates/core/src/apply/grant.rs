@@ -114,6 +114,7 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         attempt: id.attempt(task.attempts),
         fence: lease.fence,
         task_name: def.name.clone(),
+        source: run.source.clone(),
         work,
         time: lease.deadline.since(start),
         heartbeat: def.heartbeat_timeout,
