@@ -1,1 +1,23 @@
-//! Placeholder written first so that the workspace builds; see DESIGN.
+//! The hands of Unknot: they perform attempts, and no attempt can make them hang.
+//!
+//! - [`Worker`] is the one loop that claims work from a [`WorkSource`], performs it and reports until acknowledged.
+//! - An `exec` attempt is started by the worker's [`guard`], a process of its own that kills all it has when its
+//!   worker is gone.
+//! - [`confirm_dead`] finds and ends what may have survived both.
+//!
+//! Hands read no wall clock: they are given a [`Clock`]. Each wait in here has a bound.
+
+mod clock;
+mod confirm;
+mod exec;
+pub mod guard;
+mod identity;
+mod log;
+mod proc;
+pub mod worker;
+
+pub use clock::Clock;
+pub use confirm::{Fate, confirm_dead};
+pub use guard::GuardCommand;
+pub use log::{LOG_FILE, LOG_PART_BYTES};
+pub use worker::{Config, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};

@@ -1,0 +1,105 @@
+//! Finding, ending and confirming dead what a lost guard may have left: from outside, by record, mark and cookie.
+//!
+//! All of it reads files that may wait for a stuck process, so it runs on a thread where waiting hurts nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::guard::{Cgroup, mark_of};
+use crate::identity::{ProcessRecord, Wanted};
+use crate::proc::{self, Stat};
+
+/// What became of an attempt that nobody watches any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing of it lives.
+    ConfirmedDead,
+    /// These processes of it live and did not die of KILL within the time given.
+    Survives {
+        /// Their ids.
+        pids: Vec<u32>,
+    },
+    /// Whether it lives cannot be known.
+    Unknown {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Ends what is left of attempts whose worker is gone, and says of each folder what became of its processes.
+///
+/// `folders` are relative to `data_dir`; the last part of each is taken for the attempt's id where there is no record
+/// (then nothing was started, or it was started and its folder was lost: the cookie tells). Blocks for at most
+/// about `patience`: call it from a thread that may wait. A record of an earlier boot of the machine is proof of death.
+#[must_use]
+pub fn confirm_dead(data_dir: &Path, folders: &[PathBuf], patience: Duration) -> Vec<(PathBuf, Fate)> {
+    let boot_id = proc::boot_id();
+    let mut wanted = Vec::new();
+    let mut fates = BTreeMap::new();
+    for (at, folder) in folders.iter().enumerate() {
+        match ProcessRecord::read(&data_dir.join(folder)) {
+            Ok(Some(record)) => match Wanted::from_record(record, &boot_id) {
+                Some(found) => wanted.push((at, found)),
+                None => drop(fates.insert(at, Fate::ConfirmedDead)),
+            },
+            Ok(None) => {
+                let attempt = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                wanted.push((at, Wanted { attempt, mark: None, main: None, cgroup: None }));
+            }
+            Err(error) => {
+                let message = format!("cannot read `process.json` in `{}`: {error}", folder.display());
+                fates.insert(at, Fate::Unknown { message });
+            }
+        }
+    }
+    let (places, wanted): (Vec<usize>, Vec<Wanted>) = wanted.into_iter().unzip();
+    fates.extend(places.into_iter().zip(end_all(&wanted, patience)));
+    folders.iter().cloned().zip(fates.into_values()).collect()
+}
+
+/// Kills all processes of these attempts, again and again, until none is left or the time is over.
+pub(crate) fn end_all(wanted: &[Wanted], patience: Duration) -> Vec<Fate> {
+    let until = Instant::now() + patience;
+    let mut pause = Duration::from_millis(2);
+    loop {
+        let left = kill_once(wanted);
+        if left.iter().all(BTreeSet::is_empty) || Instant::now() >= until {
+            wanted.iter().filter_map(|wanted| wanted.cgroup.clone()).for_each(|folder| Cgroup::at(folder).remove());
+            return left.into_iter().map(fate).collect();
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(100));
+    }
+}
+
+fn fate(left: BTreeSet<u32>) -> Fate {
+    if left.is_empty() { Fate::ConfirmedDead } else { Fate::Survives { pids: left.into_iter().collect() } }
+}
+
+/// Sends KILL to whatever is found now, and says what that was.
+fn kill_once(wanted: &[Wanted]) -> Vec<BTreeSet<u32>> {
+    let mut left = vec![BTreeSet::new(); wanted.len()];
+    for (found, wanted) in left.iter_mut().zip(wanted) {
+        if let Some(folder) = &wanted.cgroup {
+            let cgroup = Cgroup::at(folder.clone());
+            found.extend(cgroup.members());
+            cgroup.kill();
+        }
+    }
+    let this = std::process::id();
+    for stat in proc::snapshot().into_iter().filter(|stat| !stat.zombie && stat.pid != this) {
+        let mark = mark_of(stat.pid);
+        let Some(at) = wanted.iter().position(|wanted| wanted.owns(&stat, mark)) else { continue };
+        left[at].insert(stat.pid);
+        // One that is gone already is what this is for; one that may not be killed is met again.
+        proc::signal_exactly(&stat, Signal::KILL).unwrap_or_default();
+    }
+    for found in &mut left {
+        found.retain(|pid| Stat::read(*pid).is_some_and(|stat| !stat.zombie));
+    }
+    left
+}

@@ -1,0 +1,149 @@
+//! Performing an `exec` attempt: a command in processes of its own, watched from its start to its last process.
+//!
+//! - `supervise`: the one loop of an attempt: what it hears, its deadlines, the ladder.
+//! - `drain`: its output into the log. `output`: what of that is the task's output.
+
+mod drain;
+mod output;
+mod supervise;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+use unknot_api::work::{Assignment, Command, End, ExecWork, Outcome, Report, StopReason};
+
+use self::drain::{Flow, Pipes};
+use self::supervise::Supervisor;
+use crate::guard::link::Guards;
+use crate::guard::wire::Spawn;
+use crate::log::Logs;
+use crate::{Clock, identity};
+
+/// How long a disk may take to make an attempt's folder, or to read its output.
+const DISK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// The file that a task may write its output to, in its folder.
+const OUTPUT_FILE: &str = "output.json";
+/// The folder for what a task leaves behind, in its folder.
+const ARTIFACTS_FOLDER: &str = "artifacts";
+/// The file that appears when a task is told to stop, in its folder.
+const STOP_FILE: &str = "stop";
+
+/// What is the same for all attempts of one worker.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) guards: Guards,
+    pub(crate) logs: Logs,
+    pub(crate) clock: Clock,
+    pub(crate) reports: mpsc::Sender<Report>,
+}
+
+/// What an attempt is told by its worker while it runs. Only ever raised.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Wish {
+    #[default]
+    GoOn,
+    /// Walk the ladder.
+    Stop(StopReason),
+    /// Take its last rung now.
+    Kill(StopReason),
+}
+
+/// Performs one attempt to its very end; the end is returned, all else is reported on the way.
+pub(crate) async fn perform(
+    bench: Arc<Bench>,
+    assignment: Arc<Assignment>,
+    work: ExecWork,
+    wishes: watch::Receiver<Wish>,
+) -> End {
+    if let Wish::Stop(reason) | Wish::Kill(reason) = *wishes.borrow() {
+        return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
+    }
+    match launch(&bench, &assignment, work, wishes).await {
+        Ok(supervisor) => supervisor.watch().await,
+        Err(message) => End::new(Outcome::LaunchFailed { message }, bench.clock.now_ms()),
+    }
+}
+
+async fn launch(
+    bench: &Arc<Bench>,
+    assignment: &Arc<Assignment>,
+    work: ExecWork,
+    wishes: watch::Receiver<Wish>,
+) -> Result<Supervisor, String> {
+    let folder = bench.data_dir.join(&assignment.folder);
+    prepare(folder.clone()).await?;
+    // Pipes before the guard: without descriptors there is nothing to ask it for.
+    let (pipes, writers) = Pipes::new().map_err(|error| format!("cannot make the output pipes: {error}"))?;
+    let inodes = pipes.inodes();
+    let link = bench.guards.current().await?;
+    let mark = bench.guards.next_mark();
+    let log = bench.logs.open(mark.as_limit(), folder.clone()).await;
+    let limits = work.limits;
+    let spawn = Spawn {
+        mark,
+        attempt: assignment.attempt.clone(),
+        env: environment(assignment, &folder, work.env),
+        argv: match work.command {
+            Command::Argv(argv) => argv,
+            Command::Shell(line) => vec!["/bin/sh".into(), "-c".into(), line],
+        },
+        folder: folder.clone(),
+        cwd: work.cwd,
+        limits,
+    };
+    let flow = Flow::new();
+    let (exited, hears_exit) = watch::channel(false);
+    let drain = tokio::spawn(drain::drain(pipes, log, flow.clone(), hears_exit));
+    let events = link.spawn(spawn, writers).await.map_err(|error| format!("cannot reach the guard: {error}"))?;
+    let place = supervise::Place { folder, inodes, mark, link, limits };
+    let senses = supervise::Senses { events, wishes, drain, flow, exited };
+    Ok(Supervisor::new(bench.clone(), assignment.clone(), place, senses))
+}
+
+/// Makes the attempt's folder, as the first thing that may fail for want of a disk.
+async fn prepare(folder: PathBuf) -> Result<(), String> {
+    let shown = folder.display().to_string();
+    let make = move || -> io::Result<()> {
+        fs::create_dir_all(folder.join(ARTIFACTS_FOLDER))?;
+        // Left by an earlier try in the same folder, either would be taken for this one's.
+        for file in [OUTPUT_FILE, STOP_FILE] {
+            match fs::remove_file(folder.join(file)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    match timeout(DISK_PATIENCE, spawn_blocking(make)).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(format!("cannot make the folder `{shown}`: {error}")),
+        Ok(Err(error)) => Err(format!("cannot make the folder `{shown}`: {error}")),
+        Err(_) => Err(format!("cannot make the folder `{shown}`: the disk does not answer")),
+    }
+}
+
+/// The variables of a task: its work's, then its assignment's, then Unknot's own, which nobody overrides.
+fn environment(assignment: &Assignment, folder: &Path, mut env: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    env.extend(assignment.env.clone());
+    env.extend([
+        (identity::COOKIE.to_owned(), assignment.attempt.clone()),
+        ("UNKNOT_RUN".to_owned(), assignment.run.clone()),
+        ("UNKNOT_TASK".to_owned(), assignment.task.clone()),
+        ("UNKNOT_TRY".to_owned(), assignment.number.to_string()),
+        ("UNKNOT_OUTPUT".to_owned(), path(OUTPUT_FILE)),
+        ("UNKNOT_ARTIFACTS".to_owned(), path(ARTIFACTS_FOLDER)),
+        ("UNKNOT_STOP".to_owned(), path(STOP_FILE)),
+        ("UNKNOT_IDEMPOTENCY_KEY".to_owned(), assignment.idempotency_key.clone()),
+    ]);
+    env
+}

@@ -1,0 +1,383 @@
+//! The one loop of an attempt: what it hears, its deadlines, the ladder. Each wait in it has an end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
+use unknot_api::work::{
+    Assignment, End, Limits, Note, Outcome, ProcessRef, Report, ReportBody, Rung, RungTaken, StopReason, Usage,
+};
+
+use super::drain::{Drained, Flow};
+use super::output::Found;
+use super::{Bench, DISK_PATIENCE, OUTPUT_FILE, STOP_FILE, Wish, output};
+use crate::confirm::Fate;
+use crate::guard::link::{Event, Link};
+use crate::guard::wire::{Enforced, FromGuard, Sample, ToGuard};
+use crate::identity::Mark;
+use crate::proc;
+
+mod verdict;
+
+use self::verdict::{Exit, Why};
+
+/// How long the drain may take to end once the attempt is over for another reason.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the search for whoever holds a pipe may take.
+const SEARCH_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the guard may take to name what is left.
+const LIST_PATIENCE: Duration = Duration::from_secs(1);
+/// How often an attempt that prints is reported to make progress.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// Stands for "not before the attempt's other deadlines".
+const FAR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Where an attempt runs, and what it may use.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) folder: PathBuf,
+    pub(super) inodes: Vec<u64>,
+    pub(super) mark: Mark,
+    pub(super) link: Arc<Link>,
+    pub(super) limits: Limits,
+}
+
+/// However an attempt is left, even by a panic here, nothing of it is left running.
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.link.abandon(self.mark);
+    }
+}
+
+/// How an attempt hears of its guard, its worker and its output, and tells the drain of the exit.
+#[derive(Debug)]
+pub(super) struct Senses {
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) wishes: watch::Receiver<Wish>,
+    pub(super) drain: JoinHandle<Drained>,
+    pub(super) flow: Arc<Flow>,
+    pub(super) exited: watch::Sender<bool>,
+}
+
+/// A running attempt.
+#[derive(Debug)]
+pub(super) struct Supervisor {
+    bench: Arc<Bench>,
+    assignment: Arc<Assignment>,
+    place: Place,
+    senses: Senses,
+    began: Instant,
+    progress_at: Instant,
+    progress_bytes: u64,
+    why: Option<Why>,
+    rungs: Vec<RungTaken>,
+    /// When the next rung is due, or, after the last, when the attempt is given up.
+    rung_due: Option<Instant>,
+    exit: Option<Exit>,
+    drained: Option<Drained>,
+    /// The guard has been told to end all that is left.
+    is_sweeping: bool,
+    notes: Vec<Note>,
+}
+
+impl Supervisor {
+    pub(super) fn new(bench: Arc<Bench>, assignment: Arc<Assignment>, place: Place, senses: Senses) -> Self {
+        let began = Instant::now();
+        Self {
+            bench,
+            assignment,
+            place,
+            senses,
+            began,
+            progress_at: began + PROGRESS_EVERY,
+            progress_bytes: 0,
+            why: None,
+            rungs: Vec::new(),
+            rung_due: None,
+            exit: None,
+            drained: None,
+            is_sweeping: false,
+            notes: Vec::new(),
+        }
+    }
+
+    /// Watches the attempt to its end.
+    pub(super) async fn watch(mut self) -> End {
+        // A wish that was raised while the attempt was being launched counts.
+        self.senses.wishes.mark_changed();
+        let mut has_worker = true;
+        let outcome = loop {
+            let wake = self.next_wake();
+            let over = tokio::select! {
+                biased;
+                event = self.senses.events.recv() => self.hear(event).await,
+                wish = self.senses.wishes.changed(), if has_worker => {
+                    has_worker = wish.is_ok();
+                    self.obey();
+                    None
+                }
+                drained = &mut self.senses.drain, if self.drained.is_none() => {
+                    self.drained = Some(drained.unwrap_or_else(|error| Drained::failed(&error)));
+                    self.after_drain().await
+                }
+                () = sleep_until(wake) => self.on_time().await,
+            };
+            if let Some(outcome) = over {
+                break outcome;
+            }
+        };
+        self.finish(outcome).await
+    }
+
+    fn next_wake(&self) -> Instant {
+        let mut wake = self.rung_due.unwrap_or(self.began + FAR);
+        if self.exit.is_none() {
+            wake = wake.min(self.progress_at);
+            if self.why.is_none() {
+                wake = wake.min(self.hard_deadline());
+                wake = wake.min(self.silence_deadline().unwrap_or(wake));
+            }
+        }
+        wake
+    }
+
+    fn hard_deadline(&self) -> Instant {
+        self.began + Duration::from_millis(self.assignment.hard_deadline_ms_from_start).min(FAR)
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        let patience = Duration::from_millis(self.assignment.heartbeat_timeout_ms?).min(FAR);
+        Some(self.senses.flow.last() + patience)
+    }
+
+    /// A deadline may have passed.
+    async fn on_time(&mut self) -> Option<Outcome> {
+        let now = Instant::now();
+        if self.rung_due.is_some_and(|due| due <= now) {
+            return self.climb().await;
+        }
+        if self.exit.is_some() {
+            return None;
+        }
+        if self.why.is_none() && self.hard_deadline() <= now {
+            return self.stop(Why::Asked(StopReason::TimedOut)).await;
+        }
+        if self.why.is_none() && self.silence_deadline().is_some_and(|due| due <= now) {
+            return self.stop(Why::Asked(StopReason::Heartbeat)).await;
+        }
+        if self.progress_at <= now {
+            self.progress_at = now + PROGRESS_EVERY;
+            self.report_progress();
+        }
+        None
+    }
+
+    fn report_progress(&mut self) {
+        let output_bytes = self.senses.flow.bytes();
+        if output_bytes == self.progress_bytes {
+            return;
+        }
+        self.progress_bytes = output_bytes;
+        let body = ReportBody::Progress { at_ms: self.bench.clock.now_ms(), output_bytes };
+        // It may be lost by its definition, so it never waits.
+        self.bench.reports.try_send(self.report(body)).unwrap_or_default();
+    }
+
+    fn report(&self, body: ReportBody) -> Report {
+        Report { attempt: self.assignment.attempt.clone(), fence: self.assignment.fence, body }
+    }
+
+    /// The worker wishes something; it is taken up at once, by way of the ladder's due time.
+    fn obey(&mut self) {
+        let wish = *self.senses.wishes.borrow_and_update();
+        match wish {
+            Wish::GoOn => {}
+            Wish::Stop(reason) if self.why.is_none() && self.exit.is_none() => {
+                self.why = Some(Why::Asked(reason));
+                self.rung_due = Some(Instant::now());
+            }
+            Wish::Stop(_) => {}
+            Wish::Kill(reason) => {
+                self.why.get_or_insert(Why::Asked(reason));
+                if self.rungs.last().is_none_or(|last| last.rung < Rung::Kill) {
+                    self.take(Rung::Kill);
+                }
+            }
+        }
+    }
+
+    async fn stop(&mut self, why: Why) -> Option<Outcome> {
+        self.why.get_or_insert(why);
+        self.climb().await
+    }
+
+    /// Takes the next rung; after the last there is only giving up.
+    async fn climb(&mut self) -> Option<Outcome> {
+        let told = self.assignment.ladder.told_ms.is_some();
+        match self.rungs.last().map(|last| last.rung) {
+            _ if self.is_sweeping => return Some(self.give_up().await),
+            None if told => self.take(Rung::Told),
+            None | Some(Rung::Told) => self.take(Rung::Term),
+            Some(Rung::Term) => self.take(Rung::Kill),
+            Some(Rung::Kill) => return Some(self.give_up().await),
+        }
+        None
+    }
+
+    fn take(&mut self, rung: Rung) {
+        let ladder = self.assignment.ladder;
+        let mark = self.place.mark;
+        let patience_ms = match rung {
+            Rung::Told => {
+                let file = self.place.folder.join(STOP_FILE);
+                // Whether it could be told or not, TERM follows. Not waited for: the disk may be what it hangs on.
+                drop(spawn_blocking(move || std::fs::write(file, b"")));
+                ladder.told_ms.unwrap_or(0)
+            }
+            Rung::Term => {
+                self.place.link.tell(ToGuard::Term { mark });
+                ladder.term_ms
+            }
+            Rung::Kill => {
+                self.sweep();
+                ladder.kill_ms
+            }
+        };
+        self.rungs.push(RungTaken { rung, at_ms: self.bench.clock.now_ms() });
+        self.rung_due = Some(Instant::now() + Duration::from_millis(patience_ms).min(FAR));
+    }
+
+    /// Has the guard end all that the attempt still has.
+    fn sweep(&mut self) {
+        self.is_sweeping = true;
+        self.place.link.tell(ToGuard::End { mark: self.place.mark });
+    }
+
+    async fn hear(&mut self, event: Option<Event>) -> Option<Outcome> {
+        let message = match event {
+            Some(Event::Guard(message)) => message,
+            Some(Event::Lost(fate)) => return Some(verdict::lost(fate)),
+            None => return Some(verdict::lost(Fate::Unknown { message: "its guard was left".into() })),
+        };
+        match message {
+            FromGuard::Started { pid, enforced, .. } => {
+                self.note_limits(enforced);
+                let body = ReportBody::Started { pid: Some(pid), at_ms: self.bench.clock.now_ms() };
+                let report = self.report(body);
+                // Fails only if the worker's loop is gone, and with it everybody who would want to know.
+                self.bench.reports.send(report).await.unwrap_or_default();
+            }
+            FromGuard::LaunchFailed { message, .. } => return Some(Outcome::LaunchFailed { message }),
+            FromGuard::Exited { exit, signal, usage, out_of_memory, alone, .. } => {
+                self.exit = Some(Exit { status: exit, signal, usage, out_of_memory, is_gone: alone });
+                // The drain has ended if nobody listens.
+                self.senses.exited.send(true).unwrap_or_default();
+                return self.after_drain().await;
+            }
+            FromGuard::Gone { count, left, .. } => return self.gone(count, left).await,
+            FromGuard::Sample { sample, .. } => return self.check(sample).await,
+            FromGuard::Left { .. } | FromGuard::Ready | FromGuard::Pong => {}
+        }
+        None
+    }
+
+    async fn gone(&mut self, count: u32, processes: Vec<ProcessRef>) -> Option<Outcome> {
+        let exit = self.exit.as_mut()?;
+        exit.is_gone = true;
+        if count > 0 && self.why.is_none() {
+            self.notes.push(Note::LeftBehind { count, processes });
+        }
+        self.after_drain().await
+    }
+
+    /// What follows once the main process is gone and its output is drained.
+    async fn after_drain(&mut self) -> Option<Outcome> {
+        let exit = self.exit?;
+        let is_complete = self.drained.as_ref()?.is_complete;
+        if exit.is_gone {
+            return Some(self.judge(exit).await);
+        }
+        // On the ladder, what still prints has until its KILL; otherwise the task's end is the end of all it started.
+        if self.is_sweeping || !(is_complete || self.why.is_none()) {
+            return None;
+        }
+        if !is_complete {
+            self.name_holders().await;
+        }
+        self.sweep();
+        let patience = Duration::from_millis(self.assignment.ladder.kill_ms).clamp(Duration::from_secs(1), FAR);
+        self.rung_due = Some(Instant::now() + patience);
+        None
+    }
+
+    async fn name_holders(&mut self) {
+        let inodes = self.place.inodes.clone();
+        let search = spawn_blocking(move || -> Vec<ProcessRef> {
+            proc::pipe_holders(&inodes).into_iter().take(3).map(proc::describe).collect()
+        });
+        let holders = timeout(SEARCH_PATIENCE, search).await.ok().and_then(Result::ok).unwrap_or_default();
+        self.notes.extend(holders.into_iter().map(|holder| Note::PipeHeld { holder }));
+    }
+
+    fn note_limits(&mut self, enforced: Enforced) {
+        if self.place.limits.cpu_share.is_some() && !enforced.cpu_share {
+            let message = "this machine has no cgroup v2 whose `cpu` controller may be used".into();
+            self.notes.push(Note::LimitNotEnforced { limit: "cpu".into(), message });
+        }
+    }
+
+    async fn check(&mut self, sample: Sample) -> Option<Outcome> {
+        let message = verdict::breach(&self.place.limits, sample)?;
+        if self.why.is_some() || self.exit.is_some() {
+            return None;
+        }
+        self.stop(Why::Limit(message)).await
+    }
+
+    /// It survived KILL, or its guard does not say otherwise.
+    async fn give_up(&mut self) -> Outcome {
+        let mark = self.place.mark;
+        self.place.link.tell(ToGuard::List { mark });
+        let until = Instant::now() + LIST_PATIENCE;
+        let mut pids = Vec::new();
+        while let Ok(Some(event)) = tokio::time::timeout_at(until, self.senses.events.recv()).await {
+            match event {
+                Event::Guard(FromGuard::Left { pids: left, .. }) => {
+                    pids = left;
+                    break;
+                }
+                Event::Lost(fate) => return verdict::lost(fate),
+                Event::Guard(_) => {}
+            }
+        }
+        let message = format!("still there {} ms after KILL", self.assignment.ladder.kill_ms);
+        Outcome::Unkillable { message, pids }
+    }
+
+    async fn judge(&mut self, exit: Exit) -> Outcome {
+        if let Some(outcome) = verdict::of_exit(exit, self.why.as_ref(), !self.rungs.is_empty(), &self.place.limits) {
+            return outcome;
+        }
+        let found = self.drained.as_mut().map_or(Found::Nothing, |drained| std::mem::take(&mut drained.found));
+        let file = self.place.folder.join(OUTPUT_FILE);
+        let decided = timeout(DISK_PATIENCE, spawn_blocking(move || output::decide(&file, found))).await;
+        verdict::of_output(match decided {
+            Ok(Ok(decided)) => decided,
+            Ok(Err(error)) => Err(format!("the output (`UNKNOT_OUTPUT`) could not be read: {error}")),
+            Err(_) => Err("the output (`UNKNOT_OUTPUT`) could not be read: the disk does not answer".into()),
+        })
+    }
+
+    async fn finish(mut self, outcome: Outcome) -> End {
+        if self.drained.is_none() {
+            self.senses.exited.send(true).unwrap_or_default();
+            self.drained = timeout(DRAIN_PATIENCE, &mut self.senses.drain).await.ok().and_then(Result::ok);
+        }
+        self.notes.extend(self.drained.map(|drained| drained.notes).unwrap_or_default());
+        let usage: Option<Usage> = self.exit.map(|exit| exit.usage);
+        End { outcome, at_ms: self.bench.clock.now_ms(), rungs: self.rungs, usage, notes: self.notes }
+    }
+}

@@ -1,0 +1,155 @@
+//! One attempt, as its guard knows it.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, kill_process_group};
+use unknot_api::work::{Limits, ProcessRef};
+
+use super::cgroup::Cgroup;
+use super::kernel;
+use super::start::Born;
+use super::wire::{Enforced, FromGuard, Sample};
+use crate::identity::Mark;
+use crate::proc::{self, Stat};
+
+/// How many of the processes that were left behind are named.
+const NAMED_MAX: usize = 10;
+/// The longest pause between two looks of a sweep.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_millis(200);
+
+/// An attempt from its birth until nothing of it is left.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) main: u32,
+    pub(crate) start_ticks: u64,
+    /// Open until it is known whether the program runs.
+    pub(crate) verdict: Option<OwnedFd>,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) enforced: Enforced,
+    /// Set from `End` on.
+    pub(crate) sweep: Option<Sweep>,
+    is_sampled: bool,
+    has_main: bool,
+    /// The most processor time that a sample has shown.
+    cpu_ticks: u64,
+}
+
+/// Killing what is left, at growing intervals.
+#[derive(Debug)]
+pub(crate) struct Sweep {
+    /// When to look next.
+    pub(crate) at: Instant,
+    pause: Duration,
+    left: BTreeMap<(u32, u64), ProcessRef>,
+}
+
+impl Sweep {
+    pub(crate) fn now() -> Self {
+        Self { at: Instant::now(), pause: Duration::from_millis(1), left: BTreeMap::new() }
+    }
+}
+
+impl Attempt {
+    pub(crate) fn new(
+        born: Born,
+        start_ticks: u64,
+        cgroup: Option<Cgroup>,
+        enforced: Enforced,
+        limits: &Limits,
+    ) -> Self {
+        let is_sampled = limits.cpu_time_ms.is_some()
+            || (limits.memory_bytes.is_some() && !enforced.memory)
+            || (limits.processes.is_some() && !enforced.processes);
+        Self {
+            main: born.pid,
+            start_ticks,
+            verdict: Some(born.verdict),
+            cgroup,
+            enforced,
+            sweep: None,
+            is_sampled,
+            has_main: true,
+            cpu_ticks: 0,
+        }
+    }
+
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.is_sampled && self.sweep.is_none()
+    }
+
+    /// Whether this is its main process, alive or not yet reaped.
+    pub(crate) fn is_main(&self, pid: u32) -> bool {
+        self.has_main && self.main == pid
+    }
+
+    /// From here on its main process's number may belong to someone else.
+    pub(crate) fn main_ended(&mut self) {
+        self.has_main = false;
+    }
+
+    /// TERM to the group, then CONT: a stopped process would not hear the first without the second.
+    pub(crate) fn terminate(&self) {
+        self.signal_group(Signal::TERM);
+        self.signal_group(Signal::CONT);
+    }
+
+    /// KILL to all that can be reached without looking for it.
+    pub(crate) fn kill_known(&self) {
+        self.signal_group(Signal::KILL);
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+    }
+
+    /// Only while the main process is not reaped: it keeps the group's number from being given away.
+    fn signal_group(&self, signal: Signal) {
+        if self.has_main
+            && let Some(group) = proc::pid(self.main)
+        {
+            // Refused only if all members are gone or may not be signalled; the sweep meets those again.
+            kill_process_group(group, signal).unwrap_or_default();
+        }
+    }
+
+    /// Kills what is left; says so once nothing is.
+    pub(crate) fn sweep_once(&mut self, mark: Mark, owned: &[&Stat]) -> Option<FromGuard> {
+        self.kill_known();
+        let sweep = self.sweep.as_mut()?;
+        for stat in owned {
+            if stat.pid != self.main {
+                sweep.left.insert((stat.pid, stat.start_ticks), stat.to_ref());
+            }
+            // One that is gone already is what this is for; one that may not be killed shows in the next look.
+            proc::signal_exactly(stat, Signal::KILL).unwrap_or_default();
+        }
+        if owned.is_empty() && !self.has_main {
+            let count = u32::try_from(sweep.left.len()).unwrap_or(u32::MAX);
+            let left = std::mem::take(&mut sweep.left).into_values().take(NAMED_MAX).collect();
+            return Some(FromGuard::Gone { mark, count, left });
+        }
+        sweep.at = Instant::now() + sweep.pause;
+        sweep.pause = (sweep.pause * 2).min(SWEEP_PAUSE_MAX);
+        None
+    }
+
+    /// What its processes use now.
+    ///
+    /// A parent takes over the processor time of each child that it waits for, so the sum over the living covers most
+    /// of the dead. It misses those that nobody waited for, and never falls below what was once measured.
+    pub(crate) fn measure<'a>(&mut self, owned: impl Iterator<Item = &'a Stat>) -> Sample {
+        let (mut pages, mut processes, mut cpu_ticks) = (0, 0, 0);
+        for stat in owned {
+            pages += stat.rss_pages;
+            processes += 1;
+            cpu_ticks += stat.cpu_ticks;
+        }
+        self.cpu_ticks = self.cpu_ticks.max(cpu_ticks);
+        Sample {
+            memory_bytes: pages * rustix::param::page_size() as u64,
+            cpu_time_ms: self.cpu_ticks * 1000 / kernel::ticks_per_second(),
+            processes,
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! How a process is recognised as one attempt's, by evidence that outlives its parent.
+//!
+//! An attempt's processes can leave its group and session (`setsid`), drop its environment (`env -i`) and lose their
+//! parents (a double fork). Three marks are put on the first process, each inherited by all that it starts:
+//!
+//! - the **mark**: a number in the soft limit `RLIMIT_RTTIME`. That limit only concerns real-time schedulers, and the
+//!   mark stands for some 146,000 years, so it changes nothing. No program touches it; `setsid`, `env -i`, `exec` and
+//!   `setuid` keep it; one system call reads it and waits for nobody.
+//! - the **cookie**: `UNKNOT_ATTEMPT=<attempt>` in the environment, for people and for `ps e` as well.
+//! - the attempt's **cgroup**, where the machine has a writable cgroup v2 hierarchy.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::proc::{self, Stat};
+
+/// The name of the record in the attempt's folder.
+pub(crate) const RECORD_FILE: &str = "process.json";
+/// The environment variable that holds the attempt's id.
+pub(crate) const COOKIE: &str = "UNKNOT_ATTEMPT";
+
+/// The number that an attempt's processes carry in a limit that nobody uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Mark(u64);
+
+impl Mark {
+    const FLAG: u64 = 1 << 62;
+
+    /// The mark of a worker's nth attempt: 30 bits of the worker's nonce, 32 of the serial number.
+    pub(crate) fn new(nonce: u32, serial: u32) -> Self {
+        Self(Self::FLAG | u64::from(nonce & 0x3fff_ffff) << 32 | u64::from(serial))
+    }
+
+    /// The mark that stands in a limit's value, if one does.
+    pub(crate) fn from_limit(value: u64) -> Option<Self> {
+        (value >> 62 == 1).then_some(Self(value))
+    }
+
+    pub(crate) fn as_limit(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{:016x}", self.0)
+    }
+}
+
+/// `process.json`: what a later start needs to find what may have survived. Written by the attempt's first process
+/// right before it becomes the program, so that there is never a program without its record.
+///
+/// It is not synced to the disk: it matters only while its processes live, and they end with the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProcessRecord {
+    pub(crate) pid: u32,
+    pub(crate) start_ticks: u64,
+    pub(crate) boot_id: String,
+    pub(crate) attempt: String,
+    pub(crate) mark: Mark,
+    pub(crate) guard_pid: u32,
+    pub(crate) guard_nonce: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+impl ProcessRecord {
+    /// Reads the record of an attempt; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If it is there and cannot be read or understood.
+    pub(crate) fn read(folder: &Path) -> io::Result<Option<Self>> {
+        match fs::read(folder.join(RECORD_FILE)) {
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the record into the attempt's folder.
+    ///
+    /// # Errors
+    ///
+    /// As the file system says.
+    pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
+        fs::write(folder.join(RECORD_FILE), serde_json::to_vec(self)?)
+    }
+}
+
+/// What is known of an attempt whose processes are looked for from outside its guard.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) attempt: String,
+    pub(crate) mark: Option<Mark>,
+    /// The first process, if its number and start are known and of this boot.
+    pub(crate) main: Option<(u32, u64)>,
+    pub(crate) cgroup: Option<PathBuf>,
+}
+
+impl Wanted {
+    /// What a record tells; of another boot, nothing can be left but its name.
+    pub(crate) fn from_record(record: ProcessRecord, boot_id: &str) -> Option<Self> {
+        (record.boot_id == boot_id).then_some(Self {
+            attempt: record.attempt,
+            mark: Some(record.mark),
+            main: Some((record.pid, record.start_ticks)),
+            cgroup: record.cgroup,
+        })
+    }
+
+    /// Whether a process is one of the attempt's, by any evidence. May wait for a stuck process.
+    pub(crate) fn owns(&self, stat: &Stat, mark: Option<Mark>) -> bool {
+        if let Some((pid, start)) = self.main {
+            // A number is reused only when no process, group or session bears it any more, so whatever bears it and is
+            // younger than the first process is either its offspring or proof that all of that is gone; the latter is
+            // told apart by the start of the process that has the number now.
+            let reused = Stat::read(pid).is_some_and(|now| now.start_ticks != start);
+            let bears = stat.pid == pid || stat.session == pid || stat.group == pid;
+            if bears && !reused && stat.start_ticks >= start {
+                return true;
+            }
+        }
+        (mark.is_some() && mark == self.mark) || proc::environ_has(stat.pid, &format!("{COOKIE}={}", self.attempt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_told_from_real_limits() {
+        let mark = Mark::new(u32::MAX, 7);
+        assert_eq!(Mark::from_limit(mark.as_limit()), Some(mark));
+        for limit in [0, 1_000_000, u64::MAX, 1 << 63] {
+            assert_eq!(Mark::from_limit(limit), None, "{limit}");
+        }
+        assert_ne!(Mark::new(1, 7), Mark::new(2, 7));
+    }
+
+    #[test]
+    fn a_record_of_another_boot_names_nobody() {
+        let record = ProcessRecord {
+            pid: 1,
+            start_ticks: 2,
+            boot_id: "then".into(),
+            attempt: "att_1".into(),
+            mark: Mark::new(1, 1),
+            guard_pid: 3,
+            guard_nonce: "n".into(),
+            cgroup: None,
+        };
+        assert!(Wanted::from_record(record.clone(), "now").is_none());
+        assert!(Wanted::from_record(record, "then").is_some());
+    }
+}

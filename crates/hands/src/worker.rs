@@ -1,0 +1,419 @@
+//! The one worker loop: claim a batch, perform it, report until acknowledged, renew, obey.
+//!
+//! The loop itself never waits for an attempt, a disk or the source: calls to the source are futures that it holds,
+//! attempts are tasks that report through a bounded channel, and each turn takes whatever is there. What needs no
+//! processes (`Noop`) is performed in the turn that claimed it, without a task of its own.
+
+mod outbox;
+mod source;
+
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, pending};
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+use unknot_api::work::{Assignment, End, ExecWork, JsonText, Outcome, Report, ReportBody, StopReason, Work};
+
+use self::outbox::Outbox;
+pub use self::source::{Held, Order, Room, SourceError, WorkSource};
+use crate::exec::{self, Bench, Wish};
+use crate::guard::link::Guards;
+use crate::log::Logs;
+use crate::{Clock, GuardCommand};
+
+/// How many reports may be unsettled before nothing more is claimed.
+const UNSETTLED_MAX: usize = 10_000;
+/// How many messages of attempts may wait for the loop.
+const REPORTS_MAX: usize = 1024;
+/// How many orders about attempts that have not arrived yet are remembered.
+const EARLY_ORDERS_MAX: usize = 10_000;
+/// The pauses after failed calls to the source.
+const RETRY_PAUSES_MS: [u64; 6] = [0, 50, 200, 1_000, 2_000, 5_000];
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// How many attempts with processes run at once; at least 1.
+    pub slots: usize,
+    /// How many more attempts it may hold that wait for a slot.
+    pub prefetch: usize,
+    /// The folder that attempts' folders are relative to.
+    pub data_dir: PathBuf,
+    /// How its guard is started.
+    pub guard: GuardCommand,
+    /// Whether the guard may use cgroup v2 where it can; without, the other evidence serves.
+    pub use_cgroups: bool,
+    /// The wall clock.
+    pub clock: Clock,
+    /// How often leases are renewed.
+    pub renew_every: Duration,
+    /// How long, at the end, the source may take to settle the last reports.
+    pub farewell: Duration,
+}
+
+impl Config {
+    /// The usual settings: 8 slots, 4 × as many prefetched, renewal each 10 s, 5 s for the farewell.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, guard: GuardCommand, clock: Clock) -> Self {
+        Self {
+            slots: 8,
+            prefetch: 32,
+            data_dir,
+            guard,
+            use_cgroups: true,
+            clock,
+            renew_every: Duration::from_secs(10),
+            farewell: Duration::from_secs(5),
+        }
+    }
+}
+
+/// What a worker is meant to do now; it only ever goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Claim and perform.
+    Working,
+    /// Claim nothing more, give back what has not been started, finish the rest.
+    Draining,
+    /// As draining, and walk the ladder of what runs.
+    Stopping,
+    /// As stopping, by the last rung at once.
+    Killing,
+}
+
+/// What is left when a worker returns.
+#[derive(Debug, Default)]
+pub struct Summary {
+    /// Reports that the source has not settled; whoever runs the worker may keep them.
+    pub unsettled: Vec<Report>,
+}
+
+/// Performs attempts.
+#[derive(Debug)]
+pub struct Worker;
+
+impl Worker {
+    /// Works until `phase` says otherwise, or its sender is gone (which counts as [`Phase::Stopping`]).
+    ///
+    /// Returns once nothing runs any more and all is settled; that is bounded by the ladders of what runs (while
+    /// draining: by its deadlines) plus `farewell`.
+    ///
+    /// # Errors
+    ///
+    /// If the worker cannot begin: no data folder, no thread, no randomness.
+    pub async fn run<S: WorkSource>(
+        source: Arc<S>,
+        config: Config,
+        phase: watch::Receiver<Phase>,
+    ) -> io::Result<Summary> {
+        let (reports, mut arriving) = mpsc::channel(REPORTS_MAX);
+        let bench = Arc::new(Bench {
+            data_dir: std::path::absolute(&config.data_dir)?,
+            guards: Guards::new(config.guard.clone(), config.use_cgroups)?,
+            logs: Logs::start()?,
+            clock: config.clock.clone(),
+            reports,
+        });
+        let mut turn = Loop::new(source, config, bench.clone());
+        turn.go(phase, &mut arriving).await;
+        bench.guards.close().await;
+        Ok(Summary { unsettled: turn.outbox.into_reports() })
+    }
+}
+
+/// A call to the source that is under way.
+type Call<T> = Pin<Box<dyn Future<Output = Result<T, SourceError>> + Send>>;
+
+struct Loop<S> {
+    source: Arc<S>,
+    config: Config,
+    bench: Arc<Bench>,
+    phase: Phase,
+    queue: VecDeque<Assignment>,
+    running: HashMap<String, Running>,
+    /// Orders that overtook the attempts that they are about.
+    early: HashMap<(String, u64), Wish>,
+    outbox: Outbox,
+    claim: Option<Call<Vec<Assignment>>>,
+    report: Option<Call<Vec<usize>>>,
+    renew: Option<Call<Vec<Order>>>,
+    orders: Option<Call<Vec<Order>>>,
+    claim_failures: usize,
+    report_failures: usize,
+    order_failures: usize,
+    renew_at: Instant,
+}
+
+struct Running {
+    fence: u64,
+    wish: watch::Sender<Wish>,
+}
+
+impl<S: WorkSource> Loop<S> {
+    fn new(source: Arc<S>, config: Config, bench: Arc<Bench>) -> Self {
+        Self {
+            source,
+            bench,
+            phase: Phase::Working,
+            queue: VecDeque::new(),
+            running: HashMap::new(),
+            early: HashMap::new(),
+            outbox: Outbox::default(),
+            claim: None,
+            report: None,
+            renew: None,
+            orders: None,
+            claim_failures: 0,
+            report_failures: 0,
+            order_failures: 0,
+            renew_at: Instant::now() + config.renew_every,
+            config,
+        }
+    }
+
+    async fn go(&mut self, mut phase: watch::Receiver<Phase>, arriving: &mut mpsc::Receiver<Report>) {
+        phase.mark_changed();
+        let mut has_master = true;
+        let mut farewell = None;
+        while !self.is_done(&mut farewell) {
+            self.call();
+            let last = farewell.unwrap_or_else(Instant::now);
+            tokio::select! {
+                // What ends attempts comes before what begins them.
+                biased;
+                changed = phase.changed(), if has_master => {
+                    has_master = changed.is_ok();
+                    let wanted = *phase.borrow_and_update();
+                    self.enter(if has_master { wanted } else { Phase::Stopping.max(wanted) });
+                }
+                Some(report) = arriving.recv() => self.arrived(report),
+                answer = answer(&mut self.report) => self.reported(answer),
+                answer = answer(&mut self.orders) => self.ordered(answer),
+                answer = answer(&mut self.renew) => self.ordered(answer),
+                answer = answer(&mut self.claim) => self.claimed(answer),
+                () = sleep_until(self.renew_at) => self.renew(),
+                () = sleep_until(last), if farewell.is_some() => break,
+            }
+            while let Ok(report) = arriving.try_recv() {
+                self.arrived(report);
+            }
+            self.start_queued();
+        }
+    }
+
+    /// Whether everything is finished; the farewell begins when nothing runs any more.
+    fn is_done(&self, farewell: &mut Option<Instant>) -> bool {
+        if self.phase == Phase::Working || !self.running.is_empty() {
+            return false;
+        }
+        farewell.get_or_insert_with(|| Instant::now() + self.config.farewell);
+        self.outbox.len() == 0
+    }
+
+    /// Makes the calls that are due and not under way.
+    fn call(&mut self) {
+        if self.report.is_none()
+            && let Some(batch) = self.outbox.take_batch()
+        {
+            let source = self.source.clone();
+            self.report = Some(after(self.report_failures, async move { source.report(batch).await }));
+        }
+        let held = self.queue.len() + self.running.len();
+        let total = (self.config.slots + self.config.prefetch)
+            .saturating_sub(held)
+            .min(UNSETTLED_MAX.saturating_sub(self.outbox.len()));
+        if self.claim.is_none() && self.phase == Phase::Working && total > 0 {
+            let room = Room { free_slots: self.config.slots.saturating_sub(held), total };
+            let source = self.source.clone();
+            self.claim = Some(after(self.claim_failures, async move { source.claim(room).await }));
+        }
+        if self.orders.is_none() {
+            let source = self.source.clone();
+            self.orders = Some(after(self.order_failures, async move { source.orders().await }));
+        }
+    }
+
+    fn renew(&mut self) {
+        self.renew_at = Instant::now() + self.config.renew_every;
+        if self.renew.is_some() {
+            return;
+        }
+        let queued = self.queue.iter().map(|assignment| Held {
+            attempt: assignment.attempt.clone(),
+            fence: assignment.fence,
+            is_started: false,
+        });
+        let running = self.running.iter().map(|(attempt, running)| Held {
+            attempt: attempt.clone(),
+            fence: running.fence,
+            is_started: true,
+        });
+        let held: Vec<Held> = queued.chain(running).collect();
+        if !held.is_empty() {
+            let source = self.source.clone();
+            self.renew = Some(Box::pin(async move { source.renew(held).await }));
+        }
+    }
+
+    fn claimed(&mut self, answer: Result<Vec<Assignment>, SourceError>) {
+        self.claim = None;
+        let Ok(assignments) = count_failure(&mut self.claim_failures, answer) else { return };
+        for assignment in assignments {
+            let early = self.early.remove(&(assignment.attempt.clone(), assignment.fence));
+            match (early, &assignment.work) {
+                (Some(Wish::Stop(reason) | Wish::Kill(reason)), _) => {
+                    self.end(assignment, Outcome::Stopped { reason });
+                }
+                _ if self.phase != Phase::Working => self.end(assignment, Outcome::Released),
+                (_, Work::Noop) => self.end(assignment, Outcome::Succeeded { output: JsonText::null() }),
+                _ => self.queue.push_back(assignment),
+            }
+        }
+    }
+
+    fn start_queued(&mut self) {
+        while self.running.len() < self.config.slots.max(1) {
+            let Some(assignment) = self.queue.pop_front() else { return };
+            match assignment.work.clone() {
+                Work::Exec(work) => self.start(assignment, work),
+                other => {
+                    let message = format!("this worker does not know this kind of work: {other:?}");
+                    self.end(assignment, Outcome::LaunchFailed { message });
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, assignment: Assignment, work: ExecWork) {
+        let (wish, wishes) = watch::channel(Wish::GoOn);
+        let (attempt, fence) = (assignment.attempt.clone(), assignment.fence);
+        self.running.insert(attempt.clone(), Running { fence, wish });
+        let bench = self.bench.clone();
+        let performed = tokio::spawn(exec::perform(bench.clone(), Arc::new(assignment), work, wishes));
+        tokio::spawn(async move {
+            // A panic in there is a bug of ours; the attempt must end all the same.
+            let end = performed.await.unwrap_or_else(|error| {
+                let message = format!("its supervision failed: {error}");
+                End::new(Outcome::Lost { message, confirmed_dead: false }, bench.clock.now_ms())
+            });
+            let report = Report { attempt, fence, body: ReportBody::Ended(Box::new(end)) };
+            // Fails only if the loop is gone, and with it everybody who would want to know.
+            bench.reports.send(report).await.unwrap_or_default();
+        });
+    }
+
+    /// Ends an attempt that was never started.
+    fn end(&mut self, assignment: Assignment, outcome: Outcome) {
+        let end = End::new(outcome, self.config.clock.now_ms());
+        let Assignment { attempt, fence, .. } = assignment;
+        self.outbox.push(Report { attempt, fence, body: ReportBody::Ended(Box::new(end)) });
+    }
+
+    fn arrived(&mut self, report: Report) {
+        if matches!(report.body, ReportBody::Ended(_)) {
+            self.running.remove(&report.attempt);
+        }
+        self.outbox.push(report);
+    }
+
+    fn reported(&mut self, answer: Result<Vec<usize>, SourceError>) {
+        self.report = None;
+        let settled = count_failure(&mut self.report_failures, answer).unwrap_or_default();
+        if settled.is_empty() {
+            // An answer that settles nothing is as good as none: without a pause it would be asked for at once.
+            self.report_failures = self.report_failures.max(1);
+        }
+        self.outbox.settle(&settled);
+    }
+
+    fn ordered(&mut self, answer: Result<Vec<Order>, SourceError>) {
+        // Both the renewal and the stream of orders come here; whichever is done is made anew when it is due.
+        let Ok(orders) = count_failure(&mut self.order_failures, answer) else { return };
+        for order in orders {
+            self.obey(order);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Stop { attempt, fence, reason } => self.wish(attempt, fence, Wish::Stop(reason)),
+            Order::Kill { attempt, fence, reason } => self.wish(attempt, fence, Wish::Kill(reason)),
+            Order::Release { attempt } => {
+                if let Some(at) = self.queue.iter().position(|assignment| assignment.attempt == attempt)
+                    && let Some(assignment) = self.queue.remove(at)
+                {
+                    self.end(assignment, Outcome::Released);
+                }
+            }
+            Order::Drain => self.enter(Phase::Draining),
+        }
+    }
+
+    fn wish(&mut self, attempt: String, fence: u64, wish: Wish) {
+        if let Some(running) = self.running.get(&attempt) {
+            if running.fence == fence {
+                running.wish.send_replace(wish);
+            }
+            return;
+        }
+        let waiting = |assignment: &Assignment| assignment.attempt == attempt && assignment.fence == fence;
+        if let Some(at) = self.queue.iter().position(waiting) {
+            if let (Some(assignment), Wish::Stop(reason) | Wish::Kill(reason)) = (self.queue.remove(at), wish) {
+                self.end(assignment, Outcome::Stopped { reason });
+            }
+            return;
+        }
+        // The claim that brings it may still be under way. If it has ended already, this is soon forgotten.
+        if self.early.len() >= EARLY_ORDERS_MAX {
+            self.early.clear();
+        }
+        self.early.insert((attempt, fence), wish);
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        if phase <= self.phase {
+            return;
+        }
+        self.phase = phase;
+        for assignment in std::mem::take(&mut self.queue) {
+            self.end(assignment, Outcome::Released);
+        }
+        let wish = match phase {
+            Phase::Working | Phase::Draining => return,
+            Phase::Stopping => Wish::Stop(StopReason::Shutdown),
+            Phase::Killing => Wish::Kill(StopReason::Shutdown),
+        };
+        for running in self.running.values() {
+            running.wish.send_replace(wish);
+        }
+    }
+}
+
+/// Waits for a call's answer; for ever if there is none, which is only sound as one branch of many. May be dropped.
+async fn answer<T>(call: &mut Option<Call<T>>) -> Result<T, SourceError> {
+    let Some(under_way) = call else { return pending().await };
+    let answer = under_way.await;
+    *call = None;
+    answer
+}
+
+/// A call that is made after a pause that fits the failures before it.
+fn after<T>(failures: usize, call: impl Future<Output = Result<T, SourceError>> + Send + 'static) -> Call<T> {
+    let pause = Duration::from_millis(RETRY_PAUSES_MS[failures.min(RETRY_PAUSES_MS.len() - 1)]);
+    Box::pin(async move {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        call.await
+    })
+}
+
+fn count_failure<T>(failures: &mut usize, answer: Result<T, SourceError>) -> Result<T, SourceError> {
+    *failures = if answer.is_ok() { 0 } else { *failures + 1 };
+    answer
+}
