@@ -50,6 +50,13 @@ pub struct Inputs {
     pub store: Option<StoreReport>,
 }
 
+impl Inputs {
+    /// Whether nothing arrived.
+    pub fn is_empty(&self) -> bool {
+        self.control.is_empty() && self.work.is_empty() && self.store.is_none()
+    }
+}
+
 /// What the store says.
 #[derive(Debug)]
 pub enum StoreReport {

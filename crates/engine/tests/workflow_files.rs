@@ -137,3 +137,12 @@ fn the_hash_is_of_the_meaning() {
     assert_ne!(yaml, other);
     assert_eq!(yaml.len(), 64);
 }
+
+/// The example of the reference is a good file.
+#[test]
+fn the_example_of_the_reference_passes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/workflow-files.md");
+    let page = fs::read_to_string(path).expect("the reference");
+    let example = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    assert_eq!(answer("example.yaml", example.as_bytes()), "ok: report with 4 tasks\n");
+}

@@ -1,0 +1,154 @@
+//! Between the core's words for work and those of the wire.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+use unknot_api::work as api;
+use unknot_core::{
+    AttemptId, Fence,
+    effect::{Assignment, Work},
+    event::{AttemptEnd, Event, Outcome},
+    run::{JsonText, StopReason},
+    workflow::{Command, Ladder, Limits},
+};
+
+/// The folder of an attempt below the one of all attempts: `run_…/fetch/att_….0.1`.
+pub(crate) fn folder(attempts: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
+    attempts.join(attempt.task.run.to_string()).join(task_name).join(attempt.to_string())
+}
+
+/// What a hand is given.
+pub(crate) fn assignment(given: Assignment, attempts: &Path) -> api::Assignment {
+    let folder = folder(attempts, given.attempt, &given.task_name);
+    let base = given.source.as_deref().and_then(|source| Path::new(source).parent()).map(Path::to_path_buf);
+    let ladder = ladder(given.ladder);
+    api::Assignment {
+        attempt: given.attempt.to_string(),
+        run: given.attempt.task.run.to_string(),
+        task: given.task_name,
+        number: given.attempt.number,
+        fence: given.fence.0,
+        folder: folder.display().to_string(),
+        work: work(given.work, base),
+        heartbeat_timeout_ms: given.heartbeat.map(|bound| bound.0),
+        // The brain starts the ladder at the deadline; the hand does so by itself a little later, should
+        // no word come.
+        hard_deadline_ms_from_start: given.time.0.saturating_add(HARD_DEADLINE_MARGIN_MS),
+        ladder,
+        idempotency_key: given.attempt.task.to_string(),
+        env: BTreeMap::new(),
+    }
+}
+
+/// How long after the brain's deadline the hand acts by itself.
+const HARD_DEADLINE_MARGIN_MS: u64 = 2_000;
+
+fn work(work: Work, base: Option<PathBuf>) -> api::Work {
+    match work {
+        Work::Noop => api::Work::Noop,
+        Work::Exec { command, env, cwd, limits } => api::Work::Exec(api::ExecWork {
+            command: match command {
+                Command::Argv(argv) => api::Command::Argv(argv),
+                Command::Shell(line) => api::Command::Shell(line),
+            },
+            env,
+            cwd: match (base, cwd) {
+                (Some(base), Some(cwd)) => Some(base.join(cwd)),
+                (Some(base), None) => Some(base),
+                (None, cwd) => cwd.map(PathBuf::from),
+            }
+            .map(|cwd| cwd.display().to_string()),
+            limits: self::limits(&limits),
+        }),
+    }
+}
+
+fn limits(limits: &Limits) -> api::Limits {
+    api::Limits {
+        memory_bytes: limits.memory_bytes,
+        cpu_time_ms: limits.cpu_time.map(|time| time.0),
+        processes: limits.processes.map(u64::from),
+        open_files: limits.open_files,
+        file_size_bytes: limits.file_size_bytes,
+        cpu_share: limits.cpu_cores,
+    }
+}
+
+fn ladder(ladder: Ladder) -> api::Ladder {
+    api::Ladder { told_ms: ladder.told.map(|told| told.0), term_ms: ladder.term.0, kill_ms: ladder.kill.0 }
+}
+
+/// Why a hand is told to stop.
+pub(crate) fn stop_reason(reason: StopReason) -> api::StopReason {
+    match reason {
+        StopReason::Cancelled | StopReason::RunEnding => api::StopReason::Cancelled,
+        StopReason::TimedOut => api::StopReason::TimedOut,
+        StopReason::Heartbeat => api::StopReason::Heartbeat,
+    }
+}
+
+/// What a report means to the brain. `None`: it is about progress, or names an attempt that cannot exist.
+pub(crate) fn event(report: &api::Report) -> Option<Event> {
+    let attempt: AttemptId = report.attempt.parse().ok()?;
+    let fence = Fence(report.fence);
+    match &report.body {
+        api::ReportBody::Started { .. } => Some(Event::AttemptStarted { attempt, fence }),
+        api::ReportBody::Progress { .. } => Some(Event::AttemptRenewed { attempt, fence }),
+        api::ReportBody::Ended(end) => {
+            let outcome = outcome(&end.outcome);
+            Some(Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail: detail(end) })))
+        }
+    }
+}
+
+fn outcome(outcome: &api::Outcome) -> Outcome {
+    match outcome {
+        api::Outcome::Succeeded { output } => Outcome::Succeeded { output: JsonText(output.as_str().into()) },
+        api::Outcome::Failed { code, message, exit, .. } => {
+            Outcome::Failed { reason: code.as_str().to_owned(), message: message.clone(), exit: *exit }
+        }
+        api::Outcome::Stopped { reason } => stopped(*reason),
+        api::Outcome::LaunchFailed { message } => Outcome::LaunchFailed { message: message.clone(), transient: false },
+        api::Outcome::Lost { message, confirmed_dead } => {
+            Outcome::Lost { message: message.clone(), confirmed_dead: *confirmed_dead }
+        }
+        api::Outcome::Unkillable { message, .. } => Outcome::Unkillable { message: message.clone() },
+        api::Outcome::Released => Outcome::Released,
+    }
+}
+
+/// An attempt that its hand stopped. Where the brain did not ask for it, the hand's reason decides.
+fn stopped(reason: api::StopReason) -> Outcome {
+    let failed = |reason: &str, message: &str| Outcome::Failed {
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        exit: None,
+    };
+    match reason {
+        api::StopReason::Heartbeat => failed("heartbeat", "it was silent for longer than its heartbeat_timeout"),
+        api::StopReason::TimedOut => failed("timed_out", "it took longer than its time-out"),
+        api::StopReason::Limit => failed("limit", "it went beyond one of its limits"),
+        _ => Outcome::Stopped,
+    }
+}
+
+/// What else a hand knows, for the history.
+fn detail(end: &api::End) -> BTreeMap<String, serde_json::Value> {
+    let mut detail = BTreeMap::new();
+    let mut keep = |key: &str, value: Result<serde_json::Value, serde_json::Error>| {
+        if let Ok(value) = value {
+            detail.insert(key.to_owned(), value);
+        }
+    };
+    if !end.rungs.is_empty() {
+        keep("rungs", serde_json::to_value(&end.rungs));
+    }
+    if let Some(usage) = &end.usage {
+        keep("usage", serde_json::to_value(usage));
+    }
+    if !end.notes.is_empty() {
+        keep("notes", serde_json::to_value(&end.notes));
+    }
+    detail
+}

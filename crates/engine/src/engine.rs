@@ -1,0 +1,413 @@
+//! One engine: a data folder, its store, the brain that owns a namespace in it, and the local worker.
+//!
+//! ```text
+//!   callers ──► inbox ──► brain's thread ──► store's thread ──► SQLite
+//!                 ▲            │  after the commit
+//!                 │            ├──► answers, live stream
+//!   hands' threads ◄── desk ◄──┘
+//! ```
+//!
+//! The threads share nothing but bounded queues; the watcher belongs to none of them and reads atomics.
+
+use crate::{
+    callers::{Answered, Callers},
+    clock::Clock,
+    convert_work::folder,
+    driver::{Driver, StoreRequest},
+    inbox::{Inbox, LaneFull},
+    local::LocalDesk,
+    progress::{Health, Progress},
+    stream::{Stream, Subscription},
+    threads::{self, Shared},
+    worker::{self, WorkerHandle},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use unknot_core::{
+    RunId, Timestamp,
+    due::{Outstanding, outstanding},
+    effect::{Answer, Refusal},
+    event::{AttemptEnd, Caller, CancelRequest, Event, Facts, Outcome, PauseTarget, Submission},
+    run::{Idempotency, JsonText, WorkerId},
+    settings::Settings,
+    state::LoadError,
+    workflow::Definition,
+};
+use unknot_hands::{Fate, GuardCommand, confirm_dead};
+use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Store, StoreError};
+
+/// The folder of all attempts, below the data folder.
+pub const ATTEMPTS: &str = "attempts";
+/// How long a caller waits for an answer before it is told to ask again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long leftovers of an earlier process may take to die at the start.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+
+/// How an engine is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The namespace that it owns.
+    pub namespace: Namespace,
+    /// Attempts that the local worker performs at once; 0: it performs none.
+    pub slots: u32,
+    /// Queues, pools and bounds.
+    pub settings: Settings,
+    /// How the local worker's guard is started.
+    pub guard: GuardCommand,
+    /// Only these runs are served until [`Engine::focus`] says otherwise; none: all.
+    pub focus: Option<BTreeSet<RunId>>,
+}
+
+/// Why an engine does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store can not be opened, owned or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The stored rows contradict each other.
+    #[error("the store is damaged")]
+    Load(#[from] LoadError),
+    /// The system refuses a thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] io::Error),
+}
+
+/// Why a command has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It was refused; nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The brain has too much before it.
+    #[error(transparent)]
+    Busy(#[from] LaneFull),
+    /// What it needs to know can not be read.
+    #[error("cannot read the store")]
+    Store(#[from] StoreError),
+    /// No answer came in time. It may still be carried out.
+    #[error("no answer within {} s{}; ask again with the same idempotency key", .waited.as_secs(), .cause)]
+    NoAnswer {
+        /// How long was waited.
+        waited: Duration,
+        /// What is known of the cause, with a leading comma, or nothing.
+        cause: String,
+    },
+}
+
+/// A wish to execute a workflow.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The workflow.
+    pub definition: Arc<Definition>,
+    /// The input, checked, defaults filled in.
+    pub input: serde_json::Value,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Who submits.
+    pub client_id: Option<String>,
+    /// Set if a repetition must find the same run.
+    pub idempotency: Option<Idempotency>,
+    /// Path of the workflow file, absolute.
+    pub source: Option<String>,
+    /// Not before this moment.
+    pub start_at: Option<Timestamp>,
+}
+
+/// A run that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub run: RunId,
+    /// Whether it did so before, under the same idempotency key.
+    pub existing: bool,
+}
+
+/// A running engine. Dropping it stops everything it started, attempts included, within their ladders.
+pub struct Engine {
+    shared: Arc<Shared>,
+    namespace: Namespace,
+    data: PathBuf,
+    reader: Mutex<Box<dyn Reader>>,
+    brain: Option<JoinHandle<()>>,
+    writer: Option<JoinHandle<()>>,
+    worker: Option<WorkerHandle>,
+    /// Attempts of an earlier process that were ended at the start.
+    reconciled: usize,
+}
+
+impl Engine {
+    /// Opens the store, takes its namespace over, ends what an earlier process left, and goes to work.
+    ///
+    /// # Errors
+    /// If the store can not be used or is damaged, or the system refuses a thread.
+    pub fn start(mut store: Box<dyn Store>, options: Options) -> Result<Self, StartError> {
+        let boot = worker::boot_nonce();
+        let owner = Owner(format!("pid {} boot {boot:x}", std::process::id()));
+        let epoch = store.acquire(&options.namespace, &owner)?;
+        let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
+        let reader = Mutex::new(store.reader()?);
+        let left = outstanding(driver.state());
+        let names = task_names(&driver, &left);
+        let shared = Arc::new(Shared {
+            clock: Clock::starting_at_least(driver.state().meta.high_water),
+            inbox: Inbox::default(),
+            callers: Callers::default(),
+            stream: Stream::default(),
+            progress: Progress::default(),
+            local: LocalDesk::default(),
+        });
+        let local = WorkerId { name: WorkerId::LOCAL.to_owned(), boot };
+        let lost = reconcile(&options.data, &names, left, &local);
+        let reconciled = lost.len();
+        Self::begin(&shared, &options, &local, lost);
+        let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
+        let worker = match options.slots {
+            0 => None,
+            slots => Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots)?),
+        };
+        Ok(Self {
+            shared,
+            namespace: options.namespace,
+            data: options.data,
+            reader,
+            brain: Some(brain),
+            writer: Some(writer),
+            worker,
+            reconciled,
+        })
+    }
+
+    /// What the brain hears first: its settings, what was lost, and who works.
+    fn begin(shared: &Arc<Shared>, options: &Options, local: &WorkerId, lost: Vec<Event>) {
+        let mut first = vec![Event::SettingsApplied(Box::new(options.settings.clone()))];
+        if options.focus.is_some() {
+            first.push(Event::RunsFocused(options.focus.clone()));
+        }
+        first.extend(lost);
+        if options.slots > 0 {
+            first.push(Event::WorkerJoined { worker: local.clone(), slots: options.slots });
+        }
+        // The work lane has no bound of its own and keeps the order.
+        shared.inbox.work(first);
+    }
+
+    /// Has a workflow executed. Returns once that is durable.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn submit(&self, submit: Submit) -> Result<Accepted, CommandError> {
+        let facts = match &submit.idempotency {
+            Some(idempotency) => {
+                self.facts(FactsQuery { idempotency_key: Some(idempotency.key.clone()), run: None })?
+            }
+            None => Facts::default(),
+        };
+        let now = self.shared.clock.now();
+        let chance = (u128::from(worker::boot_nonce()) << 64) | u128::from(worker::boot_nonce());
+        let run = RunId::from_parts(now.0, chance);
+        let answer = self.ask(|caller| {
+            Event::RunSubmitted(Box::new(Submission {
+                run,
+                definition: submit.definition,
+                input: JsonText::of(&submit.input),
+                labels: submit.labels,
+                client_id: submit.client_id,
+                idempotency: submit.idempotency,
+                source: submit.source,
+                start_at: submit.start_at,
+                facts,
+                caller,
+            }))
+        })?;
+        match answer {
+            Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
+            Answer::Cancelling { .. } | Answer::Paused(_) | Answer::Done => Ok(Accepted { run, existing: false }),
+        }
+    }
+
+    /// Asks a run to end. Returns once the wish is durable, not when the run has ended.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn cancel(&self, run: RunId, reason: &str, by: &str, force: bool) -> Result<Answer, CommandError> {
+        let facts = self.facts(FactsQuery { idempotency_key: None, run: Some(run) })?;
+        let request = CancelRequest { reason: reason.to_owned(), by: by.to_owned(), force, facts };
+        self.ask(|caller| Event::RunCancelRequested { run, request, caller })
+    }
+
+    /// Holds a queue, a workflow or a run.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn pause(&self, target: PauseTarget, by: &str) -> Result<Answer, CommandError> {
+        let by = by.to_owned();
+        self.ask(|caller| Event::Paused { target, by, caller })
+    }
+
+    /// Lets a queue, a workflow or a run go on.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn resume(&self, target: PauseTarget, by: &str) -> Result<Answer, CommandError> {
+        let by = by.to_owned();
+        self.ask(|caller| Event::Resumed { target, by, caller })
+    }
+
+    /// Serves only these runs from now on; none: all.
+    ///
+    /// # Errors
+    /// If the brain has too much before it.
+    pub fn focus(&self, runs: Option<BTreeSet<RunId>>) -> Result<(), CommandError> {
+        Ok(self.shared.inbox.control(Event::RunsFocused(runs))?)
+    }
+
+    /// A listener to everything that becomes durable from now on.
+    pub fn subscribe(&self) -> Subscription {
+        self.shared.stream.subscribe()
+    }
+
+    /// Asks the store something. Never waits for the brain.
+    ///
+    /// # Errors
+    /// What the question's answer says.
+    pub fn read<T>(
+        &self,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        question(&mut **reader, &self.namespace)
+    }
+
+    /// What the brain left behind at its last turn.
+    pub fn health(&self) -> Health {
+        self.shared.progress.health()
+    }
+
+    /// Now, by this engine's clock.
+    pub fn now(&self) -> Timestamp {
+        self.shared.clock.now()
+    }
+
+    /// How many attempts of an earlier process were found unfinished and ended at the start.
+    pub fn reconciled(&self) -> usize {
+        self.reconciled
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Stops what runs, by its ladder, and then everything else. Unfinished runs go on at the next start.
+    pub fn stop(mut self) {
+        self.shut_down();
+    }
+
+    /// As [`Engine::stop`], by the last rung at once.
+    pub fn kill(mut self) {
+        if let Some(worker) = &mut self.worker {
+            worker.kill();
+        }
+        self.shut_down();
+    }
+
+    fn shut_down(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.stop();
+        }
+        self.shared.inbox.stop();
+        for thread in [self.brain.take(), self.writer.take()].into_iter().flatten() {
+            // A thread that panicked has said so on standard error already.
+            thread.join().unwrap_or_default();
+        }
+    }
+
+    fn facts(&self, query: FactsQuery) -> Result<Facts, StoreError> {
+        let found = self.read(|reader, namespace| reader.facts(namespace, &query))?;
+        Ok(Facts { as_of: found.as_of, key_owner: found.key_owner, ended: found.ended })
+    }
+
+    fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Answer, CommandError> {
+        let (caller, answer) = self.shared.callers.register();
+        self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
+        match answer.recv_timeout(ANSWER_WITHIN) {
+            Ok(answered) => Ok(self.told(answered)?),
+            Err(_) => {
+                self.shared.callers.forget(caller);
+                let health = self.health();
+                let cause = health.fatal.or(health.blocked.map(|blocked| blocked.cause));
+                let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
+                Err(CommandError::NoAnswer { waited: ANSWER_WITHIN, cause })
+            }
+        }
+    }
+
+    fn told(&self, answered: Answered) -> Result<Answer, Refusal> {
+        answered
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shut_down();
+    }
+}
+
+/// The two threads of the driver.
+fn spawn(
+    shared: &Arc<Shared>,
+    driver: Driver,
+    store: Box<dyn Store>,
+    namespace: &Namespace,
+    epoch: Epoch,
+) -> io::Result<(JoinHandle<()>, JoinHandle<()>)> {
+    let (requests, arriving) = mpsc::sync_channel::<StoreRequest>(1);
+    let (for_writer, namespace) = (Arc::clone(shared), namespace.clone());
+    let writer = thread::Builder::new()
+        .name("unknot-store".to_owned())
+        .spawn(move || threads::write(&for_writer, store, &namespace, epoch, &arriving))?;
+    let for_brain = Arc::clone(shared);
+    let brain = thread::Builder::new()
+        .name("unknot-brain".to_owned())
+        .spawn(move || threads::think(&for_brain, driver, &requests))?;
+    Ok((brain, writer))
+}
+
+/// The folder of each attempt that was outstanding, while the state is at hand.
+fn task_names(driver: &Driver, left: &[Outstanding]) -> Vec<PathBuf> {
+    let name = |attempt: &Outstanding| {
+        let id = attempt.attempt.task;
+        driver.state().definition(id.run).task(id.index).name.clone()
+    };
+    left.iter().map(|attempt| folder(Path::new(ATTEMPTS), attempt.attempt, &name(attempt))).collect()
+}
+
+/// Ends what local attempts of an earlier process left behind, and says so to the brain. Only what is
+/// confirmed dead gives its units back.
+fn reconcile(data: &Path, folders: &[PathBuf], left: Vec<Outstanding>, local: &WorkerId) -> Vec<Event> {
+    let fates = confirm_dead(data, folders, CONFIRM_WITHIN);
+    let gone = left.into_iter().zip(fates);
+    let gone = gone.filter(|(attempt, _)| attempt.worker.is_local() && attempt.worker != *local);
+    gone.map(|(attempt, (_, fate))| {
+        let (confirmed_dead, message) = match fate {
+            Fate::ConfirmedDead => (true, "its process was ended: the program that ran it was gone".to_owned()),
+            Fate::Survives { pids } => (false, format!("processes {pids:?} of it are alive and do not die")),
+            Fate::Unknown { message } => (false, message),
+        };
+        Event::AttemptEnded(Box::new(AttemptEnd {
+            attempt: attempt.attempt,
+            fence: attempt.fence,
+            outcome: Outcome::Lost { message, confirmed_dead },
+            detail: BTreeMap::new(),
+        }))
+    })
+    .collect()
+}

@@ -1,0 +1,173 @@
+//! The desk between the brain and the server's own worker: assignments and orders go out, reports come
+//! back, and each report stays until the brain has made it durable.
+//!
+//! The brain's thread only pushes and never waits; what it pushes is bounded by the slots that it
+//! gives out.
+
+use crate::{convert_work, inbox::Inbox};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{sync::Notify, time::timeout};
+use unknot_api::work as api;
+use unknot_core::{AttemptId, Fence, effect::Assignment, event::Event, run::StopReason};
+use unknot_hands::worker::{Held, Order, Room, SourceError, WorkSource};
+
+/// How long a question of the worker may stay without an answer before it asks again.
+const POLL: Duration = Duration::from_secs(20);
+
+/// Where the brain's thread leaves work, orders and receipts for the local worker.
+#[derive(Debug, Default)]
+pub(crate) struct LocalDesk {
+    desk: Mutex<Desk>,
+    work_arrived: Notify,
+    orders_arrived: Notify,
+    receipts_arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Desk {
+    assignments: VecDeque<Assignment>,
+    orders: Vec<Order>,
+    /// What was given and is not settled: a repeated assignment is recognised by it.
+    given: BTreeSet<(AttemptId, Fence)>,
+    /// Reports that were settled since the worker last looked.
+    receipts: BTreeSet<(String, u64)>,
+    new_work: bool,
+    new_orders: bool,
+    new_receipts: bool,
+}
+
+impl LocalDesk {
+    /// Gives an attempt to the worker, once.
+    pub(crate) fn give(&self, assignment: Assignment) {
+        let mut desk = self.lock();
+        if desk.given.insert((assignment.attempt, assignment.fence)) {
+            desk.assignments.push_back(assignment);
+            desk.new_work = true;
+        }
+    }
+
+    /// Tells the worker to stop an attempt.
+    pub(crate) fn stop(&self, attempt: AttemptId, fence: Fence, reason: StopReason) {
+        let mut desk = self.lock();
+        desk.orders.push(Order::Stop {
+            attempt: attempt.to_string(),
+            fence: fence.0,
+            reason: convert_work::stop_reason(reason),
+        });
+        desk.new_orders = true;
+    }
+
+    /// A report of this attempt was dealt with and is durable.
+    pub(crate) fn settled(&self, attempt: AttemptId, fence: Fence) {
+        let mut desk = self.lock();
+        desk.given.remove(&(attempt, fence));
+        desk.receipts.insert((attempt.to_string(), fence.0));
+        desk.new_receipts = true;
+    }
+
+    /// Wakes the worker for all that was left since the last call.
+    pub(crate) fn wake(&self) {
+        let mut desk = self.lock();
+        for (news, notify) in [
+            (std::mem::take(&mut desk.new_work), &self.work_arrived),
+            (std::mem::take(&mut desk.new_orders), &self.orders_arrived),
+            (std::mem::take(&mut desk.new_receipts), &self.receipts_arrived),
+        ] {
+            if news {
+                notify.notify_one();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Desk> {
+        // Each change is a single push or removal: a desk that a panicking thread left is whole.
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The local worker's source of work: the desk, and the brain's inbox for its reports.
+#[derive(Debug)]
+pub(crate) struct LocalSource {
+    pub(crate) shared: Arc<crate::threads::Shared>,
+    /// Where attempts' folders are, relative to the data folder.
+    pub(crate) attempts: PathBuf,
+}
+
+impl LocalSource {
+    fn desk(&self) -> &LocalDesk {
+        &self.shared.local
+    }
+
+    fn inbox(&self) -> &Inbox {
+        &self.shared.inbox
+    }
+
+    fn take_assignments(&self, room: Room) -> Vec<Assignment> {
+        let mut desk = self.desk().lock();
+        let many = desk.assignments.len().min(room.total);
+        desk.assignments.drain(..many).collect()
+    }
+
+    /// The places of reports that need not be sent again: ends that are settled, and all that is not an
+    /// end, which is sent once and may be lost.
+    fn settled_places(&self, reports: &[api::Report], waiting: &mut BTreeMap<usize, (String, u64)>) -> bool {
+        let mut desk = self.desk().lock();
+        let before = waiting.len();
+        waiting.retain(|_, report| !desk.receipts.remove(report));
+        waiting.len() < before || reports.is_empty()
+    }
+}
+
+impl WorkSource for LocalSource {
+    async fn claim(&self, room: Room) -> Result<Vec<api::Assignment>, SourceError> {
+        let mut found = self.take_assignments(room);
+        if found.is_empty() {
+            // A permit that was left before counts, so nothing is missed between the look and the wait.
+            timeout(POLL, self.desk().work_arrived.notified()).await.ok();
+            found = self.take_assignments(room);
+        }
+        Ok(found.into_iter().map(|assignment| convert_work::assignment(assignment, &self.attempts)).collect())
+    }
+
+    async fn report(&self, reports: Arc<[api::Report]>) -> Result<Vec<usize>, SourceError> {
+        let mut waiting = BTreeMap::new();
+        let mut events: Vec<Event> = Vec::with_capacity(reports.len());
+        for (place, report) in reports.iter().enumerate() {
+            if let Some(event) = convert_work::event(report) {
+                if matches!(event, Event::AttemptEnded(_)) {
+                    waiting.insert(place, (report.attempt.clone(), report.fence));
+                }
+                events.push(event);
+            }
+        }
+        let sent_once = waiting.is_empty();
+        self.inbox().work(events);
+        let deadline = tokio::time::Instant::now() + POLL;
+        while !sent_once && !self.settled_places(&reports, &mut waiting) {
+            let arrived = tokio::time::timeout_at(deadline, self.desk().receipts_arrived.notified()).await;
+            if arrived.is_err() {
+                break;
+            }
+        }
+        Ok((0..reports.len()).filter(|place| !waiting.contains_key(place)).collect())
+    }
+
+    async fn renew(&self, _held: Vec<Held>) -> Result<Vec<Order>, SourceError> {
+        // Leases of the local worker do not run out: they are reconciled at the next start.
+        Ok(Vec::new())
+    }
+
+    async fn orders(&self) -> Result<Vec<Order>, SourceError> {
+        let mut orders = std::mem::take(&mut self.desk().lock().orders);
+        if orders.is_empty() {
+            timeout(POLL, self.desk().orders_arrived.notified()).await.ok();
+            orders = std::mem::take(&mut self.desk().lock().orders);
+        }
+        Ok(orders)
+    }
+}

@@ -1,0 +1,140 @@
+//! The two threads that the driver runs on: one decides, one writes.
+
+use crate::{
+    callers::Callers,
+    clock::Clock,
+    driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
+    inbox::{Arrival, Inbox},
+    local::LocalDesk,
+    progress::Progress,
+    stream::Stream,
+};
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender},
+    },
+    time::Duration,
+};
+use unknot_core::effect::Effect;
+use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
+
+/// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
+const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
+
+/// What the brain's thread shares with everybody else.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) inbox: Inbox,
+    pub(crate) callers: Callers,
+    pub(crate) stream: Stream,
+    pub(crate) progress: Progress,
+    pub(crate) local: LocalDesk,
+}
+
+/// Runs the driver until it is told to stop or can not go on.
+pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
+    let mut inputs = Inputs::default();
+    loop {
+        let turn = driver.turn(shared.clock.now(), chance(), inputs);
+        let wake = turn.next_wake;
+        let fatal = turn.fatal.clone();
+        perform(shared, &driver, store, turn);
+        let now = shared.clock.now();
+        shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
+        if let Some(fatal) = fatal {
+            return shared.progress.stopped(fatal.to_string());
+        }
+        let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
+        match shared.inbox.take(Some(nap)) {
+            Arrival::Inputs(arrived) => inputs = arrived,
+            Arrival::Stop => return,
+        }
+    }
+}
+
+/// Does what a turn asks for. Nothing here waits: the store has one request at most, and every
+/// other receiver is a queue with room for what it can be sent.
+fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, turn: Turn) {
+    if let Some(request) = turn.store
+        && store.try_send(request).is_err()
+    {
+        shared.progress.stopped("the store's thread is gone".to_owned());
+    }
+    for effect in turn.effects {
+        match effect {
+            Effect::Start(assignment) => shared.local.give(*assignment),
+            Effect::Stop { attempt, fence, reason, .. } => shared.local.stop(attempt, fence, reason),
+            Effect::Acknowledge { attempt, fence, .. } => shared.local.settled(attempt, fence),
+            Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
+        }
+    }
+    shared.local.wake();
+    shared.stream.publish(driver.durable(), turn.history);
+}
+
+/// Sixty-four bits of chance from the system's own source, by way of the hasher's keys.
+pub(crate) fn chance() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Carries requests to the store, one at a time, and brings its word back.
+pub(crate) fn write(
+    shared: &Arc<Shared>,
+    mut store: Box<dyn Store>,
+    namespace: &Namespace,
+    epoch: Epoch,
+    requests: &Receiver<StoreRequest>,
+) {
+    while let Ok(request) = requests.recv() {
+        let report = match request {
+            StoreRequest::Commit(batch) => committed(store.commit(namespace, epoch, &batch)),
+            StoreRequest::Resolve => store.committed(namespace).map_or_else(unresolved, StoreReport::Resolved),
+            StoreRequest::Load => {
+                store.load(namespace).map_or_else(unloaded, |loaded| StoreReport::Loaded(Box::new(loaded)))
+            }
+        };
+        shared.inbox.store(report);
+    }
+}
+
+fn committed(outcome: Result<(), CommitError>) -> StoreReport {
+    match outcome {
+        Ok(()) => StoreReport::Committed,
+        Err(error) => {
+            let text = with_causes(&error);
+            match error {
+                CommitError::Refused { .. } => StoreReport::Refused(text),
+                CommitError::Unknown { .. } => StoreReport::Unknown(text),
+                CommitError::Fenced { .. } => StoreReport::Fenced(text),
+                CommitError::Corrupt { .. } => StoreReport::Corrupt(text),
+                CommitError::Violated { .. } => StoreReport::Violated(text),
+            }
+        }
+    }
+}
+
+/// Whether a commit took effect can not be found out yet: it stays unknown.
+fn unresolved(error: StoreError) -> StoreReport {
+    let text = with_causes(&error);
+    if error.is_retryable() { StoreReport::Unknown(text) } else { StoreReport::Corrupt(text) }
+}
+
+fn unloaded(error: StoreError) -> StoreReport {
+    StoreReport::Corrupt(with_causes(&error))
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,71 @@
+//! The local worker: the same loop that a remote one runs, on a runtime of its own.
+
+use crate::{engine::ATTEMPTS, local::LocalSource, threads::Shared};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+use tokio::sync::watch;
+use unknot_hands::{
+    Clock, GuardCommand,
+    worker::{Config, Phase, Worker},
+};
+
+/// Threads of the hands' runtime: they only move bytes and keep time.
+const RUNTIME_THREADS: usize = 2;
+
+/// The worker's threads, and the word that ends them.
+#[derive(Debug)]
+pub(crate) struct WorkerHandle {
+    phase: watch::Sender<Phase>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerHandle {
+    /// Starts the worker on threads of its own.
+    pub(crate) fn start(shared: &Arc<Shared>, data: &Path, guard: GuardCommand, slots: u32) -> io::Result<Self> {
+        let clock = shared.clock;
+        let mut config = Config::new(data.to_path_buf(), guard, Clock::new(move || clock.now().0));
+        config.slots = slots as usize;
+        config.prefetch = slots as usize * 3;
+        let source = Arc::new(LocalSource { shared: Arc::clone(shared), attempts: PathBuf::from(ATTEMPTS) });
+        let (phase, told) = watch::channel(Phase::Working);
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(RUNTIME_THREADS)
+            .thread_name("unknot-hands")
+            .enable_all()
+            .build()?;
+        let thread = thread::Builder::new().name("unknot-worker".to_owned()).spawn(move || {
+            if let Err(error) = runtime.block_on(Worker::run(Arc::clone(&source), config, told)) {
+                source.shared.progress.stopped(format!("the local worker can not work: {error}"));
+            }
+        })?;
+        Ok(Self { phase, thread: Some(thread) })
+    }
+
+    /// Takes the last rung with all that runs.
+    pub(crate) fn kill(&mut self) {
+        self.phase.send_replace(Phase::Killing);
+    }
+
+    /// Walks the ladder with what runs and waits for its end, which the ladders bound.
+    pub(crate) fn stop(mut self) {
+        let stopping = |phase: &mut Phase| {
+            let forward = *phase < Phase::Stopping;
+            *phase = (*phase).max(Phase::Stopping);
+            forward
+        };
+        self.phase.send_if_modified(stopping);
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has said so on standard error already; its guard ends what it had.
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+/// Sixty-four bits that no other boot has.
+pub(crate) fn boot_nonce() -> u64 {
+    crate::threads::chance()
+}
