@@ -19,6 +19,7 @@ use crate::{
     progress::{Health, Progress},
     stream::{Stream, Subscription},
     threads::{self, Shared},
+    upkeep::Upkeep,
     worker::{self, WorkerHandle},
 };
 use std::{
@@ -40,7 +41,7 @@ use unknot_core::{
     workflow::Definition,
 };
 use unknot_hands::{Fate, GuardCommand, confirm_dead};
-use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Store, StoreError};
+use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store, StoreError};
 
 /// The folder of all attempts, below the data folder.
 pub const ATTEMPTS: &str = "attempts";
@@ -62,6 +63,8 @@ pub struct Options {
     pub settings: Settings,
     /// How the local worker's guard is started.
     pub guard: GuardCommand,
+    /// How long finished runs are kept.
+    pub retention: Retention,
     /// Only these runs are served until [`Engine::focus`] says otherwise; none: all.
     pub focus: Option<BTreeSet<RunId>>,
 }
@@ -139,6 +142,7 @@ pub struct Engine {
     brain: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
     worker: Option<WorkerHandle>,
+    upkeep: Option<Upkeep>,
     /// Attempts of an earlier process that were ended at the start.
     reconciled: usize,
 }
@@ -154,6 +158,7 @@ impl Engine {
         let epoch = store.acquire(&options.namespace, &owner)?;
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reader = Mutex::new(store.reader()?);
+        let maintenance = store.maintenance()?;
         let left = outstanding(driver.state());
         let names = task_names(&driver, &left);
         let shared = Arc::new(Shared {
@@ -173,6 +178,8 @@ impl Engine {
             0 => None,
             slots => Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots)?),
         };
+        let owned = (options.namespace.clone(), epoch);
+        let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
             namespace: options.namespace,
@@ -181,6 +188,7 @@ impl Engine {
             brain: Some(brain),
             writer: Some(writer),
             worker,
+            upkeep: Some(upkeep),
             reconciled,
         })
     }
@@ -322,6 +330,9 @@ impl Engine {
     fn shut_down(&mut self) {
         if let Some(worker) = self.worker.take() {
             worker.stop();
+        }
+        if let Some(upkeep) = self.upkeep.take() {
+            upkeep.stop();
         }
         self.shared.inbox.stop();
         for thread in [self.brain.take(), self.writer.take()].into_iter().flatten() {

@@ -15,6 +15,7 @@ mod local;
 mod progress;
 mod stream;
 mod threads;
+mod upkeep;
 mod worker;
 
 pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit};
