@@ -11,7 +11,7 @@ mod yaml;
 pub use scalar::{Scalar, ScalarKind};
 
 use crate::{
-    report::{Code, Diagnostic, Report, Severity},
+    report::{Code, Diagnostic, Report},
     source::{Source, Span},
 };
 use std::{borrow::Cow, collections::BTreeSet};
@@ -65,12 +65,13 @@ pub struct Document<'s> {
 /// A problem that ends the loading of a tree.
 pub(crate) struct LoadError {
     pub(crate) span: Span,
-    pub(crate) problem: Diagnostic,
+    /// Boxed: it passes through every call of a loader, which mostly succeed.
+    pub(crate) problem: Box<Diagnostic>,
 }
 
 impl<'s> Document<'s> {
     /// Reads a file: JSON if it is called `.json`, otherwise YAML (of which JSON is a part, and is
-    /// tried first where the file begins like it, being much faster).
+    /// tried first where the file begins like it, being faster).
     ///
     /// # Errors
     /// What is wrong with its form: syntax, a key twice, a bound.
@@ -86,7 +87,7 @@ impl<'s> Document<'s> {
         };
         match loaded {
             Ok(root) => Ok(Self { source, root }),
-            Err(error) => Err(source.report(vec![(error.span, error.problem)])),
+            Err(error) => Err(source.report(vec![(error.span, *error.problem)])),
         }
     }
 
@@ -114,16 +115,16 @@ pub enum OnKey {
 
 impl LoadError {
     fn new(code: Code, span: Span, message: impl Into<String>) -> Self {
-        Self { span, problem: Diagnostic::with_code(code.as_str(), Severity::Error, message) }
+        Self { span, problem: Box::new(Diagnostic::new(code, message)) }
     }
 
     fn expected(mut self, expected: impl Into<String>) -> Self {
-        self.problem = self.problem.expected(expected);
+        self.problem.expected = Some(expected.into());
         self
     }
 
     fn help(mut self, help: impl Into<String>) -> Self {
-        self.problem = self.problem.help(help);
+        self.problem.help = Some(help.into());
         self
     }
 

@@ -202,7 +202,7 @@ impl Excerpt {
     pub(crate) fn cut(line: &str, before: usize, marked: usize) -> Self {
         const AHEAD: usize = 60;
         const WIDTH: usize = 110;
-        let skipped = if before > AHEAD { before - AHEAD } else { 0 };
+        let skipped = before.saturating_sub(AHEAD);
         let mut text: String = line.chars().skip(skipped).take(WIDTH).map(visible).collect();
         let mut before = before - skipped;
         if skipped > 0 {

@@ -97,6 +97,9 @@ impl<'s> Template<'s> {
     /// # Errors
     /// What is wrong with it.
     pub fn parse(source: &'s str) -> Result<Self, TemplateError> {
+        if !is_template(source) {
+            return Ok(Self { pieces: vec![Piece::Text(source)] });
+        }
         let template = Self { pieces: scan::template(source)? };
         for expression in template.expressions() {
             compile(expression.source)?;
@@ -246,7 +249,7 @@ fn scope(template: &Template<'_>, context: &Context<'_>) -> Result<Value, Templa
 }
 
 impl TaskFacts<'_> {
-    fn to_value(self) -> Result<Value, TemplateError> {
+    fn to_value(&self) -> Result<Value, TemplateError> {
         Ok(Value::from_pairs([
             ("status", Value::from(self.status)),
             ("output", read_json(self.output)?),

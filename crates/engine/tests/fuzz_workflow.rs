@@ -3,6 +3,7 @@
 //! Files come from the kept cases (`tests/workflow_files`), changed at random. Three seconds here;
 //! `UNKNOT_FUZZ_SECONDS=60 UNKNOT_FUZZ_SEED=7 cargo test -p unknot-engine --test fuzz_workflow` runs
 //! longer, from another seed. A failure prints its seed, step and file.
+#![expect(clippy::disallowed_methods, reason = "tests are free of the bans")]
 
 use std::{
     fs,

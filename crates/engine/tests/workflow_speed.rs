@@ -1,5 +1,6 @@
 //! How long a file of 100,000 tasks takes to be checked. Printed, never asserted: figures depend on
 //! the machine (`cargo test -p unknot-engine --release --test workflow_speed -- --nocapture`).
+#![expect(clippy::disallowed_methods, reason = "tests are free of the bans")]
 
 use std::{fmt::Write as _, path::Path, time::Instant};
 use unknot_core::validate::Rules;

@@ -153,7 +153,7 @@ impl Shape for Duration {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$", "examples": ["500ms", "30s", "10m", "2h", "7d"]})
+        json!({"type": "string", "pattern": "^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$", "examples": ["500ms", "30s", "10m", "2h", "7d"]})
     }
 }
 

@@ -211,7 +211,10 @@ fn quoted(source: &str, at: usize) -> Result<Token<'_>, TemplateError> {
         }
         end += if byte == b'\\' { 2 } else { 1 };
     }
-    Err(TemplateError::new(Kind::Syntax, format!("the string `{}` has no closing quote", clip(source[at..].trim_end()))))
+    Err(TemplateError::new(
+        Kind::Syntax,
+        format!("the string `{}` has no closing quote", clip(source[at..].trim_end())),
+    ))
 }
 
 fn symbol<'s>(source: &'s str, at: usize, open: &mut Vec<char>) -> Result<Token<'s>, TemplateError> {
@@ -224,16 +227,14 @@ fn symbol<'s>(source: &'s str, at: usize, open: &mut Vec<char>) -> Result<Token<
                 return Err(TemplateError::new(Kind::TooLarge, message));
             }
         }
-        ')' | ']' | '}' => {
-            match open.pop() {
-                Some(bracket) if closing(bracket) == symbol => {}
-                Some(bracket) => {
-                    let message = format!("`{bracket}` is not closed before `{symbol}`");
-                    return Err(TemplateError::new(Kind::Syntax, message));
-                }
-                None => return Err(TemplateError::new(Kind::Syntax, format!("`{symbol}` closes nothing"))),
+        ')' | ']' | '}' => match open.pop() {
+            Some(bracket) if closing(bracket) == symbol => {}
+            Some(bracket) => {
+                let message = format!("`{bracket}` is not closed before `{symbol}`");
+                return Err(TemplateError::new(Kind::Syntax, message));
             }
-        }
+            None => return Err(TemplateError::new(Kind::Syntax, format!("`{symbol}` closes nothing"))),
+        },
         '.' | ',' | ':' | '|' | '~' | '+' | '-' | '*' | '/' | '%' | '=' | '!' | '<' | '>' => {}
         _ => {
             let message = format!("`{}` has no meaning in an expression", symbol.escape_debug());

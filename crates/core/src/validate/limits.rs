@@ -40,9 +40,7 @@ pub(super) fn check(task: &DraftTask, run: &Run, problems: &mut Problems) {
     at.length("retry.backoff.first", task.retry.first, Zero::Allowed, problems);
     at.length("retry.backoff.max", task.retry.max, Zero::Allowed, problems);
     at.length("limits.cpu_time", task.limits.cpu_time, Zero::Refused, problems);
-    if let TaskKind::Sleep(length) = task.kind {
-        at.length("sleep", Some(length), Zero::Allowed, problems);
-    }
+    at.length("sleep", at.sleep(), Zero::Allowed, problems);
     at.counts(problems);
     at.conflicts_with_run(run, problems);
     at.conflicts_within(problems);
@@ -119,57 +117,59 @@ impl At<'_> {
         problems.add(|| Problem::new(Code::Limits, self.path(key), message));
     }
 
+    /// What must fit in the run: waits, attempts, and the ladder where a person set one.
     fn conflicts_with_run(&self, run: &Run, problems: &mut Problems) {
+        let task = self.task;
         let origin = if run.is_default { " (the default)" } else { "" };
         let outer = format!("the run's `timeout` {}{origin}", run.timeout);
-        let mut inner = vec![("timeout", self.task.timeout), ("queue_timeout", self.task.queue_timeout)];
-        if let TaskKind::Sleep(length) = self.task.kind {
-            inner.push(("sleep", Some(length)));
+        let too_long = |length: &Millis| *length > run.timeout && *length <= LONGEST;
+        let inner = [("timeout", task.timeout), ("queue_timeout", task.queue_timeout), ("sleep", self.sleep())];
+        for (key, length) in inner.into_iter().filter_map(|(key, length)| Some((key, length.filter(too_long)?))) {
+            self.conflict(key, format!("`{key}` {length} does not fit in {outer}"), problems);
         }
-        let before = problems_here(problems);
-        for (key, length) in inner {
-            if let Some(length) = length.filter(|&length| length > run.timeout && length <= LONGEST) {
-                self.conflict(key, format!("`{key}` {length} does not fit in {outer}"), problems);
-            }
-        }
-        let ladder = ladder(&self.task.cancel).total();
-        if let (true, Some(timeout), true) =
-            (self.task.cancel.is_set(), self.task.timeout, problems_here(problems) == before)
-        {
-            if timeout.plus(ladder) > run.timeout {
-                let message =
-                    format!("`timeout` {timeout} with the {ladder} of its `cancel` ladder does not fit in {outer}");
-                self.conflict("timeout", message, problems);
-            }
+        let Some(timeout) = task.timeout.filter(|&timeout| timeout <= run.timeout && task.cancel.is_set()) else {
+            return;
+        };
+        let ladder = ladder(&task.cancel).total();
+        if timeout.plus(ladder) > run.timeout {
+            let message =
+                format!("`timeout` {timeout} with the {ladder} of its `cancel` ladder does not fit in {outer}");
+            self.conflict("timeout", message, problems);
         }
     }
 
+    /// What must fit in the task's own limits.
     fn conflicts_within(&self, problems: &mut Problems) {
-        let Some(timeout) = self.task.timeout else { return self.conflict_of_backoff(problems) };
-        if let Some(heartbeat) = self.task.heartbeat_timeout.filter(|&heartbeat| heartbeat >= timeout) {
-            let message = format!("`heartbeat_timeout` {heartbeat} can never be reached within `timeout` {timeout}");
-            self.conflict("heartbeat_timeout", message, problems);
+        let task = self.task;
+        match (task.heartbeat_timeout, task.timeout) {
+            (Some(heartbeat), Some(timeout)) if heartbeat >= timeout => {
+                let message =
+                    format!("`heartbeat_timeout` {heartbeat} can never be reached within `timeout` {timeout}");
+                self.conflict("heartbeat_timeout", message, problems);
+            }
+            _ => {}
         }
-        if let TaskKind::Sleep(length) = self.task.kind {
-            if length > timeout {
+        match (self.sleep(), task.timeout) {
+            (Some(length), Some(timeout)) if length > timeout => {
                 self.conflict("sleep", format!("`sleep` {length} is longer than `timeout` {timeout}"), problems);
             }
+            _ => {}
         }
-        self.conflict_of_backoff(problems);
-    }
-
-    fn conflict_of_backoff(&self, problems: &mut Problems) {
-        if let (Some(first), Some(max)) = (self.task.retry.first, self.task.retry.max) {
-            if first > max {
+        match (task.retry.first, task.retry.max) {
+            (Some(first), Some(max)) if first > max => {
                 let message = format!("`first` {first} of the backoff is longer than its `max` {max}");
                 self.conflict("retry.backoff.first", message, problems);
             }
+            _ => {}
         }
     }
-}
 
-fn problems_here(problems: &Problems) -> usize {
-    problems.list.len()
+    const fn sleep(&self) -> Option<Millis> {
+        match self.task.kind {
+            TaskKind::Sleep(length) => Some(length),
+            _ => None,
+        }
+    }
 }
 
 /// Retries with everything that nobody set filled in; a bound set alone moves the other one.
