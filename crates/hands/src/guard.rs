@@ -26,11 +26,11 @@ use std::process::ExitCode;
 
 use rustix::process::{getpid, set_child_subreaper, setsid};
 
+pub(crate) use self::cgroup::Cgroup;
 use self::cgroup::Hierarchy;
+pub(crate) use self::kernel::mark_of;
 use self::serve::Guard;
 use self::start::Origin;
-pub(crate) use self::cgroup::Cgroup;
-pub(crate) use self::kernel::mark_of;
 
 /// How a worker starts its guard: a program that calls [`main`] when it is given these arguments.
 #[derive(Debug, Clone)]
@@ -48,7 +48,8 @@ pub(crate) const NO_CGROUP_VARIABLE: &str = "UNKNOT_GUARD_NO_CGROUP";
 
 /// Is the guard, until its worker is gone. Standard input is the socket to the worker.
 ///
-/// Call it first thing in `main`, before any thread or runtime exists: the guard forks, and a fork copies one thread.
+/// Call it first thing in `main`, before any thread or runtime exists and before anything is opened: the guard forks,
+/// and a fork copies one thread; and it closes every descriptor that it inherited.
 #[must_use]
 pub fn main() -> ExitCode {
     match run() {
@@ -58,6 +59,7 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> io::Result<()> {
+    kernel::close_inherited();
     set_child_subreaper(Some(getpid()))?;
     // Refused only to a group's leader, which a guard started by hand is; it then shares its starter's session.
     setsid().map(drop).unwrap_or_default();

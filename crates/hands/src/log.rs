@@ -115,7 +115,8 @@ impl LogWriter {
     pub(crate) async fn close(mut self) -> Vec<Note> {
         let (answer, notes) = oneshot::channel();
         let asked = self.send(Message::Close { id: self.id, answer }).await;
-        let closed = if asked { tokio::time::timeout(PATIENCE * 2, notes).await.ok().and_then(Result::ok) } else { None };
+        let closed =
+            if asked { tokio::time::timeout(PATIENCE * 2, notes).await.ok().and_then(Result::ok) } else { None };
         let mut notes = closed.unwrap_or_else(|| {
             vec![Note::LogFailed { message: format!("`{LOG_FILE}` could not be completed: the disk does not answer") }]
         });
@@ -140,8 +141,7 @@ struct LogFile {
 
 impl LogFile {
     fn new(folder: PathBuf) -> Self {
-        let empty =
-            Self { folder, head: None, head_bytes: 0, tail: None, tail_bytes: 0, lost_bytes: 0, error: None };
+        let empty = Self { folder, head: None, head_bytes: 0, tail: None, tail_bytes: 0, lost_bytes: 0, error: None };
         match create(&empty.folder.join(LOG_FILE)) {
             Ok(head) => Self { head: Some(head), ..empty },
             Err(error) => Self { error: Some(error), ..empty },

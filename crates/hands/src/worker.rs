@@ -119,6 +119,7 @@ impl Worker {
             clock: config.clock.clone(),
             reports,
         });
+        let config = Config { slots: config.slots.max(1), ..config };
         let mut turn = Loop::new(source, config, bench.clone());
         turn.go(phase, &mut arriving).await;
         bench.guards.close().await;
@@ -261,7 +262,6 @@ impl<S: WorkSource> Loop<S> {
     }
 
     fn claimed(&mut self, answer: Result<Vec<Assignment>, SourceError>) {
-        self.claim = None;
         let Ok(assignments) = count_failure(&mut self.claim_failures, answer) else { return };
         for assignment in assignments {
             let early = self.early.remove(&(assignment.attempt.clone(), assignment.fence));
@@ -277,7 +277,7 @@ impl<S: WorkSource> Loop<S> {
     }
 
     fn start_queued(&mut self) {
-        while self.running.len() < self.config.slots.max(1) {
+        while self.running.len() < self.config.slots {
             let Some(assignment) = self.queue.pop_front() else { return };
             match assignment.work.clone() {
                 Work::Exec(work) => self.start(assignment, work),
@@ -322,7 +322,6 @@ impl<S: WorkSource> Loop<S> {
     }
 
     fn reported(&mut self, answer: Result<Vec<usize>, SourceError>) {
-        self.report = None;
         let settled = count_failure(&mut self.report_failures, answer).unwrap_or_default();
         if settled.is_empty() {
             // An answer that settles nothing is as good as none: without a pause it would be asked for at once.

@@ -13,6 +13,9 @@ use unknot_api::work::Usage;
 
 use crate::identity::Mark;
 
+/// As in `linux/sched.h`; libc's constant is deprecated because its type is too narrow for it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a fork this is.
 pub(crate) enum Forked {
     Parent { child: u32 },
@@ -31,7 +34,7 @@ pub(crate) fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
         // call and its size is passed. This process has one thread.
         Some(folder) => unsafe {
             let mut args: libc::clone_args = mem::zeroed();
-            args.flags = libc::CLONE_INTO_CGROUP as u64;
+            args.flags = CLONE_INTO_CGROUP;
             args.exit_signal = libc::SIGCHLD as u64;
             args.cgroup = folder.as_raw_fd() as u64;
             libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>())
@@ -43,6 +46,14 @@ pub(crate) fn fork(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
         0 => Ok(Forked::Child),
         pid => u32::try_from(pid).map(|child| Forked::Parent { child }).map_err(|_| io::Error::last_os_error()),
     }
+}
+
+/// Closes every descriptor above the standard three. A guard that kept its starter's would hold other people's pipes
+/// and locks, and so would each of its attempts.
+pub(crate) fn close_inherited() {
+    // SAFETY: called before this process opens anything, so nothing in it owns one of these descriptors. Refused only
+    // by a kernel before 5.9, where inherited descriptors stay open, as they do for any other program.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
 }
 
 /// Ends this process at once, running nothing of what `exit` would run.
@@ -137,8 +148,7 @@ fn millis(time: libc::timeval) -> u64 {
 pub(crate) fn mark_of(pid: u32) -> Option<Mark> {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: a null new limit only reads; the old one is written to a place that lives through the call.
-    let answer =
-        unsafe { libc::prlimit64(i32::try_from(pid).ok()?, libc::RLIMIT_RTTIME, ptr::null(), &raw mut limit) };
+    let answer = unsafe { libc::prlimit64(i32::try_from(pid).ok()?, libc::RLIMIT_RTTIME, ptr::null(), &raw mut limit) };
     (answer == 0).then(|| Mark::from_limit(limit.rlim_cur)).flatten()
 }
 

@@ -115,15 +115,18 @@ impl Attempt {
 
     /// Kills what is left; says so once nothing is.
     pub(crate) fn sweep_once(&mut self, mark: Mark, owned: &[&Stat]) -> Option<FromGuard> {
-        self.kill_known();
         let sweep = self.sweep.as_mut()?;
         for stat in owned {
             if stat.pid != self.main {
                 sweep.left.insert((stat.pid, stat.start_ticks), stat.to_ref());
             }
+        }
+        self.kill_known();
+        for stat in owned {
             // One that is gone already is what this is for; one that may not be killed shows in the next look.
             proc::signal_exactly(stat, Signal::KILL).unwrap_or_default();
         }
+        let sweep = self.sweep.as_mut()?;
         if owned.is_empty() && !self.has_main {
             let count = u32::try_from(sweep.left.len()).unwrap_or(u32::MAX);
             let left = std::mem::take(&mut sweep.left).into_values().take(NAMED_MAX).collect();

@@ -159,7 +159,6 @@ impl<'a> Guard<'a> {
             }
             ToGuard::End { mark } => match self.attempts.get_mut(&mark) {
                 Some(attempt) => {
-                    attempt.kill_known();
                     attempt.sweep.get_or_insert_with(Sweep::now);
                     Ok(())
                 }
@@ -221,7 +220,10 @@ impl<'a> Guard<'a> {
         }
         if orphans {
             // A kill has shown its effect: look again now instead of at the next interval.
-            self.attempts.values_mut().filter_map(|attempt| attempt.sweep.as_mut()).for_each(|sweep| sweep.at = Instant::now());
+            self.attempts
+                .values_mut()
+                .filter_map(|attempt| attempt.sweep.as_mut())
+                .for_each(|sweep| sweep.at = Instant::now());
         }
         Ok(())
     }
@@ -318,7 +320,8 @@ impl<'a> Guard<'a> {
                 self.say(&gone)?;
             }
         }
-        let strays: Vec<&Stat> = judged.iter().filter(|(_, owner)| *owner == Owner::Stray).map(|(stat, _)| stat).collect();
+        let strays: Vec<&Stat> =
+            judged.iter().filter(|(_, owner)| *owner == Owner::Stray).map(|(stat, _)| stat).collect();
         for stray in &strays {
             proc::signal_exactly(stray, rustix::process::Signal::KILL).unwrap_or_default();
         }

@@ -1,0 +1,125 @@
+//! Dead workers, dead guards, dead disks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use unknot_api::work::{Note, Outcome};
+use unknot_hands::{Fate, Phase, confirm_dead};
+
+use crate::support::{Bench, PATIENCE, alive, exists, has_note, kill, output, shell, sleep_time, until};
+
+const CHILD: &str = "HANDS_TEST_CHILD";
+const ESCAPE: &str =
+    "(env -i setsid sh -c '(sleep TIME > /dev/null 2>&1 &)' &) ; trap '' TERM; sleep TIME & sleep TIME";
+
+/// Not a test of its own: the worker that another test kills. It runs the line in the variable, for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn child_worker() {
+    let Ok(line) = std::env::var(CHILD) else { return };
+    let bench =
+        if std::env::var_os("HANDS_TEST_NO_CGROUPS").is_some() { Bench::without_cgroups() } else { Bench::new() };
+    bench.shell(&line).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_worker_leaves_nothing() {
+    for no_cgroups in [false, true] {
+        let time = sleep_time();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "faults::child_worker"]).env(CHILD, ESCAPE.replace("TIME", &time));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if no_cgroups {
+            command.env("HANDS_TEST_NO_CGROUPS", "1");
+        }
+        let mut worker = command.spawn().unwrap();
+        until("the worker's task runs", PATIENCE, || alive(&time).len() == 3).await;
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        until("everything is gone", Duration::from_secs(5), || alive(&time).is_empty()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_guard_loses_its_attempts_and_no_more() {
+    for bench in [Bench::new(), Bench::without_cgroups()] {
+        let time = sleep_time();
+        let task = shell(&ESCAPE.replace("TIME", &time));
+        bench.source.give([task.clone()]);
+        until("it runs", PATIENCE, || alive(&time).len() == 3).await;
+        kill(bench.guard_pid(&task.attempt));
+        let end = bench.source.end_of(&task.attempt).await;
+        assert!(matches!(end.outcome, Outcome::Lost { confirmed_dead: true, .. }), "{end:?}");
+        assert_eq!(alive(&time), [0; 0], "confirmed dead is dead");
+        assert_eq!(output(&bench.shell("true").await), "null", "the next guard works");
+        bench.close(Phase::Stopping).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn survivors_are_found_at_the_next_start() {
+    let bench = Bench::without_cgroups();
+    let time = sleep_time();
+    let task = shell(&ESCAPE.replace("TIME", &time));
+    bench.source.give([task.clone()]);
+    until("it runs", PATIENCE, || alive(&time).len() == 3).await;
+    let folders = [PathBuf::from("attempts").join(&task.attempt), "attempts/att_never".into()];
+    let dir = bench.dir.path().to_owned();
+    let confirm = move || confirm_dead(&dir, &folders, Duration::from_secs(5));
+    let fates = tokio::task::spawn_blocking(confirm).await.unwrap();
+    assert!(fates.iter().all(|(_, fate)| *fate == Fate::ConfirmedDead), "{fates:?}");
+    assert_eq!(alive(&time), [0; 0]);
+    bench.source.end_of(&task.attempt).await;
+}
+
+#[test]
+fn a_record_that_cannot_be_read_proves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("a")).unwrap();
+    fs::write(dir.path().join("a/process.json"), "{").unwrap();
+    let fates = confirm_dead(dir.path(), &["a".into()], Duration::from_secs(1));
+    assert!(matches!(fates[0].1, Fate::Unknown { .. }), "{fates:?}");
+}
+
+/// Runs this test binary's own test again inside a mount namespace, with a small tmpfs at the path in the variable.
+fn in_namespace(test: &str, place: &Path, options: &str) -> bool {
+    let script = format!(
+        "mount --make-rprivate / && mount -t tmpfs -o {options} none {place} && exec {exe} --exact {test} --nocapture",
+        place = place.display(),
+        exe = std::env::current_exe().unwrap().display(),
+    );
+    let answer = Command::new("unshare").args(["-m", "sh", "-c", &script]).env(CHILD, place).output();
+    match answer {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                text.contains("unshare") || text.contains("mount"),
+                "{}{text}",
+                String::from_utf8_lossy(&output.stdout)
+            );
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_the_log_and_nothing_else() {
+    let Ok(place) = std::env::var(CHILD) else {
+        let place = tempfile::tempdir().unwrap();
+        let is_run = in_namespace("faults::a_full_disk_costs_the_log_and_nothing_else", place.path(), "size=64k");
+        if !is_run {
+            println!("SKIPPED: mount namespaces are refused here, so no full disk can be had");
+        }
+        return;
+    };
+    let bench = Bench::with(|config| config.data_dir = place.clone().into());
+    let task = shell("head -c 3000000 /dev/zero; echo; echo '{\"a\":1}'");
+    let end = bench.perform(task.clone()).await;
+    assert_eq!(output(&end), "{\"a\":1}");
+    assert!(has_note(&end, |note| matches!(note, Note::LogFailed { message } if message.contains("space"))), "{end:?}");
+    let record = Path::new(&place).join("attempts").join(&task.attempt).join("process.json");
+    assert!(exists(&record));
+}

@@ -1,0 +1,52 @@
+//! Limits, as this machine can enforce them.
+
+use unknot_api::work::{Note, Rung};
+
+use crate::support::{Bench, change, failure, has_note, output, shell};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_is_sampled() {
+    let bench = Bench::without_cgroups();
+    // `tail` keeps a line without an end in memory.
+    let task = change(shell("tail /dev/zero"), |work| work.limits.memory_bytes = Some(40 << 20));
+    let end = bench.perform(task).await;
+    assert_eq!(failure(&end).0, "limit");
+    assert!(failure(&end).1.starts_with("limit memory, sampled"), "{end:?}");
+    assert_eq!(end.rungs[0].rung, Rung::Term);
+    let task = change(shell("sleep 0.6"), |work| work.limits.memory_bytes = Some(40 << 20));
+    assert_eq!(output(&bench.perform(task).await), "null");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processor_time_and_processes_are_sampled() {
+    let bench = Bench::new();
+    let task = change(shell("while :; do :; done"), |work| work.limits.cpu_time_ms = Some(300));
+    let end = bench.perform(task).await;
+    assert!(failure(&end).1.contains("limit cpu_time"), "{end:?}");
+    let line = "for i in 1 2 3 4 5 6; do sleep 1000 & done; wait";
+    let task = change(shell(line), |work| work.limits.processes = Some(4));
+    let end = bench.perform(task).await;
+    assert!(failure(&end).1.contains("limit processes") || failure(&end).0 == "exit", "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_limited_by_the_kernel() {
+    let bench = Bench::new();
+    let task = change(shell("ulimit -n"), |work| work.limits.open_files = Some(17));
+    let end = bench.perform(task.clone()).await;
+    assert_eq!(output(&end), "null");
+    assert_eq!(bench.log(&task.attempt), b"17\n");
+    let task = change(shell("exec head -c 100000 /dev/zero > $UNKNOT_ARTIFACTS/big"), |work| {
+        work.limits.file_size_bytes = Some(10_000);
+    });
+    let end = bench.perform(task).await;
+    assert!(failure(&end).0 == "limit" && failure(&end).1.contains("file_size"), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_cannot_be_had_is_a_note() {
+    let bench = Bench::without_cgroups();
+    let end = bench.perform(change(shell("true"), |work| work.limits.cpu_share = Some(0.5))).await;
+    assert_eq!(output(&end), "null");
+    assert!(has_note(&end, |note| matches!(note, Note::LimitNotEnforced { limit, .. } if limit == "cpu")), "{end:?}");
+}
