@@ -4,7 +4,7 @@ use super::{Reader, Shape, clip, step};
 use crate::{
     document::{Entry, Node, Value},
     nearest::nearest,
-    report::{Code, Diagnostic},
+    report::{Code, Diagnostic, PROBLEMS_MAX},
     source::Span,
 };
 use serde_json::{Map, json};
@@ -143,8 +143,8 @@ impl<'n> Reading<'_, 'n, '_> {
             return;
         }
         let known = known();
-        let unknown: Vec<&Entry<'_>> =
-            self.entries.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(entry, _)| entry).collect();
+        let unknown = self.entries.iter().zip(&self.used).filter(|(_, used)| !**used).map(|(entry, _)| entry);
+        let unknown: Vec<&Entry<'_>> = unknown.take(PROBLEMS_MAX).collect();
         let meant: Vec<Option<&str>> = unknown.iter().map(|entry| nearest(&entry.key, known.iter().copied())).collect();
         for (names, problem) in self.missing {
             if !meant.iter().flatten().any(|near| names.contains(near)) {

@@ -1,1 +1,129 @@
-//! t
+//! Rules at the size where they could become slow, and inputs. What each rule says of a file stands
+//! in the engine's `tests/workflow_files`.
+
+use super::*;
+use crate::workflow::{Command, InputType, TaskKind, Until};
+use serde_json::json;
+
+fn sleep(name: String, needs: impl IntoIterator<Item = String>) -> DraftTask {
+    let of = needs.into_iter().map(|task| DraftNeed { task, until: Until::Succeeded }).collect();
+    DraftTask { needs: DraftNeeds { count: NeedsCount::All, of }, ..DraftTask::new(name, TaskKind::Sleep(Millis(0))) }
+}
+
+fn draft(tasks: Vec<DraftTask>) -> Draft {
+    Draft { name: "a".to_owned(), tasks, ..Draft::default() }
+}
+
+/// The first problem of a draft, as text.
+fn first_problem(draft: Draft) -> String {
+    let problems = check(draft, &Rules::default()).expect_err("a draft with problems");
+    assert!(problems.len() <= PROBLEMS_MAX);
+    problems[0].to_string()
+}
+
+const LARGE: u32 = 50_000;
+
+#[test]
+fn a_chain_of_any_length_is_refused_without_recursion() {
+    let chain = (0..LARGE).map(|task| sleep(format!("t{task}"), (task > 0).then(|| format!("t{}", task - 1))));
+    let problem = first_problem(draft(chain.collect()));
+    assert!(problem.contains("a chain of 50000 tasks") && problem.contains("t0 → t1"), "{problem}");
+}
+
+#[test]
+fn a_circle_of_any_length_is_shown_by_its_ends() {
+    let circle = (0..LARGE).map(|task| sleep(format!("t{task}"), [format!("t{}", (task + 1) % LARGE)]));
+    let problem = first_problem(draft(circle.collect()));
+    assert!(
+        problem.contains("t0 → t1 → t2") && problem.contains("… →") && problem.ends_with("remove one of them"),
+        "{problem}"
+    );
+}
+
+#[test]
+fn a_circle_is_found_behind_tasks_that_only_wait_for_it() {
+    let tasks = vec![
+        sleep("waits".to_owned(), ["b".to_owned()]),
+        sleep("b".to_owned(), ["c".to_owned()]),
+        sleep("c".to_owned(), ["b".to_owned()]),
+    ];
+    assert!(first_problem(draft(tasks)).contains("circle: b → c → b"));
+}
+
+#[test]
+fn too_many_tasks_are_refused() {
+    let tasks = (0..=TASKS_MAX).map(|task| sleep(format!("t{task}"), []));
+    assert!(first_problem(draft(tasks.collect())).contains("200001 tasks"));
+}
+
+/// Every task is wrong in several ways: the text of a problem is made only for those that are shown.
+#[test]
+fn a_draft_full_of_problems_is_told_in_time() {
+    let tasks = (0..LARGE).map(|task| sleep(format!("T{task}"), [format!("x{task}")]));
+    assert!(first_problem(draft(tasks.collect())).contains("UK0120"));
+}
+
+/// A column of tasks below each of many roots; the last of a column names its root from afar.
+#[test]
+fn names_from_afar_are_checked_in_bulk() {
+    let column = |root: u32| {
+        let last = DraftTask {
+            kind: TaskKind::Exec(Command::Argv(vec!["echo".to_owned(), format!("{{{{ tasks.root{root}.status }}}}")])),
+            ..sleep(format!("last{root}"), [format!("middle{root}")])
+        };
+        [sleep(format!("root{root}"), []), sleep(format!("middle{root}"), [format!("root{root}")]), last]
+    };
+    let good: Vec<DraftTask> = (0..1_000).flat_map(column).collect();
+    check(draft(good.clone()), &Rules::default()).expect("each root stands before its last task");
+    let mut bad = good;
+    bad[2_998].needs.of.clear();
+    assert!(first_problem(draft(bad)).contains("task `root999` may still be running when `last999` starts"));
+    let too_many: Vec<DraftTask> = (0..5_000).flat_map(column).collect();
+    assert!(first_problem(draft(too_many)).contains("more than 4096 tasks are named from farther"));
+}
+
+fn with_inputs() -> Definition {
+    let input = |type_, default| InputDecl { type_, default, description: None };
+    let inputs = BTreeMap::from([
+        ("topic".to_owned(), input(Some(InputType::String), None)),
+        ("pages".to_owned(), input(Some(InputType::Integer), Some(json!(3)))),
+        ("any".to_owned(), input(None, Some(json!(null)))),
+    ]);
+    let draft = Draft { inputs, ..draft(vec![sleep("a".to_owned(), [])]) };
+    check(draft, &Rules::default()).expect("a good draft").definition
+}
+
+#[test]
+fn inputs_are_checked_and_completed() {
+    let definition = with_inputs();
+    for (given, expected) in [
+        (json!({"topic": "tea"}), Ok(json!({"topic": "tea", "any": null, "pages": 3}))),
+        (json!({"topic": "tea", "pages": 4.0, "any": [1]}), Ok(json!({"topic": "tea", "pages": 4.0, "any": [1]}))),
+        (json!({"topic": 7}), Err("input.topic: error[UK0140]: `7` is a number\n  expected text")),
+        (
+            json!({"topic": "x", "pages": 1.5}),
+            Err("input.pages: error[UK0140]: `1.5` is a number\n  expected a whole number"),
+        ),
+        (
+            json!({}),
+            Err("input.topic: error[UK0140]: input `topic` is missing\n  expected text\n  help: give it: `-i topic=…`"),
+        ),
+        (
+            json!({"topic": "x", "pagse": 1}),
+            Err(
+                "input.pagse: error[UK0140]: unknown input `pagse`\n  expected one of `any`, `pages`, `topic`\n  help: did you mean `pages`?",
+            ),
+        ),
+    ] {
+        let map = given.as_object().cloned().expect("a map");
+        let checked = check_input(&definition, map).map_err(|problems| problems[0].to_string());
+        assert_eq!(checked, expected.map_err(str::to_owned), "{given}");
+    }
+}
+
+#[test]
+fn a_workflow_that_declares_nothing_takes_any_input() {
+    let definition = check(draft(vec![sleep("a".to_owned(), [])]), &Rules::default()).expect("a good draft").definition;
+    let given = json!({"x": [1, {"y": null}]});
+    assert_eq!(check_input(&definition, given.as_object().cloned().expect("a map")), Ok(given));
+}
