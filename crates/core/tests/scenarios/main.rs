@@ -1,0 +1,79 @@
+//! The core's behaviour, told as stories: `*.txt` beside this file.
+//!
+//! Each story is a text that a person can read: a workflow, what happens, and under every line what
+//! came of it. `UNKNOT_BLESS=1` writes down anew what happens now; read the difference before you
+//! commit it.
+#![expect(clippy::disallowed_methods, reason = "tests read and bless files")]
+
+mod command;
+mod coverage;
+mod print;
+mod story;
+mod words;
+mod workflow_form;
+mod world;
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+/// The stories, in order of their names.
+fn stories() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let mut pending = vec![folder];
+    let mut found = Vec::new();
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(folder).expect("the stories' folder can be listed") {
+            let path = entry.expect("the stories' folder can be listed").path();
+            if path.is_dir() {
+                pending.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "txt") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Whether texts are to be written anew instead of compared.
+fn is_blessing() -> bool {
+    std::env::var_os("UNKNOT_BLESS").is_some()
+}
+
+/// Holds a text that was made against the one that is kept.
+fn check(path: &Path, told: &str) -> Result<(), String> {
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    if kept == told {
+        return Ok(());
+    }
+    if is_blessing() {
+        return fs::write(path, told).map_err(|error| format!("{}: {error}", path.display()));
+    }
+    let line = kept.lines().zip(told.lines()).take_while(|(kept, told)| kept == told).count();
+    let at = |text: &str| text.lines().nth(line).unwrap_or("(its end)").to_owned();
+    Err(format!(
+        "{}:{}: this happens now:\n  {}\nand this was kept:\n  {}\n(UNKNOT_BLESS=1 keeps what happens now)",
+        path.display(),
+        line + 1,
+        at(told),
+        at(&kept)
+    ))
+}
+
+#[test]
+fn stories_go_as_they_are_told() {
+    let only = std::env::var("UNKNOT_STORY").ok();
+    let wanted = |path: &PathBuf| only.as_ref().is_none_or(|only| path.to_string_lossy().contains(only.as_str()));
+    let mut failures = Vec::new();
+    for path in stories().into_iter().filter(wanted) {
+        let text = fs::read_to_string(&path).expect("a story can be read");
+        match catch_unwind(AssertUnwindSafe(|| story::tell(&text))) {
+            Ok((told, _)) => failures.extend(check(&path, &told).err()),
+            Err(_) => failures.push(format!("{}: the story panicked, see above", path.display())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}

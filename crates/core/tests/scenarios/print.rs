@@ -1,0 +1,241 @@
+//! How a story writes down what happened.
+
+use crate::{story::Story, words::Words};
+use std::{collections::BTreeMap, fmt::Write};
+use unknot_core::{
+    Decision, RunId, Timestamp,
+    effect::{Answer, Assignment, Effect, Work},
+    event::Event,
+    row::{HistoryEntry, HistoryKind, Row},
+    run::Phase,
+    workflow::Command,
+};
+
+/// Lines of one event that are written one by one; more are counted by kind.
+const LINES_MAX: usize = 24;
+
+/// A decision: its history, what it wrote beside the live rows, and its effects.
+pub(crate) fn decision(story: &Story, decision: &Decision) -> Vec<String> {
+    let mut lines = Vec::new();
+    if decision.history.len() > LINES_MAX {
+        lines.extend(counted(decision.history.iter().map(|entry| word(entry.event))));
+    } else {
+        lines.extend(decision.history.iter().map(|entry| history(story, entry)));
+    }
+    lines.extend(decision.written.iter().filter_map(|(_, row)| written(story, row.as_ref())));
+    if decision.effects.len() > LINES_MAX {
+        lines.extend(counted(decision.effects.iter().map(|effect| format!("-> {}", kind(effect)))));
+    } else {
+        lines.extend(decision.effects.iter().map(|told| format!("-> {}", effect(story, told))));
+    }
+    lines
+}
+
+fn counted(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    words.for_each(|word| *counts.entry(word).or_default() += 1);
+    counts.into_iter().map(|(word, count)| format!("{word} x {count}"))
+}
+
+/// The word that people read for a kind of history.
+pub(crate) fn word(kind: HistoryKind) -> String {
+    serde_json::to_value(kind).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn history(story: &Story, entry: &HistoryEntry) -> String {
+    let run = story.runs.iter().find(|(_, (run, _))| *run == entry.run).map_or("?", |(name, _)| name);
+    let task = entry.name.as_ref().map(|name| format!(".{name}")).unwrap_or_default();
+    let attempt = entry.attempt.map(|number| format!("#{number}")).unwrap_or_default();
+    let mut line = format!("{run}{task}{attempt} {}", word(entry.event));
+    for (key, value) in &entry.detail {
+        let text = match value.as_u64().filter(|_| key == "fenced_at") {
+            Some(at) => moment(story, Timestamp(at)),
+            None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+        };
+        let _ = write!(line, " {key}={text}");
+    }
+    line
+}
+
+fn written(story: &Story, row: Option<&Row>) -> Option<String> {
+    match row? {
+        Row::DeadLetter(letter) => {
+            let name = story.task_name(letter.task);
+            Some(format!("dead letter {name} after {} tries: {}: {}", letter.attempts, letter.error.reason, letter.error.message))
+        }
+        Row::Quarantine(quarantined) => Some(format!("quarantined: {}: {}", quarantined.event, quarantined.error)),
+        _ => None,
+    }
+}
+
+fn kind(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Start(_) => "start",
+        Effect::Stop { .. } => "stop",
+        Effect::Acknowledge { .. } => "acknowledge",
+        Effect::Reply { .. } => "answer",
+    }
+}
+
+/// One effect.
+pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
+    match effect {
+        Effect::Start(assignment) => start(story, assignment),
+        Effect::Stop { worker, attempt, fence, reason } => {
+            format!("stop {}#{} on {worker} under fence {}: {reason:?}", story.task_name(attempt.task), attempt.number, fence.0)
+        }
+        Effect::Acknowledge { attempt, accepted, .. } => {
+            let verdict = if *accepted { "counted" } else { "refused" };
+            format!("acknowledge {}#{}: {verdict}", story.task_name(attempt.task), attempt.number)
+        }
+        Effect::Reply { answer: Err(refusal), .. } => format!("refused: {refusal}"),
+        Effect::Reply { answer: Ok(answer), .. } => match answer {
+            Answer::Submitted { run, existing: false } => format!("answer: {run} is submitted"),
+            Answer::Submitted { run, existing: true } => format!("answer: {run} was submitted before"),
+            Answer::Cancelling { run, status, cancelled_tasks, since, reason } => {
+                let since = moment(story, *since);
+                format!("answer: {run} is {status} with {cancelled_tasks} tasks to end, since {since}: {reason}")
+            }
+            Answer::Paused(pause) => format!("answer: held by {} since {}", pause.by, moment(story, pause.since)),
+            Answer::Done => "answer: done".to_owned(),
+        },
+    }
+}
+
+fn start(story: &Story, assignment: &Assignment) -> String {
+    let Assignment { worker, attempt, fence, work, time, .. } = assignment;
+    let name = story.task_name(attempt.task);
+    let mut line = format!("start {name}#{} on {worker} under fence {} for {time}", attempt.number, fence.0);
+    if let Work::Exec { command, env, .. } = work {
+        if let Command::Argv(argv) = command
+            && argv.len() == 1
+            && argv[0] != "true"
+        {
+            let _ = write!(line, ": {}", argv[0]);
+        }
+        for (name, value) in env {
+            let _ = write!(line, " {name}={value}");
+        }
+    }
+    line
+}
+
+/// The line for an event that was due; none for those that only go on.
+pub(crate) fn due(event: &Event) -> Option<String> {
+    match event {
+        Event::DeadlinePassed(deadline) => Some(format!("{deadline:?}")),
+        Event::ContinuationDue(_) => Some("goes on".to_owned()),
+        Event::GrantsDue => Some("more grants".to_owned()),
+        _ => None,
+    }
+}
+
+/// A moment, counted from the story's begin.
+pub(crate) fn moment(story: &Story, at: Timestamp) -> String {
+    format!("+{}", story.world.elapsed(at))
+}
+
+/// A line with the names of runs and tasks instead of their ids.
+pub(crate) fn named(story: &Story, line: &str) -> String {
+    let mut line = line.to_owned();
+    for (name, (run, definition)) in &story.runs {
+        let id = run.to_string();
+        let ulid = id.trim_start_matches("run_");
+        if !line.contains(ulid) {
+            continue;
+        }
+        for (index, task) in definition.body.indexed() {
+            for prefix in ["task", "att"] {
+                // With the dot that follows, so that 1 is not taken for 12.
+                line = line.replace(&format!("{prefix}_{ulid}.{}.", index.0), &format!("{name}.{}#", task.name));
+            }
+            if let Some(place) = line.find(&format!("task_{ulid}.{}", index.0)) {
+                let end = place + format!("task_{ulid}.{}", index.0).len();
+                if !line[end..].starts_with(|letter: char| letter.is_ascii_digit()) {
+                    line.replace_range(place..end, &format!("{name}.{}", task.name));
+                }
+            }
+        }
+        line = line.replace(&id, name);
+    }
+    line
+}
+
+/// What a story asks to see.
+pub(crate) fn answer(story: &mut Story, command: &str, mut words: Words) {
+    match command {
+        "show" => {
+            let name = words.next().unwrap_or_else(|| story.latest.clone());
+            let run = story.run(&name);
+            for line in show(story, &name, run) {
+                story.note(line);
+            }
+        }
+        "pools" => {
+            for line in pools(story) {
+                story.note(line);
+            }
+        }
+        "steps" => {
+            let most: usize = words.number("the bound");
+            assert!(story.world.changes_max <= most, "an event changed {} rows", story.world.changes_max);
+            story.note(format!("no event changed more than {most} rows"));
+        }
+        "letters" => {
+            let lines: Vec<String> = story.world.rows.values().filter_map(|row| written(story, Some(row))).collect();
+            lines.into_iter().for_each(|line| story.note(line));
+        }
+        _ => {}
+    }
+    words.end();
+}
+
+fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {
+    let Some(run) = story.world.state.runs.get(&id) else {
+        let finished = story.finished().find(|finished| finished.run.id == id);
+        let status = finished.map_or_else(|| "unknown".to_owned(), |finished| finished.status.to_string());
+        return vec![format!("{name} {status}")];
+    };
+    let definition = &story.world.state.definitions[&run.definition];
+    let mut marks = String::new();
+    if run.paused {
+        marks.push_str(" (paused)");
+    }
+    if let Some(error) = &run.poisoned {
+        let _ = write!(marks, " (poisoned: {error})");
+    }
+    let mut lines = vec![format!("{name} {}{marks}", run.status())];
+    if run.tasks.len() > LINES_MAX {
+        lines.extend(counted(run.tasks.iter().map(|task| format!("  {}", task.status()))));
+        return lines;
+    }
+    for (index, task) in run.indexed_tasks() {
+        let mut line = format!("  {} {}", definition.task(index).name, task.status());
+        match &task.phase {
+            Phase::Waiting(wait) => {
+                let _ = write!(line, " since {} until {}", moment(story, wait.since), moment(story, wait.deadline));
+            }
+            Phase::Leased(lease) => {
+                let _ = write!(line, " on {} until {}", lease.worker, moment(story, lease.deadline));
+            }
+            Phase::Ended(end) => {
+                let _ = write!(line, " at {}", moment(story, end.at));
+                if let Some(reason) = &end.reason {
+                    let _ = write!(line, ": {reason}");
+                }
+            }
+        }
+        lines.push(line);
+    }
+    lines
+}
+
+fn pools(story: &Story) -> Vec<String> {
+    let state = &story.world.state;
+    let line = |(name, pool): (&String, &unknot_core::settings::Pool)| {
+        let held = state.volatile.held.get(name).copied().unwrap_or_default();
+        let closed = pool.poisoned.as_ref().map(|poison| format!(", closed: {}", poison.message)).unwrap_or_default();
+        format!("{name} {held} of {} taken{closed}", pool.size)
+    };
+    state.pools.iter().map(line).collect()
+}
