@@ -5,10 +5,12 @@
 //! that editors complete from cannot say anything else than what the reader takes.
 
 mod fields;
+mod units;
 mod values;
 
 pub(crate) use fields::{Definitions, Fields, Record, record_schema};
-pub use values::{Duration, Moment, Size, Text};
+pub use units::{Duration, Moment, Size};
+pub use values::Text;
 pub(crate) use values::{Table, read_word, word_schema};
 
 use crate::{

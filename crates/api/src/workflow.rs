@@ -4,11 +4,13 @@
 //! type. What the keys mean together is checked elsewhere, by the rules of the core. Each key is
 //! listed once, in a `fields` function, for the reader and the schema alike.
 
+mod needs;
 mod task;
 
+pub use needs::{NeedFile, NeedsFile, UntilFile};
 pub use task::{
-    BackoffFile, CancelFile, CommandFile, KindFile, LimitsFile, NeedFile, NeedsFile, OnFailureFile, OnLostFile,
-    PriorityFile, RetryFile, TaskFile, UntilFile, WhenFile,
+    BackoffFile, CancelFile, CommandFile, KindFile, LimitsFile, OnFailureFile, OnLostFile, PriorityFile, RetryFile,
+    TaskFile, WhenFile,
 };
 
 use crate::{
