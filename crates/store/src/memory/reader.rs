@@ -1,0 +1,218 @@
+//! Questions to the store in memory: the plain meaning of each, without an index.
+
+use super::{Disk, Space};
+use crate::{
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, KeyedRun, Namespace, Page, PageSize, Reader,
+    RunFilter, RunRecord, RunSummary, StoreError,
+};
+use std::{ops::Bound, sync::Arc};
+use unknot_core::{
+    RunId, Seq, TaskId, TaskIndex,
+    row::{DeadLetter, Key, Quarantined, Row},
+    run::Task,
+    workflow::{Definition, DefinitionHash},
+};
+
+pub(super) struct MemoryReader {
+    disk: Disk,
+}
+
+impl MemoryReader {
+    pub(super) fn new(disk: Disk) -> Self {
+        Self { disk }
+    }
+
+    fn ask<T>(&self, namespace: &Namespace, question: impl FnOnce(&Space) -> T) -> Answer<T> {
+        let disk = self.disk.lock();
+        let nothing = Space::default();
+        let space = disk.get(namespace).unwrap_or(&nothing);
+        Ok(AsOf { as_of: space.commit, value: question(space) })
+    }
+}
+
+impl Space {
+    fn record(&self, run: RunId) -> Option<RunRecord> {
+        let kept = self.rows.get(&Key::Run(run)).or_else(|| self.rows.get(&Key::Finished(run)))?;
+        match &kept.row {
+            Row::Run(run) => Some(RunRecord::Live(run.clone())),
+            Row::Finished(finished) => Some(RunRecord::Finished(finished.clone())),
+            _ => None,
+        }
+    }
+
+    /// All runs with ids from `low` to below `high`, the highest first.
+    fn records(&self, low: RunId, high: RunId) -> impl Iterator<Item = RunRecord> {
+        let ids = |keys: std::ops::Range<Key>| self.rows.range(keys).map(|(key, _)| key);
+        let live = ids(Key::Run(low)..Key::Run(high));
+        let finished = ids(Key::Finished(low)..Key::Finished(high));
+        let mut runs: Vec<RunId> = live
+            .chain(finished)
+            .filter_map(|key| match key {
+                Key::Run(run) | Key::Finished(run) => Some(*run),
+                _ => None,
+            })
+            .collect();
+        runs.sort_unstable_by(|left, right| right.cmp(left));
+        runs.into_iter().filter_map(|run| self.record(run))
+    }
+
+    fn tasks(&self, run: RunId, after: Option<TaskIndex>) -> Vec<(TaskIndex, Task)> {
+        let inline = self.record(run).map(|record| record.run().tasks.clone()).unwrap_or_default();
+        let inline = (0u32..).map(TaskIndex).zip(inline);
+        let stored = self.rows.range(Key::Task(run.task(TaskIndex(0)))..=Key::Task(run.task(TaskIndex(u32::MAX))));
+        let stored = stored.filter_map(|(key, kept)| match (key, &kept.row) {
+            (Key::Task(id), Row::Task(task)) => Some((id.index, (**task).clone())),
+            _ => None,
+        });
+        inline.chain(stored).filter(|(index, _)| after.is_none_or(|after| *index > after)).collect()
+    }
+
+    fn events(&self, run: RunId, after: Option<EventCursor>) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (&commit, kept) in &self.history {
+            for (line, entry) in (0u32..).zip(&kept.entries) {
+                let cursor = EventCursor { commit, line };
+                if entry.run == run && after.is_none_or(|after| cursor > after) {
+                    let mut entry = entry.clone();
+                    entry.first_commit = Default::default();
+                    events.push(Event { cursor, entry });
+                }
+            }
+        }
+        events
+    }
+}
+
+impl Reader for MemoryReader {
+    fn run(&mut self, namespace: &Namespace, run: RunId) -> Answer<Option<RunRecord>> {
+        self.ask(namespace, |space| space.record(run))
+    }
+
+    fn runs(
+        &mut self,
+        namespace: &Namespace,
+        filter: &RunFilter,
+        after: Option<RunId>,
+        size: PageSize,
+    ) -> Answer<Page<RunSummary, RunId>> {
+        let (low, high) = filter.id_range(after);
+        self.ask(namespace, |space| {
+            if low >= high {
+                return Page { items: Vec::new(), next: None };
+            }
+            let summaries = space.records(low, high).map(|record| record.summary());
+            let found = summaries.filter(|summary| filter.accepts(summary)).take(size.items() + 1).collect();
+            Page::cut(found, size, |summary: &RunSummary| summary.id)
+        })
+    }
+
+    fn tasks(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        after: Option<TaskIndex>,
+        size: PageSize,
+    ) -> Answer<Page<(TaskIndex, Task), TaskIndex>> {
+        self.ask(namespace, |space| Page::cut(space.tasks(run, after), size, |(index, _)| *index))
+    }
+
+    fn events(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        after: Option<EventCursor>,
+        size: PageSize,
+    ) -> Answer<Page<Event, EventCursor>> {
+        self.ask(namespace, |space| {
+            let mut page = Page::cut(space.events(run, after), size, |event: &Event| event.cursor);
+            if page.next.is_none() && matches!(space.record(run), Some(RunRecord::Live(_))) {
+                page.next = Some(page.items.last().map_or(after.unwrap_or_default(), |event| event.cursor));
+            }
+            page
+        })
+    }
+
+    fn dead_letters(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<TaskId>,
+        size: PageSize,
+    ) -> Answer<Page<DeadLetter, TaskId>> {
+        let high = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Key::DeadLetter(after)));
+        self.ask(namespace, |space| {
+            let rows = space.rows.range((Bound::Unbounded, high)).rev();
+            let letters = rows.filter_map(|(_, kept)| match &kept.row {
+                Row::DeadLetter(letter) => Some(letter.clone()),
+                _ => None,
+            });
+            Page::cut(letters.take(size.items() + 1).collect(), size, |letter: &DeadLetter| letter.task)
+        })
+    }
+
+    fn quarantine(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<(Seq, Quarantined), Seq>> {
+        let high = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Key::Quarantine(after)));
+        self.ask(namespace, |space| {
+            let rows = space.rows.range((Bound::Unbounded, high)).rev();
+            let events = rows.filter_map(|(key, kept)| match (key, &kept.row) {
+                (Key::Quarantine(seq), Row::Quarantine(event)) => Some((*seq, event.clone())),
+                _ => None,
+            });
+            Page::cut(events.take(size.items() + 1).collect(), size, |(seq, _)| *seq)
+        })
+    }
+
+    fn find_idempotency(&mut self, namespace: &Namespace, key: &str) -> Answer<Option<KeyedRun>> {
+        self.ask(namespace, |space| {
+            let record = space.record(*space.keys.get(key)?)?;
+            let owned = record.run().idempotency.clone()?;
+            let ended = Some(record.status()).filter(|status| status.is_terminal());
+            Some(KeyedRun { run: record.id(), body_hash: owned.body_hash, ended })
+        })
+    }
+
+    fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
+        self.ask(namespace, |space| match &space.rows.get(&Key::Definition(hash.clone()))?.row {
+            Row::Definition(definition) => Some(Arc::clone(definition)),
+            _ => None,
+        })
+    }
+
+    fn latest_by_source(&mut self, namespace: &Namespace, source: &str, size: PageSize) -> Answer<Vec<RunRecord>> {
+        let (low, high) = RunFilter::default().id_range(None);
+        self.ask(namespace, |space| {
+            let made_from = |record: &RunRecord| record.run().source.as_deref() == Some(source);
+            space.records(low, high).filter(made_from).take(size.items()).collect()
+        })
+    }
+
+    fn facts(&mut self, namespace: &Namespace, query: &FactsQuery) -> Result<Facts, StoreError> {
+        let key = query.idempotency_key.as_deref();
+        let owner = key.map(|key| self.find_idempotency(namespace, key)).transpose()?.and_then(|found| found.value);
+        let answer = self.ask(namespace, |space| query.run.and_then(|run| space.record(run)))?;
+        Ok(Facts {
+            as_of: answer.as_of,
+            key_owner: owner.filter(|owner| owner.ended.is_some()).map(|owner| (owner.run, owner.body_hash)),
+            ended: answer.value.map(|record| record.status()).filter(|status| status.is_terminal()),
+        })
+    }
+
+    fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
+        self.ask(namespace, |space| {
+            let mut counts = Counts::default();
+            for kept in space.rows.values() {
+                match &kept.row {
+                    Row::Finished(finished) => *counts.finished.entry(finished.status).or_default() += 1,
+                    Row::DeadLetter(_) => counts.dead_letters += 1,
+                    Row::Quarantine(_) => counts.quarantined += 1,
+                    _ => {}
+                }
+            }
+            counts
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! Retention for the store in memory, by the same slices and the same journal as on a disk.
+
+use super::{Disk, Space};
+use crate::{
+    BackupProgress, BackupStep, CheckReport, Epoch, Footprint, Maintained, Maintenance, Namespace, PrunedFolders,
+    Retention, StoreError,
+};
+use std::{collections::BTreeSet, path::Path};
+use unknot_core::{
+    RunId, Timestamp,
+    row::{Key, Row},
+};
+
+pub(super) struct MemoryMaintenance {
+    disk: Disk,
+}
+
+impl MemoryMaintenance {
+    pub(super) fn new(disk: Disk) -> Self {
+        Self { disk }
+    }
+
+    fn change<T>(
+        &self,
+        namespace: &Namespace,
+        epoch: Epoch,
+        change: impl FnOnce(&mut Space) -> T,
+    ) -> Result<T, StoreError> {
+        let mut disk = self.disk.lock();
+        let current = disk.get(namespace).map(|space| space.epoch).unwrap_or_default();
+        match disk.get_mut(namespace) {
+            Some(space) if space.epoch == epoch => Ok(change(space)),
+            _ => Err(StoreError::Fenced { held: epoch, current }),
+        }
+    }
+}
+
+impl Maintenance for MemoryMaintenance {
+    fn maintain(
+        &mut self,
+        namespace: &Namespace,
+        epoch: Epoch,
+        now: Timestamp,
+        retention: &Retention,
+    ) -> Result<Maintained, StoreError> {
+        self.change(namespace, epoch, |space| space.prune_slice(now, retention))
+    }
+
+    fn folders_removed(&mut self, namespace: &Namespace, epoch: Epoch, runs: &[RunId]) -> Result<(), StoreError> {
+        self.change(namespace, epoch, |space| {
+            for run in runs {
+                space.pruned.remove(run);
+            }
+        })
+    }
+
+    fn footprint(&mut self) -> Result<Footprint, StoreError> {
+        let used_bytes = self.disk.lock().values().map(Space::bytes).sum();
+        Ok(Footprint { used_bytes, ..Footprint::default() })
+    }
+
+    /// There is no file to write: always refused.
+    fn backup(&mut self, target: &Path, _: &mut dyn FnMut(BackupProgress) -> BackupStep) -> Result<(), StoreError> {
+        Err(StoreError::BackupTarget { path: target.into(), detail: "a store in memory has no backup".into() })
+    }
+
+    fn check(&mut self) -> Result<CheckReport, StoreError> {
+        let disk = self.disk.lock();
+        let mut report = CheckReport::default();
+        for (namespace, space) in disk.iter() {
+            for (key, kept) in &space.rows {
+                report.rows += 1;
+                let run = match &kept.row {
+                    Row::Run(run) => run,
+                    Row::Finished(finished) => &finished.run,
+                    _ => continue,
+                };
+                if !space.rows.contains_key(&Key::Definition(run.definition.clone())) {
+                    report.report(format!("{namespace}: {key:?} names a definition that is not stored"));
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+impl Space {
+    fn bytes(&self) -> u64 {
+        let rows = self.rows.values().map(|kept| kept.bytes as u64).sum::<u64>();
+        rows + self.history.values().map(|kept| kept.bytes as u64).sum::<u64>()
+    }
+
+    fn prune_slice(&mut self, now: Timestamp, retention: &Retention) -> Maintained {
+        let mut done = Maintained::default();
+        let mut cleaned = Vec::new();
+        while done.rows_pruned < retention.slice_rows_max {
+            let left = retention.slice_rows_max - done.rows_pruned;
+            if let Some(run) = self.pruned.iter().copied().find(|run| self.first_task_row(*run).is_some()) {
+                done.rows_pruned += self.remove_task_rows(run, left);
+            } else if let Some(run) = self.next_expired(now, retention) {
+                self.rows.remove(&Key::Finished(run));
+                self.keys.retain(|_, owner| *owner != run);
+                self.pruned.insert(run);
+                cleaned.push(run);
+                done.runs_pruned += 1;
+                done.rows_pruned += 1;
+            } else {
+                break;
+            }
+        }
+        done.rows_pruned += self.remove_unneeded(&cleaned);
+        done.more = self.next_expired(now, retention).is_some()
+            || self.pruned.iter().any(|run| self.first_task_row(*run).is_some());
+        done.folders = PrunedFolders(
+            self.pruned.iter().copied().filter(|run| self.first_task_row(*run).is_none()).take(1_000).collect(),
+        );
+        done.footprint.used_bytes = self.bytes();
+        done
+    }
+
+    /// The finished run that ended first, if it is beyond the retention.
+    fn next_expired(&self, now: Timestamp, retention: &Retention) -> Option<RunId> {
+        let ends = self.rows.values().filter_map(|kept| match &kept.row {
+            Row::Finished(finished) => Some((finished.ended_at, finished.run.id)),
+            _ => None,
+        });
+        let (ended_at, run) = ends.min()?;
+        (ended_at.plus(retention.keep) < now || self.bytes() > retention.bytes_max).then_some(run)
+    }
+
+    fn first_task_row(&self, run: RunId) -> Option<Key> {
+        let task = |key: &Key| matches!(key, Key::Task(id) | Key::DeadLetter(id) if id.run == run);
+        self.rows.keys().find(|key| task(key)).cloned()
+    }
+
+    fn remove_task_rows(&mut self, run: RunId, rows_max: usize) -> usize {
+        let mut removed = 0;
+        while removed < rows_max {
+            let Some(key) = self.first_task_row(run) else { break };
+            self.rows.remove(&key);
+            removed += 1;
+        }
+        removed
+    }
+
+    /// Removes history that only gone runs are named in, and definitions that no run names.
+    fn remove_unneeded(&mut self, gone: &[RunId]) -> usize {
+        if gone.is_empty() {
+            return 0;
+        }
+        let before = self.rows.len() + self.history.len();
+        let mut runs = BTreeSet::new();
+        let mut named = BTreeSet::new();
+        for kept in self.rows.values() {
+            let run = match &kept.row {
+                Row::Run(run) => run,
+                Row::Finished(finished) => &finished.run,
+                _ => continue,
+            };
+            runs.insert(run.id);
+            named.insert(run.definition.clone());
+        }
+        self.history.retain(|_, kept| kept.entries.iter().any(|entry| runs.contains(&entry.run)));
+        self.rows.retain(|key, _| !matches!(key, Key::Definition(hash) if !named.contains(hash)));
+        before - self.rows.len() - self.history.len()
+    }
+}

@@ -1,0 +1,241 @@
+//! The embedded store: one SQLite file in write-ahead mode, synced at every commit.
+//!
+//! One connection commits, in the thread that calls [`Store::commit`]; readers and upkeep have their
+//! own and may be used on other threads. The process that writes holds a lock on the folder, readers
+//! (of this or another process) need none. `schema.sql` is the layout, `docs/store.md` the guide.
+
+mod backup;
+mod check;
+mod commit;
+mod connection;
+mod fault;
+mod folder;
+mod load;
+mod prune;
+mod read;
+mod schema;
+mod upkeep;
+
+use crate::{
+    BackupProgress, BackupStep, CheckReport, CommitError, Epoch, Maintenance, Namespace, Owner, Reader, Store,
+    StoreError,
+};
+use connection::Gate;
+use fault::store_error;
+use folder::{Folder, FolderLock, Found};
+use read::{ReaderSlots, SqliteReader};
+use rusqlite::{Connection, OptionalExtension, params};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use unknot_core::{
+    CommitSeq,
+    row::{Batch, Loaded},
+};
+use upkeep::SqliteMaintenance;
+
+/// What an operator can choose about the embedded store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqliteOptions {
+    /// Whether to open a store on a network file system nevertheless.
+    pub network: NetworkFileSystems,
+    /// How long one read may take.
+    pub read_limit: Duration,
+    /// How many readers may be open at once.
+    pub readers_max: usize,
+}
+
+/// Whether a store may stand on a network file system, where a lost lock can mean lost commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NetworkFileSystems {
+    /// Never.
+    #[default]
+    Refused,
+    /// The operator knows that only one machine uses it and that it syncs.
+    Allowed,
+}
+
+/// The store of one data folder, open for writing.
+pub struct SqliteStore {
+    connection: Connection,
+    folder: Folder,
+    /// Shared with the upkeep handles: the folder is free once the last writer is gone.
+    lock: Arc<FolderLock>,
+    gate: Gate,
+    slots: ReaderSlots,
+    options: SqliteOptions,
+    /// The namespaces' numbers, once seen: they never change.
+    numbers: HashMap<Namespace, i64>,
+    encoder: crate::body::Encoder,
+}
+
+impl SqliteStore {
+    /// Opens the store in `folder` for writing, and makes both if they are not there.
+    ///
+    /// A store of an older version is brought to this one, after a copy of it was put beside it.
+    ///
+    /// # Errors
+    /// Whatever stands in the way, each as its own [`StoreError`]; nothing is overwritten in any case.
+    pub fn open(folder: &Path, options: &SqliteOptions) -> Result<Self, StoreError> {
+        Self::open_with_steps(folder, options, schema::STEPS)
+    }
+
+    fn open_with_steps(folder: &Path, options: &SqliteOptions, steps: &[schema::Step]) -> Result<Self, StoreError> {
+        let folder = Folder::new(folder);
+        folder.create()?;
+        if options.network == NetworkFileSystems::Refused {
+            folder.refuse_network()?;
+        }
+        let lock = Arc::new(folder.lock()?);
+        let connection = open_writer(&folder, steps)?;
+        Ok(Self {
+            connection,
+            folder,
+            lock,
+            gate: Gate::default(),
+            slots: ReaderSlots::new(options.readers_max),
+            options: options.clone(),
+            numbers: HashMap::new(),
+            encoder: crate::body::Encoder::default(),
+        })
+    }
+
+    /// Opens a reader on the store in `folder`, whether or not a process owns it.
+    ///
+    /// # Errors
+    /// If there is no store, or it cannot be read.
+    pub fn open_reader(folder: &Path, options: &SqliteOptions) -> Result<Box<dyn Reader>, StoreError> {
+        let folder = existing(folder)?;
+        Ok(Box::new(SqliteReader::open(&folder, options, ReaderSlots::new(1).take()?)?))
+    }
+
+    /// Copies the store in `folder` to the file `target`, whether or not a process owns it
+    /// (see [`Maintenance::backup`]).
+    ///
+    /// # Errors
+    /// If there is no store, it cannot be read, or the target cannot be written.
+    pub fn backup(
+        folder: &Path,
+        target: &Path,
+        progress: &mut dyn FnMut(BackupProgress) -> BackupStep,
+    ) -> Result<(), StoreError> {
+        backup::copy(&patient_reader(folder)?, target, progress)
+    }
+
+    /// Examines the store in `folder`, whether or not a process owns it (see [`Maintenance::check`]).
+    ///
+    /// # Errors
+    /// If there is no store, or it cannot be read at all.
+    pub fn check(folder: &Path) -> Result<CheckReport, StoreError> {
+        check::run(&patient_reader(folder)?)
+    }
+
+    /// The number under which a namespace's rows are kept; none if it was never acquired.
+    fn number(&mut self, namespace: &Namespace) -> rusqlite::Result<Option<i64>> {
+        if let Some(number) = self.numbers.get(namespace) {
+            return Ok(Some(*number));
+        }
+        let number = namespace_number(&self.connection, namespace)?;
+        if let Some(number) = number {
+            self.numbers.insert(namespace.clone(), number);
+        }
+        Ok(number)
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        self.connection = open_writer(&self.folder, schema::STEPS)?;
+        Ok(())
+    }
+}
+
+impl Store for SqliteStore {
+    fn acquire(&mut self, namespace: &Namespace, owner: &Owner) -> Result<Epoch, StoreError> {
+        let _turn = self.gate.enter();
+        let raised: rusqlite::Result<i64> = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO namespace (name, epoch, owner, commit_seq, next_seq, next_fence, high_water)
+                 VALUES (?1, 1, ?2, 0, 0, 0, 0)
+                 ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, owner = excluded.owner RETURNING epoch",
+            )
+            .and_then(|mut statement| statement.query_one(params![namespace.as_str(), owner.0], |row| row.get(0)));
+        raised.map(|epoch| Epoch(epoch.unsigned_abs())).map_err(store_error)
+    }
+
+    fn load(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
+        load::load(&self.connection, namespace)
+    }
+
+    fn commit(&mut self, namespace: &Namespace, epoch: Epoch, batch: &Batch) -> Result<(), CommitError> {
+        let Some(ns) = self.number(namespace).map_err(fault::commit_error)? else {
+            return Err(CommitError::Fenced { held: epoch, current: Epoch::default() });
+        };
+        let _turn = self.gate.enter();
+        commit::commit(&self.connection, &mut self.encoder, commit::Tenure { ns, epoch }, batch)
+    }
+
+    fn committed(&mut self, namespace: &Namespace) -> Result<CommitSeq, StoreError> {
+        match load::committed(&self.connection, namespace) {
+            Ok(commit) => Ok(commit),
+            // Whatever went wrong with this connection, another may know.
+            Err(_) => {
+                self.reopen()?;
+                load::committed(&self.connection, namespace).map_err(store_error)
+            }
+        }
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
+        Ok(Box::new(SqliteReader::open(&self.folder, &self.options, self.slots.take()?)?))
+    }
+
+    fn maintenance(&self) -> Result<Box<dyn Maintenance>, StoreError> {
+        let (gate, lock) = (self.gate.clone(), Arc::clone(&self.lock));
+        Ok(Box::new(SqliteMaintenance::open(&self.folder, gate, lock)?))
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { network: NetworkFileSystems::default(), read_limit: Duration::from_secs(5), readers_max: 16 }
+    }
+}
+
+fn open_writer(folder: &Folder, steps: &[schema::Step]) -> Result<Connection, StoreError> {
+    let path = folder.database();
+    let found = folder.inspect()?;
+    let mut connection = connection::writer(&path, PAGE_BYTES)?;
+    let version = schema::recognise(&connection, &path, steps)?;
+    connection::make_durable(&connection, &path)?;
+    schema::migrate(&mut connection, &path, found, version, steps)?;
+    Ok(connection)
+}
+
+/// The size of a page, fixed when a store is made (measured: decision 0001).
+const PAGE_BYTES: u32 = 4_096;
+
+/// A folder that holds a store.
+fn existing(folder: &Path) -> Result<Folder, StoreError> {
+    let folder = Folder::new(folder);
+    match folder.inspect()? {
+        Found::Something => Ok(folder),
+        Found::Nothing => Err(StoreError::Missing { path: folder.database() }),
+    }
+}
+
+/// A reading connection without a deadline, for a copy or an examination.
+fn patient_reader(folder: &Path) -> Result<Connection, StoreError> {
+    let path = existing(folder)?.database();
+    let connection = connection::reader(&path)?;
+    schema::require_current(&connection, &path)?;
+    Ok(connection)
+}
+
+fn namespace_number(connection: &Connection, namespace: &Namespace) -> rusqlite::Result<Option<i64>> {
+    let mut statement = connection.prepare_cached("SELECT ns FROM namespace WHERE name = ?1")?;
+    statement.query_row([namespace.as_str()], |row| row.get(0)).optional()
+}
+
+/// A counter as SQLite keeps it. All ours stay far below the limit; one beyond it would be a bug that
+/// the next comparison shows.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,176 @@
+//! The examination of a whole store: SQLite's structure first, then our own rules.
+
+use super::{fault::store_error, load::text};
+use crate::{
+    CheckReport, StoreError,
+    body::{Kind, decode, decode_history},
+};
+use rusqlite::{Connection, Params};
+use std::collections::BTreeMap;
+use unknot_core::{CommitSeq, row::Row};
+
+const KINDS: [Kind; 10] = [
+    Kind::Definition,
+    Kind::Run,
+    Kind::Task,
+    Kind::Finished,
+    Kind::Pool,
+    Kind::Queue,
+    Kind::PausedWorkflow,
+    Kind::Continuation,
+    Kind::DeadLetter,
+    Kind::Quarantine,
+];
+
+/// See [`crate::Maintenance::check`]. One read transaction covers it all.
+pub(super) fn run(connection: &Connection) -> Result<CheckReport, StoreError> {
+    let snapshot = connection.unchecked_transaction().map_err(store_error)?;
+    let mut check = Check { connection: &snapshot, report: CheckReport::default(), users: BTreeMap::new() };
+    check.structure()?;
+    if check.report.is_sound() {
+        for (ns, commit) in check.namespaces()? {
+            check.namespace(ns, commit)?;
+        }
+    }
+    Ok(check.report)
+}
+
+struct Check<'a> {
+    connection: &'a Connection,
+    report: CheckReport,
+    /// Runs by the definition that they name.
+    users: BTreeMap<String, i64>,
+}
+
+impl Check<'_> {
+    fn structure(&mut self) -> Result<(), StoreError> {
+        let mut problems = Vec::new();
+        self.each("PRAGMA integrity_check(100)", [], |row| {
+            problems.push(text(row, 0)?.to_owned());
+            Ok(())
+        })?;
+        for problem in problems.into_iter().filter(|problem| problem != "ok") {
+            self.report.report(format!("database file: {problem}"));
+        }
+        Ok(())
+    }
+
+    fn namespaces(&self) -> Result<Vec<(i64, CommitSeq)>, StoreError> {
+        let mut namespaces = Vec::new();
+        self.each("SELECT ns, commit_seq FROM namespace", [], |row| {
+            let commit: i64 = row.get(1).map_err(store_error)?;
+            namespaces.push((row.get(0).map_err(store_error)?, CommitSeq(commit.unsigned_abs())));
+            Ok(())
+        })?;
+        Ok(namespaces)
+    }
+
+    fn namespace(&mut self, ns: i64, last: CommitSeq) -> Result<(), StoreError> {
+        self.users.clear();
+        for kind in KINDS {
+            self.rows(ns, kind, last)?;
+        }
+        self.history(ns, last)?;
+        self.definitions(ns)?;
+        let sql = "SELECT c.status, c.runs, (SELECT count(*) FROM finished f WHERE f.ns = c.ns AND f.status = c.status)
+                     FROM finished_count c WHERE c.ns = ?1";
+        let mut wrong = Vec::new();
+        self.each(sql, [ns], |row| {
+            let (counted, found): (i64, i64) = (row.get(1).map_err(store_error)?, row.get(2).map_err(store_error)?);
+            if counted != found {
+                wrong.push(format!("{counted} runs are counted as {}, {found} are there", text(row, 0)?));
+            }
+            Ok(())
+        })?;
+        wrong.into_iter().for_each(|problem| self.report.report(problem));
+        Ok(())
+    }
+
+    /// Reads each row of a table as a load or a reader would.
+    fn rows(&mut self, ns: i64, kind: Kind, last: CommitSeq) -> Result<(), StoreError> {
+        let connection = self.connection;
+        let mut statement =
+            connection.prepare(&format!("SELECT body FROM {} WHERE ns = ?1", kind.table())).map_err(store_error)?;
+        let mut rows = statement.query([ns]).map_err(store_error)?;
+        while let Some(row) = rows.next().map_err(store_error)? {
+            self.report.rows += 1;
+            match text(row, 0).and_then(|body| decode(kind, body)) {
+                Ok(row) => self.row(&row, last),
+                Err(error) => self.report.report(error.to_string()),
+            }
+            if self.report.is_full() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, row: &Row, last: CommitSeq) {
+        let (run, newest) = match row {
+            Row::Run(run) => (&**run, run.first_commit),
+            Row::Finished(finished) => (&finished.run, finished.last_commit),
+            _ => return,
+        };
+        *self.users.entry(run.definition.0.clone()).or_default() += 1;
+        if newest > last {
+            self.report.report(format!("{} names commit {}, the newest is {}", run.id, newest.0, last.0));
+        }
+    }
+
+    fn history(&mut self, ns: i64, last: CommitSeq) -> Result<(), StoreError> {
+        let mut problems = Vec::new();
+        let mut rows = 0;
+        self.each("SELECT commit_seq, body FROM history WHERE ns = ?1", [ns], |row| {
+            rows += 1;
+            let commit: i64 = row.get(0).map_err(store_error)?;
+            let commit = CommitSeq(commit.unsigned_abs());
+            if commit > last {
+                problems.push(format!("there is history of commit {}, the newest is {}", commit.0, last.0));
+            }
+            if let Err(error) = text(row, 1).and_then(|body| decode_history(commit, body)) {
+                problems.push(error.to_string());
+            }
+            Ok(())
+        })?;
+        self.report.rows += rows;
+        problems.into_iter().for_each(|problem| self.report.report(problem));
+        Ok(())
+    }
+
+    /// Each definition that a run names is there, and its users are counted right.
+    fn definitions(&mut self, ns: i64) -> Result<(), StoreError> {
+        let mut counted: BTreeMap<String, i64> = BTreeMap::new();
+        let sql = "SELECT u.hash, u.runs FROM definition_use u JOIN definition d USING (ns, hash) WHERE ns = ?1";
+        self.each(sql, [ns], |row| {
+            counted.insert(text(row, 0)?.into(), row.get(1).map_err(store_error)?);
+            Ok(())
+        })?;
+        for (hash, runs) in &self.users {
+            match counted.remove(hash) {
+                None => self.report.report(format!("{runs} runs name the definition `{hash}`, which is not stored")),
+                Some(count) if count != *runs => {
+                    self.report.report(format!("{count} runs are counted on the definition `{hash}`, {runs} name it"));
+                }
+                Some(_) => {}
+            }
+        }
+        for (hash, runs) in counted.into_iter().filter(|(_, runs)| *runs != 0) {
+            self.report.report(format!("{runs} runs are counted on the definition `{hash}`, none names it"));
+        }
+        Ok(())
+    }
+
+    fn each(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare(sql).map_err(store_error)?;
+        let mut rows = statement.query(params).map_err(store_error)?;
+        while let Some(row) = rows.next().map_err(store_error)? {
+            take(row)?;
+        }
+        Ok(())
+    }
+}

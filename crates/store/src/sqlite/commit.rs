@@ -1,0 +1,300 @@
+//! One batch, one transaction, one sync.
+//!
+//! A single-task run costs four row operations over its life: a put when it is submitted and leased,
+//! a delete and a put when it ends, and its share of the batch's history row. What is counted beside
+//! them (namespace, definition users, finished runs) is written once per batch.
+
+use super::{
+    fault::{Fault, commit_error},
+    int,
+};
+use crate::{
+    CommitError, Epoch,
+    body::Encoder,
+    changes::{Changes, Tally},
+};
+use rusqlite::{Connection, OptionalExtension, params};
+use unknot_core::{
+    CommitSeq,
+    row::{Batch, FinishedRun, Key, Row},
+    run::Run,
+};
+
+/// The namespace that a batch is for, and the epoch that it comes under.
+#[derive(Clone, Copy)]
+pub(super) struct Tenure {
+    pub(super) ns: i64,
+    pub(super) epoch: Epoch,
+}
+
+/// Why a transaction does not reach its COMMIT.
+enum Abort {
+    Sqlite(rusqlite::Error),
+    Known(CommitError),
+}
+
+impl From<rusqlite::Error> for Abort {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<CommitError> for Abort {
+    fn from(error: CommitError) -> Self {
+        Self::Known(error)
+    }
+}
+
+/// Stores a batch: all of it, synced, or nothing.
+pub(super) fn commit(
+    connection: &Connection,
+    encoder: &mut Encoder,
+    tenure: Tenure,
+    batch: &Batch,
+) -> Result<(), CommitError> {
+    let changes = Changes::of(batch).map_err(|detail| CommitError::Violated { detail })?;
+    execute(connection, "BEGIN IMMEDIATE").map_err(commit_error)?;
+    let mut writer = Writer { connection, encoder, ns: tenure.ns };
+    if let Err(abort) = writer.write(tenure.epoch, batch, &changes) {
+        roll_back(connection)?;
+        return Err(match abort {
+            Abort::Sqlite(error) => commit_error(error),
+            Abort::Known(error) => error,
+        });
+    }
+    match execute(connection, "COMMIT") {
+        Ok(()) => Ok(()),
+        Err(error) => settle(connection, tenure.ns, batch.commit, error),
+    }
+}
+
+/// After a COMMIT that failed: what readers of this database see decides whether it took effect. Frames
+/// that reached the journal but not its index are written over by the next commit, which (retried)
+/// is the same batch; after a crash they may come to life, unanswered, as an unknown outcome would.
+fn settle(connection: &Connection, ns: i64, commit: CommitSeq, error: rusqlite::Error) -> Result<(), CommitError> {
+    roll_back(connection)?;
+    let last: rusqlite::Result<i64> =
+        connection.query_row("SELECT commit_seq FROM namespace WHERE ns = ?1", [ns], |row| row.get(0));
+    match last {
+        Ok(last) if last == int(commit.0) => Ok(()),
+        Ok(_) => Err(commit_error(error)),
+        Err(_) => Err(CommitError::Unknown { cause: error.into() }),
+    }
+}
+
+/// Ends a transaction without effect. SQLite has done so itself after some errors.
+fn roll_back(connection: &Connection) -> Result<(), CommitError> {
+    if connection.is_autocommit() {
+        return Ok(());
+    }
+    execute(connection, "ROLLBACK").map_err(|error| match Fault::of(&error) {
+        Fault::Corrupt | Fault::NotADatabase => CommitError::Corrupt { cause: error.into() },
+        _ => CommitError::Unknown { cause: error.into() },
+    })
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(|_| ())
+}
+
+/// Writes the parts of one batch inside its transaction.
+struct Writer<'a> {
+    connection: &'a Connection,
+    encoder: &'a mut Encoder,
+    ns: i64,
+}
+
+impl Writer<'_> {
+    fn write(&mut self, epoch: Epoch, batch: &Batch, changes: &Changes<'_>) -> Result<(), Abort> {
+        self.advance(epoch, batch)?;
+        for key in &changes.deletes {
+            self.delete(key)?;
+        }
+        for (key, row) in &changes.puts {
+            self.put(key, row)?;
+        }
+        self.count(&changes.tally(batch), batch.commit)?;
+        if !batch.history.is_empty() {
+            let body = self.encoder.history(&batch.history).map_err(violated)?;
+            let sql = "INSERT INTO history (ns, commit_seq, body) VALUES (?1, ?2, ?3)";
+            self.connection.prepare_cached(sql)?.execute(params![self.ns, int(batch.commit.0), body])?;
+        }
+        Ok(())
+    }
+
+    /// Moves the namespace on by one commit, if the epoch is the newest and the number the next one.
+    fn advance(&self, epoch: Epoch, batch: &Batch) -> Result<(), Abort> {
+        let mut statement = self.connection.prepare_cached(
+            "UPDATE namespace SET commit_seq = ?3, next_seq = ?4, next_fence = ?5, high_water = ?6
+              WHERE ns = ?1 AND epoch = ?2 AND commit_seq = ?3 - 1",
+        )?;
+        let meta = &batch.meta;
+        let moved = statement.execute(params![
+            self.ns,
+            int(epoch.0),
+            int(batch.commit.0),
+            int(meta.next_seq.0),
+            int(meta.next_fence.0),
+            int(meta.high_water.0),
+        ])?;
+        if moved == 1 {
+            return Ok(());
+        }
+        let mut statement = self.connection.prepare_cached("SELECT epoch, commit_seq FROM namespace WHERE ns = ?1")?;
+        let (current, last): (i64, i64) = statement.query_row([self.ns], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let current = Epoch(current.unsigned_abs());
+        Err(Abort::Known(if current == epoch {
+            CommitError::out_of_order(batch.commit, CommitSeq(last.unsigned_abs()))
+        } else {
+            CommitError::Fenced { held: epoch, current }
+        }))
+    }
+
+    fn delete(&self, key: &Key) -> Result<(), Abort> {
+        match key {
+            Key::Definition(hash) => self.delete_named("DELETE FROM definition WHERE ns = ?1 AND hash = ?2", &hash.0),
+            Key::Run(run) => self.delete_named("DELETE FROM run WHERE ns = ?1 AND run_id = ?2", &run.to_string()),
+            Key::Finished(run) => self.delete_finished(&run.to_string()),
+            Key::Task(task) => self.delete_placed(
+                "DELETE FROM task WHERE ns = ?1 AND run_id = ?2 AND place = ?3",
+                &task.run.to_string(),
+                task.index.0,
+            ),
+            Key::DeadLetter(task) => self.delete_placed(
+                "DELETE FROM dead_letter WHERE ns = ?1 AND run_id = ?2 AND place = ?3",
+                &task.run.to_string(),
+                task.index.0,
+            ),
+            Key::Pool(name) => self.delete_named("DELETE FROM pool WHERE ns = ?1 AND name = ?2", name),
+            Key::Queue(name) => self.delete_named("DELETE FROM queue WHERE ns = ?1 AND name = ?2", name),
+            Key::PausedWorkflow(name) => {
+                self.delete_named("DELETE FROM paused_workflow WHERE ns = ?1 AND name = ?2", name)
+            }
+            Key::Continuation(seq) => {
+                self.delete_numbered("DELETE FROM continuation WHERE ns = ?1 AND seq = ?2", seq.0)
+            }
+            Key::Quarantine(seq) => self.delete_numbered("DELETE FROM quarantine WHERE ns = ?1 AND seq = ?2", seq.0),
+        }
+    }
+
+    fn delete_named(&self, sql: &str, name: &str) -> Result<(), Abort> {
+        self.connection.prepare_cached(sql)?.execute(params![self.ns, name])?;
+        Ok(())
+    }
+
+    fn delete_placed(&self, sql: &str, run: &str, place: u32) -> Result<(), Abort> {
+        self.connection.prepare_cached(sql)?.execute(params![self.ns, run, place])?;
+        Ok(())
+    }
+
+    fn delete_numbered(&self, sql: &str, number: u64) -> Result<(), Abort> {
+        self.connection.prepare_cached(sql)?.execute(params![self.ns, int(number)])?;
+        Ok(())
+    }
+
+    fn delete_finished(&self, run: &str) -> Result<(), Abort> {
+        super::prune::delete_finished(self.connection, self.ns, run)?;
+        Ok(())
+    }
+
+    fn put(&mut self, key: &Key, row: &Row) -> Result<(), Abort> {
+        let body = self.encoder.row(row).map_err(violated)?;
+        let (connection, ns) = (self.connection, self.ns);
+        let named = |sql: &str, name: &str| connection.prepare_cached(sql)?.execute(params![ns, name, body]);
+        let placed =
+            |sql: &str, run: &str, place: u32| connection.prepare_cached(sql)?.execute(params![ns, run, place, body]);
+        let numbered = |sql: &str, number: u64| connection.prepare_cached(sql)?.execute(params![ns, int(number), body]);
+        match (key, row) {
+            (_, Row::Run(run)) => put_run(connection, ns, run, body),
+            (_, Row::Finished(finished)) => put_finished(connection, ns, finished, body),
+            (Key::Definition(hash), _) => named(PUT_DEFINITION, &hash.0),
+            (Key::Task(task), _) => placed(PUT_TASK, &task.run.to_string(), task.index.0),
+            (Key::DeadLetter(task), _) => placed(PUT_DEAD_LETTER, &task.run.to_string(), task.index.0),
+            (Key::Pool(name), _) => named(PUT_POOL, name),
+            (Key::Queue(name), _) => named(PUT_QUEUE, name),
+            (Key::PausedWorkflow(name), _) => named(PUT_PAUSED_WORKFLOW, name),
+            (Key::Continuation(seq), _) => numbered(PUT_CONTINUATION, seq.0),
+            (Key::Quarantine(seq), _) => numbered(PUT_QUARANTINE, seq.0),
+            // `Changes::of` has refused rows of another kind than their key's.
+            (Key::Run(_) | Key::Finished(_), _) => Ok(0),
+        }?;
+        Ok(())
+    }
+
+    /// Writes what is counted per batch, not per row.
+    fn count(&self, tally: &Tally<'_>, commit: CommitSeq) -> Result<(), Abort> {
+        for (hash, runs) in &tally.definition_users {
+            let sql = "SELECT 1 FROM definition WHERE ns = ?1 AND hash = ?2";
+            let known =
+                self.connection.prepare_cached(sql)?.query_row(params![self.ns, hash.0], |_| Ok(())).optional()?;
+            if known.is_none() {
+                return Err(Abort::Known(CommitError::undefined(&hash.0)));
+            }
+            self.connection.prepare_cached(COUNT_DEFINITION)?.execute(params![self.ns, hash.0, int(*runs)])?;
+        }
+        for (status, runs) in &tally.finished {
+            let mut statement = self.connection.prepare_cached(COUNT_FINISHED)?;
+            statement.execute(params![self.ns, status.to_string(), int(*runs)])?;
+        }
+        for run in &tally.far_runs {
+            let sql = "INSERT INTO run_commit (ns, run_id, commit_seq) VALUES (?1, ?2, ?3)";
+            self.connection.prepare_cached(sql)?.execute(params![self.ns, run.to_string(), int(commit.0)])?;
+        }
+        Ok(())
+    }
+}
+
+fn put_run(connection: &Connection, ns: i64, run: &Run, body: &str) -> rusqlite::Result<usize> {
+    let key = run.idempotency.as_ref().map(|owned| owned.key.as_str());
+    connection.prepare_cached(PUT_RUN)?.execute(params![ns, run.id.to_string(), key, run.source, body])
+}
+
+fn put_finished(connection: &Connection, ns: i64, finished: &FinishedRun, body: &str) -> rusqlite::Result<usize> {
+    let (run, id) = (&finished.run, finished.run.id.to_string());
+    for (name, value) in &run.labels {
+        connection.prepare_cached(PUT_LABEL)?.execute(params![ns, name, value, id])?;
+    }
+    connection.prepare_cached(PUT_FINISHED)?.execute(params![
+        ns,
+        id,
+        finished.status.to_string(),
+        int(finished.ended_at.0),
+        run.workflow,
+        run.client_id,
+        run.idempotency.as_ref().map(|owned| owned.key.as_str()),
+        run.source,
+        body,
+    ])
+}
+
+fn violated(detail: String) -> CommitError {
+    CommitError::Violated { detail }
+}
+
+const PUT_DEFINITION: &str = "INSERT INTO definition (ns, hash, body) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, hash) DO UPDATE SET body = excluded.body";
+const PUT_RUN: &str = "INSERT INTO run (ns, run_id, idempotency_key, source, body) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (ns, run_id) DO UPDATE SET body = excluded.body";
+const PUT_TASK: &str = "INSERT INTO task (ns, run_id, place, body) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (ns, run_id, place) DO UPDATE SET body = excluded.body";
+/// A run ends once: a second end is a violation, not an update.
+const PUT_FINISHED: &str = "INSERT INTO finished
+    (ns, run_id, status, ended_at, workflow, client_id, idempotency_key, source, body)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+const PUT_LABEL: &str = "INSERT INTO finished_label (ns, name, value, run_id) VALUES (?1, ?2, ?3, ?4)";
+const PUT_DEAD_LETTER: &str = "INSERT INTO dead_letter (ns, run_id, place, body) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (ns, run_id, place) DO UPDATE SET body = excluded.body";
+const PUT_POOL: &str = "INSERT INTO pool (ns, name, body) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, name) DO UPDATE SET body = excluded.body";
+const PUT_QUEUE: &str = "INSERT INTO queue (ns, name, body) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, name) DO UPDATE SET body = excluded.body";
+const PUT_PAUSED_WORKFLOW: &str = "INSERT INTO paused_workflow (ns, name, body) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, name) DO UPDATE SET body = excluded.body";
+const PUT_CONTINUATION: &str = "INSERT INTO continuation (ns, seq, body) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, seq) DO UPDATE SET body = excluded.body";
+const PUT_QUARANTINE: &str = "INSERT INTO quarantine (ns, seq, body) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, seq) DO UPDATE SET body = excluded.body";
+const COUNT_DEFINITION: &str = "INSERT INTO definition_use (ns, hash, runs) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, hash) DO UPDATE SET runs = runs + excluded.runs";
+const COUNT_FINISHED: &str = "INSERT INTO finished_count (ns, status, runs) VALUES (?1, ?2, ?3)
+    ON CONFLICT (ns, status) DO UPDATE SET runs = runs + excluded.runs";

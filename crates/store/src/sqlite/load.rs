@@ -1,0 +1,140 @@
+//! Reading the live rows back, as one transaction sees them.
+
+use super::{fault::store_error, namespace_number};
+use crate::{
+    Namespace, StoreError,
+    body::{Kind, decode, decode_as, decode_definition},
+};
+use rusqlite::{Connection, OptionalExtension};
+use std::collections::BTreeSet;
+use unknot_core::{
+    CommitSeq, Fence, RunId, Seq, TaskIndex, Timestamp,
+    row::{Key, Loaded, Meta, Row},
+    run::Run,
+    workflow::DefinitionHash,
+};
+
+/// The newest commit of a namespace; zero if it has none.
+pub(super) fn committed(connection: &Connection, namespace: &Namespace) -> rusqlite::Result<CommitSeq> {
+    let mut statement = connection.prepare_cached("SELECT commit_seq FROM namespace WHERE name = ?1")?;
+    let commit: Option<i64> = statement.query_row([namespace.as_str()], |row| row.get(0)).optional()?;
+    Ok(CommitSeq(commit.unwrap_or_default().unsigned_abs()))
+}
+
+/// See [`crate::Store::load`].
+pub(super) fn load(connection: &Connection, namespace: &Namespace) -> Result<Loaded, StoreError> {
+    let snapshot = connection.unchecked_transaction().map_err(store_error)?;
+    let Some(ns) = namespace_number(&snapshot, namespace).map_err(store_error)? else {
+        return Ok(Loaded::default());
+    };
+    let (commit, meta) = read_meta(&snapshot, ns).map_err(store_error)?;
+    let loader = Loader { connection: &snapshot, ns };
+    let runs = loader.runs()?;
+    let mut rows = loader.definitions(&runs)?;
+    let split: Vec<RunId> = runs.iter().filter(|run| run.tasks.is_empty()).map(|run| run.id).collect();
+    rows.extend(runs.into_iter().map(|run| (Key::Run(run.id), Row::Run(Box::new(run)))));
+    for run in split {
+        loader.tasks(run, &mut rows)?;
+    }
+    loader.named(Kind::Pool, Key::Pool, &mut rows)?;
+    loader.named(Kind::Queue, Key::Queue, &mut rows)?;
+    loader.named(Kind::PausedWorkflow, Key::PausedWorkflow, &mut rows)?;
+    loader.continuations(&mut rows)?;
+    Ok(Loaded { commit, meta, rows })
+}
+
+fn read_meta(connection: &Connection, ns: i64) -> rusqlite::Result<(CommitSeq, Meta)> {
+    let sql = "SELECT commit_seq, next_seq, next_fence, high_water FROM namespace WHERE ns = ?1";
+    connection.query_row(sql, [ns], |row| {
+        let column = |place: usize| row.get::<_, i64>(place).map(i64::unsigned_abs);
+        let meta = Meta { next_seq: Seq(column(1)?), next_fence: Fence(column(2)?), high_water: Timestamp(column(3)?) };
+        Ok((CommitSeq(column(0)?), meta))
+    })
+}
+
+type Rows = Vec<(Key, Row)>;
+
+struct Loader<'a> {
+    connection: &'a Connection,
+    ns: i64,
+}
+
+impl Loader<'_> {
+    /// Runs `sql` and hands each row's first column (whatever it is) and body on. Bodies are parsed
+    /// where SQLite keeps them, never copied.
+    fn each(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&rusqlite::Row<'_>, &str) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let mut rows = statement.query([self.ns]).map_err(store_error)?;
+        while let Some(row) = rows.next().map_err(store_error)? {
+            take(row, text(row, 1)?)?;
+        }
+        Ok(())
+    }
+
+    fn runs(&self) -> Result<Vec<Run>, StoreError> {
+        let mut runs = Vec::new();
+        self.each("SELECT run_id, body FROM run WHERE ns = ?1 ORDER BY run_id", |row, body| {
+            let run: Run = decode_as(Kind::Run, body)?;
+            if text(row, 0)? != run.id.to_string() {
+                return Err(StoreError::damaged(format!("the row of another run holds {}", run.id)));
+            }
+            runs.push(run);
+            Ok(())
+        })?;
+        Ok(runs)
+    }
+
+    /// The definitions that live runs name.
+    fn definitions(&self, runs: &[Run]) -> Result<Rows, StoreError> {
+        let hashes: BTreeSet<&DefinitionHash> = runs.iter().map(|run| &run.definition).collect();
+        let sql = "SELECT body FROM definition WHERE ns = ?1 AND hash = ?2";
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let mut rows = Vec::with_capacity(hashes.len() + runs.len());
+        for hash in hashes {
+            let body: Option<String> =
+                statement.query_row((self.ns, &hash.0), |row| row.get(0)).optional().map_err(store_error)?;
+            let body = body.ok_or_else(|| {
+                StoreError::damaged(format!("a live run names the definition `{}`, which is not stored", hash.0))
+            })?;
+            rows.push((Key::Definition(hash.clone()), Row::Definition(decode_definition(&body)?)));
+        }
+        Ok(rows)
+    }
+
+    fn tasks(&self, run: RunId, rows: &mut Rows) -> Result<(), StoreError> {
+        let sql = "SELECT place, body FROM task WHERE ns = ?1 AND run_id = ?2 ORDER BY place";
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let mut found = statement.query((self.ns, run.to_string())).map_err(store_error)?;
+        while let Some(row) = found.next().map_err(store_error)? {
+            let place: u32 = row.get(0).map_err(store_error)?;
+            rows.push((Key::Task(run.task(TaskIndex(place))), decode(Kind::Task, text(row, 1)?)?));
+        }
+        Ok(())
+    }
+
+    fn named(&self, kind: Kind, key: impl Fn(String) -> Key, rows: &mut Rows) -> Result<(), StoreError> {
+        let sql = format!("SELECT name, body FROM {} WHERE ns = ?1 ORDER BY name", kind.table());
+        self.each(&sql, |row, body| {
+            rows.push((key(text(row, 0)?.into()), decode(kind, body)?));
+            Ok(())
+        })
+    }
+
+    fn continuations(&self, rows: &mut Rows) -> Result<(), StoreError> {
+        self.each("SELECT seq, body FROM continuation WHERE ns = ?1 ORDER BY seq", |row, body| {
+            let seq: i64 = row.get(0).map_err(store_error)?;
+            rows.push((Key::Continuation(Seq(seq.unsigned_abs())), decode(Kind::Continuation, body)?));
+            Ok(())
+        })
+    }
+}
+
+/// A text column, where SQLite keeps it.
+pub(super) fn text<'a>(row: &'a rusqlite::Row<'_>, place: usize) -> Result<&'a str, StoreError> {
+    let value = row.get_ref(place).map_err(store_error)?;
+    value.as_str().map_err(|error| StoreError::damaged(format!("a column is not text: {error}")))
+}

@@ -1,0 +1,331 @@
+//! Questions to the embedded store, each one read transaction with a deadline.
+
+mod events;
+mod listing;
+
+use super::{
+    SqliteOptions,
+    connection::{self, Deadline},
+    fault::{open_error, store_error},
+    folder::Folder,
+    int,
+    load::text,
+    schema,
+};
+use crate::{
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, KeyedRun, Namespace, Page, PageSize, Reader,
+    RunFilter, RunRecord, RunSummary, StoreError,
+    body::{Kind, decode_as, decode_definition},
+};
+use rusqlite::{Connection, OptionalExtension, Params};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+use unknot_core::{
+    CommitSeq, RunId, Seq, TaskId, TaskIndex,
+    row::{DeadLetter, Quarantined},
+    run::{RunStatus, Task},
+    workflow::{Definition, DefinitionHash},
+};
+
+/// How many readers may be open, and how many are.
+#[derive(Clone)]
+pub(super) struct ReaderSlots {
+    open: Arc<AtomicUsize>,
+    max: usize,
+}
+
+/// The place of one open reader; free again when it is dropped.
+pub(super) struct ReaderSlot(Arc<AtomicUsize>);
+
+impl ReaderSlots {
+    pub(super) fn new(max: usize) -> Self {
+        Self { open: Arc::default(), max }
+    }
+
+    pub(super) fn take(&self) -> Result<ReaderSlot, StoreError> {
+        let one_more = |open| (open < self.max).then_some(open + 1);
+        match self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more) {
+            Ok(_) => Ok(ReaderSlot(Arc::clone(&self.open))),
+            Err(_) => Err(StoreError::TooManyReaders { max: self.max }),
+        }
+    }
+}
+
+impl Drop for ReaderSlot {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// See [`Reader`].
+pub(super) struct SqliteReader {
+    connection: Connection,
+    deadline: Deadline,
+    _slot: ReaderSlot,
+}
+
+impl SqliteReader {
+    pub(super) fn open(folder: &Folder, options: &SqliteOptions, slot: ReaderSlot) -> Result<Self, StoreError> {
+        let path = folder.database();
+        let mut connection = connection::reader(&path)?;
+        schema::require_current(&connection, &path)?;
+        let deadline =
+            Deadline::install(&mut connection, options.read_limit).map_err(|error| open_error(&path, error))?;
+        Ok(Self { connection, deadline, _slot: slot })
+    }
+
+    /// Answers a question from one transaction. A namespace that does not exist has number zero, which
+    /// no row has.
+    fn ask<T>(
+        &mut self,
+        namespace: &Namespace,
+        question: impl FnOnce(&Snapshot<'_>) -> Result<T, StoreError>,
+    ) -> Answer<T> {
+        self.deadline.start();
+        let answer = self.connection.unchecked_transaction().map_err(store_error).and_then(|transaction| {
+            let sql = "SELECT ns, commit_seq FROM namespace WHERE name = ?1";
+            let mut statement = transaction.prepare_cached(sql).map_err(store_error)?;
+            let found = statement.query_row([namespace.as_str()], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)));
+            let (ns, commit) = found.optional().map_err(store_error)?.unwrap_or_default();
+            let snapshot = Snapshot { connection: &transaction, ns, deadline: &self.deadline };
+            Ok(AsOf { as_of: CommitSeq(commit.unsigned_abs()), value: question(&snapshot)? })
+        });
+        answer.map_err(|error| match error {
+            StoreError::TooSlow { .. } => StoreError::TooSlow { limit: self.deadline.limit() },
+            other => other,
+        })
+    }
+}
+
+/// What one read transaction sees of a namespace.
+struct Snapshot<'a> {
+    connection: &'a Connection,
+    ns: i64,
+    deadline: &'a Deadline,
+}
+
+impl Snapshot<'_> {
+    /// The time between SQLite's own looks at the deadline, spent on parsing, counts too.
+    fn look_at_the_clock(&self) -> Result<(), StoreError> {
+        if self.deadline.has_passed() { Err(StoreError::TooSlow { limit: self.deadline.limit() }) } else { Ok(()) }
+    }
+
+    /// Reads rows one by one until `take` has enough and says so with `false`.
+    fn each(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        let mut rows = statement.query(params).map_err(store_error)?;
+        while let Some(row) = rows.next().map_err(store_error)? {
+            self.look_at_the_clock()?;
+            if !take(row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The one text that a query finds, if it finds one.
+    fn one_text(&self, sql: &str, params: impl Params) -> Result<Option<String>, StoreError> {
+        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
+        statement.query_row(params, |row| row.get(0)).optional().map_err(store_error)
+    }
+
+    fn record(&self, run: RunId) -> Result<Option<RunRecord>, StoreError> {
+        let id = run.to_string();
+        if let Some(body) = self.one_text("SELECT body FROM run WHERE ns = ?1 AND run_id = ?2", (self.ns, &id))? {
+            return decode_as(Kind::Run, &body).map(RunRecord::Live).map(Some);
+        }
+        let body = self.one_text("SELECT body FROM finished WHERE ns = ?1 AND run_id = ?2", (self.ns, &id))?;
+        body.map(|body| decode_as(Kind::Finished, &body).map(RunRecord::Finished)).transpose()
+    }
+
+    fn tasks(
+        &self,
+        run: RunId,
+        after: Option<TaskIndex>,
+        size: PageSize,
+    ) -> Result<Page<(TaskIndex, Task), TaskIndex>, StoreError> {
+        let is_wanted = |index: TaskIndex| after.is_none_or(|after| index > after);
+        let inline = self.record(run)?;
+        let inline = inline.iter().flat_map(|record| record.run().indexed_tasks());
+        let inline = inline.filter(|(index, _)| is_wanted(*index)).map(|(index, task)| (index, task.clone()));
+        let mut found: Vec<_> = inline.take(size.items() + 1).collect();
+        let sql = "SELECT place, body FROM task WHERE ns = ?1 AND run_id = ?2 AND place > ?3 ORDER BY place";
+        let after = after.map_or(-1, |after| i64::from(after.0));
+        self.each(sql, (self.ns, run.to_string(), after), |row| {
+            let place = row.get(0).map_err(store_error)?;
+            found.push((TaskIndex(place), decode_as(Kind::Task, text(row, 1)?)?));
+            Ok(found.len() <= size.items())
+        })?;
+        Ok(Page::cut(found, size, |(index, _)| *index))
+    }
+
+    fn key_owner(&self, key: &str) -> Result<Option<KeyedRun>, StoreError> {
+        let sql = "SELECT run_id FROM run WHERE ns = ?1 AND idempotency_key = ?2
+                   UNION ALL SELECT run_id FROM finished WHERE ns = ?1 AND idempotency_key = ?2 LIMIT 1";
+        let Some(run) = self.one_text(sql, (self.ns, key))? else { return Ok(None) };
+        let Some(record) = self.record(parse_run(&run)?)? else { return Ok(None) };
+        let owned = record.run().idempotency.clone();
+        let ended = Some(record.status()).filter(|status| status.is_terminal());
+        Ok(owned.map(|owned| KeyedRun { run: record.id(), body_hash: owned.body_hash, ended }))
+    }
+
+    fn final_status(&self, run: RunId) -> Result<Option<RunStatus>, StoreError> {
+        let sql = "SELECT status FROM finished WHERE ns = ?1 AND run_id = ?2";
+        self.one_text(sql, (self.ns, run.to_string()))?.map(|status| parse_status(&status)).transpose()
+    }
+
+    fn latest_by_source(&self, source: &str, size: PageSize) -> Result<Vec<RunRecord>, StoreError> {
+        let mut records = Vec::new();
+        let params = (self.ns, source, int(size.items() as u64));
+        let live = "SELECT body FROM run WHERE ns = ?1 AND source = ?2 ORDER BY run_id DESC LIMIT ?3";
+        self.each(live, params, |row| {
+            records.push(RunRecord::Live(decode_as(Kind::Run, text(row, 0)?)?));
+            Ok(true)
+        })?;
+        let finished = "SELECT body FROM finished WHERE ns = ?1 AND source = ?2 ORDER BY run_id DESC LIMIT ?3";
+        self.each(finished, params, |row| {
+            records.push(RunRecord::Finished(decode_as(Kind::Finished, text(row, 0)?)?));
+            Ok(true)
+        })?;
+        records.sort_by_key(|record| std::cmp::Reverse(record.id()));
+        records.truncate(size.items());
+        Ok(records)
+    }
+
+    fn counts(&self) -> Result<Counts, StoreError> {
+        let mut counts = Counts::default();
+        self.each("SELECT status, runs FROM finished_count WHERE ns = ?1 AND runs > 0", [self.ns], |row| {
+            let runs: i64 = row.get(1).map_err(store_error)?;
+            counts.finished.insert(parse_status(text(row, 0)?)?, runs.unsigned_abs());
+            Ok(true)
+        })?;
+        let count = |sql: &str| {
+            let found: rusqlite::Result<i64> = self.connection.query_row(sql, [self.ns], |row| row.get(0));
+            found.map(i64::unsigned_abs).map_err(store_error)
+        };
+        counts.dead_letters = count("SELECT count(*) FROM dead_letter WHERE ns = ?1")?;
+        counts.quarantined = count("SELECT count(*) FROM quarantine WHERE ns = ?1")?;
+        Ok(counts)
+    }
+}
+
+impl Reader for SqliteReader {
+    fn run(&mut self, namespace: &Namespace, run: RunId) -> Answer<Option<RunRecord>> {
+        self.ask(namespace, |snapshot| snapshot.record(run))
+    }
+
+    fn runs(
+        &mut self,
+        namespace: &Namespace,
+        filter: &RunFilter,
+        after: Option<RunId>,
+        size: PageSize,
+    ) -> Answer<Page<RunSummary, RunId>> {
+        self.ask(namespace, |snapshot| listing::runs(snapshot, filter, after, size))
+    }
+
+    fn tasks(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        after: Option<TaskIndex>,
+        size: PageSize,
+    ) -> Answer<Page<(TaskIndex, Task), TaskIndex>> {
+        self.ask(namespace, |snapshot| snapshot.tasks(run, after, size))
+    }
+
+    fn events(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        after: Option<EventCursor>,
+        size: PageSize,
+    ) -> Answer<Page<Event, EventCursor>> {
+        self.ask(namespace, |snapshot| events::events(snapshot, run, after, size))
+    }
+
+    fn dead_letters(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<TaskId>,
+        size: PageSize,
+    ) -> Answer<Page<DeadLetter, TaskId>> {
+        // `task_…` sorts after every run id, so no cursor means from the top.
+        let top = || ("task_".to_owned(), 0);
+        let (run, place) = after.map_or_else(top, |task| (task.run.to_string(), i64::from(task.index.0)));
+        self.ask(namespace, |snapshot| {
+            let mut found: Vec<DeadLetter> = Vec::new();
+            let sql = "SELECT body FROM dead_letter WHERE ns = ?1 AND (run_id, place) < (?2, ?3)
+                       ORDER BY run_id DESC, place DESC";
+            snapshot.each(sql, (snapshot.ns, &run, place), |row| {
+                found.push(decode_as(Kind::DeadLetter, text(row, 0)?)?);
+                Ok(found.len() <= size.items())
+            })?;
+            Ok(Page::cut(found, size, |letter| letter.task))
+        })
+    }
+
+    fn quarantine(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<(Seq, Quarantined), Seq>> {
+        let below = after.map_or(i64::MAX, |seq| int(seq.0));
+        self.ask(namespace, |snapshot| {
+            let mut found: Vec<(Seq, Quarantined)> = Vec::new();
+            let sql = "SELECT seq, body FROM quarantine WHERE ns = ?1 AND seq < ?2 ORDER BY seq DESC";
+            snapshot.each(sql, (snapshot.ns, below), |row| {
+                let seq: i64 = row.get(0).map_err(store_error)?;
+                found.push((Seq(seq.unsigned_abs()), decode_as(Kind::Quarantine, text(row, 1)?)?));
+                Ok(found.len() <= size.items())
+            })?;
+            Ok(Page::cut(found, size, |(seq, _)| *seq))
+        })
+    }
+
+    fn find_idempotency(&mut self, namespace: &Namespace, key: &str) -> Answer<Option<KeyedRun>> {
+        self.ask(namespace, |snapshot| snapshot.key_owner(key))
+    }
+
+    fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
+        self.ask(namespace, |snapshot| {
+            let sql = "SELECT body FROM definition WHERE ns = ?1 AND hash = ?2";
+            snapshot.one_text(sql, (snapshot.ns, &hash.0))?.map(|body| decode_definition(&body)).transpose()
+        })
+    }
+
+    fn latest_by_source(&mut self, namespace: &Namespace, source: &str, size: PageSize) -> Answer<Vec<RunRecord>> {
+        self.ask(namespace, |snapshot| snapshot.latest_by_source(source, size))
+    }
+
+    fn facts(&mut self, namespace: &Namespace, query: &FactsQuery) -> Result<Facts, StoreError> {
+        let answer = self.ask(namespace, |snapshot| {
+            let owner = query.idempotency_key.as_deref().map(|key| snapshot.key_owner(key)).transpose()?.flatten();
+            let ended = query.run.map(|run| snapshot.final_status(run)).transpose()?.flatten();
+            Ok((owner.filter(|owner| owner.ended.is_some()), ended))
+        })?;
+        let (owner, ended) = answer.value;
+        Ok(Facts { as_of: answer.as_of, key_owner: owner.map(|owner| (owner.run, owner.body_hash)), ended })
+    }
+
+    fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
+        self.ask(namespace, |snapshot| snapshot.counts())
+    }
+}
+
+fn parse_run(text: &str) -> Result<RunId, StoreError> {
+    text.parse().map_err(|error: unknot_core::id::ParseIdError| StoreError::damaged(error.to_string()))
+}
+
+pub(super) fn parse_status(text: &str) -> Result<RunStatus, StoreError> {
+    let parsed = serde_json::from_value(serde_json::Value::String(text.into()));
+    parsed.map_err(|_| StoreError::damaged(format!("`{text}` is not the status of a run")))
+}

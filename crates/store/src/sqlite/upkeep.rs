@@ -1,0 +1,145 @@
+//! The upkeep of an open store: pruning, checkpoints, backup, check.
+
+use super::{
+    backup, check,
+    commit::Tenure,
+    connection::{self, Gate},
+    fault::store_error,
+    folder::{Folder, FolderLock},
+    namespace_number,
+    prune::{self, Due},
+};
+use crate::{
+    BackupProgress, BackupStep, CheckReport, Epoch, Footprint, Maintained, Maintenance, Namespace, Retention,
+    StoreError,
+};
+use rusqlite::{Connection, params};
+use std::{path::Path, sync::Arc};
+use unknot_core::{RunId, Timestamp};
+
+/// See [`Maintenance`].
+pub(super) struct SqliteMaintenance {
+    connection: Connection,
+    gate: Gate,
+    _lock: Arc<FolderLock>,
+}
+
+/// The journal of recent commits, in pages.
+#[derive(Clone, Copy, Debug)]
+struct Wal {
+    frames: u64,
+    /// How many of them are folded into the main file.
+    folded: u64,
+}
+
+impl Wal {
+    /// Pages that the journal holds until it can begin anew: all of them, unless all are folded in.
+    fn pending(self) -> u64 {
+        if self.folded == self.frames { 0 } else { self.frames }
+    }
+}
+
+impl SqliteMaintenance {
+    pub(super) fn open(folder: &Folder, gate: Gate, lock: Arc<FolderLock>) -> Result<Self, StoreError> {
+        Ok(Self { connection: connection::upkeep(&folder.database())?, gate, _lock: lock })
+    }
+
+    fn tenure(&self, namespace: &Namespace, epoch: Epoch) -> Result<Tenure, StoreError> {
+        match namespace_number(&self.connection, namespace).map_err(store_error)? {
+            Some(ns) => Ok(Tenure { ns, epoch }),
+            None => Err(StoreError::Fenced { held: epoch, current: Epoch::default() }),
+        }
+    }
+
+    fn read_footprint(&self) -> rusqlite::Result<(Footprint, Wal)> {
+        let number = |pragma: &str| {
+            let found: rusqlite::Result<i64> = self.connection.query_row(pragma, [], |row| row.get(0));
+            found.map(i64::unsigned_abs)
+        };
+        let page_bytes = number("PRAGMA page_size")?;
+        let (pages, free) = (number("PRAGMA page_count")?, number("PRAGMA freelist_count")?);
+        let wal = self.checkpoint("NOOP")?;
+        let footprint = Footprint {
+            used_bytes: pages.saturating_sub(free) * page_bytes,
+            free_bytes: free * page_bytes,
+            wal_bytes: wal.pending() * page_bytes,
+        };
+        Ok((footprint, wal))
+    }
+
+    fn checkpoint(&self, mode: &str) -> rusqlite::Result<Wal> {
+        self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
+            let pages = |place: usize| row.get::<_, i64>(place).map(|pages| pages.max(0).unsigned_abs());
+            Ok(Wal { frames: pages(1)?, folded: pages(2)? })
+        })
+    }
+
+    /// Folds the journal in: most of it beside the writer, then the little that came meanwhile while
+    /// the writer waits. Without the second part, a busy writer would be ahead for ever and the journal
+    /// would never begin anew.
+    fn fold_wal(&self) -> rusqlite::Result<bool> {
+        self.checkpoint("PASSIVE")?;
+        let _turn = self.gate.enter();
+        Ok(self.checkpoint("PASSIVE")?.pending() == 0)
+    }
+}
+
+impl Maintenance for SqliteMaintenance {
+    fn maintain(
+        &mut self,
+        namespace: &Namespace,
+        epoch: Epoch,
+        now: Timestamp,
+        retention: &Retention,
+    ) -> Result<Maintained, StoreError> {
+        let tenure = self.tenure(namespace, epoch)?;
+        prune::require_epoch(&self.connection, tenure)?;
+        let mut done = Maintained::default();
+        let (footprint, _) = self.read_footprint().map_err(store_error)?;
+        let due = Due::now(now, retention, footprint.used_bytes);
+        if due.exists(&self.connection, tenure.ns)? {
+            let _turn = self.gate.enter();
+            let slice = prune::slice(&mut self.connection, tenure, due, retention.slice_rows_max)?;
+            (done.runs_pruned, done.rows_pruned) = (slice.runs, slice.rows);
+        }
+        let (footprint, _) = self.read_footprint().map_err(store_error)?;
+        if footprint.wal_bytes > retention.wal_bytes_max {
+            done.checkpointed = self.fold_wal().map_err(store_error)?;
+        }
+        (done.footprint, _) = self.read_footprint().map_err(store_error)?;
+        done.more = Due::now(now, retention, done.footprint.used_bytes).exists(&self.connection, tenure.ns)?;
+        done.folders = prune::folders(&self.connection, tenure.ns).map_err(store_error)?;
+        Ok(done)
+    }
+
+    fn folders_removed(&mut self, namespace: &Namespace, epoch: Epoch, runs: &[RunId]) -> Result<(), StoreError> {
+        let tenure = self.tenure(namespace, epoch)?;
+        let _turn = self.gate.enter();
+        let transaction = self.connection.transaction().map_err(store_error)?;
+        prune::require_epoch(&transaction, tenure)?;
+        let strike = |run: &RunId| {
+            let sql = "DELETE FROM pruned WHERE ns = ?1 AND run_id = ?2 AND NOT rows_left";
+            transaction.prepare_cached(sql)?.execute(params![tenure.ns, run.to_string()])
+        };
+        for run in runs {
+            strike(run).map_err(store_error)?;
+        }
+        transaction.commit().map_err(store_error)
+    }
+
+    fn footprint(&mut self) -> Result<Footprint, StoreError> {
+        self.read_footprint().map(|(footprint, _)| footprint).map_err(store_error)
+    }
+
+    fn backup(
+        &mut self,
+        target: &Path,
+        progress: &mut dyn FnMut(BackupProgress) -> BackupStep,
+    ) -> Result<(), StoreError> {
+        backup::copy(&self.connection, target, progress)
+    }
+
+    fn check(&mut self) -> Result<CheckReport, StoreError> {
+        check::run(&self.connection)
+    }
+}
