@@ -212,16 +212,24 @@ impl Engine {
     /// # Errors
     /// If it is refused, or no answer comes in time.
     pub fn submit(&self, submit: Submit) -> Result<Accepted, CommandError> {
+        self.submit_ahead(submit)?.wait()
+    }
+
+    /// Sends a submission and returns at once, so that many can be under way; nothing is accepted before
+    /// [`Submitted::wait`] says so.
+    ///
+    /// # Errors
+    /// If the brain has too much before it, or the store can not be read.
+    pub fn submit_ahead(&self, submit: Submit) -> Result<Submitted<'_>, CommandError> {
         let facts = match &submit.idempotency {
             Some(idempotency) => {
                 self.facts(FactsQuery { idempotency_key: Some(idempotency.key.clone()), run: None })?
             }
             None => Facts::default(),
         };
-        let now = self.shared.clock.now();
         let chance = (u128::from(worker::boot_nonce()) << 64) | u128::from(worker::boot_nonce());
-        let run = RunId::from_parts(now.0, chance);
-        let answer = self.ask(|caller| {
+        let run = RunId::from_parts(self.shared.clock.now().0, chance);
+        let asked = self.ask(|caller| {
             Event::RunSubmitted(Box::new(Submission {
                 run,
                 definition: submit.definition,
@@ -235,10 +243,7 @@ impl Engine {
                 caller,
             }))
         })?;
-        match answer {
-            Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Paused(_) | Answer::Done => Ok(Accepted { run, existing: false }),
-        }
+        Ok(Submitted { run, asked })
     }
 
     /// Asks a run to end. Returns once the wish is durable, not when the run has ended.
@@ -248,7 +253,7 @@ impl Engine {
     pub fn cancel(&self, run: RunId, reason: &str, by: &str, force: bool) -> Result<Answer, CommandError> {
         let facts = self.facts(FactsQuery { idempotency_key: None, run: Some(run) })?;
         let request = CancelRequest { reason: reason.to_owned(), by: by.to_owned(), force, facts };
-        self.ask(|caller| Event::RunCancelRequested { run, request, caller })
+        self.ask(|caller| Event::RunCancelRequested { run, request, caller })?.wait()
     }
 
     /// Holds a queue, a workflow or a run.
@@ -257,7 +262,7 @@ impl Engine {
     /// If it is refused, or no answer comes in time.
     pub fn pause(&self, target: PauseTarget, by: &str) -> Result<Answer, CommandError> {
         let by = by.to_owned();
-        self.ask(|caller| Event::Paused { target, by, caller })
+        self.ask(|caller| Event::Paused { target, by, caller })?.wait()
     }
 
     /// Lets a queue, a workflow or a run go on.
@@ -266,7 +271,7 @@ impl Engine {
     /// If it is refused, or no answer comes in time.
     pub fn resume(&self, target: PauseTarget, by: &str) -> Result<Answer, CommandError> {
         let by = by.to_owned();
-        self.ask(|caller| Event::Resumed { target, by, caller })
+        self.ask(|caller| Event::Resumed { target, by, caller })?.wait()
     }
 
     /// Serves only these runs from now on; none: all.
@@ -346,23 +351,54 @@ impl Engine {
         Ok(Facts { as_of: found.as_of, key_owner: found.key_owner, ended: found.ended })
     }
 
-    fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Answer, CommandError> {
+    fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Asked<'_>, CommandError> {
         let (caller, answer) = self.shared.callers.register();
         self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
-        match answer.recv_timeout(ANSWER_WITHIN) {
-            Ok(answered) => Ok(self.told(answered)?),
+        Ok(Asked { engine: self, caller, answer })
+    }
+}
+
+/// A command under way.
+struct Asked<'e> {
+    engine: &'e Engine,
+    caller: Caller,
+    answer: mpsc::Receiver<Answered>,
+}
+
+impl Asked<'_> {
+    /// The answer, once what it says is durable.
+    fn wait(self) -> Result<Answer, CommandError> {
+        match self.answer.recv_timeout(ANSWER_WITHIN) {
+            Ok(answered) => Ok(answered?),
             Err(_) => {
-                self.shared.callers.forget(caller);
-                let health = self.health();
+                self.engine.shared.callers.forget(self.caller);
+                let health = self.engine.health();
                 let cause = health.fatal.or(health.blocked.map(|blocked| blocked.cause));
                 let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
                 Err(CommandError::NoAnswer { waited: ANSWER_WITHIN, cause })
             }
         }
     }
+}
 
-    fn told(&self, answered: Answered) -> Result<Answer, Refusal> {
-        answered
+/// A submission under way.
+pub struct Submitted<'e> {
+    run: RunId,
+    asked: Asked<'e>,
+}
+
+impl Submitted<'_> {
+    /// The run, once it is durable.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn wait(self) -> Result<Accepted, CommandError> {
+        match self.asked.wait()? {
+            Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
+            Answer::Cancelling { .. } | Answer::Paused(_) | Answer::Done => {
+                Ok(Accepted { run: self.run, existing: false })
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod threads;
 mod upkeep;
 mod worker;
 
-pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit};
+pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit, Submitted};
 pub use inbox::LaneFull;
 pub use progress::Health;
 pub use stream::{Heard, Lines, Subscription};
