@@ -68,7 +68,10 @@ pub(crate) fn end_all(wanted: &[Wanted], patience: Duration) -> Vec<Fate> {
     loop {
         let left = kill_once(wanted);
         if left.iter().all(BTreeSet::is_empty) || Instant::now() >= until {
-            wanted.iter().filter_map(|wanted| wanted.cgroup.clone()).for_each(|folder| Cgroup::at(folder).remove());
+            wanted
+                .iter()
+                .filter_map(|wanted| wanted.cgroup.clone())
+                .for_each(|folder| Cgroup::at(folder).remove_with_parent());
             return left.into_iter().map(fate).collect();
         }
         thread::sleep(pause);

@@ -135,6 +135,12 @@ impl Cgroup {
         fs::write(self.folder.join("cgroup.kill"), "1").unwrap_or_default();
     }
 
+    /// Removes it if it is empty, and that of its guard, which is gone, after the last one.
+    pub(crate) fn remove_with_parent(&self) {
+        self.remove();
+        self.folder.parent().inspect(|parent| remove(parent));
+    }
+
     /// Removes it if it is empty.
     pub(crate) fn remove(&self) {
         remove(&self.folder);

@@ -65,9 +65,12 @@ pub(crate) fn exit_now(status: i32) -> ! {
 /// Gives every signal its default effect and blocks none: a program must not inherit what its starter ignores (an
 /// ignored SIGPIPE alone makes pipelines hang).
 pub(crate) fn reset_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: SIG_DFL is a valid disposition for each signal; KILL, STOP and libc's own are refused, harmlessly.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    // Not by libc: it refuses to touch its own two signals, which its posix_spawn leaves ignored in the guard.
+    let default = [0_u64; 8];
+    for signal in 1..=64 {
+        // SAFETY: all zeros are the kernel's SIG_DFL with no flags and an empty mask, and there are more of them than
+        // its structure has bytes; KILL and STOP are refused, harmlessly.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<u8>(), 8_usize) };
     }
     // SAFETY: the set is initialised by sigemptyset before it is read.
     unsafe {

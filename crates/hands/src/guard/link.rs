@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,8 @@ use tokio::time::{Instant, sleep, timeout};
 use super::wire::{self, FromGuard, Inbound, Spawn, ToGuard};
 use super::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
 use crate::confirm::{self, Fate};
-use crate::identity::{Mark, Wanted};
+use crate::identity::{Mark, ProcessRecord, Wanted};
+use crate::proc;
 
 /// How long a guard may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -133,7 +135,8 @@ pub(crate) struct Link {
 
 #[derive(Debug)]
 struct Listener {
-    wanted: Wanted,
+    attempt: String,
+    folder: PathBuf,
     events: mpsc::Sender<Event>,
     /// Nothing of it is left.
     is_over: bool,
@@ -190,8 +193,8 @@ impl Link {
     pub(crate) async fn spawn(&self, spawn: Spawn, fds: [OwnedFd; 2]) -> io::Result<mpsc::Receiver<Event>> {
         let (events, heard) = mpsc::channel(EVENTS_MAX);
         let mark = spawn.mark;
-        let wanted = Wanted { attempt: spawn.attempt.clone(), mark: Some(mark), main: None, cgroup: None };
-        self.attempts().insert(mark, Listener { wanted, events, is_over: false });
+        let (attempt, folder) = (spawn.attempt.clone(), spawn.folder.clone());
+        self.attempts().insert(mark, Listener { attempt, folder, events, is_over: false });
         let outgoing = Outgoing { message: ToGuard::Spawn(Box::new(spawn)), fds: fds.into() };
         if !self.is_alive() || self.outgoing.send(outgoing).await.is_err() {
             self.attempts().remove(&mark);
@@ -258,9 +261,6 @@ impl Link {
         };
         let mut attempts = self.attempts();
         let Some(listener) = attempts.get_mut(&mark) else { return };
-        if let FromGuard::Started { pid, start_ticks, .. } = &message {
-            listener.wanted.main = Some((*pid, *start_ticks));
-        }
         listener.is_over = matches!(
             message,
             FromGuard::LaunchFailed { .. } | FromGuard::Gone { .. } | FromGuard::Exited { alone: true, .. }
@@ -274,17 +274,34 @@ impl Link {
 
     /// Ends from outside what the dead guard can no longer end, and tells each attempt what became of it.
     async fn end_lost(&self) {
-        let lost: Vec<Listener> = std::mem::take(&mut *self.attempts()).into_values().collect();
+        let lost = std::mem::take(&mut *self.attempts());
         if lost.is_empty() {
             return;
         }
-        let wanted: Vec<Wanted> = lost.iter().map(|listener| listener.wanted.clone()).collect();
-        let ended = spawn_blocking(move || confirm::end_all(&wanted, LOST_PATIENCE)).await;
+        let sought: Vec<(Mark, String, PathBuf)> =
+            lost.iter().map(|(mark, listener)| (*mark, listener.attempt.clone(), listener.folder.clone())).collect();
+        let end = move || {
+            let wanted: Vec<Wanted> =
+                sought.into_iter().map(|(mark, attempt, folder)| wanted(mark, attempt, &folder)).collect();
+            confirm::end_all(&wanted, LOST_PATIENCE)
+        };
+        let ended = spawn_blocking(end).await;
         let unknown = |_| vec![Fate::Unknown { message: "the search for its processes failed".into() }; lost.len()];
-        for (listener, fate) in lost.iter().zip(ended.unwrap_or_else(unknown)) {
+        for (listener, fate) in lost.values().zip(ended.unwrap_or_else(unknown)) {
             listener.events.try_send(Event::Lost(fate)).unwrap_or_default();
         }
     }
+}
+
+/// What is known of a lost attempt: its record, or, if its guard went before there was one, its mark and its name.
+fn wanted(mark: Mark, attempt: String, folder: &Path) -> Wanted {
+    let record = ProcessRecord::read(folder).ok().flatten().filter(|record| record.mark == mark);
+    record.and_then(|record| Wanted::from_record(record, &proc::boot_id())).unwrap_or(Wanted {
+        attempt,
+        mark: Some(mark),
+        main: None,
+        cgroup: None,
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the guard starts all other processes; this starts the guard")]

@@ -23,7 +23,6 @@ const SWEEP_PAUSE_MAX: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) main: u32,
-    pub(crate) start_ticks: u64,
     /// Open until it is known whether the program runs.
     pub(crate) verdict: Option<OwnedFd>,
     pub(crate) cgroup: Option<Cgroup>,
@@ -52,19 +51,12 @@ impl Sweep {
 }
 
 impl Attempt {
-    pub(crate) fn new(
-        born: Born,
-        start_ticks: u64,
-        cgroup: Option<Cgroup>,
-        enforced: Enforced,
-        limits: &Limits,
-    ) -> Self {
+    pub(crate) fn new(born: Born, cgroup: Option<Cgroup>, enforced: Enforced, limits: &Limits) -> Self {
         let is_sampled = limits.cpu_time_ms.is_some()
             || (limits.memory_bytes.is_some() && !enforced.memory)
             || (limits.processes.is_some() && !enforced.processes);
         Self {
             main: born.pid,
-            start_ticks,
             verdict: Some(born.verdict),
             cgroup,
             enforced,

@@ -197,7 +197,7 @@ impl<'a> Guard<'a> {
             cgroup: cgroup.as_ref().map(|cgroup| cgroup.folder().to_owned()),
         };
         self.owners.insert(spawn.mark, traits);
-        let attempt = Attempt::new(born, start_ticks, cgroup, enforced, &spawn.limits);
+        let attempt = Attempt::new(born, cgroup, enforced, &spawn.limits);
         self.attempts.insert(spawn.mark, attempt);
         Ok(())
     }
@@ -280,8 +280,8 @@ impl<'a> Guard<'a> {
         let mut text = vec![0; 4096];
         match pipe.read(&mut text) {
             Ok(0) => {
-                let Attempt { main, start_ticks, enforced, .. } = *attempt;
-                self.say(&FromGuard::Started { mark, pid: main, start_ticks, enforced })
+                let Attempt { main, enforced, .. } = *attempt;
+                self.say(&FromGuard::Started { mark, pid: main, enforced })
             }
             Ok(count) => {
                 let message = String::from_utf8_lossy(&text[..count]).into_owned();

@@ -61,7 +61,7 @@ pub(crate) enum FromGuard {
     /// The guard is there.
     Ready,
     /// The program runs.
-    Started { mark: Mark, pid: u32, start_ticks: u64, enforced: Enforced },
+    Started { mark: Mark, pid: u32, enforced: Enforced },
     /// The program could not be started; nothing is left of the attempt.
     LaunchFailed { mark: Mark, message: String },
     /// The main process has ended. `alone`: and nothing else is left, so no `End` is needed.

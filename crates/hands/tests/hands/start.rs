@@ -30,7 +30,7 @@ async fn its_surroundings_are_its_own() {
     let script = r#"
         test -c /dev/stdin && test "$(readlink /proc/self/fd/0)" = /dev/null || exit 11
         set -- $(cat /proc/$$/stat); test "$5" = $$ && test "$6" = $$ || exit 12
-        ls /proc/$$/fd > "$UNKNOT_ARTIFACTS/open"; test "$(echo $(cat "$UNKNOT_ARTIFACTS/open"))" = "0 1 2" || exit 13
+        (ls /proc/$$/fd > "$UNKNOT_ARTIFACTS/open"); test "$(echo $(cat "$UNKNOT_ARTIFACTS/open"))" = "0 1 2" || exit 13
         for name in SigBlk SigIgn; do grep -q "^$name:.*0000000000000000$" /proc/self/status || exit 14; done
         test -d "$UNKNOT_ARTIFACTS" && test ! -e "$UNKNOT_OUTPUT" || exit 15
         test "$UNKNOT_RUN/$UNKNOT_TASK/$UNKNOT_IDEMPOTENCY_KEY" = run_1/task/key || exit 16
