@@ -1,13 +1,22 @@
 //! The ready lines: who is granted next, in which order, and who may pass whom.
 //!
 //! Tasks that ask for the same things stand in one [`Group`], first come first served. The head of a
-//! group is either *active* (worth trying) or stands *at* one resource that was too short for it. A
-//! head may pass an earlier one only if that one does not stand at a resource it needs itself: so a
-//! large request is never overtaken for ever by small ones, and one short pool holds up only its own.
+//! group is *active* (worth a look), or *stands at* the resources that are too short for it, or stands
+//! *apart* because something that it needs is closed to everybody.
 //!
-//! A grant costs a few ordered-map operations, however many tasks wait.
+//! One rule decides: a head may pass an earlier one only if no resource that they share is short for
+//! the earlier one. So a large request is never overtaken for ever by small ones, one short pool holds
+//! up only its own, and what is closed (a held queue, a poisoned pool) holds up nobody else.
+//!
+//! Heads are looked at in the order of their ranks, and only those for which something may have
+//! changed: a grant costs a few ordered-map operations, however many tasks wait.
+
+mod heads;
+#[cfg(test)]
+mod tests;
 
 use crate::{RunId, Seq, TaskId, Timestamp, time::Millis, workflow::Priority};
+use heads::{Heads, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What must be granted together to a task.
@@ -34,8 +43,29 @@ pub enum Resource {
     Pool(String),
     /// The run's `max_parallel`.
     Parallel(RunId),
-    /// The queue is held by an operator.
+    /// The queue, which an operator holds.
     Queue(String),
+}
+
+/// What there is to grant.
+pub(crate) trait Supply {
+    /// What is closed to the request, whoever else asks: a held queue, a poisoned or too small pool.
+    fn closed(&self, request: &Request) -> Option<Resource>;
+    /// Units of a resource that the request could be given now.
+    fn free(&self, resource: &Resource, request: &Request) -> u32;
+    /// Whether a task may not be granted now because its run or workflow is held, or out of focus.
+    fn is_held(&self, task: TaskId) -> bool;
+    /// How long tasks of a queue wait before they count as high.
+    fn counts_as_high_after(&self, queue: &str) -> Millis;
+}
+
+/// A task whose turn it is; it stays in line until it is removed or set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Everything that it needs is there.
+    Grant(Request, Seq, TaskId),
+    /// It is held: to be set aside.
+    Held(Request, Seq, TaskId),
 }
 
 /// Queued tasks in the order of their grants.
@@ -44,7 +74,10 @@ pub struct Ready {
     groups: BTreeMap<Request, Group>,
     active: Heads,
     standing: BTreeMap<Resource, Heads>,
-    /// Resources that gained units while heads stand at them.
+    /// Units that standing heads ask for, by pool and number: also where they do not stand.
+    claims: BTreeMap<String, BTreeMap<u32, Heads>>,
+    apart: BTreeMap<Resource, Heads>,
+    /// Resources that may serve somebody who stands at them.
     open: BTreeSet<Resource>,
     /// Tasks set aside one by one because their run or workflow is held, or out of focus.
     aside: BTreeMap<RunId, BTreeSet<(Seq, TaskId)>>,
@@ -53,54 +86,29 @@ pub struct Ready {
 #[derive(Debug, Default)]
 struct Group {
     line: BTreeMap<Seq, (TaskId, Timestamp)>,
-    /// The resource its head stands at; none: active.
-    at: Option<Resource>,
+    place: Place,
+    /// Where its head stood before it became active.
+    was: Vec<Resource>,
 }
 
-/// Heads of groups by queue and class; the first of each class by place in line.
+/// Where the head of a group stands.
 #[derive(Debug, Default)]
-struct Heads {
-    by_class: BTreeMap<(String, Priority), BTreeMap<Seq, (Request, Timestamp)>>,
+enum Place {
+    /// Worth a look.
+    #[default]
+    Active,
+    /// These are too short for it, or somebody earlier stands there.
+    At(Vec<Resource>),
+    /// This is closed.
+    Apart(Resource),
 }
 
-/// The order among heads: the class that counts now, then the place in line.
-type Rank = (Priority, Seq);
-
-/// How long low tasks wait before they count as high, by queue.
-pub(crate) trait Ageing {
-    /// The bound of one queue.
-    fn counts_as_high_after(&self, queue: &str) -> Millis;
-}
-
-impl Heads {
-    fn insert(&mut self, request: Request, seq: Seq, since: Timestamp) {
-        let class = (request.queue.clone(), request.priority);
-        self.by_class.entry(class).or_default().insert(seq, (request, since));
-    }
-
-    fn remove(&mut self, request: &Request, seq: Seq) {
-        let class = (request.queue.clone(), request.priority);
-        if let Some(heads) = self.by_class.get_mut(&class) {
-            heads.remove(&seq);
-            if heads.is_empty() {
-                self.by_class.remove(&class);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.by_class.is_empty()
-    }
-
-    /// The first head in the order of grants. In one queue and class the earliest place is also the
-    /// oldest, so only the first of each needs a look.
-    fn first(&self, now: Timestamp, ageing: &impl Ageing) -> Option<(Rank, &Request)> {
-        let ranked = self.by_class.iter().filter_map(|((queue, priority), heads)| {
-            let (seq, (request, since)) = heads.first_key_value()?;
-            let aged = now.since(*since) >= ageing.counts_as_high_after(queue);
-            Some(((if aged { Priority::High } else { *priority }, *seq), request))
-        });
-        ranked.min_by_key(|(rank, _)| *rank)
+impl Request {
+    /// What it needs, with how many units of each.
+    fn needs(&self) -> impl Iterator<Item = (Resource, u32)> {
+        let pools = self.resources.iter().map(|(name, units)| (Resource::Pool(name.clone()), *units));
+        let parallel = self.parallel.map(|run| (Resource::Parallel(run), 1));
+        std::iter::once((Resource::Slot, 1)).chain(pools).chain(parallel)
     }
 }
 
@@ -108,13 +116,13 @@ impl Ready {
     /// Puts a task in line.
     pub(crate) fn add(&mut self, request: Request, seq: Seq, since: Timestamp, task: TaskId) {
         let group = self.groups.entry(request.clone()).or_default();
+        let headed = group.line.first_key_value().map(|(first, _)| *first);
         group.line.insert(seq, (task, since));
-        if group.line.first_key_value().is_some_and(|(first, _)| *first == seq) {
+        if headed.is_none_or(|first| seq < first) {
             // It heads its group: whoever did so before stands behind it now.
-            let behind = group.line.keys().nth(1).copied();
-            let place = group.at.take();
-            if let Some(old) = behind {
-                self.leave(&request, old, place);
+            if let Some(before) = headed {
+                self.take_from_place(&request, before);
+                self.free_all(&request);
             }
             self.active.insert(request, seq, since);
         }
@@ -133,37 +141,39 @@ impl Ready {
         self.drop_from_line(request, seq);
     }
 
-    /// Says that a resource may have gained units.
+    /// Says that a resource may have gained units, or may be open again.
     pub(crate) fn freed(&mut self, resource: Resource) {
+        if let Some(heads) = self.apart.remove(&resource) {
+            for (request, seq, since) in heads {
+                if let Some(group) = self.groups.get_mut(&request) {
+                    group.place = Place::Active;
+                }
+                self.active.insert(request, seq, since);
+            }
+        }
         if self.standing.contains_key(&resource) {
             self.open.insert(resource);
         }
     }
 
-    /// The next task to grant, in order; it stays in line until it is removed.
-    ///
-    /// `short` says what a request is too short of now, if anything. Call again after each grant.
-    pub(crate) fn next(
-        &mut self,
-        now: Timestamp,
-        ageing: &impl Ageing,
-        mut short: impl FnMut(&Request) -> Option<Resource>,
-    ) -> Option<(Request, Seq, TaskId)> {
+    /// The next task to deal with, in order. Call again when that is done.
+    pub(crate) fn next(&mut self, now: Timestamp, supply: &impl Supply) -> Option<Next> {
         loop {
-            let Some((rank, request)) = self.active.first(now, ageing) else {
-                self.open_one(now, ageing)?;
-                continue;
-            };
-            let (request, seq) = (request.clone(), rank.1);
-            if let Some(earlier) = self.stands_behind(rank, &request, now, ageing) {
-                self.stand_at(request, seq, earlier);
-            } else if let Some(resource) = short(&request) {
-                self.open.remove(&resource);
-                self.stand_at(request, seq, resource);
-            } else {
-                let (task, _) = self.groups[&request].line[&seq];
-                return Some((request, seq, task));
+            let (rank, request) = self.next_head(now, supply)?;
+            let seq = rank.seq;
+            let (task, _) = self.groups[&request].line[&seq];
+            if supply.is_held(task) {
+                return Some(Next::Held(request, seq, task));
             }
+            if let Some(resource) = supply.closed(&request) {
+                self.stand_apart(request, seq, resource);
+                continue;
+            }
+            let at = self.too_short(rank, &request, now, supply);
+            if at.is_empty() {
+                return Some(Next::Grant(request, seq, task));
+            }
+            self.stand_at(request, seq, at);
         }
     }
 
@@ -171,6 +181,22 @@ impl Ready {
     pub(crate) fn set_aside(&mut self, request: &Request, seq: Seq, task: TaskId) {
         self.drop_from_line(request, seq);
         self.aside.entry(task.run).or_default().insert((seq, task));
+    }
+
+    /// Looks again at heads that came to stand where they stand and are held since, or need what is
+    /// closed since: they must not hold up others.
+    pub(crate) fn review(&mut self, supply: &impl Supply) {
+        let head = |(request, group): (&Request, &Group)| {
+            let (seq, (task, since)) = group.line.first_key_value()?;
+            let stands = matches!(group.place, Place::At(_)) && (supply.is_held(*task) || supply.closed(request).is_some());
+            stands.then(|| (request.clone(), *seq, *since))
+        };
+        let held: Vec<(Request, Seq, Timestamp)> = self.groups.iter().filter_map(head).collect();
+        for (request, seq, since) in held {
+            self.take_from_place(&request, seq);
+            self.active.insert(request.clone(), seq, since);
+            self.free_all(&request);
+        }
     }
 
     /// The tasks of a run that were set aside; the caller puts them in line again.
@@ -183,96 +209,141 @@ impl Ready {
         self.aside.keys().copied().collect()
     }
 
+    /// Whether nothing is left anywhere.
+    #[cfg(test)]
+    fn is_clear(&self) -> bool {
+        let heads_gone = self.active.is_empty() && self.standing.is_empty() && self.apart.is_empty();
+        heads_gone && self.groups.is_empty() && self.claims.is_empty() && self.open.is_empty() && self.aside.is_empty()
+    }
+
     /// Every task that is in line or set aside.
     pub(crate) fn tasks(&self) -> BTreeSet<(Seq, TaskId)> {
         let in_line = self.groups.values().flat_map(|group| group.line.iter().map(|(seq, (task, _))| (*seq, *task)));
         in_line.chain(self.aside.values().flatten().copied()).collect()
     }
 
-    /// The resource that a group's head stands at, for explanations.
-    pub fn standing_at(&self, request: &Request) -> Option<&Resource> {
-        self.groups.get(request).and_then(|group| group.at.as_ref())
-    }
-
-    fn heads_at(&mut self, place: Option<Resource>) -> &mut Heads {
-        match place {
-            None => &mut self.active,
-            Some(resource) => self.standing.entry(resource).or_default(),
+    /// The earliest head that is worth a look: active, or at a resource that is open. It is active then.
+    fn next_head(&mut self, now: Timestamp, supply: &impl Supply) -> Option<(Rank, Request)> {
+        let mut first = self.active.first(now, supply).map(|(rank, request)| (rank, request, None));
+        for resource in &self.open {
+            let standing = self.standing.get(resource).and_then(|heads| heads.first(now, supply));
+            if let Some((rank, request)) = standing
+                && first.as_ref().is_none_or(|(earliest, ..)| rank < *earliest)
+            {
+                first = Some((rank, request, Some(resource)));
+            }
         }
+        let (rank, request, stands) = first.map(|(rank, request, at)| (rank, request.clone(), at.is_some()))?;
+        if stands {
+            let since = self.groups[&request].line[&rank.seq].1;
+            let was = self.take_from_place(&request, rank.seq);
+            if let Some(group) = self.groups.get_mut(&request) {
+                group.was = was;
+            }
+            self.active.insert(request.clone(), rank.seq, since);
+        }
+        Some((rank, request))
     }
 
-    fn leave(&mut self, request: &Request, seq: Seq, place: Option<Resource>) {
-        self.heads_at(place.clone()).remove(request, seq);
-        if let Some(resource) = place
-            && self.standing.get(&resource).is_some_and(Heads::is_empty)
-        {
-            self.standing.remove(&resource);
+    /// The resources of a request that are short, or short for somebody earlier who shares them.
+    fn too_short(&self, rank: Rank, request: &Request, now: Timestamp, supply: &impl Supply) -> Vec<Resource> {
+        let earlier = |heads: &Heads| heads.first(now, supply).is_some_and(|(first, _)| first < rank);
+        let is_short = |(resource, units): &(Resource, u32)| {
+            let free = supply.free(resource, request);
+            let claimed = match resource {
+                Resource::Pool(name) => self.claims.get(name),
+                Resource::Slot | Resource::Parallel(_) | Resource::Queue(_) => None,
+            };
+            free < *units
+                || self.standing.get(resource).is_some_and(earlier)
+                || claimed.is_some_and(|claims| claims.range(free.saturating_add(1)..).any(|(_, heads)| earlier(heads)))
+        };
+        request.needs().filter(is_short).map(|(resource, _)| resource).collect()
+    }
+
+    fn stand_at(&mut self, request: Request, seq: Seq, at: Vec<Resource>) {
+        self.active.remove(&request, seq);
+        let Some(group) = self.groups.get_mut(&request) else { return };
+        let since = group.line[&seq].1;
+        let left: Vec<Resource> = std::mem::take(&mut group.was).into_iter().filter(|was| !at.contains(was)).collect();
+        group.place = Place::At(at.clone());
+        for resource in at {
             self.open.remove(&resource);
+            self.standing.entry(resource).or_default().insert(request.clone(), seq, since);
+        }
+        for (pool, units) in &request.resources {
+            let claims = self.claims.entry(pool.clone()).or_default();
+            claims.entry(*units).or_default().insert(request.clone(), seq, since);
+        }
+        // Whoever stood behind it there may go now.
+        left.into_iter().for_each(|resource| self.freed(resource));
+    }
+
+    fn stand_apart(&mut self, request: Request, seq: Seq, resource: Resource) {
+        self.active.remove(&request, seq);
+        let Some(group) = self.groups.get_mut(&request) else { return };
+        let since = group.line[&seq].1;
+        group.was = Vec::new();
+        group.place = Place::Apart(resource.clone());
+        self.free_all(&request);
+        self.apart.entry(resource).or_default().insert(request, seq, since);
+    }
+
+    /// Takes the head of a group from wherever it stands; says at which resources that was.
+    fn take_from_place(&mut self, request: &Request, seq: Seq) -> Vec<Resource> {
+        let Some(group) = self.groups.get_mut(request) else { return Vec::new() };
+        match std::mem::take(&mut group.place) {
+            Place::Active => {
+                self.active.remove(request, seq);
+                std::mem::take(&mut group.was)
+            }
+            Place::Apart(resource) => {
+                heads::remove_at(&mut self.apart, &resource, request, seq);
+                Vec::new()
+            }
+            Place::At(at) => {
+                for resource in &at {
+                    if heads::remove_at(&mut self.standing, resource, request, seq) {
+                        self.open.remove(resource);
+                    }
+                }
+                for (pool, units) in &request.resources {
+                    if let Some(claims) = self.claims.get_mut(pool)
+                        && heads::remove_at(claims, units, request, seq)
+                        && claims.is_empty()
+                    {
+                        self.claims.remove(pool);
+                    }
+                }
+                at
+            }
         }
     }
 
     fn drop_from_line(&mut self, request: &Request, seq: Seq) {
         let Some(group) = self.groups.get_mut(request) else { return };
-        let headed = group.line.first_key_value().is_some_and(|(first, _)| *first == seq);
-        group.line.remove(&seq);
-        if !headed {
+        if group.line.first_key_value().is_none_or(|(first, _)| *first != seq) {
+            group.line.remove(&seq);
             return;
         }
-        let place = group.at.take();
-        let next = group.line.first_key_value().map(|(seq, (_, since))| (*seq, *since));
-        if next.is_none() {
-            self.groups.remove(request);
-        }
-        if let Some(resource) = &place {
-            // Whoever stands behind it at that resource may be less demanding.
-            self.freed(resource.clone());
-        }
-        self.leave(request, seq, place);
-        if let Some((seq, since)) = next {
-            self.active.insert(request.clone(), seq, since);
-        }
-    }
-
-    fn stand_at(&mut self, request: Request, seq: Seq, resource: Resource) {
-        self.active.remove(&request, seq);
-        if let Some(group) = self.groups.get_mut(&request) {
-            group.at = Some(resource.clone());
-            let since = group.line[&seq].1;
-            self.standing.entry(resource).or_default().insert(request, seq, since);
-        }
-    }
-
-    /// The resource of this request at which somebody of an earlier rank stands already.
-    fn stands_behind(&self, rank: Rank, request: &Request, now: Timestamp, ageing: &impl Ageing) -> Option<Resource> {
-        let pools = request.resources.keys().cloned().map(Resource::Pool);
-        let needs = std::iter::once(Resource::Slot).chain(pools).chain(request.parallel.map(Resource::Parallel));
-        needs.into_iter().find(|resource| {
-            let first = self.standing.get(resource).and_then(|heads| heads.first(now, ageing));
-            first.is_some_and(|(earlier, _)| earlier < rank)
-        })
-    }
-
-    /// Makes the first head at an open resource active again. `None`: nothing is open.
-    fn open_one(&mut self, now: Timestamp, ageing: &impl Ageing) -> Option<()> {
-        while let Some(resource) = self.open.first().cloned() {
-            let first = self.standing.get(&resource).and_then(|heads| heads.first(now, ageing));
-            let Some(((_, seq), request)) = first else {
-                self.open.remove(&resource);
-                continue;
-            };
-            let request = request.clone();
-            if let Some(group) = self.groups.get_mut(&request) {
-                group.at = None;
-                let since = group.line[&seq].1;
-                let open = self.open.contains(&resource);
-                self.leave(&request, seq, Some(resource.clone()));
-                if open && self.standing.contains_key(&resource) {
-                    self.open.insert(resource);
-                }
-                self.active.insert(request, seq, since);
-                return Some(());
+        self.take_from_place(request, seq);
+        let Some(group) = self.groups.get_mut(request) else { return };
+        group.line.remove(&seq);
+        match group.line.first_key_value().map(|(seq, (_, since))| (*seq, *since)) {
+            Some((seq, since)) => self.active.insert(request.clone(), seq, since),
+            None => {
+                self.groups.remove(request);
             }
         }
-        None
+        self.free_all(request);
+    }
+
+    /// Lets those go on who stood behind a head that needed these.
+    fn free_all(&mut self, request: &Request) {
+        for (resource, _) in request.needs() {
+            if self.standing.contains_key(&resource) {
+                self.open.insert(resource);
+            }
+        }
     }
 }

@@ -251,6 +251,7 @@ impl Step<'_> {
                 self.touch(Key::Pool(name));
             }
         }
+        self.review_ready();
     }
 
     /// A moment has come. One that the state has moved past means nothing.

@@ -1,25 +1,55 @@
 //! Giving ready tasks to workers: slot, pools and locks in one atomic grant, in the stored order.
 
 use crate::{
-    Fence, Millis, State, TaskId,
+    Fence, Millis, State, TaskId, Timestamp,
     deadline::attempt_deadline,
     effect::{Assignment, Effect, Work as Performed},
-    ready::{Ageing, Request, Resource},
+    ready::{Next, Ready, Request, Resource, Supply},
     row::HistoryKind,
     run::{Lease, Phase, WorkerId},
-    settings::Queue,
     step::Step,
     volatile::queue_name,
 };
 use serde_json::json;
-use std::collections::BTreeMap;
 
 /// Grants of one step; the rest follow in the next.
 const GRANTS_PER_STEP: usize = 256;
 
-impl Ageing for BTreeMap<String, Queue> {
+impl Supply for State {
+    fn closed(&self, request: &Request) -> Option<Resource> {
+        if self.queues.get(&request.queue).is_some_and(|queue| queue.paused.is_some()) {
+            return Some(Resource::Queue(request.queue.clone()));
+        }
+        let opens = |name: &String, units: u32| {
+            self.pools.get(name).is_some_and(|pool| pool.poisoned.is_none() && pool.size >= units)
+        };
+        let closed = request.resources.iter().find(|(name, units)| !opens(name, **units));
+        closed.map(|(name, _)| Resource::Pool(name.clone()))
+    }
+
+    fn free(&self, resource: &Resource, request: &Request) -> u32 {
+        match resource {
+            Resource::Slot => self.volatile.worker_for(request.prefetchable).map_or(0, |_| 1),
+            Resource::Pool(name) => {
+                let held = self.volatile.held.get(name).copied().unwrap_or_default();
+                self.pools.get(name).map_or(0, |pool| pool.size.saturating_sub(held))
+            }
+            Resource::Parallel(run) => {
+                let most = self.definition(*run).body.max_parallel.unwrap_or(u32::MAX);
+                most.saturating_sub(self.volatile.tally(*run).leased)
+            }
+            Resource::Queue(_) => u32::MAX,
+        }
+    }
+
+    fn is_held(&self, task: TaskId) -> bool {
+        let Some(run) = self.runs.get(&task.run) else { return true };
+        let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
+        run.paused || run.poisoned.is_some() || out_of_focus || self.paused_workflows.contains_key(&run.workflow)
+    }
+
     fn counts_as_high_after(&self, queue: &str) -> Millis {
-        self.get(queue).map(|queue| queue.settings).unwrap_or_default().low_counts_as_high_after
+        self.queue_settings(queue).low_counts_as_high_after
     }
 }
 
@@ -43,28 +73,31 @@ impl Step<'_> {
         self.save_rest();
     }
 
-    /// The next task to grant. Tasks of runs that are held are set aside on the way.
+    /// The next task to grant. Tasks that are held are set aside on the way.
     fn next_ready(&mut self) -> Option<(Request, TaskId)> {
-        let mut ready = std::mem::take(&mut self.state.volatile.ready);
-        let mut found = None;
-        loop {
-            let next = ready.next(self.now, &self.state.queues, |request| short_of(self.state, request));
-            let Some((request, seq, id)) = next else { break };
-            if self.is_held(id) {
-                ready.set_aside(&request, seq, id);
-            } else {
-                found = Some((request, id));
-                break;
+        while !self.is_full() {
+            match self.with_ready(|ready, now, state| ready.next(now, state))? {
+                Next::Grant(request, _, id) => return Some((request, id)),
+                Next::Held(request, seq, id) => {
+                    self.look();
+                    self.state.volatile.ready.set_aside(&request, seq, id);
+                }
             }
         }
-        self.state.volatile.ready = ready;
-        found
+        None
     }
 
-    fn is_held(&self, id: TaskId) -> bool {
-        let Some(run) = self.run(id.run) else { return true };
-        let out_of_focus = self.state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&id.run));
-        run.paused || run.poisoned.is_some() || out_of_focus || self.state.paused_workflows.contains_key(&run.workflow)
+    /// Has the ready lines look again at whom something holds back that did not before.
+    pub(crate) fn review_ready(&mut self) {
+        self.with_ready(|ready, _, state| ready.review(state));
+    }
+
+    /// Asks the ready lines about the state that they are part of.
+    fn with_ready<T>(&mut self, ask: impl FnOnce(&mut Ready, Timestamp, &State) -> T) -> T {
+        let mut ready = std::mem::take(&mut self.state.volatile.ready);
+        let answer = ask(&mut ready, self.now, self.state);
+        self.state.volatile.ready = ready;
+        answer
     }
 
     fn grant(&mut self, id: TaskId, request: &Request, work: Performed) {
@@ -96,7 +129,7 @@ impl Step<'_> {
     }
 
     /// When the lease of a remote worker runs out; the server's own worker is reconciled instead.
-    fn lease_expiry(&self, worker: &WorkerId, queue: &str) -> Option<crate::Timestamp> {
+    fn lease_expiry(&self, worker: &WorkerId, queue: &str) -> Option<Timestamp> {
         (!worker.is_local()).then(|| self.now.plus(self.state.queue_settings(queue).visibility_timeout))
     }
 }
@@ -120,27 +153,4 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         heartbeat: def.heartbeat_timeout,
         ladder: def.cancel,
     })
-}
-
-/// What a request is too short of now, if anything; a slot last, since whoever stands at slots holds up
-/// everybody behind it.
-fn short_of(state: &State, request: &Request) -> Option<Resource> {
-    let volatile = &state.volatile;
-    if state.queues.get(&request.queue).is_some_and(|queue| queue.paused.is_some()) {
-        return Some(Resource::Queue(request.queue.clone()));
-    }
-    for (name, &units) in &request.resources {
-        let held = volatile.held.get(name).copied().unwrap_or_default();
-        let open = state.pools.get(name).filter(|pool| pool.poisoned.is_none()).map_or(0, |pool| pool.size);
-        if open.saturating_sub(held) < units {
-            return Some(Resource::Pool(name.clone()));
-        }
-    }
-    if let Some(run) = request.parallel {
-        let most = state.definition(run).body.max_parallel.unwrap_or(u32::MAX);
-        if volatile.tally(run).leased >= most {
-            return Some(Resource::Parallel(run));
-        }
-    }
-    volatile.worker_for(request.prefetchable).is_none().then_some(Resource::Slot)
 }

@@ -35,11 +35,13 @@ impl Step<'_> {
                 self.state.volatile.ready.freed(Resource::Pool(name.clone()));
             }
         }
+        self.review_ready();
     }
 
     /// Serves only these runs from now on.
     pub(crate) fn focus(&mut self, focus: Option<BTreeSet<RunId>>) {
         self.state.volatile.focus = focus;
+        self.review_ready();
         for run in self.state.volatile.ready.runs_aside() {
             self.recall(run);
         }
@@ -65,17 +67,20 @@ impl Step<'_> {
                 let pause = queue.paused.get_or_insert(pause).clone();
                 self.state.queues.insert(name.clone(), queue);
                 self.touch(Key::Queue(name.clone()));
+                self.review_ready();
                 Ok(Answer::Paused(pause))
             }
             PauseTarget::Workflow(name) => {
                 let pause = self.state.paused_workflows.entry(name.clone()).or_insert(pause).clone();
                 self.touch(Key::PausedWorkflow(name.clone()));
+                self.review_ready();
                 Ok(Answer::Paused(pause))
             }
             PauseTarget::Run(run) => match self.run(*run) {
                 None => Err(Refusal::UnknownRun(*run)),
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = true);
+                    self.review_ready();
                     self.record(*run, HistoryKind::RunPaused, &[("by", json!(by))]);
                     Ok(Answer::Paused(pause))
                 }

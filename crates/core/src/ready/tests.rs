@@ -1,0 +1,228 @@
+//! The ready lines against a model that looks at everybody, every time.
+
+use super::*;
+use crate::TaskIndex;
+
+/// Everything there is to give, and who asks for it, kept as plainly as can be.
+#[derive(Default)]
+struct Model {
+    now: Timestamp,
+    slots: u32,
+    pools: BTreeMap<String, u32>,
+    closed_pools: BTreeSet<String>,
+    closed_queues: BTreeSet<String>,
+    held_runs: BTreeSet<RunId>,
+    parallel: BTreeMap<RunId, u32>,
+    waiting: BTreeMap<Seq, (Request, Timestamp, TaskId)>,
+    granted: Vec<(Request, TaskId)>,
+}
+
+const AGED: Millis = Millis(50);
+
+impl Supply for Model {
+    fn closed(&self, request: &Request) -> Option<Resource> {
+        if self.closed_queues.contains(&request.queue) {
+            return Some(Resource::Queue(request.queue.clone()));
+        }
+        let pool = request.resources.keys().find(|name| self.closed_pools.contains(*name));
+        pool.map(|name| Resource::Pool(name.clone()))
+    }
+
+    fn free(&self, resource: &Resource, _: &Request) -> u32 {
+        match resource {
+            Resource::Slot => self.slots,
+            Resource::Pool(name) => self.pools[name],
+            Resource::Parallel(run) => self.parallel.get(run).copied().unwrap_or(2),
+            Resource::Queue(_) => u32::MAX,
+        }
+    }
+
+    fn is_held(&self, task: TaskId) -> bool {
+        self.held_runs.contains(&task.run)
+    }
+
+    fn counts_as_high_after(&self, _: &str) -> Millis {
+        AGED
+    }
+}
+
+impl Model {
+    /// The first in the order of ranks of whom nobody earlier shares a resource that is short for them.
+    fn next(&self) -> Option<(Request, Seq, TaskId)> {
+        let rank = |(seq, (request, since, _)): &(&Seq, &(Request, Timestamp, TaskId))| {
+            let aged = self.now.since(*since) >= AGED;
+            (if aged { Priority::High } else { request.priority }, **seq)
+        };
+        let competes = |(_, (request, _, task)): &(&Seq, &(Request, Timestamp, TaskId))| {
+            !self.is_held(*task) && self.closed(request).is_none()
+        };
+        let mut in_order: Vec<_> = self.waiting.iter().filter(competes).collect();
+        in_order.sort_by_key(rank);
+        let mut short = BTreeSet::new();
+        for (seq, (request, _, task)) in in_order {
+            let lacks = |(resource, units): &(Resource, u32)| self.free(resource, request) < *units;
+            let now_short: Vec<Resource> = request.needs().filter(lacks).map(|(resource, _)| resource).collect();
+            if now_short.is_empty() && !request.needs().any(|(resource, _)| short.contains(&resource)) {
+                return Some((request.clone(), *seq, *task));
+            }
+            short.extend(now_short);
+        }
+        None
+    }
+
+    fn give(&mut self, seq: Seq) {
+        let (request, _, task) = self.waiting.remove(&seq).expect("who is granted was waiting");
+        self.slots -= 1;
+        for (pool, units) in &request.resources {
+            *self.pools.get_mut(pool).expect("pools are known") -= units;
+        }
+        if let Some(run) = request.parallel {
+            *self.parallel.entry(run).or_insert(2) -= 1;
+        }
+        self.granted.push((request, task));
+    }
+
+    fn take_back(&mut self, place: usize, ready: &mut Ready) {
+        let (request, _) = self.granted.swap_remove(place);
+        self.slots += 1;
+        ready.freed(Resource::Slot);
+        for (pool, units) in &request.resources {
+            *self.pools.get_mut(pool).expect("pools are known") += units;
+            ready.freed(Resource::Pool(pool.clone()));
+        }
+        if let Some(run) = request.parallel {
+            *self.parallel.entry(run).or_insert(2) += 1;
+            ready.freed(Resource::Parallel(run));
+        }
+    }
+}
+
+/// `SplitMix64`: enough chance for a test, the same in every run.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap_or_default()
+    }
+
+    fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+const POOLS: [&str; 3] = ["disk", "net", "render"];
+const QUEUES: [&str; 2] = ["default", "slow"];
+
+fn run(number: usize) -> RunId {
+    RunId::from_parts(0, number as u128)
+}
+
+fn some_request(chance: &mut Chance, run: RunId) -> Request {
+    let mut resources = BTreeMap::new();
+    for pool in POOLS {
+        if chance.one_in(3) {
+            resources.insert(pool.to_owned(), 1 + u32::try_from(chance.below(3)).unwrap_or_default());
+        }
+    }
+    Request {
+        queue: QUEUES[chance.below(2)].to_owned(),
+        priority: [Priority::High, Priority::Medium, Priority::Low][chance.below(3)],
+        prefetchable: false,
+        resources,
+        parallel: chance.one_in(3).then_some(run),
+    }
+}
+
+/// One random life of the lines; panics with what went wrong where.
+fn live(seed: u64) {
+    let mut chance = Chance(seed);
+    let mut ready = Ready::default();
+    let mut model = Model { slots: 3, pools: POOLS.map(|pool| (pool.to_owned(), 4)).into(), ..Model::default() };
+    for step in 0..60 {
+        change(&mut chance, &mut ready, &mut model, Seq(step));
+        loop {
+            let expected = model.next();
+            let found = loop {
+                match ready.next(model.now, &model) {
+                    Some(Next::Held(request, seq, task)) => ready.set_aside(&request, seq, task),
+                    Some(Next::Grant(request, seq, task)) => break Some((request, seq, task)),
+                    None => break None,
+                }
+            };
+            assert_eq!(found, expected, "seed {seed}, step {step}");
+            let Some((request, seq, task)) = found else { break };
+            ready.remove(&request, seq, task);
+            model.give(seq);
+        }
+        let kept: BTreeSet<(Seq, TaskId)> = model.waiting.iter().map(|(seq, (.., task))| (*seq, *task)).collect();
+        assert_eq!(ready.tasks(), kept, "seed {seed}, step {step}");
+    }
+    while let Some((seq, (request, _, task))) = model.waiting.pop_first() {
+        ready.remove(&request, seq, task);
+    }
+    assert!(ready.is_clear(), "seed {seed}: something is left of tasks that are gone: {ready:?}");
+}
+
+/// One random thing that can happen to the lines.
+fn change(chance: &mut Chance, ready: &mut Ready, model: &mut Model, seq: Seq) {
+    let run = run(chance.below(3));
+    let pool = POOLS[chance.below(3)].to_owned();
+    let queue = QUEUES[chance.below(2)].to_owned();
+    match chance.below(12) {
+        0..=4 => {
+            let request = some_request(chance, run);
+            let task = run.task(TaskIndex(u32::try_from(seq.0).unwrap_or_default()));
+            ready.add(request.clone(), seq, model.now, task);
+            model.waiting.insert(seq, (request, model.now, task));
+        }
+        5 | 6 if !model.granted.is_empty() => {
+            let place = chance.below(model.granted.len());
+            model.take_back(place, ready);
+        }
+        7 if !model.waiting.is_empty() => {
+            let place = chance.below(model.waiting.len());
+            let seq = *model.waiting.keys().nth(place).expect("there are more");
+            let (request, _, task) = model.waiting.remove(&seq).expect("it waits");
+            ready.remove(&request, seq, task);
+        }
+        8 if model.held_runs.remove(&run) => {
+            for (seq, task) in ready.recall(run) {
+                let (request, since, _) = &model.waiting[&seq];
+                ready.add(request.clone(), seq, *since, task);
+            }
+        }
+        8 => {
+            model.held_runs.insert(run);
+            ready.review(model);
+        }
+        9 if model.closed_queues.remove(&queue) => ready.freed(Resource::Queue(queue)),
+        9 => {
+            model.closed_queues.insert(queue);
+            ready.review(model);
+        }
+        10 if model.closed_pools.remove(&pool) => ready.freed(Resource::Pool(pool)),
+        10 => {
+            model.closed_pools.insert(pool);
+            ready.review(model);
+        }
+        _ => {
+            // Age is noticed when something is freed.
+            model.now = model.now.plus(Millis(10));
+            for resource in POOLS.map(|pool| Resource::Pool(pool.to_owned())) {
+                ready.freed(resource);
+            }
+            ready.freed(Resource::Slot);
+            (0..3).for_each(|number| ready.freed(Resource::Parallel(self::run(number))));
+        }
+    }
+}
+
+#[test]
+fn grants_come_in_the_order_of_the_rule() {
+    for seed in 0..600 {
+        live(seed);
+    }
+}
