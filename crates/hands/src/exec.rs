@@ -29,6 +29,9 @@ use crate::{Clock, identity};
 /// How long a disk may take to make an attempt's folder, or to read its output.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long an attempt waits for a guard that has to be started.
+const GUARD_PATIENCE: Duration = Duration::from_secs(20);
+
 /// The file that a task may write its output to, in its folder.
 const OUTPUT_FILE: &str = "output.json";
 /// The folder for what a task leaves behind, in its folder.
@@ -69,7 +72,7 @@ pub(crate) async fn perform(
     }
     match launch(&bench, &assignment, work, wishes).await {
         Ok(supervisor) => supervisor.watch().await,
-        Err(message) => End::new(Outcome::LaunchFailed { message }, bench.clock.now_ms()),
+        Err(outcome) => End::new(outcome, bench.clock.now_ms()),
     }
 }
 
@@ -77,14 +80,20 @@ async fn launch(
     bench: &Arc<Bench>,
     assignment: &Arc<Assignment>,
     work: ExecWork,
-    wishes: watch::Receiver<Wish>,
-) -> Result<Supervisor, String> {
+    mut wishes: watch::Receiver<Wish>,
+) -> Result<Supervisor, Outcome> {
+    let failed = |message| Outcome::LaunchFailed { message };
     let folder = bench.data_dir.join(&assignment.folder);
-    prepare(folder.clone()).await?;
+    prepare(folder.clone()).await.map_err(failed)?;
     // Pipes before the guard: without descriptors there is nothing to ask it for.
-    let (pipes, writers) = Pipes::new().map_err(|error| format!("cannot make the output pipes: {error}"))?;
+    let (pipes, writers) = Pipes::new().map_err(|error| failed(format!("cannot make the output pipes: {error}")))?;
     let inodes = pipes.inodes();
-    let link = bench.guards.current().await?;
+    let link = tokio::select! {
+        link = timeout(GUARD_PATIENCE, bench.guards.current()) => {
+            link.unwrap_or_else(|_| Err("no guard could be started in time".into())).map_err(failed)?
+        }
+        reason = asked_to_stop(&mut wishes) => return Err(Outcome::Stopped { reason }),
+    };
     let mark = bench.guards.next_mark();
     let log = bench.logs.open(mark.as_limit(), folder.clone()).await;
     let limits = work.limits;
@@ -103,10 +112,20 @@ async fn launch(
     let flow = Flow::new();
     let (exited, hears_exit) = watch::channel(false);
     let drain = tokio::spawn(drain::drain(pipes, log, flow.clone(), hears_exit));
-    let events = link.spawn(spawn, writers).await.map_err(|error| format!("cannot reach the guard: {error}"))?;
+    let events =
+        link.spawn(spawn, writers).await.map_err(|error| failed(format!("cannot reach the guard: {error}")))?;
     let place = supervise::Place { folder, inodes, mark, link, limits };
     let senses = supervise::Senses { events, wishes, drain, flow, exited };
     Ok(Supervisor::new(bench.clone(), assignment.clone(), place, senses))
+}
+
+/// Waits for a wish that the attempt should not go on; nobody who could have one is no such wish.
+async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopReason {
+    let wish = wishes.wait_for(|wish| *wish != Wish::GoOn).await.map(|wish| *wish);
+    match wish {
+        Ok(Wish::Stop(reason) | Wish::Kill(reason)) => reason,
+        Ok(Wish::GoOn) | Err(_) => std::future::pending().await,
+    }
 }
 
 /// Makes the attempt's folder, as the first thing that may fail for want of a disk.

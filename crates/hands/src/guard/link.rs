@@ -86,7 +86,8 @@ impl Guards {
         Mark::new(self.nonce, self.serials.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The living guard, started now if there is none; waits at most some 15 s.
+    /// The living guard, started now if there is none. One start takes at most some 15 s, but whoever asks may stand
+    /// behind others whose starts failed; may be dropped at any time.
     ///
     /// # Errors
     ///
@@ -226,7 +227,7 @@ impl Link {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn listen(self: Arc<Self>, mut reader: Reader, child: Child) {
+    async fn listen(self: Arc<Self>, mut reader: Reader, child: Charge) {
         let mut pinged = false;
         let grace = loop {
             let patience = if pinged { SILENCE - PING_EVERY } else { PING_EVERY };
@@ -305,21 +306,37 @@ fn wanted(mark: Mark, attempt: String, folder: &Path) -> Wanted {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the guard starts all other processes; this starts the guard")]
-fn start_guard(starter: &mut Command) -> io::Result<Child> {
-    starter.spawn()
+fn start_guard(starter: &mut Command) -> io::Result<Charge> {
+    starter.spawn().map(|child| Charge(Some(child)))
+}
+
+/// A guard's process, whose status is taken whatever happens: a start that is given up half-way leaves no zombie.
+#[derive(Debug)]
+struct Charge(Option<Child>);
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let Some(child) = self.0.take() else { return };
+        // Its connection ends with whoever held this, so it kills what it has and goes by itself. Without a thread to
+        // be had it stays a zombie until this process ends.
+        std::thread::Builder::new().spawn(move || take_status(child, LAST_WORDS)).map(drop).unwrap_or_default();
+    }
 }
 
 /// Lets a guard end by itself for a while, then kills it; takes its status, so that it leaves no zombie.
-async fn bury(mut child: Child, grace: Duration) {
-    let wait = move || {
-        let until = std::time::Instant::now() + grace;
-        while std::time::Instant::now() < until && child.try_wait().is_ok_and(|status| status.is_none()) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        // Both fail only if it is already gone and reaped, which is what is wanted.
-        child.kill().and_then(|()| child.wait()).map(drop).unwrap_or_default();
-    };
-    spawn_blocking(wait).await.unwrap_or_default();
+async fn bury(mut charge: Charge, grace: Duration) {
+    if let Some(child) = charge.0.take() {
+        spawn_blocking(move || take_status(child, grace)).await.unwrap_or_default();
+    }
+}
+
+fn take_status(mut child: Child, grace: Duration) {
+    let until = std::time::Instant::now() + grace;
+    while std::time::Instant::now() < until && child.try_wait().is_ok_and(|status| status.is_none()) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    // Both fail only if it is already gone and reaped, which is what is wanted.
+    child.kill().and_then(|()| child.wait()).map(drop).unwrap_or_default();
 }
 
 struct Reader {
