@@ -53,6 +53,5 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::EventQuarantined(quarantined) => step.quarantine(quarantined),
     }
     step.settle_all();
-    let decision = step.decision;
-    decision
+    step.decision
 }

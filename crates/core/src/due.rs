@@ -1,11 +1,13 @@
 //! Effects that follow from the state alone: what a restart has to do again.
 
 use crate::{
-    RunId, State,
+    AttemptId, RunId, State,
     apply::{assignment, render},
     effect::Effect,
     run::WorkerId,
+    settings::Suspect,
 };
+use std::collections::BTreeMap;
 
 /// The derived effects of a whole state, in the order of its runs.
 ///
@@ -39,7 +41,7 @@ pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Ef
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outstanding {
     /// Which attempt.
-    pub attempt: crate::AttemptId,
+    pub attempt: AttemptId,
     /// Under which lease.
     pub fence: crate::Fence,
     /// By whom.
@@ -57,4 +59,12 @@ pub fn outstanding(state: &State) -> Vec<Outstanding> {
         })
     };
     state.runs.keys().copied().flat_map(of_run).collect()
+}
+
+/// Attempts that lost their lease, may still be alive, and keep pools closed by that; often of runs that
+/// have ended. After a load the engine confirms their end as it does for those outstanding.
+pub fn suspects(state: &State) -> BTreeMap<AttemptId, &Suspect> {
+    let poisons = state.pools.values().filter_map(|pool| pool.poisoned.as_ref());
+    // One attempt may have closed several pools.
+    poisons.flat_map(|poison| &poison.suspects).map(|(attempt, suspect)| (*attempt, suspect)).collect()
 }

@@ -87,8 +87,6 @@ pub struct Ready {
 struct Group {
     line: BTreeMap<Seq, (TaskId, Timestamp)>,
     place: Place,
-    /// Where its head stood before it became active.
-    was: Vec<Resource>,
 }
 
 /// Where the head of a group stands.
@@ -188,7 +186,8 @@ impl Ready {
     pub(crate) fn review(&mut self, supply: &impl Supply) {
         let head = |(request, group): (&Request, &Group)| {
             let (seq, (task, since)) = group.line.first_key_value()?;
-            let stands = matches!(group.place, Place::At(_)) && (supply.is_held(*task) || supply.closed(request).is_some());
+            let stands =
+                matches!(group.place, Place::At(_)) && (supply.is_held(*task) || supply.closed(request).is_some());
             stands.then(|| (request.clone(), *seq, *since))
         };
         let held: Vec<(Request, Seq, Timestamp)> = self.groups.iter().filter_map(head).collect();
@@ -236,16 +235,14 @@ impl Ready {
         let (rank, request, stands) = first.map(|(rank, request, at)| (rank, request.clone(), at.is_some()))?;
         if stands {
             let since = self.groups[&request].line[&rank.seq].1;
-            let was = self.take_from_place(&request, rank.seq);
-            if let Some(group) = self.groups.get_mut(&request) {
-                group.was = was;
-            }
+            self.take_from_place(&request, rank.seq);
             self.active.insert(request.clone(), rank.seq, since);
         }
         Some((rank, request))
     }
 
-    /// The resources of a request that are short, or short for somebody earlier who shares them.
+    /// The resources of a request that are short, or short for somebody earlier who shares them: units of
+    /// a pool that are too few for the earlier one, or a slot that only work fetched ahead could still have.
     fn too_short(&self, rank: Rank, request: &Request, now: Timestamp, supply: &impl Supply) -> Vec<Resource> {
         let earlier = |heads: &Heads| heads.first(now, supply).is_some_and(|(first, _)| first < rank);
         let is_short = |(resource, units): &(Resource, u32)| {
@@ -265,7 +262,6 @@ impl Ready {
         self.active.remove(&request, seq);
         let Some(group) = self.groups.get_mut(&request) else { return };
         let since = group.line[&seq].1;
-        let left: Vec<Resource> = std::mem::take(&mut group.was).into_iter().filter(|was| !at.contains(was)).collect();
         group.place = Place::At(at.clone());
         for resource in at {
             self.open.remove(&resource);
@@ -275,31 +271,24 @@ impl Ready {
             let claims = self.claims.entry(pool.clone()).or_default();
             claims.entry(*units).or_default().insert(request.clone(), seq, since);
         }
-        // Whoever stood behind it there may go now.
-        left.into_iter().for_each(|resource| self.freed(resource));
     }
 
     fn stand_apart(&mut self, request: Request, seq: Seq, resource: Resource) {
         self.active.remove(&request, seq);
         let Some(group) = self.groups.get_mut(&request) else { return };
         let since = group.line[&seq].1;
-        group.was = Vec::new();
         group.place = Place::Apart(resource.clone());
         self.free_all(&request);
         self.apart.entry(resource).or_default().insert(request, seq, since);
     }
 
-    /// Takes the head of a group from wherever it stands; says at which resources that was.
-    fn take_from_place(&mut self, request: &Request, seq: Seq) -> Vec<Resource> {
-        let Some(group) = self.groups.get_mut(request) else { return Vec::new() };
+    /// Takes the head of a group from wherever it stands.
+    fn take_from_place(&mut self, request: &Request, seq: Seq) {
+        let Some(group) = self.groups.get_mut(request) else { return };
         match std::mem::take(&mut group.place) {
-            Place::Active => {
-                self.active.remove(request, seq);
-                std::mem::take(&mut group.was)
-            }
+            Place::Active => self.active.remove(request, seq),
             Place::Apart(resource) => {
                 heads::remove_at(&mut self.apart, &resource, request, seq);
-                Vec::new()
             }
             Place::At(at) => {
                 for resource in &at {
@@ -315,7 +304,6 @@ impl Ready {
                         self.claims.remove(pool);
                     }
                 }
-                at
             }
         }
     }

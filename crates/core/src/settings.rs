@@ -1,6 +1,10 @@
 //! Queues, pools and bounds: what an operator configures and the brain obeys.
 
-use crate::time::{Millis, Timestamp};
+use crate::{
+    AttemptId, Fence,
+    run::WorkerId,
+    time::{Millis, Timestamp},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -52,6 +56,28 @@ pub struct Poison {
     pub message: String,
     /// Since when.
     pub since: Timestamp,
+    /// The attempts that may still be alive. It opens again when each is confirmed to be gone.
+    #[serde(default)]
+    pub suspects: BTreeMap<AttemptId, Suspect>,
+}
+
+/// An attempt that lost its lease and may still be alive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// The lease that it had.
+    pub fence: Fence,
+    /// Who performed it.
+    pub worker: WorkerId,
+    /// The task's name: part of the attempt's folder.
+    pub task_name: String,
+}
+
+impl Poison {
+    /// What is left once an attempt is confirmed to be gone; nothing: the pool is open.
+    pub(crate) fn without(mut self, attempt: AttemptId) -> Option<Self> {
+        self.suspects.remove(&attempt);
+        (!self.suspects.is_empty()).then_some(self)
+    }
 }
 
 /// Everything an operator configures that the brain decides by.

@@ -4,12 +4,12 @@
 //! may be lost lives in [`Volatile`] alone and is derived from the rest.
 
 use crate::{
-    CommitSeq, RunId, Seq, TaskId, TaskIndex,
+    CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
     continuation::Continuation,
     row::{Key, Loaded, Meta, Pause, Row},
     run::{Run, Task},
     settings::{Bounds, Pool, Queue, QueueSettings},
-    volatile::Volatile,
+    volatile::{Volatile, queue_name},
     workflow::{Definition, DefinitionHash},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -73,6 +73,9 @@ impl State {
         let mut state = Self { meta: loaded.meta, ..Self::default() };
         state.volatile.bounds = bounds;
         state.volatile.commit = loaded.commit;
+        // Which runs ended before is in the store alone now.
+        state.volatile.recent_floor = loaded.commit;
+        state.volatile.just_loaded = true;
         let mut loose = Vec::new();
         for (key, row) in loaded.rows {
             match (key, row) {
@@ -134,6 +137,23 @@ impl State {
             }
         }
         self.volatile = volatile;
+    }
+
+    /// Gives each outstanding remote lease one full new term at the first event after a load: renewals
+    /// were lost with the memory, and nobody could renew while there was no brain.
+    pub(crate) fn renew_after_load(&mut self, now: Timestamp) {
+        if !std::mem::take(&mut self.volatile.just_loaded) {
+            return;
+        }
+        for run in self.runs.values().filter(|run| run.poisoned.is_none()) {
+            let definition = &self.definitions[&run.definition];
+            for (index, task) in run.indexed_tasks() {
+                let Some(stored) = task.lease().and_then(|lease| lease.expires_at) else { continue };
+                let term = self.queue_settings(queue_name(definition.task(index))).visibility_timeout;
+                let attempt = run.id.task(index).attempt(task.attempts);
+                self.volatile.renew(attempt, stored, now.plus(term));
+            }
+        }
     }
 
     /// The content of a row as it stands now; `None` if it is to be deleted.

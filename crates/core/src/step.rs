@@ -12,7 +12,7 @@ use crate::{
     effect::{Answer, Effect, Refusal},
     event::{Caller, Envelope},
     row::{HistoryEntry, HistoryKind, Key},
-    run::{Run, Task, TaskEnd},
+    run::{Phase, Run, Task, TaskEnd},
     state::task_key,
     volatile::run_deadlines,
     workflow::{Definition, TaskDef},
@@ -45,8 +45,10 @@ impl<'a> Step<'a> {
         state.meta.high_water = state.meta.high_water.max(envelope.at);
         state.volatile.commit = state.volatile.commit.max(envelope.commit);
         state.volatile.at_work = None;
+        let now = state.meta.high_water;
+        state.renew_after_load(now);
         Self {
-            now: state.meta.high_water,
+            now,
             entropy: envelope.entropy,
             state,
             decision: Decision::default(),
@@ -103,8 +105,13 @@ impl<'a> Step<'a> {
         let now = self.now;
         let Some(run) = self.state.runs.get_mut(&id.run) else { return };
         let definition = &self.state.definitions[&run.definition];
+        let renewed = self.state.volatile.renewed_until(run, id.index);
         self.state.volatile.unindex_task(run, definition, id.index);
         let task = &mut run.tasks[id.index.0 as usize];
+        if let (Some(until), Phase::Leased(lease)) = (renewed, &mut task.phase) {
+            // The row is written anyway, so it may as well hold the renewal.
+            lease.expires_at = Some(until);
+        }
         change(task);
         task.wait_version += 1;
         task.updated_at = now;
@@ -162,10 +169,14 @@ impl<'a> Step<'a> {
     }
 
     /// Meets the work on the stack, and ends the runs that came to their end by it.
+    ///
+    /// At least one piece is met, so that every step gets further.
     pub(crate) fn drain(&mut self) {
-        while !self.is_full() {
-            let Some((run, work)) = self.stack.pop() else { break };
+        while let Some((run, work)) = self.stack.pop() {
             self.meet(run, work);
+            if self.is_full() {
+                break;
+            }
         }
         for run in std::mem::take(&mut self.visited) {
             self.finish_if_done(run);

@@ -48,6 +48,8 @@ pub struct Volatile {
     pub focus: Option<BTreeSet<RunId>>,
     /// Expiry of remote leases as renewed; the stored one is older.
     pub renewed: BTreeMap<AttemptId, Timestamp>,
+    /// Whether nothing was applied since the load.
+    pub just_loaded: bool,
     /// Whether the last step left grants undone.
     pub grants_due: bool,
     /// The run that the step under way works on: whose fault it is, should the brain fail.
@@ -199,6 +201,11 @@ impl Volatile {
         }
     }
 
+    /// Until when a task's lease was renewed, if it was.
+    pub(crate) fn renewed_until(&self, run: &Run, index: TaskIndex) -> Option<Timestamp> {
+        self.renewed.get(&run.id.task(index).attempt(run.task(index).attempts)).copied()
+    }
+
     /// Moves the expiry of a remote lease.
     pub(crate) fn renew(&mut self, attempt: AttemptId, stored: Timestamp, until: Timestamp) {
         let before = self.renewed.insert(attempt, until).unwrap_or(stored);
@@ -267,9 +274,10 @@ pub(crate) fn run_deadlines(run: &Run) -> Vec<(Timestamp, Deadline)> {
     deadlines
 }
 
-fn decrement<K: Ord, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, u32>, key: &Q, by: u32)
+fn decrement<K, Q>(counts: &mut BTreeMap<K, u32>, key: &Q, by: u32)
 where
-    K: std::borrow::Borrow<Q>,
+    K: Ord + std::borrow::Borrow<Q>,
+    Q: Ord + ?Sized,
 {
     if let Some(count) = counts.get_mut(key) {
         *count -= by;

@@ -4,19 +4,21 @@
 //! counted, and is acknowledged as refused so that its worker stops sending it.
 
 use crate::{
-    AttemptId, Fence, TaskId,
+    AttemptId, Fence, RunId, TaskId,
     deadline::{Deadline, attempt_deadline},
     effect::{Answer, Effect, Refusal},
     event::{AttemptEnd, Caller, Decision, Outcome},
+    ready::Resource,
     retry,
     row::{HistoryKind, Key},
     run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
-    settings::Poison,
+    settings::{Poison, Pool, Suspect},
     step::Step,
     volatile::queue_name,
     workflow::OnLost,
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Characters of an error's message that are kept.
 const MESSAGE_MAX: usize = 2_000;
@@ -30,8 +32,11 @@ impl Step<'_> {
 
     /// A worker began the work: from here its time runs.
     pub(crate) fn attempt_started(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(lease) = self.lease_of(attempt, fence) else { return self.refuse_report(attempt) };
-        if lease.started_at.is_some() {
+        let Some(lease) = self.lease_of(attempt, fence) else {
+            self.refuse_report(attempt);
+            return self.acknowledge(attempt, fence, false);
+        };
+        if lease.started_at.is_some() || self.is_frozen(attempt.task.run) {
             return;
         }
         let definition = self.definition(attempt.task.run);
@@ -49,7 +54,8 @@ impl Step<'_> {
 
     /// A worker still has it: its lease runs for another term. Nothing is written.
     pub(crate) fn attempt_renewed(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(stored) = self.lease_of(attempt, fence).and_then(|lease| lease.expires_at) else { return };
+        let Some(lease) = self.lease_of(attempt, fence) else { return self.acknowledge(attempt, fence, false) };
+        let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
         let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
         let until = self.now.plus(settings.visibility_timeout);
@@ -64,18 +70,47 @@ impl Step<'_> {
         }
     }
 
-    /// An attempt came to its end, of any kind.
+    /// Tells a worker that its report was dealt with; `accepted: false` says that the attempt is not its any more.
+    fn acknowledge(&mut self, attempt: AttemptId, fence: Fence, accepted: bool) {
+        self.decision.effects.push(Effect::Acknowledge { attempt, fence, accepted });
+    }
+
+    /// An attempt came to its end, of any kind. For a frozen run nothing is said: the worker keeps its
+    /// report and sends it again, until the run moves.
     pub(crate) fn attempt_ended(&mut self, end: &AttemptEnd) {
         let id = end.attempt.task;
-        let frozen = self.run(id.run).is_some_and(|run| run.poisoned.is_some());
-        let worker = self.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
-        let accepted = worker.is_some() && !frozen;
+        let accepted = self.lease_of(end.attempt, end.fence).is_some();
+        if accepted && self.is_frozen(id.run) {
+            return;
+        }
         if accepted {
             self.take_outcome(id, &end.outcome, end);
         } else {
             self.refuse_report(end.attempt);
+            self.clear_suspect(end);
         }
-        self.decision.effects.push(Effect::Acknowledge { attempt: end.attempt, fence: end.fence, accepted });
+        self.acknowledge(end.attempt, end.fence, accepted);
+    }
+
+    fn is_frozen(&self, run: RunId) -> bool {
+        self.run(run).is_some_and(|run| run.poisoned.is_some())
+    }
+
+    /// A report that counts for nothing else still tells that the attempt is gone: pools that were
+    /// closed because of it open again.
+    fn clear_suspect(&mut self, end: &AttemptEnd) {
+        let is_gone = !matches!(end.outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. });
+        let suspect = |pool: &Pool| {
+            let suspects = pool.poisoned.as_ref().map(|poison| &poison.suspects);
+            suspects.and_then(|suspects| suspects.get(&end.attempt)).is_some_and(|suspect| suspect.fence == end.fence)
+        };
+        let freed = self.state.pools.iter().filter(|(_, pool)| is_gone && suspect(pool)).map(|(name, _)| name.clone());
+        for name in freed.collect::<Vec<_>>() {
+            let Some(pool) = self.state.pools.get_mut(&name) else { continue };
+            pool.poisoned = pool.poisoned.take().and_then(|poison| poison.without(end.attempt));
+            self.state.volatile.ready.freed(Resource::Pool(name.clone()));
+            self.touch(Key::Pool(name));
+        }
     }
 
     fn take_outcome(&mut self, id: TaskId, outcome: &Outcome, end: &AttemptEnd) {
@@ -90,6 +125,7 @@ impl Step<'_> {
                 }
             }
             Outcome::Stopped => self.settle_stopped(id, "stopped", "it was stopped"),
+            Outcome::Released if self.is_being_stopped(id) => self.settle_stopped(id, "released", "it was given back"),
             Outcome::Released => self.give_back(id),
             Outcome::LaunchFailed { message, transient } => self.launch_failure(id, message, *transient),
             Outcome::Lost { message, confirmed_dead } => {
@@ -100,7 +136,7 @@ impl Step<'_> {
             }
             Outcome::Unkillable { message } => {
                 self.poison_held_pools(id, message);
-                self.settle_stopped(id, "unkillable", message);
+                self.lose(id, message);
             }
         }
     }
@@ -243,11 +279,15 @@ impl Step<'_> {
     pub(crate) fn poison_held_pools(&mut self, id: TaskId, message: &str) {
         let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
         let names: Vec<String> = lease.holds.keys().cloned().collect();
+        let task_name = self.definition(id.run).task(id.index).name.clone();
+        let suspect = Suspect { fence: lease.fence, worker: lease.worker.clone(), task_name };
         let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
         for name in names {
             if let Some(pool) = self.state.pools.get_mut(&name) {
                 let message = format!("`{attempt}` held it and may still be alive: {message}");
-                pool.poisoned.get_or_insert(Poison { message, since: self.now });
+                let since = self.now;
+                let poison = pool.poisoned.get_or_insert(Poison { message, since, suspects: BTreeMap::new() });
+                poison.suspects.insert(attempt, suspect.clone());
                 self.touch(Key::Pool(name));
             }
         }

@@ -41,6 +41,7 @@ impl Step<'_> {
         let lately = self.state.volatile.recent.iter().rev().find(|end| end.run == run).map(|end| end.status);
         match lately.or(request.facts.ended) {
             Some(status) => Refusal::RunEnded { run, status },
+            None if request.facts.as_of < self.state.volatile.recent_floor => Refusal::FactsTooOld,
             None => Refusal::UnknownRun(run),
         }
     }

@@ -18,7 +18,8 @@ const RECENT_ENDS_MAX: usize = 10_000;
 impl Step<'_> {
     /// Meets one piece of work; puts the rest of it back if there is more.
     pub(crate) fn meet(&mut self, run: RunId, work: Work) {
-        if !self.state.runs.contains_key(&run) {
+        // A frozen run drops what it would have done: its forced end looks at every task anyway.
+        if self.run(run).is_none_or(|run| run.poisoned.is_some()) {
             return;
         }
         self.state.volatile.at_work = Some(run);

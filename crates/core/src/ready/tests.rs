@@ -226,3 +226,37 @@ fn grants_come_in_the_order_of_the_rule() {
         live(seed);
     }
 }
+
+#[test]
+fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
+    struct OnlyAhead;
+    impl Supply for OnlyAhead {
+        fn closed(&self, _: &Request) -> Option<Resource> {
+            None
+        }
+        fn free(&self, _: &Resource, request: &Request) -> u32 {
+            u32::from(request.prefetchable)
+        }
+        fn is_held(&self, _: TaskId) -> bool {
+            false
+        }
+        fn counts_as_high_after(&self, _: &str) -> Millis {
+            AGED
+        }
+    }
+    let mut ready = Ready::default();
+    let plain = Request {
+        queue: "default".to_owned(),
+        priority: Priority::Medium,
+        prefetchable: false,
+        resources: BTreeMap::new(),
+        parallel: None,
+    };
+    let ahead = Request { prefetchable: true, ..plain.clone() };
+    let (first, second) = (run(0).task(TaskIndex(0)), run(0).task(TaskIndex(1)));
+    ready.add(plain.clone(), Seq(1), Timestamp(0), first);
+    ready.add(ahead.clone(), Seq(2), Timestamp(0), second);
+    assert_eq!(ready.next(Timestamp(0), &OnlyAhead), None);
+    ready.remove(&plain, Seq(1), first);
+    assert_eq!(ready.next(Timestamp(0), &OnlyAhead), Some(Next::Grant(ahead, Seq(2), second)));
+}

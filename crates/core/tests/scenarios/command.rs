@@ -121,7 +121,9 @@ fn end(story: &mut Story, mut words: Words) {
     let (attempt, fence) = story.attempt(&words.word("an attempt"));
     let message = || "as the story goes".to_owned();
     let outcome = match words.word("an outcome").as_str() {
-        "ok" => Outcome::Succeeded { output: words.next().map_or_else(JsonText::null, |output| JsonText(output.into())) },
+        "ok" => {
+            Outcome::Succeeded { output: words.next().map_or_else(JsonText::null, |output| JsonText(output.into())) }
+        }
         "big" => Outcome::Succeeded { output: JsonText(format!("\"{}\"", "x".repeat(words.number("bytes"))).into()) },
         "fail" => {
             let exit = words.take("exit").then(|| words.number("the exit status"));

@@ -1,7 +1,7 @@
 //! How a story writes down what happened.
 
 use crate::{story::Story, words::Words};
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 use unknot_core::{
     Decision, RunId, Timestamp,
     effect::{Answer, Assignment, Effect, Work},
@@ -52,7 +52,7 @@ fn history(story: &Story, entry: &HistoryEntry) -> String {
             Some(at) => moment(story, Timestamp(at)),
             None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
         };
-        let _ = write!(line, " {key}={text}");
+        line.push_str(&format!(" {key}={text}"));
     }
     line
 }
@@ -61,7 +61,10 @@ fn written(story: &Story, row: Option<&Row>) -> Option<String> {
     match row? {
         Row::DeadLetter(letter) => {
             let name = story.task_name(letter.task);
-            Some(format!("dead letter {name} after {} tries: {}: {}", letter.attempts, letter.error.reason, letter.error.message))
+            Some(format!(
+                "dead letter {name} after {} tries: {}: {}",
+                letter.attempts, letter.error.reason, letter.error.message
+            ))
         }
         Row::Quarantine(quarantined) => Some(format!("quarantined: {}: {}", quarantined.event, quarantined.error)),
         _ => None,
@@ -82,7 +85,12 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
     match effect {
         Effect::Start(assignment) => start(story, assignment),
         Effect::Stop { worker, attempt, fence, reason } => {
-            format!("stop {}#{} on {worker} under fence {}: {reason:?}", story.task_name(attempt.task), attempt.number, fence.0)
+            format!(
+                "stop {}#{} on {worker} under fence {}: {reason:?}",
+                story.task_name(attempt.task),
+                attempt.number,
+                fence.0
+            )
         }
         Effect::Acknowledge { attempt, accepted, .. } => {
             let verdict = if *accepted { "counted" } else { "refused" };
@@ -111,10 +119,10 @@ fn start(story: &Story, assignment: &Assignment) -> String {
             && argv.len() == 1
             && argv[0] != "true"
         {
-            let _ = write!(line, ": {}", argv[0]);
+            line.push_str(&format!(": {}", argv[0]));
         }
         for (name, value) in env {
-            let _ = write!(line, " {name}={value}");
+            line.push_str(&format!(" {name}={value}"));
         }
     }
     line
@@ -202,7 +210,7 @@ fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {
         marks.push_str(" (paused)");
     }
     if let Some(error) = &run.poisoned {
-        let _ = write!(marks, " (poisoned: {error})");
+        marks.push_str(&format!(" (poisoned: {error})"));
     }
     let mut lines = vec![format!("{name} {}{marks}", run.status())];
     if run.tasks.len() > LINES_MAX {
@@ -213,15 +221,15 @@ fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {
         let mut line = format!("  {} {}", definition.task(index).name, task.status());
         match &task.phase {
             Phase::Waiting(wait) => {
-                let _ = write!(line, " since {} until {}", moment(story, wait.since), moment(story, wait.deadline));
+                line.push_str(&format!(" since {} until {}", moment(story, wait.since), moment(story, wait.deadline)));
             }
             Phase::Leased(lease) => {
-                let _ = write!(line, " on {} until {}", lease.worker, moment(story, lease.deadline));
+                line.push_str(&format!(" on {} until {}", lease.worker, moment(story, lease.deadline)));
             }
             Phase::Ended(end) => {
-                let _ = write!(line, " at {}", moment(story, end.at));
+                line.push_str(&format!(" at {}", moment(story, end.at)));
                 if let Some(reason) = &end.reason {
-                    let _ = write!(line, ": {reason}");
+                    line.push_str(&format!(": {reason}"));
                 }
             }
         }

@@ -159,7 +159,10 @@ impl Story {
     /// What people call a task.
     pub(crate) fn task_name(&self, id: TaskId) -> String {
         let run = self.runs.iter().find(|(_, (run, _))| *run == id.run);
-        run.map_or_else(|| id.to_string(), |(name, (_, definition))| format!("{name}.{}", task_word(definition, id.index)))
+        run.map_or_else(
+            || id.to_string(),
+            |(name, (_, definition))| format!("{name}.{}", task_word(definition, id.index)),
+        )
     }
 
     /// The finished runs that the store has, oldest first.

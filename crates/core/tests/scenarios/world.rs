@@ -6,8 +6,7 @@
 use crate::coverage::Coverage;
 use std::collections::BTreeMap;
 use unknot_core::{
-    CommitSeq, Decision, Millis, State, Timestamp, apply,
-    check,
+    CommitSeq, Decision, Millis, State, Timestamp, apply, check,
     event::{Envelope, Event},
     row::{Key, Loaded, Meta, Row},
     settings::{Bounds, Settings},
