@@ -76,7 +76,8 @@ pub struct Retention {
     /// Above this size of the store, the runs that ended first go, whatever their age. Counts used
     /// pages, not free ones.
     pub bytes_max: u64,
-    /// The most rows that one slice removes (a run of up to 16 tasks is about two).
+    /// The most rows of runs and tasks that one slice removes, and the most commits whose history it
+    /// looks at.
     pub slice_rows_max: usize,
     /// The journal of recent commits (SQLite's WAL) is folded into the main file beyond this size.
     pub wal_bytes_max: u64,

@@ -149,6 +149,9 @@ impl Space {
         let mut encoder = Encoder::default();
         let history_bytes = encoder.history(&batch.history).map_err(violated)?.len();
         self.check_definitions(&changes, batch)?;
+        if let Some((key, _)) = changes.puts.iter().find(|(key, _)| self.has_ended(key)) {
+            return Err(violated(format!("{key:?} is there already: a run ends once")));
+        }
         let KeyChanges { freed, taken } = self.key_changes(&changes).map_err(violated)?;
         let freed: Vec<String> = freed.into_iter().map(String::from).collect();
         let taken: Vec<(String, RunId)> = taken.into_iter().map(|(key, run)| (key.into(), run)).collect();
@@ -184,6 +187,10 @@ impl Space {
             }
         }
         Ok(KeyChanges { freed, taken })
+    }
+
+    fn has_ended(&self, key: &Key) -> bool {
+        matches!(key, Key::Finished(_)) && self.rows.contains_key(key)
     }
 
     fn check_definitions(&self, changes: &Changes<'_>, batch: &Batch) -> Result<(), CommitError> {

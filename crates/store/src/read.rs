@@ -3,6 +3,7 @@
 use crate::{Namespace, StoreError};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
+pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
     row::{DeadLetter, FinishedRun, HistoryEntry, Quarantined},
@@ -231,17 +232,6 @@ pub struct FactsQuery {
     pub idempotency_key: Option<String>,
     /// How did this run end?
     pub run: Option<RunId>,
-}
-
-/// What the store knew of finished runs; enters the core with the command.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The newest commit that the transaction saw.
-    pub as_of: CommitSeq,
-    /// The finished run that owns the key, with its body's hash.
-    pub key_owner: Option<(RunId, String)>,
-    /// The end of the run, if it ended.
-    pub ended: Option<RunStatus>,
 }
 
 /// How many there are of what is no longer in memory.
