@@ -69,6 +69,9 @@ impl Space {
 
     fn events(&self, run: RunId, after: Option<EventCursor>) -> Vec<Event> {
         let mut events = Vec::new();
+        if self.record(run).is_none() {
+            return events;
+        }
         for (&commit, kept) in &self.history {
             for (line, entry) in (0u32..).zip(&kept.entries) {
                 let cursor = EventCursor { commit, line };
