@@ -4,6 +4,7 @@
 //! system lives in the crate that it exercises; its module here starts it by `cargo run --release`
 //! and prints what came out, so that this crate stays free of workspace dependencies.
 
+mod bench;
 mod check;
 mod child;
 mod repository;
@@ -40,6 +41,12 @@ const COMMANDS: &[Command] = &[
         arguments: "",
         summary: "sizes, dependency arrows, docs, error pages, links, bans",
         run: tidy::run,
+    },
+    Command {
+        name: "bench",
+        arguments: "[--json]",
+        summary: "throughput, latency, spawns, memory, recovery; a release build",
+        run: bench::run,
     },
 ];
 

@@ -26,6 +26,13 @@ impl Repository {
         &self.root
     }
 
+    /// The folder where cargo puts what it builds.
+    pub(crate) fn target(&self) -> crate::Result<PathBuf> {
+        let metadata = self.cargo(&["metadata", "--no-deps", "--offline", "--format-version", "1"]).output()?;
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout)?;
+        metadata["target_directory"].as_str().map(PathBuf::from).ok_or_else(|| "cargo names no target folder".into())
+    }
+
     /// `program` with `arguments`, to be run at the root.
     pub(crate) fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program);

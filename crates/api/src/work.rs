@@ -246,6 +246,9 @@ pub enum Outcome {
     LaunchFailed {
         /// What was attempted and why it failed.
         message: String,
+        /// Whether another try may succeed without anybody's help: the machine was short of something, as opposed to a
+        /// program that is not there.
+        transient: bool,
     },
     /// Its end is unknown: whoever watched it is gone.
     Lost {

@@ -14,18 +14,18 @@ use unknot_core::{
 };
 
 /// The answer to a command.
-pub type Answered = Result<Answer, Refusal>;
+pub(crate) type Answered = Result<Answer, Refusal>;
 
 /// Callers by number. An answer that nobody waits for any more is dropped.
 #[derive(Debug, Default)]
-pub struct Callers {
+pub(crate) struct Callers {
     next: AtomicU64,
     waiting: Mutex<BTreeMap<Caller, SyncSender<Answered>>>,
 }
 
 impl Callers {
     /// A number for a new caller, and where its answer will arrive.
-    pub fn register(&self) -> (Caller, Receiver<Answered>) {
+    pub(crate) fn register(&self) -> (Caller, Receiver<Answered>) {
         let caller = Caller(self.next.fetch_add(1, Ordering::Relaxed));
         let (sender, receiver) = sync_channel(1);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(caller, sender);
@@ -33,12 +33,12 @@ impl Callers {
     }
 
     /// A caller gave up.
-    pub fn forget(&self, caller: Caller) {
+    pub(crate) fn forget(&self, caller: Caller) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&caller);
     }
 
     /// Hands an answer over; never waits.
-    pub fn answer(&self, caller: Caller, answer: Answered) {
+    pub(crate) fn answer(&self, caller: Caller, answer: Answered) {
         let sender = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&caller);
         if let Some(sender) = sender {
             // The channel has room for the one answer; a receiver that is gone wants none.

@@ -109,7 +109,9 @@ fn outcome(outcome: &api::Outcome) -> Outcome {
             Outcome::Failed { reason: code.as_str().to_owned(), message: message.clone(), exit: *exit }
         }
         api::Outcome::Stopped { reason } => stopped(*reason),
-        api::Outcome::LaunchFailed { message } => Outcome::LaunchFailed { message: message.clone(), transient: false },
+        api::Outcome::LaunchFailed { message, transient } => {
+            Outcome::LaunchFailed { message: message.clone(), transient: *transient }
+        }
         api::Outcome::Lost { message, confirmed_dead } => {
             Outcome::Lost { message: message.clone(), confirmed_dead: *confirmed_dead }
         }

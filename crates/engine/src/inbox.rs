@@ -11,7 +11,7 @@ use std::{
 use unknot_core::event::Event;
 
 /// Commands that may wait for the brain at once.
-pub const CONTROL_LANE_MAX: usize = 10_000;
+pub(crate) const CONTROL_LANE_MAX: usize = 10_000;
 
 /// The brain has more commands before it than it may have. Try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,7 @@ pub struct LaneFull;
 
 /// The lanes to the brain, shared by all senders.
 #[derive(Debug, Default)]
-pub struct Inbox {
+pub(crate) struct Inbox {
     lanes: Mutex<Lanes>,
     arrived: Condvar,
 }
@@ -33,7 +33,7 @@ struct Lanes {
 
 /// What the brain's thread found.
 #[derive(Debug)]
-pub enum Arrival {
+pub(crate) enum Arrival {
     /// Something arrived, or the time was over.
     Inputs(Inputs),
     /// The engine stops.
@@ -45,7 +45,7 @@ impl Inbox {
     ///
     /// # Errors
     /// If the lane is full.
-    pub fn control(&self, event: Event) -> Result<(), LaneFull> {
+    pub(crate) fn control(&self, event: Event) -> Result<(), LaneFull> {
         let mut lanes = self.lock();
         if lanes.inputs.control.len() >= CONTROL_LANE_MAX {
             return Err(LaneFull);
@@ -56,25 +56,25 @@ impl Inbox {
     }
 
     /// Sends workers' reports.
-    pub fn work(&self, events: impl IntoIterator<Item = Event>) {
+    pub(crate) fn work(&self, events: impl IntoIterator<Item = Event>) {
         self.lock().inputs.work.extend(events);
         self.arrived.notify_one();
     }
 
     /// Sends the store's word. One request is out at a time, so there is one word at most.
-    pub fn store(&self, report: StoreReport) {
+    pub(crate) fn store(&self, report: StoreReport) {
         self.lock().inputs.store = Some(report);
         self.arrived.notify_one();
     }
 
     /// Tells the brain's thread to end after its next turn.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lock().stopping = true;
         self.arrived.notify_one();
     }
 
     /// Takes all that arrived; waits at most so long if there is nothing. `None` waits until something does.
-    pub fn take(&self, at_most: Option<Duration>) -> Arrival {
+    pub(crate) fn take(&self, at_most: Option<Duration>) -> Arrival {
         let mut lanes = self.lock();
         let idle = |lanes: &mut Lanes| lanes.inputs.is_empty() && !lanes.stopping;
         lanes = match at_most {

@@ -10,7 +10,7 @@ use unknot_core::Timestamp;
 
 /// Written by the brain's thread alone.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     turns: AtomicU64,
     last_turn: AtomicU64,
     durable: AtomicU64,
@@ -53,7 +53,7 @@ impl Progress {
     }
 
     /// What is known now.
-    pub fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         Health {
             turns: self.turns.load(Ordering::Relaxed),
             last_turn: Timestamp(self.last_turn.load(Ordering::Relaxed)),

@@ -21,7 +21,7 @@ pub struct Lines {
 
 /// All listeners.
 #[derive(Debug, Default)]
-pub struct Stream {
+pub(crate) struct Stream {
     listeners: Mutex<Vec<SyncSender<Lines>>>,
 }
 
@@ -42,14 +42,14 @@ pub enum Heard {
 
 impl Stream {
     /// A new listener; it hears what becomes durable from now on.
-    pub fn subscribe(&self) -> Subscription {
+    pub(crate) fn subscribe(&self) -> Subscription {
         let (sender, receiver) = sync_channel(BEHIND_MAX);
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
         Subscription(receiver)
     }
 
     /// Tells everybody; never waits. Who is too far behind, or gone, is dropped.
-    pub fn publish(&self, commit: CommitSeq, entries: Vec<HistoryEntry>) {
+    pub(crate) fn publish(&self, commit: CommitSeq, entries: Vec<HistoryEntry>) {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         if listeners.is_empty() || entries.is_empty() {
             return;

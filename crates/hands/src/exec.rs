@@ -82,7 +82,7 @@ async fn launch(
     work: ExecWork,
     mut wishes: watch::Receiver<Wish>,
 ) -> Result<Supervisor, Outcome> {
-    let failed = |message| Outcome::LaunchFailed { message };
+    let failed = |message| Outcome::LaunchFailed { message, transient: true };
     let folder = bench.data_dir.join(&assignment.folder);
     prepare(folder.clone()).await.map_err(failed)?;
     // Pipes before the guard: without descriptors there is nothing to ask it for.

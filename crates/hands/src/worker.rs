@@ -283,7 +283,7 @@ impl<S: WorkSource> Loop<S> {
                 Work::Exec(work) => self.start(assignment, work),
                 other => {
                     let message = format!("this worker does not know this kind of work: {other:?}");
-                    self.end(assignment, Outcome::LaunchFailed { message });
+                    self.end(assignment, Outcome::LaunchFailed { message, transient: false });
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::kernel::{self, Reap, Reaped};
 use super::owner::{Kernel, Owner, Owners, Traits};
 use super::roster::{Attempt, Sweep};
 use super::start::{self, Origin, Outputs};
-use super::wire::{self, Enforced, FromGuard, Inbound, Spawn, ToGuard};
+use super::wire::{self, Enforced, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
 use crate::identity::Mark;
 use crate::proc::{self, Stat};
 
@@ -185,8 +185,8 @@ impl<'a> Guard<'a> {
             Ok(born) => born,
             Err(error) => {
                 cgroup.inspect(super::cgroup::Cgroup::remove);
-                let message = format!("cannot start a process: {error}");
-                return self.say(&FromGuard::LaunchFailed { mark: spawn.mark, message });
+                let failure = LaunchFailure::transient(format!("cannot start a process: {error}"));
+                return self.say(&FromGuard::LaunchFailed { mark: spawn.mark, failure });
             }
         };
         let start_ticks = Stat::read(born.pid).map_or(0, |stat| stat.start_ticks);
@@ -284,9 +284,10 @@ impl<'a> Guard<'a> {
                 self.say(&FromGuard::Started { mark, pid: main, enforced })
             }
             Ok(count) => {
-                let message = String::from_utf8_lossy(&text[..count]).into_owned();
+                let unread = |_| LaunchFailure::transient(String::from_utf8_lossy(&text[..count]).into_owned());
+                let failure = serde_json::from_slice(&text[..count]).unwrap_or_else(unread);
                 self.forget(mark);
-                self.say(&FromGuard::LaunchFailed { mark, message })
+                self.say(&FromGuard::LaunchFailed { mark, failure })
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 attempt.verdict = Some(pipe.into());

@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -16,7 +16,7 @@ use unknot_api::work::Limits;
 
 use super::cgroup::Cgroup;
 use super::kernel::{self, Forked};
-use super::wire::Spawn;
+use super::wire::{LaunchFailure, Spawn};
 use crate::identity::{COOKIE, ProcessRecord};
 use crate::proc::Stat;
 
@@ -59,29 +59,30 @@ pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: Outputs, cgroup: Op
         Forked::Child => {
             let failure = become_program(origin, spawn, &outputs, cgroup);
             // If even this cannot be told, the status alone says that the launch failed.
-            teller.write_all(failure.as_bytes()).unwrap_or_default();
+            serde_json::to_writer(&mut teller, &failure).unwrap_or_default();
             kernel::exit_now(127)
         }
     }
 }
 
 /// Turns this process, fresh from `fork`, into the program; returns only why that failed.
-fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> String {
+fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> LaunchFailure {
     kernel::reset_signals();
     if let Err(error) = settle(origin, spawn, outputs) {
-        return format!("cannot set up the process: {error}");
+        return LaunchFailure::transient(format!("cannot set up the process: {error}"));
     }
     if let Err(error) = record(origin, spawn, cgroup) {
-        return format!("cannot record the process in `{}`: {error}", spawn.folder.display());
+        let folder = spawn.folder.display();
+        return LaunchFailure::transient(format!("cannot record the process in `{folder}`: {error}"));
     }
     // The net below the net: if the guard is killed, so are the first processes. The guard's one thread lives as long
     // as the guard, so this cannot fire early; if it went before this line, the new parent gives it away.
     let orphan = set_parent_process_death_signal(Some(Signal::KILL)).is_err()
         || getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != origin.guard_pid);
     if orphan {
-        return "the guard is gone".to_owned();
+        return LaunchFailure::transient("the guard is gone".to_owned());
     }
-    execute(origin, spawn)
+    LaunchFailure::lasting(execute(origin, spawn))
 }
 
 /// A session of its own, the mark, and the three standard streams.

@@ -55,6 +55,25 @@ pub(crate) struct Spawn {
     pub(crate) limits: Limits,
 }
 
+/// Why a program does not run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LaunchFailure {
+    /// What was attempted and why it failed.
+    pub(crate) message: String,
+    /// Whether the machine was short of something, as opposed to a command that can never start.
+    pub(crate) transient: bool,
+}
+
+impl LaunchFailure {
+    pub(crate) fn transient(message: String) -> Self {
+        Self { message, transient: true }
+    }
+
+    pub(crate) fn lasting(message: String) -> Self {
+        Self { message, transient: false }
+    }
+}
+
 /// From the guard to its worker.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromGuard {
@@ -63,7 +82,7 @@ pub(crate) enum FromGuard {
     /// The program runs.
     Started { mark: Mark, pid: u32, enforced: Enforced },
     /// The program could not be started; nothing is left of the attempt.
-    LaunchFailed { mark: Mark, message: String },
+    LaunchFailed { mark: Mark, failure: LaunchFailure },
     /// The main process has ended. `alone`: and nothing else is left, so no `End` is needed.
     Exited { mark: Mark, exit: Option<i32>, signal: Option<i32>, usage: Usage, out_of_memory: bool, alone: bool },
     /// After `End`: nothing is left. `left`: what had outlived the main process and was killed.

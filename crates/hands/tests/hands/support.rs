@@ -248,7 +248,7 @@ pub(crate) fn failure(end: &End) -> (&'static str, &str) {
 }
 
 pub(crate) fn launch_failure(end: &End) -> &str {
-    let Outcome::LaunchFailed { message } = &end.outcome else { panic!("launch failure expected: {end:?}") };
+    let Outcome::LaunchFailed { message, .. } = &end.outcome else { panic!("launch failure expected: {end:?}") };
     message
 }
 
