@@ -1,0 +1,345 @@
+//! What must hold in every world, judged apart from the workload: from what became durable, from what
+//! the brain asked for, and from what the hands really do.
+
+mod standing;
+
+use crate::hands::Right;
+use std::collections::{BTreeMap, BTreeSet};
+use unknot_core::{
+    AttemptId, CommitSeq, Fence, RunId, State, TaskId, Timestamp, check,
+    effect::{Answer, Assignment, Effect, Refusal},
+    row::{Batch, Key, Loaded, Meta, Row},
+    run::{End, Idempotency, Run, RunStatus, Task},
+    workflow::DefinitionHash,
+};
+
+pub use standing::nothing_is_left_standing;
+
+/// A rule that was broken, in a sentence.
+pub type Checked = Result<(), String>;
+
+/// Rows that a batch may have beyond the driver's own bound: what its last event still brought.
+const BATCH_ROWS_MAX: usize = 8_192 + 1_000 + 256;
+
+/// What is known of a world, kept beside the brain's own memory.
+#[derive(Debug, Default)]
+pub struct Checkers {
+    /// What the store holds once the batch that was closed last is durable.
+    closed: Mirror,
+    /// What the store holds.
+    durable: Mirror,
+    /// Runs that were promised to a submitter.
+    promised: BTreeSet<RunId>,
+    /// What each key stands for: the body it came with first, and the run.
+    keys: BTreeMap<String, (Idempotency, RunId)>,
+    /// Tasks at their end, for good.
+    ended: BTreeMap<TaskId, End>,
+    /// The newest lease of each task.
+    leases: BTreeMap<TaskId, (u32, Fence)>,
+    /// The fence that each attempt was started under.
+    started: BTreeMap<AttemptId, Fence>,
+    /// The most units that each pool ever had.
+    pools: BTreeMap<String, u32>,
+}
+
+/// Rows, as a chain of batches makes them.
+#[derive(Clone, Debug, Default)]
+struct Mirror {
+    commit: CommitSeq,
+    meta: Meta,
+    live: BTreeMap<Key, Row>,
+    finished: BTreeMap<RunId, RunStatus>,
+    quarantined: usize,
+}
+
+impl Mirror {
+    fn take(&mut self, batch: &Batch) {
+        (self.commit, self.meta) = (batch.commit, batch.meta);
+        for (key, row) in &batch.changes {
+            match (key, row) {
+                (Key::Finished(run), Some(Row::Finished(finished))) => {
+                    self.finished.insert(*run, finished.status);
+                }
+                (Key::Quarantine(_), _) => self.quarantined += 1,
+                (Key::Finished(_) | Key::DeadLetter(_), _) => {}
+                (key, Some(row)) => {
+                    self.live.insert(key.clone(), row.clone());
+                }
+                (key, None) => {
+                    self.live.remove(key);
+                }
+            }
+        }
+    }
+
+    /// What a load gives: definitions that live runs name, tasks of live runs.
+    fn load(&self) -> Loaded {
+        let named: BTreeSet<&DefinitionHash> = self.live.values().filter_map(pinned).collect();
+        let is_live = |key: &Key| match key {
+            Key::Definition(hash) => named.contains(hash),
+            Key::Task(task) => self.live.contains_key(&Key::Run(task.run)),
+            _ => true,
+        };
+        let rows = self.live.iter().filter(|(key, _)| is_live(key));
+        Loaded { commit: self.commit, meta: self.meta, rows: rows.map(|(key, row)| (key.clone(), row.clone())).collect() }
+    }
+
+    fn run(&self, id: RunId) -> Option<&Run> {
+        match self.live.get(&Key::Run(id)) {
+            Some(Row::Run(run)) => Some(run),
+            _ => None,
+        }
+    }
+}
+
+fn pinned(row: &Row) -> Option<&DefinitionHash> {
+    match row {
+        Row::Run(run) => Some(&run.definition),
+        _ => None,
+    }
+}
+
+impl Checkers {
+    /// The brain closed a batch. Its memory must be what a load of the rows gives, and the batch bounded.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    ///
+    /// # Panics
+    /// If memory and rows differ.
+    pub fn closed(&mut self, state: &State, batch: &Batch) -> Checked {
+        if batch.commit == self.closed.commit {
+            return Ok(());
+        }
+        if batch.commit.0 != self.durable.commit.0 + 1 {
+            return Err(format!("commit {:?} follows the durable {:?}", batch.commit, self.durable.commit));
+        }
+        if batch.changes.len() > BATCH_ROWS_MAX {
+            return Err(format!("{:?} changes {} rows", batch.commit, batch.changes.len()));
+        }
+        self.closed = self.durable.clone();
+        self.closed.take(batch);
+        check::loads_equal(state, self.closed.load());
+        Ok(())
+    }
+
+    /// A batch became durable.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn committed(&mut self, batch: &Batch) -> Checked {
+        for (key, row) in &batch.changes {
+            match (key, row) {
+                (Key::Run(id), Some(_)) if self.durable.finished.contains_key(id) => {
+                    return Err(format!("{id} had ended and is there again"));
+                }
+                (Key::Run(id), None) if !batch.changes.iter().any(|(key, _)| *key == Key::Finished(*id)) => {
+                    return Err(format!("{id} is gone without an end"));
+                }
+                (Key::Finished(id), Some(Row::Finished(finished))) => {
+                    if self.durable.finished.contains_key(id) {
+                        return Err(format!("{id} ended twice"));
+                    }
+                    self.tasks(&finished.run)?;
+                }
+                (_, Some(Row::Run(run))) => self.tasks(run)?,
+                (Key::Task(id), Some(Row::Task(task))) => self.task(*id, task)?,
+                (Key::Pool(name), Some(Row::Pool(pool))) => {
+                    let most = self.pools.entry(name.clone()).or_default();
+                    *most = pool.size.max(*most);
+                }
+                _ => {}
+            }
+        }
+        self.durable.take(batch);
+        Ok(())
+    }
+
+    fn tasks(&mut self, run: &Run) -> Checked {
+        run.indexed_tasks().try_for_each(|(index, task)| self.task(run.id.task(index), task))
+    }
+
+    /// An end is final; leases follow each other with growing fences, one attempt each.
+    fn task(&mut self, id: TaskId, task: &Task) -> Checked {
+        if let Some(before) = self.ended.get(&id)
+            && task.end() != Some(before)
+        {
+            return Err(format!("{id} had ended as {before:?} and is now {:?}", task.phase));
+        }
+        if let Some(end) = task.end() {
+            self.ended.insert(id, end.clone());
+        }
+        if let Some(lease) = task.lease() {
+            let (attempt, fence) = self.leases.insert(id, (task.attempts, lease.fence)).unwrap_or_default();
+            let same = (attempt, fence) == (task.attempts, lease.fence);
+            if !same && (task.attempts <= attempt || (attempt > 0 && lease.fence <= fence)) {
+                return Err(format!("{id}: attempt {} under {:?} after {attempt} under {fence:?}", task.attempts, lease.fence));
+            }
+        }
+        Ok(())
+    }
+
+    /// The brain wants something done. It must rest on what is durable.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn effect(&mut self, effect: &Effect) -> Checked {
+        match effect {
+            Effect::Start(assignment) => self.start(assignment),
+            Effect::Stop { attempt, fence, .. } => self.is_given_out(*attempt, *fence),
+            Effect::Acknowledge { attempt, fence, accepted: true } => {
+                let task = self.durable.run(attempt.task.run).and_then(|run| run.tasks.get(attempt.task.index.0 as usize));
+                match task.and_then(Task::lease) {
+                    Some(lease) if lease.fence == *fence => Err(format!("the end of {attempt} is acknowledged and not durable")),
+                    _ => Ok(()),
+                }
+            }
+            Effect::Acknowledge { .. } | Effect::Reply { .. } => Ok(()),
+        }
+    }
+
+    fn start(&mut self, assignment: &Assignment) -> Checked {
+        let (attempt, fence) = (assignment.attempt, assignment.fence);
+        self.is_given_out(attempt, fence)?;
+        if let Some(end) = self.ended.get(&attempt.task)
+            && end.status == unknot_core::run::TaskEnd::Completed
+        {
+            return Err(format!("{attempt} is started, and its task is completed for good"));
+        }
+        match self.started.insert(attempt, fence) {
+            Some(before) if before != fence => Err(format!("{attempt} is started under {fence:?} and was under {before:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn is_given_out(&self, attempt: AttemptId, fence: Fence) -> Checked {
+        let run = attempt.task.run;
+        let is_known = self.durable.run(run).is_some() || self.durable.finished.contains_key(&run);
+        if is_known && fence < self.durable.meta.next_fence {
+            return Ok(());
+        }
+        Err(format!("{attempt} under {fence:?} is spoken of before its lease is durable"))
+    }
+
+    /// A submitter is answered: what is promised must be durable, and one key is one run.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn answered(&mut self, key: Option<&Idempotency>, answer: &Result<Answer, Refusal>) -> Checked {
+        match answer {
+            Ok(Answer::Submitted { run, .. }) => {
+                self.is_there(*run)?;
+                self.promised.insert(*run);
+                let Some(key) = key else { return Ok(()) };
+                let (first, owner) = self.keys.entry(key.key.clone()).or_insert_with(|| (key.clone(), *run));
+                if owner == run && first == key {
+                    return Ok(());
+                }
+                Err(format!("key {key:?} gave {run}, and {owner} before with {first:?}"))
+            }
+            Err(Refusal::KeyReused { key: text, run }) => {
+                let is_same = |own: &Idempotency| Some(own) == key;
+                let live = self.durable.run(*run).and_then(|run| run.idempotency.as_ref());
+                if self.keys.get(text).is_some_and(|(first, _)| is_same(first)) || live.is_some_and(is_same) {
+                    return Err(format!("key `{text}` is refused although its body is the same"));
+                }
+                self.is_there(*run)
+            }
+            Ok(Answer::Cancelling { run, .. }) => match self.durable.run(*run) {
+                Some(run) if run.ending.is_none() => Err(format!("{} is said to be ending and is not", run.id)),
+                _ => self.is_there(*run),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    fn is_there(&self, run: RunId) -> Checked {
+        match self.durable.run(run).is_some() || self.durable.finished.contains_key(&run) {
+            true => Ok(()),
+            false => Err(format!("{run} is spoken of and not stored")),
+        }
+    }
+
+    /// A process starts with these rows: they are what the commits made, and no promised run is missing.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn loaded(&mut self, loaded: &Loaded) -> Checked {
+        self.closed = self.durable.clone();
+        if *loaded != self.durable.load() {
+            return Err("the store gives other rows than the commits made".to_owned());
+        }
+        self.promised.iter().try_for_each(|run| self.is_there(*run))
+    }
+
+    /// No pool serves more than it ever had, counted over attempts whose work is really under way.
+    ///
+    /// Attempts of remote workers whose lease ran out are not counted: the worker is out of reach, so nobody
+    /// can know, and a lease that ends in time is what the pool's owner was promised instead.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn units<'a>(&self, running: impl Iterator<Item = (Right, &'a Assignment)>) -> Checked {
+        let mut used: BTreeMap<&str, u32> = BTreeMap::new();
+        for ((attempt, fence), _) in running {
+            let lease = self.durable_task(attempt.task).and_then(Task::lease);
+            for (pool, units) in lease.filter(|lease| lease.fence == fence).iter().flat_map(|lease| &lease.holds) {
+                *used.entry(pool).or_default() += units;
+            }
+        }
+        for (pool, used) in used {
+            let most = self.pools.get(pool).copied().unwrap_or_default();
+            if used > most {
+                return Err(format!("{used} units of `{pool}` are in use, it never had more than {most}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn durable_task(&self, id: TaskId) -> Option<&Task> {
+        let inline = self.durable.run(id.run)?.tasks.get(id.index.0 as usize);
+        inline.or_else(|| match self.durable.live.get(&Key::Task(id)) {
+            Some(Row::Task(task)) => Some(task),
+            _ => None,
+        })
+    }
+
+    /// Runs that ended, by their status.
+    pub fn ends(&self) -> BTreeMap<RunStatus, usize> {
+        let mut ends = BTreeMap::new();
+        for status in self.durable.finished.values() {
+            *ends.entry(*status).or_default() += 1;
+        }
+        ends
+    }
+
+    /// Runs that were promised and have not ended.
+    pub fn unfinished(&self) -> Vec<RunId> {
+        self.promised.iter().copied().filter(|run| !self.durable.finished.contains_key(run)).collect()
+    }
+
+    /// Events that are in quarantine.
+    pub fn quarantined(&self) -> usize {
+        self.durable.quarantined
+    }
+}
+
+/// Every run ends within its own bound, plus its longest ladder and what a commit takes. A frozen one
+/// waits for an operator instead.
+///
+/// # Errors
+/// The run that is late.
+pub fn runs_are_in_time(state: &State, now: Timestamp, grace: unknot_core::Millis) -> Checked {
+    for run in state.runs.values().filter(|run| run.poisoned.is_none()) {
+        if now > run.deadline.plus(grace) {
+            let open: Vec<_> = run.tasks.iter().filter(|task| task.end().is_none()).take(2).collect();
+            return Err(format!("{} should have ended by {} and is {} at {now}: {open:?}", run.id, run.deadline, run.status()));
+        }
+    }
+    for (at, deadline) in state.volatile.deadlines.iter().take(1) {
+        if now > at.plus(grace) {
+            return Err(format!("{deadline:?} passed at {at} and nothing came of it by {now}"));
+        }
+    }
+    Ok(())
+}

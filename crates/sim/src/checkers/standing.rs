@@ -1,0 +1,135 @@
+//! Whether the brain left something undone: the test for lost wake-ups, counted anew from the state.
+//!
+//! A brain that is idle with nothing due must not hold a task that could go on. The oracle of
+//! deadlines would find such a task only when its run's time is out.
+
+use super::Checked;
+use unknot_core::{
+    State, TaskId, Timestamp,
+    run::{Phase, Run, Wait, WaitOn},
+    settings::DEFAULT_QUEUE,
+    workflow::{Priority, TaskDef, TaskKind, When},
+};
+
+/// A queued task that nobody holds back.
+struct Queued<'a> {
+    id: TaskId,
+    run: &'a Run,
+    def: &'a TaskDef,
+    wait: &'a Wait,
+    short: Option<Short>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Short {
+    Queue,
+    Pool(String),
+    Parallel,
+    Slot,
+}
+
+/// No task stands still that could move.
+///
+/// # Errors
+/// The task, and why it could move.
+pub fn nothing_is_left_standing(state: &State, now: Timestamp) -> Checked {
+    let mut queued = Vec::new();
+    for run in state.runs.values().filter(|run| run.poisoned.is_none()) {
+        let is_busy = state.continuations.values().any(|continuation| continuation.run == run.id);
+        for (index, task) in run.indexed_tasks().filter(|_| !is_busy) {
+            let (id, def) = (run.id.task(index), state.definitions[&run.definition].task(index));
+            match &task.phase {
+                Phase::Waiting(wait) if run.ending.is_some() => {
+                    return Err(format!("{id} waits for {:?} and its run is ending", wait.on));
+                }
+                Phase::Leased(lease) if run.ending.is_some() && lease.stopping.is_none() => {
+                    return Err(format!("{id} runs, its run is ending, and nobody stops it"));
+                }
+                Phase::Waiting(wait) if wait.on == WaitOn::Needs && run.started => still_needs(state, run, id)?,
+                Phase::Waiting(wait) if wait.on == WaitOn::Grant && !is_held(state, run) => {
+                    queued.push(Queued { id, run, def, wait, short: short_of(state, run, def) });
+                }
+                _ => {}
+            }
+        }
+    }
+    queued.iter().try_for_each(|task| is_blocked(state, task, &queued, now))
+}
+
+fn is_held(state: &State, run: &Run) -> bool {
+    run.paused
+        || state.paused_workflows.contains_key(&run.workflow)
+        || state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id))
+}
+
+/// A pending task has neither enough of its needs nor too few left to hope for.
+fn still_needs(state: &State, run: &Run, id: TaskId) -> Checked {
+    let definition = &state.definitions[&run.definition];
+    let (task, def) = (run.task(id.index), definition.task(id.index));
+    let callers = definition.primaries.get(&id.index).map_or(0, Vec::len);
+    let is_fallback = def.when == When::Fallback;
+    let waits_for_call = is_fallback && !task.called && (task.spared as usize) < callers;
+    let possible = def.needs.of.len() as u32 - task.impossible;
+    let waits_for_needs = task.met < def.needs.at_least && possible >= def.needs.at_least;
+    let is_spared = is_fallback && !task.called && !waits_for_call;
+    if is_spared || (possible < def.needs.at_least) || !(waits_for_call || waits_for_needs) {
+        return Err(format!("{id} waits for needs that are settled: {task:?}"));
+    }
+    Ok(())
+}
+
+fn short_of(state: &State, run: &Run, def: &TaskDef) -> Option<Short> {
+    let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
+    if state.queues.get(queue).is_some_and(|queue| queue.paused.is_some()) {
+        return Some(Short::Queue);
+    }
+    for (name, units) in &def.resources {
+        let pool = &state.pools[name];
+        let held: u32 = leases(state).filter_map(|lease| lease.holds.get(name)).sum();
+        if pool.poisoned.is_some() || pool.size.saturating_sub(held) < *units {
+            return Some(Short::Pool(name.clone()));
+        }
+    }
+    let leased = run.tasks.iter().filter(|task| task.lease().is_some()).count();
+    let most = state.definitions[&run.definition].body.max_parallel;
+    if most.is_some_and(|most| leased >= most as usize) {
+        return Some(Short::Parallel);
+    }
+    let is_ahead = def.kind == TaskKind::Noop && def.resources.is_empty() && def.on_lost == Default::default();
+    let factor = if is_ahead { state.volatile.bounds.prefetch_factor as usize } else { 1 };
+    let room = state.volatile.workers.iter().any(|(worker, slots)| {
+        leases(state).filter(|lease| lease.worker == *worker).count() < *slots as usize * factor
+    });
+    (!room).then_some(Short::Slot)
+}
+
+fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {
+    state.runs.values().flat_map(|run| &run.tasks).filter_map(|task| task.lease())
+}
+
+/// A queued task is short of something itself, or somebody before it is short of what it needs too.
+fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Timestamp) -> Checked {
+    if task.short.is_some() {
+        return Ok(());
+    }
+    let blocks = |other: &&Queued<'_>| {
+        let shares = match &other.short {
+            Some(Short::Slot) => true,
+            Some(Short::Pool(pool)) => task.def.resources.contains_key(pool),
+            Some(Short::Parallel) => other.run.id == task.run.id,
+            Some(Short::Queue) | None => false,
+        };
+        // Age changes ranks while nobody looks, so either order will do.
+        shares && (rank(state, other, None) < rank(state, task, None) || rank(state, other, Some(now)) < rank(state, task, Some(now)))
+    };
+    match queued.iter().find(blocks) {
+        Some(_) => Ok(()),
+        None => Err(format!("{} could be granted and stands in its queue since {}: {:?}", task.id, task.wait.since, task.def)),
+    }
+}
+
+fn rank(state: &State, task: &Queued<'_>, aged_at: Option<Timestamp>) -> (Priority, unknot_core::Seq) {
+    let bound = state.queue_settings(task.def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)).low_counts_as_high_after;
+    let is_aged = aged_at.is_some_and(|now| now.since(task.wait.since) >= bound);
+    (if is_aged { Priority::High } else { task.def.priority }, task.wait.seq)
+}

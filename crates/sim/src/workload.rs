@@ -1,0 +1,204 @@
+//! What people want of the brain: random workflows and random commands, from a plan that is drawn
+//! before the world begins.
+//!
+//! The workload knows nothing of what is right; that is for [`crate::checkers`].
+
+pub mod definition;
+
+use crate::chance::Chance;
+use definition::{POOLS, QUEUES};
+use std::{collections::BTreeMap, sync::Arc};
+use unknot_core::{
+    Millis, RunId, Timestamp,
+    event::{Caller, CancelRequest, Decision, Event, Facts, PauseTarget, Submission},
+    run::{Idempotency, JsonText, WaitOn},
+    settings::{Bounds, PoolSettings, QueueSettings, Settings},
+    state::State,
+    workflow::Definition,
+};
+
+/// A wish that somebody comes with.
+#[derive(Clone, Debug)]
+pub enum Wish {
+    /// Have the planned submission of this number accepted; asked again until answered, if it has a key.
+    Submit(usize),
+    /// End some run.
+    Cancel,
+    /// Hold something for a while.
+    Pause(Millis),
+    /// Let it go on.
+    Resume(PauseTarget),
+    /// Decide about whatever waits for a decision, and end what is frozen.
+    Tend,
+    /// Change the configuration.
+    Configure,
+}
+
+/// One planned submission.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    definition: Arc<Definition>,
+    idempotency: Option<Idempotency>,
+    /// Which step of the brain fails for its run, if one does.
+    plant: Option<&'static str>,
+    delay: Option<Millis>,
+    /// Whether an answer came.
+    pub is_answered: bool,
+    /// Whether it was sent at least once.
+    pub is_sent: bool,
+}
+
+/// Everything that people will want.
+#[derive(Debug)]
+pub struct Workload {
+    /// The submissions.
+    pub planned: Vec<Planned>,
+    /// When somebody comes with what.
+    pub plan: Vec<(Millis, Wish)>,
+    /// The configuration now.
+    pub settings: Settings,
+}
+
+/// How much is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Submissions.
+    pub runs: u64,
+    /// Tasks of most workflows at most; one in eight may have ten times as many.
+    pub tasks_max: u64,
+    /// Until when something new is wanted.
+    pub until: Millis,
+}
+
+/// Kinds of history lines after which a planted defect strikes, as the API prints them.
+const PLANTS: [&str; 5] = ["RUN_SUBMITTED", "TASK_GRANTED", "TASK_COMPLETED", "TASK_STARTED", "TASK_RETRYING"];
+
+impl Planned {
+    /// Whether it may be asked for again without becoming two runs.
+    pub fn is_keyed(&self) -> bool {
+        self.idempotency.is_some()
+    }
+
+    /// Whether nobody will ask for it again.
+    pub fn is_settled(&self) -> bool {
+        self.is_answered || (self.is_sent && !self.is_keyed())
+    }
+}
+
+impl Workload {
+    /// Draws the plan of a world.
+    pub fn new(chance: &mut Chance, size: Size) -> Self {
+        let planned: Vec<Planned> = (0..size.runs as usize).map(|number| planned(chance, number, size)).collect();
+        let mut plan = Vec::new();
+        let mut at = |chance: &mut Chance, wish| plan.push((Millis(chance.between(0, size.until.0)), wish));
+        for number in 0..planned.len() {
+            at(chance, Wish::Submit(number));
+        }
+        for _ in 0..chance.between(0, size.runs) {
+            let pause = Wish::Pause(Millis(chance.between(1_000, 60_000)));
+            let wish = chance.weighted(&[(4, Wish::Cancel), (2, pause), (3, Wish::Tend), (1, Wish::Configure)]).clone();
+            at(chance, wish);
+        }
+        Self { planned, plan, settings: settings(chance) }
+    }
+
+    /// The submission of this number as an event, unless it is answered, or must not be repeated.
+    pub fn submit(&mut self, number: usize, chance: &mut Chance, now: Timestamp, facts: Facts, caller: Caller) -> Option<Event> {
+        let planned = self.planned.get_mut(number)?;
+        if planned.is_answered || (planned.is_sent && planned.idempotency.is_none()) {
+            return None;
+        }
+        planned.is_sent = true;
+        let labels = planned.plant.map(|kind| ("plant".to_owned(), kind.to_owned()));
+        Some(Event::RunSubmitted(Box::new(Submission {
+            run: RunId::from_parts(now.0, u128::from(chance.next())),
+            definition: Arc::clone(&planned.definition),
+            input: JsonText(r#"{"word":"x","yes":true}"#.into()),
+            labels: labels.into_iter().collect(),
+            client_id: None,
+            idempotency: planned.idempotency.clone(),
+            source: None,
+            start_at: planned.delay.map(|delay| now.plus(delay)),
+            facts,
+            caller,
+        })))
+    }
+
+    /// The key of a planned submission.
+    pub fn key(&self, number: usize) -> Option<&Idempotency> {
+        self.planned.get(number)?.idempotency.as_ref()
+    }
+
+    /// Draws a new configuration: pools and bounds grow and shrink.
+    pub fn configure(&mut self, chance: &mut Chance) -> Event {
+        self.settings = settings(chance);
+        Event::SettingsApplied(Box::new(self.settings.clone()))
+    }
+}
+
+/// Something to hold.
+pub fn pause_target(chance: &mut Chance, runs: &[RunId]) -> PauseTarget {
+    match chance.between(0, 2) {
+        0 if !runs.is_empty() => PauseTarget::Run(*chance.pick(runs)),
+        1 => PauseTarget::Workflow(format!("flow-{}", chance.between(0, 2))),
+        _ => PauseTarget::Queue((*chance.pick(&QUEUES)).to_owned()),
+    }
+}
+
+/// The wish to end a run.
+pub fn cancel(run: RunId, force: bool, facts: Facts, caller: Caller) -> Event {
+    let request = CancelRequest { reason: "not wanted".to_owned(), by: "somebody".to_owned(), force, facts };
+    Event::RunCancelRequested { run, request, caller }
+}
+
+/// Decisions about every task that waits for one.
+pub fn decisions(state: &State, chance: &mut Chance, mut caller: impl FnMut() -> Caller) -> Vec<Event> {
+    let waiting = state.runs.values().flat_map(|run| {
+        let held = |wait: &unknot_core::run::Wait| wait.on == WaitOn::Decision;
+        run.indexed_tasks().filter(move |(_, task)| task.wait().is_some_and(held)).map(|(index, _)| run.id.task(index))
+    });
+    let decide = |task| {
+        let decision = *chance.pick(&[Decision::Retry, Decision::Fail]);
+        Event::TaskDecided { task, decision, caller: caller() }
+    };
+    waiting.map(decide).collect()
+}
+
+fn planned(chance: &mut Chance, number: usize, size: Size) -> Planned {
+    let tasks_max = if chance.permille(120) { size.tasks_max * 10 } else { size.tasks_max };
+    // Keys are few, so that some come twice, with the same body or with another.
+    let idempotency = chance.permille(700).then(|| Idempotency {
+        key: format!("key-{}", chance.between(0, size.runs * 2)),
+        body_hash: chance.pick(&["a", "b"]).to_string(),
+    });
+    Planned {
+        definition: definition::definition(chance, number, tasks_max),
+        idempotency,
+        plant: chance.permille(60).then(|| *chance.pick(&PLANTS)),
+        delay: chance.permille(150).then(|| Millis(chance.between(0, 60_000))),
+        is_answered: false,
+        is_sent: false,
+    }
+}
+
+fn settings(chance: &mut Chance) -> Settings {
+    let mut queue = |_| QueueSettings {
+        max_queue_size: *chance.weighted(&[(8, 1_000_000), (1, 50)]),
+        visibility_timeout: Millis::from_secs(*chance.pick(&[20, 60, 300])),
+        max_retries: 3,
+        low_counts_as_high_after: Millis::from_secs(*chance.pick(&[5, 600])),
+    };
+    let queues = QUEUES.iter().map(|name| ((*name).to_owned(), queue(name))).collect();
+    let pools: BTreeMap<String, PoolSettings> = POOLS
+        .iter()
+        .map(|name| ((*name).to_owned(), PoolSettings { size: chance.between(1, 4) as u32, lend: false }))
+        .collect();
+    let bounds = Bounds {
+        step_changes_max: *chance.pick(&[4, 16, 64, 1_000]),
+        lost_max: *chance.pick(&[2, 10]),
+        prefetch_factor: *chance.pick(&[1, 4]),
+        live_tasks_max: *chance.weighted(&[(8, 1_000_000), (1, 60)]),
+        ..Bounds::default()
+    };
+    Settings { queues, pools, bounds }
+}
