@@ -202,6 +202,16 @@ impl Driver {
         self.control.len() + self.work.len()
     }
 
+    /// Whether everything that arrived or was due by `now` is applied, and the state is to be trusted.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.is_going() && !self.recovery.is_replaying() && self.backlog() == 0 && self.due_event(now).is_none()
+    }
+
+    /// Whether, beyond that, everything applied is durable.
+    pub fn is_settled(&self) -> bool {
+        self.is_going() && !self.recovery.is_replaying() && self.backlog() == 0 && self.in_flight.is_none()
+    }
+
     /// One turn: takes what arrived, applies a bounded part of what is due, closes a batch if the store
     /// is free. `entropy` seeds the turn's chance.
     pub fn turn(&mut self, now: Timestamp, entropy: u64, inputs: Inputs) -> Turn {
