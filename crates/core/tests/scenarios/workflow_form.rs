@@ -6,7 +6,7 @@
 //!   task b needs a,c priority low queue slow pools render:2 locks disk retry 3 backoff 2s
 //!   task c needs any(a,b) | 2(a,b,d) | a:finished
 //!   task d sleep 10s
-//!   task e exec "echo {{ task.a.output.n }}" when "task.a.output.n > 1"
+//!   task e exec "echo {{ tasks.a.output.n }}" when "tasks.a.output.n > 1"
 //!   tasks leaf 5000 needs a
 //! ```
 //!
