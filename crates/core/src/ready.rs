@@ -53,7 +53,8 @@ pub(crate) trait Supply {
     fn closed(&self, request: &Request) -> Option<Resource>;
     /// Units of a resource that the request could be given now.
     fn free(&self, resource: &Resource, request: &Request) -> u32;
-    /// Whether a task may not be granted now because its run or workflow is held, or out of focus.
+    /// Whether a task may not be granted now because its run or workflow is held, out of focus, or
+    /// comes to its end.
     fn is_held(&self, task: TaskId) -> bool;
     /// How long tasks of a queue wait before they count as high.
     fn counts_as_high_after(&self, queue: &str) -> Millis;

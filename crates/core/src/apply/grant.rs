@@ -45,7 +45,8 @@ impl Supply for State {
     fn is_held(&self, task: TaskId) -> bool {
         let Some(run) = self.runs.get(&task.run) else { return true };
         let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
-        run.paused || run.poisoned.is_some() || out_of_focus || self.paused_workflows.contains_key(&run.workflow)
+        let is_over = run.ending.is_some() || run.poisoned.is_some();
+        is_over || run.paused || out_of_focus || self.paused_workflows.contains_key(&run.workflow)
     }
 
     fn counts_as_high_after(&self, queue: &str) -> Millis {

@@ -31,6 +31,24 @@ pub(crate) fn decision(story: &Story, decision: &Decision) -> Vec<String> {
     lines
 }
 
+/// The lines, or if there are very many how often each kind came.
+pub(crate) fn counted_if_many(lines: Vec<String>) -> Vec<String> {
+    if lines.len() <= 4 * LINES_MAX {
+        return lines;
+    }
+    counted(lines.iter().map(|line| kind_of_line(line).to_owned())).collect()
+}
+
+/// The kind of a line: its cause without what it was about, its word in capitals, or how it begins.
+fn kind_of_line(line: &str) -> &str {
+    let is_kind =
+        |word: &&str| word.len() > 3 && word.chars().all(|letter| letter.is_ascii_uppercase() || letter == '_');
+    match line.strip_prefix('(').and_then(|line| line.split_once(") ")) {
+        Some((_, cause)) => cause.split('(').next().unwrap_or(cause),
+        None => line.split(' ').find(is_kind).unwrap_or(line.split(" r1").next().unwrap_or(line)),
+    }
+}
+
 fn counted(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
     words.for_each(|word| *counts.entry(word).or_default() += 1);

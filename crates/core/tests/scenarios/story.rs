@@ -13,7 +13,7 @@
 use crate::{command, coverage::Coverage, print, words::Words, workflow_form, world::World};
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
-    AttemptId, Decision, Fence, RunId, TaskId, TaskIndex,
+    AttemptId, Fence, RunId, TaskId, TaskIndex,
     effect::Effect,
     event::{Caller, Event},
     row::Row,
@@ -60,11 +60,11 @@ pub(crate) fn tell(text: &str) -> (String, Coverage) {
             if !story.by_hand {
                 story.follow();
             }
-            story.world.check();
         } else {
             assert!(line.is_empty() || line.starts_with('#'), "a line is a comment, a workflow or begins with `> `");
         }
     }
+    story.world.check();
     (story.told, story.world.coverage)
 }
 
@@ -92,37 +92,45 @@ impl Story {
 
     /// Lets one event happen and writes down what came of it.
     pub(crate) fn happen(&mut self, event: Event) {
-        let decision = self.world.apply(event);
-        self.remember(&decision);
-        for line in print::decision(self, &decision) {
-            self.note(line);
-        }
+        let lines = self.take_place(event);
+        lines.iter().for_each(|line| self.note(line));
     }
 
-    fn remember(&mut self, decision: &Decision) {
+    fn take_place(&mut self, event: Event) -> Vec<String> {
+        let decision = self.world.apply(event);
         for effect in &decision.effects {
             if let Effect::Start(assignment) = effect {
                 self.fences.insert(assignment.attempt, assignment.fence);
             }
         }
+        print::decision(self, &decision)
     }
 
-    /// One event that is due now, if any.
-    pub(crate) fn turn(&mut self) -> bool {
-        let Some(event) = self.world.due() else { return false };
-        if let Some(line) = print::due(&event) {
-            let at = self.world.elapsed(self.world.now);
-            self.note(format!("(+{at}) {line}"));
-        }
-        self.happen(event);
-        true
+    /// One event that is due now, if any, and what came of it.
+    fn next_due(&mut self) -> Option<Vec<String>> {
+        let event = self.world.due()?;
+        let at = self.world.elapsed(self.world.now);
+        let cause = print::due(&event).map(|cause| format!("(+{at}) {cause}"));
+        let lines = self.take_place(event);
+        Some(cause.into_iter().chain(lines).collect())
     }
 
-    /// Everything that is due now.
+    /// Lets one event happen that is due now.
+    pub(crate) fn turn(&mut self) {
+        let lines = self.next_due().expect("nothing is due");
+        lines.iter().for_each(|line| self.note(line));
+    }
+
+    /// Lets everything happen that is due now; very much of it is counted only.
     pub(crate) fn follow(&mut self) {
+        let mut lines = Vec::new();
         for _ in 0..FOLLOWING_MAX {
-            if !self.turn() {
-                return;
+            match self.next_due() {
+                Some(more) => lines.extend(more),
+                None => {
+                    let lines = print::counted_if_many(lines);
+                    return lines.iter().for_each(|line| self.note(line));
+                }
             }
         }
         panic!("more than {FOLLOWING_MAX} events followed from one line");

@@ -17,7 +17,9 @@ pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// Chance that moves no pause: the middle of what jitter draws from.
 pub(crate) const EVEN_CHANCE: u64 = 1 << 63;
 /// Unfinished tasks up to which everything is checked after every single event.
-const CHECK_ALL_MAX: u32 = 400;
+const CHECK_EACH_MAX: u32 = 64;
+/// Above that, everything is checked after so many events.
+const CHECK_EVERY: u64 = 200;
 
 /// One namespace, its clock and its store.
 pub(crate) struct World {
@@ -32,6 +34,7 @@ pub(crate) struct World {
     pub(crate) coverage: Coverage,
     meta: Meta,
     commit: CommitSeq,
+    events: u64,
 }
 
 impl Default for World {
@@ -48,6 +51,7 @@ impl Default for World {
             changes_max: 0,
             coverage: Coverage::default(),
             commit: CommitSeq::default(),
+            events: 0,
         }
     }
 }
@@ -61,7 +65,8 @@ impl World {
         let decision = apply(&mut self.state, &envelope);
         self.coverage.after(before, &self.state, &decision);
         self.keep(commit, &decision);
-        if self.state.live_tasks() <= CHECK_ALL_MAX {
+        self.events += 1;
+        if self.state.live_tasks() <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
             self.check();
         }
         decision
