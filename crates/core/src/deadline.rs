@@ -47,7 +47,8 @@ pub fn reserve(remaining: Millis, ladder_total: Millis) -> Millis {
 pub fn attempt_deadline(start: Timestamp, run: &Run, task: &TaskDef) -> Timestamp {
     let remaining = run.deadline.since(start);
     let room = Millis(remaining.0 - reserve(remaining, task.cancel.total()).0);
-    start.plus(task.timeout.unwrap_or(ATTEMPT_TIMEOUT_DEFAULT).min(room))
+    // A start that is reported after the run's own end, by a brain that was late, has no time at all.
+    start.plus(task.timeout.unwrap_or(ATTEMPT_TIMEOUT_DEFAULT).min(room)).min(run.deadline)
 }
 
 #[cfg(test)]

@@ -44,9 +44,11 @@ impl Supply for State {
 
     fn is_held(&self, task: TaskId) -> bool {
         let Some(run) = self.runs.get(&task.run) else { return true };
+        // A brain that was late may look at a run before it meets that run's own end.
+        let out_of_time = run.deadline <= self.meta.high_water;
         let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
         let is_over = run.ending.is_some() || run.poisoned.is_some();
-        is_over || run.paused || out_of_focus || self.paused_workflows.contains_key(&run.workflow)
+        is_over || out_of_time || run.paused || out_of_focus || self.paused_workflows.contains_key(&run.workflow)
     }
 
     fn counts_as_high_after(&self, queue: &str) -> Millis {
