@@ -9,6 +9,8 @@
 //! loaded anew and the events since are applied one a commit; an event that then fails alone goes into
 //! quarantine, and the run that it came from is frozen.
 
+#[cfg(feature = "plant")]
+mod plant;
 mod recover;
 
 use std::{
@@ -230,7 +232,7 @@ impl Driver {
         if let Phase::Stopped(fatal) = &self.phase {
             turn.fatal = Some(fatal.clone());
         }
-        turn.next_wake = self.next_wake(now, &turn);
+        turn.next_wake = self.next_wake(now);
         turn
     }
 
@@ -336,7 +338,7 @@ impl Driver {
         self.phase = Phase::Going;
     }
 
-    fn next_wake(&self, now: Timestamp, turn: &Turn) -> Option<Timestamp> {
+    fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.phase {
             Phase::Retrying { at, .. } => Some(*at),
             Phase::Resolving { .. } | Phase::Loading | Phase::Stopped(_) => None,
@@ -345,9 +347,14 @@ impl Driver {
             Phase::Going if self.open.touched.len() >= BATCH_CHANGES_MAX => None,
             Phase::Going => {
                 let more = self.backlog() > 0 || self.due_event(now).is_some();
-                let replaying = self.recovery.is_replaying() && turn.store.is_none() && self.in_flight.is_none();
                 let first = self.state.volatile.deadlines.first().map(|(at, _)| *at);
-                if more || replaying { Some(now) } else { first }
+                match self.recovery.is_replaying() {
+                    // One event a commit: the store's answer comes first.
+                    true if self.in_flight.is_some() => None,
+                    true => Some(now),
+                    false if more => Some(now),
+                    false => first,
+                }
             }
         }
     }
@@ -360,6 +367,8 @@ fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
         _ => None,
     };
     let decision = apply(state, envelope);
+    #[cfg(feature = "plant")]
+    plant::strike(state, &decision);
     // A deadline that is still first after it was met would be met for ever.
     assert!(
         deadline.is_none() || state.volatile.deadlines.first() != deadline.as_ref(),
