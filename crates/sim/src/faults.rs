@@ -40,7 +40,7 @@ pub struct Faults {
     slow: Millis,
     /// How workers behave.
     pub manners: Manners,
-    /// Whether runs with a planted defect may be submitted.
+    /// Whether nothing goes wrong any more.
     pub is_over: bool,
 }
 
@@ -49,7 +49,7 @@ impl Faults {
     pub fn new(chance: &mut Chance) -> Self {
         let mut some = |most: u64| if chance.permille(500) { 0 } else { chance.between(1, most) };
         let moments = vec![
-            (some(4), Fault::Crash),
+            (some(8), Fault::Crash),
             (some(1), Fault::Usurp),
             (some(2), Fault::Freeze),
             (some(2), Fault::Reboot),
@@ -73,8 +73,8 @@ impl Faults {
         Self {
             moments,
             fates,
-            pause: Millis(1_000 + some(60_000)),
-            crash_at_effect: some(10),
+            pause: Millis(500 + some(30_000)),
+            crash_at_effect: some(30),
             lost: some(100),
             doubled: some(100),
             latency: Millis(1 + some(2_000)),

@@ -70,8 +70,8 @@ pub struct Size {
     pub until: Millis,
 }
 
-/// Kinds of history lines after which a planted defect strikes, as the API prints them.
-const PLANTS: [&str; 5] = ["RUN_SUBMITTED", "TASK_GRANTED", "TASK_COMPLETED", "TASK_STARTED", "TASK_RETRYING"];
+/// Kinds of history lines after which a planted defect strikes, as Rust prints them.
+const PLANTS: [&str; 5] = ["RunSubmitted", "TaskGranted", "TaskCompleted", "TaskStarted", "TaskRetrying"];
 
 impl Planned {
     /// Whether it may be asked for again without becoming two runs.

@@ -83,6 +83,8 @@ pub struct World {
     trace: Trace,
     counts: BTreeMap<&'static str, u64>,
     is_large: bool,
+    /// When faults stopped.
+    quiet_since: Timestamp,
 }
 
 impl World {
@@ -116,6 +118,7 @@ impl World {
             trace: Trace::new(keep),
             counts: BTreeMap::new(),
             is_large: scale == Scale::Large,
+            quiet_since: BEGIN,
             chance,
         };
         world.populate(until);
@@ -230,6 +233,7 @@ impl World {
     fn quiet(&mut self) {
         self.note(|| "faults stop".to_owned());
         self.faults.stop();
+        self.quiet_since = self.now;
         let names: Vec<String> = self.workers.keys().cloned().collect();
         for name in names {
             self.put(Millis(1), Happening::Return { name, reboots: false });

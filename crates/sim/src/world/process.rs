@@ -132,7 +132,8 @@ impl World {
 
     /// The process stands still; messages pile up.
     pub(super) fn freeze(&mut self) {
-        let until = self.now.plus(Millis(self.chance.between(1_000, 400_000)));
+        let most = *self.chance.weighted(&[(4, 2_000), (2, 20_000), (1, 400_000)]);
+        let until = self.now.plus(Millis(self.chance.between(500, most)));
         if let Some(process) = &mut self.process {
             process.frozen_until = until;
             self.count("freeze");
@@ -282,7 +283,7 @@ impl World {
             nothing_is_left_standing(state, now)?;
         }
         if is_idle && self.faults.is_over {
-            runs_are_in_time(state, now, GRACE)?;
+            runs_are_in_time(state, now, process.clock(self.quiet_since), GRACE)?;
         }
         Ok(())
     }
