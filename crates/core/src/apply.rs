@@ -52,6 +52,10 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::RunPoisoned { run, error } => step.poison(*run, error),
         Event::EventQuarantined(quarantined) => step.quarantine(quarantined),
     }
-    step.settle_all();
+    match &envelope.event {
+        // What puts a failure aside must not fail on the next one: the grants follow by themselves.
+        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_later(),
+        _ => step.settle_all(),
+    }
     step.decision
 }

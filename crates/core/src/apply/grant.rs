@@ -76,6 +76,12 @@ impl Step<'_> {
         self.save_rest();
     }
 
+    /// Leaves all of that to the next step.
+    pub(crate) fn settle_later(&mut self) {
+        self.state.volatile.grants_due = true;
+        self.save_rest();
+    }
+
     /// The next task to grant. Tasks that are held are set aside on the way.
     fn next_ready(&mut self) -> Option<(Request, TaskId)> {
         while !self.is_full() {
