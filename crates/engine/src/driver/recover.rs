@@ -166,6 +166,8 @@ impl Driver {
             Ok(mut state) => {
                 state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
                 state.volatile.focus = self.state.volatile.focus.take();
+                // No event of before the load comes again to give out what was ready then.
+                state.volatile.grants_due = true;
                 check::whole(&state);
                 self.state = state;
                 self.open = Open::default();
