@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use unknot_core::{Millis, Timestamp, effect::Assignment, event::Event, run::WorkerId};
 
 /// Steps after which a world is said to run for ever.
-const STEPS_MAX: u64 = 5_000_000;
+const STEPS_MAX: u64 = 300_000;
 /// When worlds begin.
 const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 
@@ -234,6 +234,7 @@ impl World {
         self.note(|| "faults stop".to_owned());
         self.faults.stop();
         self.quiet_since = self.now;
+        self.thaw();
         let names: Vec<String> = self.workers.keys().cloned().collect();
         for name in names {
             self.put(Millis(1), Happening::Return { name, reboots: false });

@@ -90,6 +90,9 @@ impl World {
     /// Operators make a round: they decide what waits for a person and end what is frozen. Once faults are
     /// over they also let go of what is held, and come again.
     fn tend(&mut self) {
+        if self.faults.is_over {
+            self.put(Millis::from_secs(30), Happening::Wish(Wish::Tend));
+        }
         let Some(process) = &self.process else { return };
         let state = process.driver.state();
         let frozen: Vec<RunId> = state.runs.values().filter(|run| run.poisoned.is_some()).map(|run| run.id).collect();
@@ -112,9 +115,6 @@ impl World {
         }
         for target in held {
             self.want(|caller| Event::Resumed { target, by: "operator".to_owned(), caller });
-        }
-        if self.faults.is_over {
-            self.put(Millis::from_secs(30), Happening::Wish(Wish::Tend));
         }
     }
 

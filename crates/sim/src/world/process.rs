@@ -140,6 +140,14 @@ impl World {
         }
     }
 
+    /// It goes on at once.
+    pub(super) fn thaw(&mut self) {
+        if let Some(process) = &mut self.process {
+            process.frozen_until = self.now;
+        }
+        self.wake(Millis(0));
+    }
+
     /// A message reaches the brain.
     pub(super) fn reach(&mut self, life: u32, event: Event) {
         if life != self.life {
