@@ -202,6 +202,9 @@ impl Default for SqliteOptions {
 fn open_writer(folder: &Folder, steps: &[schema::Step]) -> Result<Connection, StoreError> {
     let path = folder.database();
     let found = folder.inspect()?;
+    if found == Found::Nothing {
+        folder.create_database()?;
+    }
     let mut connection = connection::writer(&path, PAGE_BYTES)?;
     let version = schema::recognise(&connection, &path, steps)?;
     connection::make_durable(&connection, &path)?;
@@ -210,7 +213,7 @@ fn open_writer(folder: &Folder, steps: &[schema::Step]) -> Result<Connection, St
 }
 
 /// The size of a page, fixed when a store is made (measured: decision 0001).
-const PAGE_BYTES: u32 = 4_096;
+const PAGE_BYTES: u32 = 8_192;
 
 /// A folder that holds a store.
 fn existing(folder: &Path) -> Result<Folder, StoreError> {
@@ -238,4 +241,86 @@ fn namespace_number(connection: &Connection, namespace: &Namespace) -> rusqlite:
 /// the next comparison shows.
 fn int(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::fixture::*;
+    use unknot_core::run::RunStatus;
+
+    fn temporary() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
+    #[test]
+    fn a_single_task_run_costs_at_most_four_row_operations() {
+        let folder = temporary();
+        let mut store = SqliteStore::open(folder.path(), &SqliteOptions::default()).expect("the folder is free");
+        let namespace = Namespace::default();
+        let epoch = store.acquire(&namespace, &Owner("test".into())).expect("acquired");
+        let flow = definition("flow", 1);
+        let runs: Vec<_> = (0..100).map(|id| run(run_id(id), &flow, CommitSeq(1))).collect();
+        let ended: Vec<_> = runs.iter().map(|run| finished(run, RunStatus::Completed, CommitSeq(2))).collect();
+        let history = |kind| runs.iter().map(|run| entry(run, kind)).collect();
+        let submit = Batch {
+            commit: CommitSeq(1),
+            meta: Default::default(),
+            changes: std::iter::once(put_definition(&flow)).chain(runs.iter().map(put_run)).collect(),
+            history: history(unknot_core::row::HistoryKind::RunSubmitted),
+        };
+        let end = Batch {
+            commit: CommitSeq(2),
+            meta: Default::default(),
+            changes: ended.iter().flat_map(end_run).collect(),
+            history: history(unknot_core::row::HistoryKind::RunCompleted),
+        };
+        let before = store.connection.total_changes();
+        store.commit(&namespace, epoch, &submit).expect("it follows");
+        store.commit(&namespace, epoch, &end).expect("it follows");
+        let changes = store.connection.total_changes() - before;
+        // Three for each run; per batch one for the namespace, one for the history, and three sums or
+        // definitions.
+        assert!(changes <= 3 * 100 + 2 * 5, "{changes} row operations for 100 runs");
+    }
+
+    #[test]
+    fn an_older_store_is_brought_forward_after_a_copy() {
+        let folder = temporary();
+        let options = SqliteOptions::default();
+        let mut brain = Brain::start(Box::new(SqliteStore::open(folder.path(), &options).expect("free")));
+        brain.commit(Vec::new());
+        drop(brain);
+        let [first] = schema::STEPS else { panic!("give this test a step that follows the last") };
+        let next = |sql| [schema::Step { to: first.to, sql: first.sql }, schema::Step { to: 2, sql }];
+
+        let broken = SqliteStore::open_with_steps(folder.path(), &options, &next("CREATE TABLE extra (x); NONSENSE"));
+        let error = broken.err().expect("the step fails");
+        assert_eq!(error.code(), "UK0207", "{error}");
+        let store = SqliteStore::open(folder.path(), &options).expect("it is as it was");
+        drop(store);
+
+        let steps = next("CREATE TABLE extra (x INTEGER) STRICT");
+        let mut store = SqliteStore::open_with_steps(folder.path(), &options, &steps).expect("brought forward");
+        assert_eq!(store.committed(&Namespace::default()).expect("readable"), CommitSeq(1));
+        drop(store);
+        let again = SqliteStore::open_with_steps(folder.path(), &options, &steps).expect("nothing is left to do");
+        drop(again);
+        assert_eq!(SqliteStore::open(folder.path(), &options).err().expect("newer").code(), "UK0201");
+
+        let old = temporary();
+        std::fs::copy(folder.path().join("unknot.db.v1.bak"), old.path().join("unknot.db")).expect("the copy is there");
+        let mut store = SqliteStore::open(old.path(), &options).expect("the old program reads the copy");
+        assert_eq!(store.committed(&Namespace::default()).expect("readable"), CommitSeq(1));
+    }
+
+    #[test]
+    fn a_lost_connection_is_opened_again_to_settle_an_outcome() {
+        let folder = temporary();
+        let mut store = SqliteStore::open(folder.path(), &SqliteOptions::default()).expect("the folder is free");
+        let namespace = Namespace::default();
+        store.acquire(&namespace, &Owner("test".into())).expect("acquired");
+        store.connection = Connection::open_in_memory().expect("a connection that knows nothing");
+        assert_eq!(store.committed(&namespace).expect("another connection knows"), CommitSeq(0));
+    }
 }

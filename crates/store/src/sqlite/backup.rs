@@ -1,6 +1,6 @@
 //! A copy of the whole database as of one commit, while work goes on.
 
-use super::fault::{file_error, store_error};
+use super::fault::store_error;
 use crate::{BackupProgress, BackupStep, StoreError};
 use rusqlite::{
     Connection,
@@ -48,10 +48,8 @@ fn copy_pages(
     let snapshot = source.unchecked_transaction().map_err(store_error)?;
     // A transaction begins with its first read.
     snapshot.query_row("SELECT count(*) FROM namespace", [], |_| Ok(())).map_err(store_error)?;
-    let mut copy = Connection::open(&partial.path).map_err(|error| match error {
-        error if partial.path.parent().is_some_and(Path::is_dir) => store_error(error),
-        error => file_error(&partial.path, std::io::Error::other(error)),
-    })?;
+    let mut copy = Connection::open(&partial.path)
+        .map_err(|error| StoreError::BackupTarget { path: partial.path.clone(), detail: error.to_string() })?;
     {
         let backup = Backup::new(&snapshot, &mut copy).map_err(store_error)?;
         loop {

@@ -16,7 +16,7 @@ use std::{
 /// for this process's own writers take turns at the [`Gate`].
 const BUSY_MS: u32 = 1_000;
 /// A writer folds the journal in by itself beyond so many pages, should nobody do the upkeep.
-const WAL_PAGES_MAX: u32 = 64 * 1024;
+const WAL_PAGES_MAX: u32 = 32 * 1024;
 /// A journal that grew beyond this is cut back to it when it begins anew. Below, its blocks are used
 /// again as they are, which makes each commit's sync cheaper.
 const WAL_BYTES_KEPT: u32 = 64 << 20;

@@ -67,6 +67,16 @@ impl Folder {
         synced.map_err(|error| file_error(parent, error))
     }
 
+    /// Makes an empty database file that only its owner can read; SQLite gives the journal the same
+    /// rights. Not for a file that is there: see the module on opening it.
+    pub(super) fn create_database(&self) -> Result<(), StoreError> {
+        let path = self.database();
+        match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(file_error(&path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses file systems on which locks and syncs do not hold.
     pub(super) fn refuse_network(&self) -> Result<(), StoreError> {
         let found = rustix::fs::statfs(&self.root).map_err(|error| file_error(&self.root, error.into()))?;

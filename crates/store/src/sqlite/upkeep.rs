@@ -17,6 +17,11 @@ use rusqlite::{Connection, params};
 use std::{path::Path, sync::Arc};
 use unknot_core::{RunId, Timestamp};
 
+/// Passes over the journal beside the writer; each leaves what was committed during it.
+const FOLD_PASSES_MAX: usize = 4;
+/// Pages that may be folded in while the writer waits, if the passes come that far.
+const FOLD_FRAMES_HELD: u64 = 64;
+
 /// See [`Maintenance`].
 pub(super) struct SqliteMaintenance {
     connection: Connection,
@@ -74,11 +79,17 @@ impl SqliteMaintenance {
         })
     }
 
-    /// Folds the journal in: most of it beside the writer, then the little that came meanwhile while
-    /// the writer waits. Without the second part, a busy writer would be ahead for ever and the journal
-    /// would never begin anew.
+    /// Folds the journal in: nearly all of it beside the writer, then the little that came meanwhile
+    /// while the writer waits. Without the last part, a busy writer would be ahead for ever and the
+    /// journal would never begin anew; the passes before make that part short.
     fn fold_wal(&self) -> rusqlite::Result<bool> {
-        self.checkpoint("PASSIVE")?;
+        for _ in 0..FOLD_PASSES_MAX {
+            self.checkpoint("PASSIVE")?;
+            let wal = self.checkpoint("NOOP")?;
+            if wal.frames.saturating_sub(wal.folded) <= FOLD_FRAMES_HELD {
+                break;
+            }
+        }
         let _turn = self.gate.enter();
         Ok(self.checkpoint("PASSIVE")?.pending() == 0)
     }
