@@ -18,9 +18,6 @@ impl Step<'_> {
             None => Err(self.why_not_here(run, request)),
             Some(_) => {
                 let cancelled_tasks = self.state.volatile.tally(run).open;
-                if request.force {
-                    self.thaw(run);
-                }
                 self.begin_ending(run, EndCause::Cancelled, request.reason.clone(), &request.by, request.force);
                 Ok(self.cancelling(run, cancelled_tasks))
             }

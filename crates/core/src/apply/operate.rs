@@ -139,27 +139,15 @@ impl Step<'_> {
         self.reply(caller, Ok(Answer::Done));
     }
 
-    /// Freezes a run: nothing of it moves until a forced cancel, and what it holds stays held.
-    pub(crate) fn poison(&mut self, run: RunId, error: &str) {
-        if self.run(run).is_none() {
+    /// Freezes a run for good: nothing of it moves by itself any more, and what it holds stays held. A
+    /// forced cancel closes it as it stands.
+    pub(crate) fn poison(&mut self, id: RunId, error: &str) {
+        if self.run(id).is_none() {
             return;
         }
-        self.record(run, HistoryKind::RunPoisoned, &[("error", json!(error))]);
-        self.refreeze(run, Some(error.to_owned()));
-        self.drop_continuations(run);
-    }
-
-    /// Lets a frozen run move again, to its end.
-    pub(crate) fn thaw(&mut self, run: RunId) {
-        if self.run(run).is_some_and(|run| run.poisoned.is_some()) {
-            self.refreeze(run, None);
-            self.recall(run);
-        }
-    }
-
-    /// Changes a run's poison, which decides whether any of its deadlines are waited for.
-    fn refreeze(&mut self, id: RunId, poisoned: Option<String>) {
+        self.record(id, HistoryKind::RunPoisoned, &[("error", json!(error))]);
         let definition = self.definition(id);
+        // None of its deadlines is waited for any more.
         let reindex = |step: &mut Self, index: bool| {
             let run: &Run = &step.state.runs[&id];
             for (task, _) in run.indexed_tasks() {
@@ -171,8 +159,9 @@ impl Step<'_> {
             }
         };
         reindex(self, false);
-        self.update_run(id, |run| run.poisoned = poisoned);
+        self.update_run(id, |run| run.poisoned = Some(error.to_owned()));
         reindex(self, true);
+        self.drop_continuations(id);
     }
 
     /// Keeps an event that failed alone.

@@ -18,8 +18,9 @@ const RECENT_ENDS_MAX: usize = 10_000;
 impl Step<'_> {
     /// Meets one piece of work; puts the rest of it back if there is more.
     pub(crate) fn meet(&mut self, run: RunId, work: Work) {
-        // A frozen run drops what it would have done: its forced end looks at every task anyway.
-        if self.run(run).is_none_or(|run| run.poisoned.is_some()) {
+        // A frozen run drops what it would have done; only its forced end looks at every task.
+        let is_forced = |run: &Run| run.ending.as_ref().is_some_and(|ending| ending.force);
+        if self.run(run).is_none_or(|run| run.poisoned.is_some() && !is_forced(run)) {
             return;
         }
         self.state.volatile.at_work = Some(run);
@@ -221,10 +222,11 @@ impl Step<'_> {
     }
 
     /// Brings a run to its end: from now on nothing new starts. The first cause stays; a later one can
-    /// only add force.
+    /// only add force. A frozen run that was forced before is forced again: its closing was what failed.
     pub(crate) fn begin_ending(&mut self, run: RunId, cause: EndCause, reason: String, by: &str, force: bool) {
         let Some(before) = self.run(run) else { return };
-        if before.ending.as_ref().is_some_and(|ending| ending.force || !force) {
+        let again = force && before.poisoned.is_some();
+        if before.ending.as_ref().is_some_and(|ending| ending.force || !force) && !again {
             return;
         }
         let since = self.now;
