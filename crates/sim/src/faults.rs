@@ -73,7 +73,7 @@ impl Faults {
         Self {
             moments,
             fates,
-            pause: Millis(500 + some(30_000)),
+            pause: Millis(2_000 + some(30_000)),
             crash_at_effect: some(30),
             lost: some(100),
             doubled: some(100),

@@ -17,12 +17,12 @@ struct Queued<'a> {
     run: &'a Run,
     def: &'a TaskDef,
     wait: &'a Wait,
-    short: Option<Short>,
+    short: Vec<Short>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Short {
-    Queue,
+    Closed,
     Pool(String),
     Parallel,
     Slot,
@@ -78,29 +78,38 @@ fn still_needs(state: &State, run: &Run, id: TaskId) -> Checked {
     Ok(())
 }
 
-fn short_of(state: &State, run: &Run, def: &TaskDef) -> Option<Short> {
+/// What a task can not have now. What is closed to everybody holds up nobody else; of what is merely short,
+/// each thing holds up whoever comes later and needs it too.
+fn short_of(state: &State, run: &Run, def: &TaskDef) -> Vec<Short> {
     let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
-    if state.queues.get(queue).is_some_and(|queue| queue.paused.is_some()) {
-        return Some(Short::Queue);
-    }
-    for (name, units) in &def.resources {
+    let is_closed = |(name, units): (&String, &u32)| {
         let pool = &state.pools[name];
+        pool.poisoned.is_some() || pool.size < *units
+    };
+    if state.queues.get(queue).is_some_and(|queue| queue.paused.is_some()) || def.resources.iter().any(is_closed) {
+        return vec![Short::Closed];
+    }
+    let mut short = Vec::new();
+    for (name, units) in &def.resources {
         let held: u32 = leases(state).filter_map(|lease| lease.holds.get(name)).sum();
-        if pool.poisoned.is_some() || pool.size.saturating_sub(held) < *units {
-            return Some(Short::Pool(name.clone()));
+        if state.pools[name].size.saturating_sub(held) < *units {
+            short.push(Short::Pool(name.clone()));
         }
     }
     let leased = run.tasks.iter().filter(|task| task.lease().is_some()).count();
     let most = state.definitions[&run.definition].body.max_parallel;
     if most.is_some_and(|most| leased >= most as usize) {
-        return Some(Short::Parallel);
+        short.push(Short::Parallel);
     }
     let is_ahead = def.kind == TaskKind::Noop && def.resources.is_empty() && def.on_lost == Default::default();
     let factor = if is_ahead { state.volatile.bounds.prefetch_factor as usize } else { 1 };
     let room = state.volatile.workers.iter().any(|(worker, slots)| {
         leases(state).filter(|lease| lease.worker == *worker).count() < *slots as usize * factor
     });
-    (!room).then_some(Short::Slot)
+    if !room {
+        short.push(Short::Slot);
+    }
+    short
 }
 
 fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {
@@ -109,16 +118,17 @@ fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {
 
 /// A queued task is short of something itself, or somebody before it is short of what it needs too.
 fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Timestamp) -> Checked {
-    if task.short.is_some() {
+    if !task.short.is_empty() {
         return Ok(());
     }
+    let is_shared = |other: &Queued<'_>, short: &Short| match short {
+        Short::Closed => false,
+        Short::Slot => true,
+        Short::Pool(pool) => task.def.resources.contains_key(pool),
+        Short::Parallel => other.run.id == task.run.id,
+    };
     let blocks = |other: &&Queued<'_>| {
-        let shares = match &other.short {
-            Some(Short::Slot) => true,
-            Some(Short::Pool(pool)) => task.def.resources.contains_key(pool),
-            Some(Short::Parallel) => other.run.id == task.run.id,
-            Some(Short::Queue) | None => false,
-        };
+        let shares = other.short.iter().any(|short| is_shared(other, short));
         // Age changes ranks while nobody looks, so either order will do.
         shares && (rank(state, other, None) < rank(state, task, None) || rank(state, other, Some(now)) < rank(state, task, Some(now)))
     };

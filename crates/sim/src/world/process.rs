@@ -231,8 +231,11 @@ impl World {
 
     /// Does what a turn asks for, as long as nothing kills the process on the way.
     fn follow(&mut self, turn: Turn) -> Checked {
-        if let Some(unplanned) = panics::take().into_iter().find(|text| !text.contains("planted")) {
-            return Err(format!("the brain failed: {unplanned}"));
+        for text in panics::take() {
+            self.note(|| format!("panic: {}", text.replace('\n', " ")));
+            if !text.contains("planted: ") {
+                return Err(format!("the brain failed: {text}"));
+            }
         }
         if let Some(request) = turn.store {
             self.ask_store(request)?;
