@@ -23,6 +23,7 @@ pub mod template;
 pub mod time;
 pub mod validate;
 pub mod volatile;
+pub mod wait;
 pub mod workflow;
 
 pub use apply::apply;

@@ -16,7 +16,8 @@ mod heads;
 mod tests;
 
 use crate::{RunId, Seq, TaskId, Timestamp, time::Millis, workflow::Priority};
-use heads::{Heads, Rank};
+use heads::Heads;
+pub(crate) use heads::Rank;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What must be granted together to a task.
@@ -104,7 +105,7 @@ enum Place {
 
 impl Request {
     /// What it needs, with how many units of each.
-    fn needs(&self) -> impl Iterator<Item = (Resource, u32)> {
+    pub(crate) fn needs(&self) -> impl Iterator<Item = (Resource, u32)> {
         let pools = self.resources.iter().map(|(name, units)| (Resource::Pool(name.clone()), *units));
         let parallel = self.parallel.map(|run| (Resource::Parallel(run), 1));
         std::iter::once((Resource::Slot, 1)).chain(pools).chain(parallel)
@@ -207,6 +208,14 @@ impl Ready {
     /// The runs that have tasks set aside.
     pub(crate) fn runs_aside(&self) -> Vec<RunId> {
         self.aside.keys().copied().collect()
+    }
+
+    /// The resources that the head of a request's line stands at: short for it, or for somebody earlier.
+    pub(crate) fn stands_at(&self, request: &Request) -> &[Resource] {
+        match self.groups.get(request).map(|group| &group.place) {
+            Some(Place::At(at)) => at,
+            Some(Place::Active | Place::Apart(_)) | None => &[],
+        }
     }
 
     /// Whether nothing is left anywhere.

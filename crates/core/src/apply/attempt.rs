@@ -119,6 +119,8 @@ impl Step<'_> {
             Outcome::Succeeded { output } => self.succeed(id, output, &detail),
             Outcome::Failed { reason, message, exit } => {
                 if self.is_being_stopped(id) {
+                    // It ran, even if the report of its start was lost.
+                    self.mark_started(id);
                     self.settle_stopped(id, reason, message);
                 } else {
                     self.handler_failure(id, error(reason, message, *exit), &detail);
@@ -127,6 +129,9 @@ impl Step<'_> {
             Outcome::Stopped => self.settle_stopped(id, "stopped", "it was stopped"),
             Outcome::Released if self.is_being_stopped(id) => self.settle_stopped(id, "released", "it was given back"),
             Outcome::Released => self.give_back(id),
+            Outcome::LaunchFailed { message, .. } if self.is_being_stopped(id) => {
+                self.settle_stopped(id, "launch", message);
+            }
             Outcome::LaunchFailed { message, transient } => self.launch_failure(id, message, *transient),
             Outcome::Lost { message, confirmed_dead } => {
                 if !confirmed_dead {
@@ -180,14 +185,21 @@ impl Step<'_> {
         }
     }
 
+    fn mark_started(&mut self, id: TaskId) {
+        let now = self.now;
+        self.update_task(id, |task| {
+            if let Phase::Leased(lease) = &mut task.phase {
+                lease.started_at.get_or_insert(now);
+            }
+        });
+    }
+
     /// The work could not be started; the user's retries do not count.
     fn launch_failure(&mut self, id: TaskId, message: &str, transient: bool) {
         let failures = self.task(id).map_or(0, |task| task.failures.launch) + 1;
         self.update_task(id, |task| task.failures.launch = failures);
         let error = error("launch", message, None);
-        if self.is_being_stopped(id) {
-            self.settle_stopped(id, "launch", message);
-        } else if transient && failures < self.state.volatile.bounds.launch_failures_max && self.may_try_again(id) {
+        if transient && failures < self.state.volatile.bounds.launch_failures_max && self.may_try_again(id) {
             let pause = retry::infrastructure_pause(failures, self.entropy);
             self.retry_after(id, error, pause, &[]);
         } else {
@@ -225,11 +237,17 @@ impl Step<'_> {
 
     /// An attempt is over because it was asked to stop. What follows depends on why it was asked.
     pub(crate) fn settle_stopped(&mut self, id: TaskId, reason: &str, message: &str) {
-        let Some(task) = self.task(id) else { return };
-        let stop = task.lease().and_then(|lease| lease.stopping.as_ref()).map(|stopping| stopping.reason);
+        let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
+        let (was_started, was_prefetched) = (lease.started_at.is_some(), lease.prefetched);
+        let stop = lease.stopping.as_ref().map(|stopping| stopping.reason);
         let ending = self.run(id.run).and_then(|run| run.ending.as_ref()).map(|ending| ending.reason.clone());
         match (stop, ending) {
             (_, Some(why)) => self.end_task(id, TaskEnd::Cancelled, Some(why), &[("end", json!(reason))]),
+            (Some(StopReason::TimedOut), None) if !was_started && was_prefetched => self.give_back(id),
+            (Some(StopReason::TimedOut), None) if !was_started => {
+                let limit = self.attempt_limit(id);
+                self.launch_failure(id, &format!("its worker did not start it within {limit}"), true);
+            }
             (Some(StopReason::TimedOut), None) => {
                 let limit = self.attempt_limit(id);
                 self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), &[]);

@@ -6,9 +6,17 @@ use std::collections::BTreeMap;
 
 /// The order among heads: the class that counts now, then the place in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    pub(super) priority: Priority,
-    pub(super) seq: Seq,
+pub(crate) struct Rank {
+    pub(crate) priority: Priority,
+    pub(crate) seq: Seq,
+}
+
+impl Rank {
+    /// Where a task stands among all that are queued, its age considered.
+    pub(crate) fn of(request: &Request, seq: Seq, since: Timestamp, now: Timestamp, supply: &impl Supply) -> Self {
+        let aged = now.since(since) >= supply.counts_as_high_after(&request.queue);
+        Self { priority: if aged { Priority::High } else { request.priority }, seq }
+    }
 }
 
 /// A set of heads.
@@ -40,11 +48,9 @@ impl Heads {
     /// The first head in the order of grants. In one queue and class the earliest place is also the
     /// oldest, so only the first of each needs a look.
     pub(super) fn first(&self, now: Timestamp, supply: &impl Supply) -> Option<(Rank, &Request)> {
-        let ranked = self.by_class.iter().filter_map(|((queue, priority), heads)| {
+        let ranked = self.by_class.values().filter_map(|heads| {
             let (seq, (request, since)) = heads.first_key_value()?;
-            let aged = now.since(*since) >= supply.counts_as_high_after(queue);
-            let priority = if aged { Priority::High } else { *priority };
-            Some((Rank { priority, seq: *seq }, request))
+            Some((Rank::of(request, *seq, *since, now, supply), request))
         });
         ranked.min_by_key(|(rank, _)| *rank)
     }

@@ -103,13 +103,18 @@ impl Coverage {
         for attempt in all {
             let from = before.attempts.get(attempt).copied().unwrap_or("[*]");
             let to = after.get(attempt).copied().unwrap_or("over");
+            if from == "[*]" {
+                self.attempt_step(from, "granted", "a grant");
+            }
+            let from = if from == "[*]" { "granted" } else { from };
             if from != to {
-                // What a run does when a task ends reaches other attempts of it.
-                let event = if from == "[*]" { "a grant" } else { before.event };
-                let steps = self.attempt_steps.entry((from.to_owned(), to.to_owned())).or_default();
-                steps.insert(event.to_owned());
+                self.attempt_step(from, to, before.event);
             }
         }
+    }
+
+    fn attempt_step(&mut self, from: &str, to: &str, cause: &str) {
+        self.attempt_steps.entry((from.to_owned(), to.to_owned())).or_default().insert(cause.to_owned());
     }
 
     /// Takes over what another story saw.
@@ -207,7 +212,7 @@ fn found_state(state: &State, event: &Event) -> Option<&'static str> {
     })
 }
 
-fn run_state(state: &State, run: RunId) -> &'static str {
+pub(crate) fn run_state(state: &State, run: RunId) -> &'static str {
     match state.runs.get(&run) {
         None => "gone",
         Some(run) if run.poisoned.is_some() => "poisoned",
@@ -218,7 +223,7 @@ fn run_state(state: &State, run: RunId) -> &'static str {
     }
 }
 
-fn task_state(state: &State, id: TaskId) -> &'static str {
+pub(crate) fn task_state(state: &State, id: TaskId) -> &'static str {
     let Some(task) = state.task(id) else { return "gone" };
     if state.runs[&id.run].poisoned.is_some() {
         return "frozen";

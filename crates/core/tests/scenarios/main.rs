@@ -7,6 +7,9 @@
 
 mod command;
 mod coverage;
+mod lifecycle;
+mod loads;
+mod pairs;
 mod print;
 mod story;
 mod words;
@@ -76,4 +79,33 @@ fn stories_go_as_they_are_told() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+#[test]
+fn the_diagrams_show_what_the_stories_took() {
+    let mut seen = coverage::Coverage::default();
+    // The large ones take no step that a small one does not.
+    for path in stories().into_iter().filter(|path| !path.to_string_lossy().contains("/large/")) {
+        seen.merge(story::tell(&fs::read_to_string(&path).expect("a story can be read")).1);
+    }
+    pairs::table(&mut seen);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/lifecycle.md");
+    let kept = fs::read_to_string(&path).expect("docs/lifecycle.md can be read");
+    check(&path, &lifecycle::renewed(&kept, &seen)).unwrap_or_else(|difference| panic!("{difference}"));
+}
+
+#[test]
+fn every_event_in_every_state_is_taken() {
+    let mut seen = coverage::Coverage::default();
+    let told = pairs::table(&mut seen);
+    for (states, events) in [
+        (&coverage::TASK_STATES[..], &coverage::TASK_EVENTS[..]),
+        (&coverage::RUN_STATES[..], &coverage::RUN_EVENTS[..]),
+    ] {
+        for (state, event) in states.iter().flat_map(|state| events.iter().map(move |event| (*state, *event))) {
+            assert!(seen.pairs.contains(&(state, event)), "nobody took `{event}` in `{state}`");
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios/pairs.table");
+    check(&path, &told).unwrap_or_else(|difference| panic!("{difference}"));
 }

@@ -8,6 +8,7 @@ use unknot_core::{
     event::Event,
     row::{HistoryEntry, HistoryKind, Row},
     run::Phase,
+    wait::{self, Described},
     workflow::Command,
 };
 
@@ -197,6 +198,11 @@ pub(crate) fn answer(story: &mut Story, command: &str, mut words: Words) {
                 story.note(line);
             }
         }
+        "waits" => {
+            for line in waits(story) {
+                story.note(line);
+            }
+        }
         "pools" => {
             for line in pools(story) {
                 story.note(line);
@@ -253,6 +259,30 @@ fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {
         }
         lines.push(line);
     }
+    lines
+}
+
+/// The wait table: who waits for what, since when, until when, what then; and the verdict over all of it.
+fn waits(story: &Story) -> Vec<String> {
+    let state = &story.world.state;
+    let mut lines = Vec::new();
+    for run in state.runs.values() {
+        for (index, _) in run.indexed_tasks() {
+            let id = run.id.task(index);
+            let Some(described) = wait::describe(state, id) else { continue };
+            let Described { sentence, since, bound } = described;
+            let bound = bound.map(|bound| format!(", at {} {}", moment(story, bound.at), bound.then));
+            let (name, since, bound) = (story.task_name(id), moment(story, since), bound.unwrap_or_default());
+            lines.push(format!("{name} {sentence}; since {since}{bound}"));
+        }
+    }
+    let verdict = wait::reduce(&wait::snapshot(state, story.world.now));
+    let nodes = |what: &str, ids: &[String]| match ids {
+        [] => String::new(),
+        ids => format!(", {what}: {}", ids.join(" ")),
+    };
+    let (dead, outside) = (nodes("dead", &verdict.deadlocked), nodes("needs the outside", &verdict.needs_external));
+    lines.push(format!("verdict: {:?}{dead}{outside}", verdict.verdict));
     lines
 }
 

@@ -44,6 +44,13 @@ pub(crate) struct Story {
 
 /// Tells a whole story and gives its text with everything that happened, and what it took.
 pub(crate) fn tell(text: &str) -> (String, Coverage) {
+    let story = begin(text);
+    story.world.check();
+    (story.told, story.world.coverage)
+}
+
+/// Tells a story that may go on.
+pub(crate) fn begin(text: &str) -> Story {
     let mut story = Story::default();
     let mut lines = text.lines().filter(|line| !line.starts_with(INDENT)).peekable();
     while let Some(line) = lines.next() {
@@ -64,8 +71,7 @@ pub(crate) fn tell(text: &str) -> (String, Coverage) {
             assert!(line.is_empty() || line.starts_with('#'), "a line is a comment, a workflow or begins with `> `");
         }
     }
-    story.world.check();
-    (story.told, story.world.coverage)
+    story
 }
 
 impl Story {
@@ -96,7 +102,8 @@ impl Story {
         lines.iter().for_each(|line| self.note(line));
     }
 
-    fn take_place(&mut self, event: Event) -> Vec<String> {
+    /// Lets one event happen; says what came of it.
+    pub(crate) fn take_place(&mut self, event: Event) -> Vec<String> {
         let decision = self.world.apply(event);
         for effect in &decision.effects {
             if let Effect::Start(assignment) = effect {

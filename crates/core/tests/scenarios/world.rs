@@ -10,6 +10,7 @@ use unknot_core::{
     event::{Envelope, Event},
     row::{Key, Loaded, Meta, Row},
     settings::{Bounds, Settings},
+    wait,
 };
 
 /// When every story begins.
@@ -99,6 +100,17 @@ impl World {
     pub(crate) fn check(&self) {
         check::whole(&self.state);
         check::loads_equal(&self.state, self.loaded());
+        if !self.asks_too_much() {
+            let verdict = wait::reduce(&wait::snapshot(&self.state, self.now));
+            assert!(verdict.deadlocked.is_empty(), "what the brain allows can always move: {verdict:?}");
+        }
+    }
+
+    /// Whether a task asks for more than a pool has since the pool was made smaller: that is dead indeed.
+    fn asks_too_much(&self) -> bool {
+        let definitions = self.state.definitions.values();
+        let mut asked = definitions.flat_map(|definition| &definition.body.tasks).flat_map(|task| &task.resources);
+        asked.any(|(name, units)| self.state.pools.get(name).is_some_and(|pool| pool.size < *units))
     }
 
     /// Writes a decision's rows as one transaction.

@@ -1,0 +1,206 @@
+//! One sentence about what a task waits for.
+
+use crate::{
+    State, TaskId, TaskIndex, Timestamp,
+    ready::{Request, Resource, Supply},
+    run::{OnExpiry, Phase, Run, Task, WaitOn},
+    volatile::request,
+    workflow::{Definition, Until, When},
+};
+
+/// Names that a sentence lists before it only counts.
+const NAMES_MAX: usize = 3;
+
+/// What a task waits for, since when, until when, and what then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// What it waits for, to be read after the task's name: `waits for …`.
+    pub sentence: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Its bound; none for a frozen run, which only a forced cancellation moves.
+    pub bound: Option<Bound>,
+}
+
+/// The end of a wait that nothing else ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// When.
+    pub at: Timestamp,
+    /// What happens then, to be read after `then`.
+    pub then: &'static str,
+}
+
+/// Says what an unfinished task waits for; nothing for one that has ended.
+pub fn describe(state: &State, id: TaskId) -> Option<Described> {
+    let run = state.runs.get(&id.run)?;
+    let task = state.task(id)?;
+    let definition = &state.definitions[&run.definition];
+    let described = match &task.phase {
+        Phase::Ended(_) => return None,
+        Phase::Waiting(wait) => {
+            let sentence = match wait.on {
+                WaitOn::Needs => needs(run, definition, id.index),
+                WaitOn::Grant => grant(state, run, definition, id),
+                WaitOn::Backoff => backoff(task),
+                WaitOn::Sleep => "sleeps".to_owned(),
+                WaitOn::Decision => "waits for somebody to decide: how its last attempt ended is unknown".to_owned(),
+            };
+            let then = match wait.on_expiry {
+                OnExpiry::RunTimesOut => "the run times out",
+                OnExpiry::FailTask => "the task fails",
+                OnExpiry::Requeue => "it is queued again",
+                OnExpiry::Complete => "it is done",
+            };
+            Described { sentence, since: wait.since, bound: Some(Bound { at: wait.deadline, then }) }
+        }
+        Phase::Leased(lease) => match &lease.stopping {
+            None => Described {
+                sentence: match (lease.started_at, lease.prefetched) {
+                    (Some(_), _) => format!("is performed by worker `{}`", lease.worker.name),
+                    (None, false) => format!("waits for worker `{}` to start it", lease.worker.name),
+                    (None, true) => {
+                        format!("waits for a slot of worker `{}`, which has fetched it ahead", lease.worker.name)
+                    }
+                },
+                since: lease.started_at.unwrap_or(lease.granted_at),
+                bound: Some(Bound { at: lease.deadline, then: "it is stopped" }),
+            },
+            Some(stopping) => Described {
+                sentence: format!("waits for worker `{}` to stop it", lease.worker.name),
+                since: stopping.since,
+                bound: Some(Bound { at: stopping.fenced_at, then: "it is given up" }),
+            },
+        },
+    };
+    Some(match &run.poisoned {
+        None => described,
+        Some(error) => Described {
+            sentence: format!("is frozen with its run until that is cancelled by force: {error}"),
+            since: described.since,
+            bound: None,
+        },
+    })
+}
+
+fn needs(run: &Run, definition: &Definition, index: TaskIndex) -> String {
+    if !run.started {
+        return "waits for the start of its run".to_owned();
+    }
+    let (task, def) = (run.task(index), definition.task(index));
+    let open = def.needs.of.iter().filter(|need| run.task(need.task).end().is_none());
+    let names: Vec<&str> = open.clone().map(|need| definition.task(need.task).name.as_str()).collect();
+    let verb = if open.clone().all(|need| need.until == Until::Finished) { "end" } else { "succeed" };
+    let missing = (def.needs.at_least.saturating_sub(task.met)) as usize;
+    if missing == 0 && def.when == When::Fallback {
+        let primaries = definition.primaries.get(&index).into_iter().flatten();
+        let open = primaries.filter(|primary| run.task(**primary).end().is_none());
+        let names: Vec<&str> = open.map(|primary| definition.task(*primary).name.as_str()).collect();
+        return format!("stands by in case {} fails", listed(&names, "or"));
+    }
+    match (missing, names.len()) {
+        (0, _) => "goes on in the next step".to_owned(),
+        (missing, open) if missing == open => format!("waits for {} to {verb}", listed(&names, "and")),
+        (1, _) => format!("waits for {} to {verb}", listed(&names, "or")),
+        (missing, _) => format!("waits for {missing} of {} to {verb}", listed(&names, "and")),
+    }
+}
+
+/// `a`, `b` and `c`; `a`, `b`, `c` and 7 more.
+fn listed(names: &[&str], word: &str) -> String {
+    let quoted: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
+    match (names.len().saturating_sub(NAMES_MAX), quoted.split_last()) {
+        (_, None) => "nothing".to_owned(),
+        (0, Some((last, []))) => last.clone(),
+        (0, Some((last, rest))) => format!("{} {word} {last}", rest.join(", ")),
+        (more, Some(_)) => format!("{} {word} {more} more", quoted.join(", ")),
+    }
+}
+
+fn backoff(task: &Task) -> String {
+    let next = task.attempts + 1;
+    match &task.error {
+        Some(error) => format!("waits before try {next} ({}: {})", error.reason, error.message),
+        None => format!("waits before try {next}"),
+    }
+}
+
+fn grant(state: &State, run: &Run, definition: &Definition, id: TaskId) -> String {
+    if let Some(sentence) = held(state, run) {
+        return sentence;
+    }
+    let asked = request(run.id, definition, id.index);
+    if let Some(closed) = state.closed(&asked) {
+        return closed_to(state, &closed, &asked);
+    }
+    let short = asked.needs().find(|(resource, units)| state.free(resource, &asked) < *units);
+    if let Some((resource, units)) = short {
+        return short_of(state, run, &resource, units);
+    }
+    match state.volatile.ready.stands_at(&asked).first() {
+        Some(Resource::Pool(name)) => format!("stands behind an earlier task that waits for pool `{name}`"),
+        Some(_) => "stands behind earlier tasks".to_owned(),
+        None => "is next to be granted".to_owned(),
+    }
+}
+
+fn held(state: &State, run: &Run) -> Option<String> {
+    let by = |pause: &crate::row::Pause| pause.by.clone();
+    if run.ending.is_some() {
+        Some("is about to be cancelled with its run".to_owned())
+    } else if run.paused {
+        Some("is held: its run is paused".to_owned())
+    } else if let Some(pause) = state.paused_workflows.get(&run.workflow) {
+        Some(format!("is held: workflow `{}` is paused by {}", run.workflow, by(pause)))
+    } else {
+        let out = state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
+        out.then(|| "waits for a server: this process serves other runs only".to_owned())
+    }
+}
+
+fn closed_to(state: &State, closed: &Resource, asked: &Request) -> String {
+    match closed {
+        Resource::Pool(name) => {
+            let pool = state.pools.get(name);
+            match pool.and_then(|pool| pool.poisoned.as_ref()) {
+                Some(poison) => format!("waits for pool `{name}`, which is closed: {}", poison.message),
+                None => {
+                    let (units, size) = (asked.resources.get(name).unwrap_or(&0), pool.map_or(0, |pool| pool.size));
+                    format!("can not be granted: it needs {units} units of pool `{name}`, which has {size}")
+                }
+            }
+        }
+        Resource::Queue(name) => {
+            let pause = state.queues.get(name).and_then(|queue| queue.paused.as_ref());
+            let by = pause.map_or_else(String::new, |pause| format!(" by {}", pause.by));
+            format!("is held: queue `{name}` is paused{by}")
+        }
+        Resource::Slot | Resource::Parallel(_) => "is held".to_owned(),
+    }
+}
+
+fn short_of(state: &State, run: &Run, resource: &Resource, units: u32) -> String {
+    match resource {
+        Resource::Pool(name) => {
+            let size = state.pools.get(name).map_or(0, |pool| pool.size);
+            let free = size.saturating_sub(state.volatile.held.get(name).copied().unwrap_or_default());
+            let word = if units == 1 { "unit" } else { "units" };
+            format!("waits for {units} {word} of pool `{name}` ({free} of {size} free)")
+        }
+        Resource::Parallel(_) => {
+            let taken = state.volatile.tally(run.id).leased;
+            let most = state.definitions[&run.definition].body.max_parallel.unwrap_or(taken);
+            format!("waits for a place within its run's `max_parallel` ({taken} of {most} taken)")
+        }
+        Resource::Slot | Resource::Queue(_) if state.volatile.workers.is_empty() => {
+            "waits for a worker: none is here".to_owned()
+        }
+        Resource::Slot | Resource::Queue(_) => {
+            let workers = &state.volatile.workers;
+            let slots: u32 = workers.values().sum();
+            let taken: u32 = workers.keys().filter_map(|worker| state.volatile.leases.get(worker)).sum();
+            // Work fetched ahead has a lease and no slot yet.
+            format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
+        }
+    }
+}
