@@ -46,7 +46,7 @@ pub struct SqliteOptions {
 /// Whether a store may stand on a network file system, where a lost lock can mean lost commits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NetworkFileSystems {
-    /// Never.
+    /// Not unless the environment says `UNKNOT_ALLOW_NETWORK_STORE=1`.
     #[default]
     Refused,
     /// The operator knows that only one machine uses it and that it syncs.
@@ -81,7 +81,7 @@ impl SqliteStore {
     fn open_with_steps(folder: &Path, options: &SqliteOptions, steps: &[schema::Step]) -> Result<Self, StoreError> {
         let folder = Folder::new(folder);
         folder.create()?;
-        if options.network == NetworkFileSystems::Refused {
+        if options.network == NetworkFileSystems::Refused && !is_network_allowed() {
             folder.refuse_network()?;
         }
         let lock = Arc::new(folder.lock()?);
@@ -197,6 +197,11 @@ impl Default for SqliteOptions {
     fn default() -> Self {
         Self { network: NetworkFileSystems::default(), read_limit: Duration::from_secs(5), readers_max: 16 }
     }
+}
+
+/// The way out for an operator who knows better, wherever the store is opened from.
+fn is_network_allowed() -> bool {
+    std::env::var_os("UNKNOT_ALLOW_NETWORK_STORE").is_some_and(|value| value == "1")
 }
 
 fn open_writer(folder: &Folder, steps: &[schema::Step]) -> Result<Connection, StoreError> {
