@@ -4,6 +4,8 @@
 //! (the current one if none is given) and prints three tables: what a bare sync costs there, what
 //! row operations cost in bare SQLite, and what the store does. Pin it to a core with `taskset`.
 
+#![expect(clippy::disallowed_methods, reason = "the upkeep runs beside the writer here as it does in the engine")]
+
 use rusqlite::{Connection, params};
 use std::{
     env, fs,
@@ -29,7 +31,8 @@ use unknot_store::{
 const BATCHES: [usize; 5] = [1, 16, 64, 256, 1_024];
 /// Single-task runs per measurement.
 const RUNS: usize = 40_000;
-const PATIENCE: Duration = Duration::from_millis(5);
+/// Pause between two slices of upkeep.
+const UPKEEP_PAUSE: Duration = Duration::from_millis(5);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
@@ -175,7 +178,7 @@ fn measure(store: SqliteStore, batch: usize) -> Result<Vec<Duration>, Box<dyn st
     let beside = thread::spawn(move || {
         while !watched.load(Ordering::Relaxed) {
             upkeep.maintain(&namespace, epoch, fixture::START, &Retention::default()).expect("upkeep");
-            thread::sleep(PATIENCE);
+            thread::sleep(UPKEEP_PAUSE);
         }
     });
     let flow = fixture::definition("flow", 1);
