@@ -9,7 +9,7 @@ use unknot_core::Timestamp;
 
 /// Tells the time of one engine. Cheap to copy; all copies agree.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
+pub struct Clock {
     base: Timestamp,
     started: Instant,
 }
@@ -17,18 +17,18 @@ pub(crate) struct Clock {
 impl Clock {
     /// A clock that starts at the wall clock, or at `floor` if that is later.
     #[expect(clippy::disallowed_methods, reason = "this file is the place where clocks are read")]
-    pub(crate) fn starting_at_least(floor: Timestamp) -> Self {
+    pub fn starting_at_least(floor: Timestamp) -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self { base: Timestamp(millis(wall)).max(floor), started: Instant::now() }
     }
 
     /// Now.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         Timestamp(self.base.0.saturating_add(millis(self.started.elapsed())))
     }
 
     /// How long it is until `moment`; zero if it has passed.
-    pub(crate) fn until(&self, moment: Timestamp) -> Duration {
+    pub fn until(&self, moment: Timestamp) -> Duration {
         Duration::from_millis(moment.since(self.now()).0)
     }
 }

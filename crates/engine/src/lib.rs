@@ -6,6 +6,7 @@
 
 mod callers;
 mod clock;
+pub mod control;
 pub mod convert;
 mod convert_work;
 pub mod driver;
@@ -18,6 +19,7 @@ mod threads;
 mod upkeep;
 mod worker;
 
+pub use clock::Clock;
 pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit, Submitted};
 pub use inbox::LaneFull;
 pub use progress::Health;

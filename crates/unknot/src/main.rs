@@ -1,3 +1,42 @@
-//! The `unknot` command.
+//! The `unknot` command: runs workflows in this process, and looks at what ran.
+//!
+//! Open first: `args.rs` (what can be typed), then the file of a command under `commands/`.
+//! `config.rs` turns what was typed into what is meant; `error.rs` is everything that can go wrong on
+//! the way to the engine, with its code and its advice.
 
-fn main() {}
+mod args;
+mod attempt_folder;
+mod commands;
+mod config;
+mod error;
+mod exit;
+mod inputs;
+mod looking;
+mod nearest;
+mod output;
+mod progress;
+mod signals;
+mod summary;
+mod table;
+mod terminal;
+mod time;
+mod workflow;
+
+use args::Arguments;
+use clap::Parser;
+use std::process::ExitCode;
+
+/// The word that turns this program into the guard of a worker. Never typed by a person.
+const GUARD_WORD: &str = "__guard";
+
+fn main() -> ExitCode {
+    // The guard forks, so it must be asked for before any thread, handler or parser is there.
+    if std::env::args_os().nth(1).is_some_and(|word| word == GUARD_WORD) {
+        return unknot_hands::guard::main();
+    }
+    let exit = commands::perform(Arguments::parse()).unwrap_or_else(|error| {
+        error::report(&error);
+        error.exit()
+    });
+    exit.into()
+}

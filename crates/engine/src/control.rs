@@ -1,0 +1,188 @@
+//! The way to an engine from another terminal: one line of JSON there, one back, over a socket in the data
+//! folder.
+//!
+//! The folder's lock says that the socket's name is ours, so whatever stands there is stale. Only the same
+//! user is heard; a line and the time for it are bounded, and callers are served one after the other.
+
+use crate::Engine;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{
+            fs::PermissionsExt,
+            net::{UnixListener, UnixStream},
+        },
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use unknot_core::{RunId, effect::Answer};
+
+/// The socket's name in the data folder.
+pub const SOCKET: &str = "control.sock";
+/// The longest line that is read.
+const LINE_MAX: u64 = 16 * 1024;
+/// How long a caller may take to say its line, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller waits for the engine's answer: longer than the engine itself does.
+const ANSWER_WITHIN: Duration = Duration::from_secs(40);
+
+/// The socket of an engine; dropping it takes it away.
+#[derive(Debug)]
+pub struct Control {
+    folder: Folder,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A wish to end a run, as it is sent.
+#[derive(Clone, Debug)]
+pub struct CancelWish<'w> {
+    /// Which run.
+    pub run: RunId,
+    /// Why.
+    pub reason: &'w str,
+    /// Who asks.
+    pub by: &'w str,
+    /// Whether its attempts are given up at once.
+    pub force: bool,
+}
+
+impl Control {
+    /// Opens the socket of an engine, on a thread of its own that shares the engine until this is dropped.
+    ///
+    /// # Errors
+    /// If the socket cannot be made. The engine works without it.
+    pub fn start(engine: &Arc<Engine>) -> io::Result<Self> {
+        let folder = Folder::open(engine.data())?;
+        let listener = folder.listen()?;
+        let stopping = Arc::new(AtomicBool::new(false));
+        let (engine, stopped) = (Arc::clone(engine), Arc::clone(&stopping));
+        let serve = move || {
+            for caller in listener.incoming() {
+                if stopped.load(Ordering::Acquire) {
+                    return;
+                }
+                // A caller that goes away, or says nothing, has nobody but itself to tell.
+                caller.and_then(|caller| serve(&engine, &caller)).unwrap_or_default();
+            }
+        };
+        let thread = thread::Builder::new().name("unknot-control".to_owned()).spawn(serve)?;
+        Ok(Self { folder, stopping, thread: Some(thread) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // The thread waits for a caller: this is one. If it cannot be reached, nobody waits for it either.
+        let woken = self.folder.connect().is_ok();
+        fs::remove_file(self.folder.socket()).unwrap_or_default();
+        if let (true, Some(thread)) = (woken, self.thread.take()) {
+            thread.join().unwrap_or_default();
+        }
+    }
+}
+
+/// Asks the engine that owns a data folder to cancel a run. `None`: no engine listens there.
+///
+/// # Errors
+/// If it does not answer. What it answers is JSON with the key `cancelling` or `error`.
+pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
+    let stream = match Folder::open(data).and_then(|folder| folder.connect()) {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+    let line = json!({"cancel": {
+        "run": wish.run, "reason": wish.reason, "by": wish.by, "force": wish.force,
+    }});
+    writeln!(&stream, "{line}")?;
+    serde_json::from_str(&read_line(&stream)?).map(Some).map_err(io::Error::other)
+}
+
+fn serve(engine: &Engine, caller: &UnixStream) -> io::Result<()> {
+    caller.set_read_timeout(Some(PATIENCE))?;
+    caller.set_write_timeout(Some(PATIENCE))?;
+    let user = rustix::net::sockopt::socket_peercred(caller.as_fd())?.uid;
+    let answer = if user == rustix::process::geteuid() {
+        answer(engine, &read_line(caller)?)
+    } else {
+        json!({"error": "only the user who started the engine is heard"})
+    };
+    writeln!(&*caller, "{answer}")
+}
+
+/// One line, without its end. Each part of it may take the whole patience, so a caller holds others up for
+/// at most a few of them: whoever is the same user can do worse.
+fn read_line(stream: &UnixStream) -> io::Result<String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LINE_MAX)).read_line(&mut line)?;
+    if line.ends_with('\n') { Ok(line) } else { Err(io::Error::other("the line is cut off or too long")) }
+}
+
+fn answer(engine: &Engine, line: &str) -> Value {
+    let Some((run, wish)) = parse(line) else {
+        return json!({"error": "expected {\"cancel\": {\"run\": …, \"reason\": …, \"by\": …, \"force\": …}}"});
+    };
+    let text = |key: &str| wish.get(key).and_then(Value::as_str).unwrap_or("not said");
+    let force = wish.get("force").and_then(Value::as_bool).unwrap_or_default();
+    match engine.cancel(run, text("reason"), text("by"), force) {
+        Ok(Answer::Cancelling { run, status, cancelled_tasks, since, reason }) => json!({"cancelling": {
+            "run": run, "status": status, "cancelled_tasks": cancelled_tasks, "since": since, "reason": reason,
+        }}),
+        Ok(_) => json!({"cancelling": {"run": run}}),
+        Err(error) => json!({"error": crate::threads::with_causes(&error)}),
+    }
+}
+
+fn parse(line: &str) -> Option<(RunId, Value)> {
+    let mut request: Value = serde_json::from_str(line).ok()?;
+    let wish = request.get_mut("cancel")?.take();
+    Some((wish.get("run")?.as_str()?.parse().ok()?, wish))
+}
+
+/// The data folder, held open: a socket's name may have 108 bytes, and the folder's path may have more.
+/// Through the descriptor its name is always short.
+#[derive(Debug)]
+struct Folder(OwnedFd);
+
+impl Folder {
+    fn open(path: &Path) -> io::Result<Self> {
+        fs::File::open(path).map(|file| Self(file.into()))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{name}", self.0.as_raw_fd()))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.path(SOCKET)
+    }
+
+    fn connect(&self) -> io::Result<UnixStream> {
+        UnixStream::connect(self.socket())
+    }
+
+    /// Listens under the socket's name, which shows up only once nobody else may use it.
+    fn listen(&self) -> io::Result<UnixListener> {
+        let draft = self.path(&format!("{SOCKET}.{}", std::process::id()));
+        fs::remove_file(&draft).unwrap_or_default();
+        let listener = UnixListener::bind(&draft)?;
+        fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
+        fs::rename(&draft, self.socket())?;
+        Ok(listener)
+    }
+}

@@ -1,0 +1,319 @@
+//! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// An orchestrator for work that must not freeze.
+#[derive(Debug, Parser)]
+#[command(name = "unknot", version, max_term_width = 100, after_help = EXAMPLES, disable_help_subcommand = false)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Start here:
+  unknot check flow.yaml        is it sound, and which bounds does it have?
+  unknot run flow.yaml          run it; the same again goes on where it was
+  unknot show latest            what happened, what waits for what
+  unknot logs latest fetch -f   what a task prints
+
+`unknot help COMMAND` explains each command by example.";
+
+/// What can be asked for.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a workflow to its end, or go on with an unfinished run of it
+    #[command(after_long_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Say whether a workflow is sound, and which bounds it has
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(Check),
+    /// List runs, the newest first
+    #[command(after_long_help = LS_EXAMPLES)]
+    Ls(Ls),
+    /// Show a run: its tasks, what each waits for, why it ended
+    #[command(after_long_help = SHOW_EXAMPLES)]
+    Show(Show),
+    /// Print what tasks printed
+    #[command(after_long_help = LOGS_EXAMPLES)]
+    Logs(Logs),
+    /// End a run: TERM, a grace, KILL
+    #[command(after_long_help = CANCEL_EXAMPLES)]
+    Cancel(Cancel),
+    /// Look after the store: back it up, check it, make room
+    #[command(after_long_help = STORE_EXAMPLES)]
+    Store(Store),
+    /// Print a completion script for a shell
+    #[command(after_long_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+}
+
+/// Where runs are kept.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// The data folder [default: `server.data` of the nearest `unknot.yaml`, else `.unknot` beside the workflow]
+    #[arg(long, value_name = "DIR", env = "UNKNOT_SERVER_DATA", hide_env = true, value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The workflow file, YAML or JSON
+    #[arg(value_name = "FLOW", value_hint = ValueHint::FilePath)]
+    pub(crate) flow: PathBuf,
+    /// An input, or a JSON file of inputs; may be repeated, the last one wins
+    #[arg(short, long, value_name = "KEY=VALUE|@FILE")]
+    pub(crate) input: Vec<String>,
+    /// Start afresh, even if an unfinished run of this file and these inputs is there
+    #[arg(long)]
+    pub(crate) new: bool,
+    /// Print events as JSON, one object a line, and a summary as the last one
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  unknot run flow.yaml
+      Runs it. If it was interrupted before, by whatever, it goes on where it was:
+      what was completed is not repeated.
+  unknot run flow.yaml -i topic=tides -i pages=5
+      Gives inputs. Text stays text; numbers, lists and maps are read as JSON.
+  unknot run flow.yaml -i @inputs.json --new
+      Takes inputs from a file, and starts afresh.
+  unknot run flow.yaml --json | jq -c 'select(.event == \"TASK_FAILED\")'
+      For programs: one JSON object a line. The first is {\"start\": …}, the last {\"summary\": …}.
+
+Ctrl-C (or TERM) cancels the run: its tasks get TERM, a grace, KILL. A second one kills them at once.
+
+Exit status:
+  0  COMPLETED              3  CANCELLED
+  1  FAILED                 4  TIMED_OUT
+  2  the command line, the workflow or its inputs cannot be used
+  5  the store, the disk or the system stands in the way
+  130  killed by a second Ctrl-C; the run is unfinished";
+
+#[derive(Args, Debug)]
+pub(crate) struct Check {
+    /// The workflow file, YAML or JSON
+    #[arg(value_name = "FLOW", value_hint = ValueHint::FilePath)]
+    pub(crate) flow: PathBuf,
+    /// Print what was found as one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  unknot check flow.yaml
+      What is wrong, at which line, and what was probably meant. Of a sound file:
+      its tasks, its longest chain, and every bound, also those that nobody wrote.
+  unknot check flow.json --json | jq .problems
+      For editors and programs.
+
+Exit status: 0 sound (perhaps with warnings), 2 not.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Ls {
+    /// Only runs with this status
+    #[arg(long, value_enum, ignore_case = true)]
+    pub(crate) status: Option<Status>,
+    /// Only runs of this workflow
+    #[arg(long, value_name = "NAME")]
+    pub(crate) workflow: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub(crate) limit: usize,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+const LS_EXAMPLES: &str = "\
+Examples:
+  unknot ls
+      The newest 20 runs of the workflows here.
+  unknot ls --status failed --workflow nightly
+      The failed ones of one workflow.
+  unknot ls --limit 1000 --json | jq -r .run
+      For programs.";
+
+/// The statuses of runs, as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum Status {
+    /// Waits for its start time
+    Pending,
+    /// Its tasks are let go
+    Running,
+    /// On its way to its end
+    Cancelling,
+    /// Ended well
+    Completed,
+    /// Ended because a task failed
+    Failed,
+    /// Ended because somebody cancelled it
+    Cancelled,
+    /// Ended because its time ran out
+    TimedOut,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Show {
+    /// The run: its id, the beginning of it that no other has, or `latest`
+    #[arg(value_name = "RUN", default_value = "latest")]
+    pub(crate) run: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print its history, line by line
+    #[arg(long)]
+    pub(crate) events: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  unknot show latest
+      The newest run: its tasks, what each waits for since when and until when, why it ended.
+  unknot show run_01jb
+      The beginning of an id is enough.
+  unknot show latest --events
+      Everything that happened to it, in order.
+  unknot show latest --json | jq '.tasks[] | select(.status == \"FAILED\")'
+      For programs; with --events, one JSON object a line.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// The run: its id, the beginning of it that no other has, or `latest`
+    #[arg(value_name = "RUN", default_value = "latest")]
+    pub(crate) run: String,
+    /// One task; without it, all of them, each line behind the task's name
+    #[arg(value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// Go on printing while they grow, until the run has ended
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// The log of this attempt [default: the newest]
+    #[arg(long, value_name = "N", conflicts_with = "all", requires = "task")]
+    pub(crate) attempt: Option<u32>,
+    /// The logs of all attempts
+    #[arg(long)]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+const LOGS_EXAMPLES: &str = "\
+Examples:
+  unknot logs latest
+      What the tasks of the newest run printed.
+  unknot logs latest render -f
+      What one task prints, as it comes.
+  unknot logs run_01jb fetch --attempt 1
+      What its first attempt printed, before it was tried again.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Cancel {
+    /// The run: its id, the beginning of it that no other has, or `latest`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// Why, for whoever looks at it later
+    #[arg(long, value_name = "TEXT", default_value = "cancelled by hand")]
+    pub(crate) reason: String,
+    /// Give its attempts up at once instead of waiting for their end
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+const CANCEL_EXAMPLES: &str = "\
+Examples:
+  unknot cancel latest
+      Ends the newest run, whichever terminal it runs in. Its tasks get TERM, a grace, KILL.
+  unknot cancel run_01jb --reason 'wrong inputs'
+      Says why.
+  unknot cancel latest --force
+      Does not wait for tasks that do not die; what they hold stays closed until somebody looks.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Store {
+    #[command(subcommand)]
+    pub(crate) command: StoreCommand,
+}
+
+/// What can be done with a store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Copy it into one file, while work goes on
+    Backup {
+        /// The file to write; it must not exist
+        #[arg(value_name = "TARGET", value_hint = ValueHint::FilePath)]
+        target: PathBuf,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Look at each row, and prove that it is whole
+    Check {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Print the data folder
+    Path {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Remove runs that ended long ago, with their logs and artifacts
+    Prune {
+        /// Runs that ended longer ago than this go
+        #[arg(long, value_name = "LENGTH", default_value = "7d")]
+        older_than: String,
+        /// Above this size, the runs that ended first go, whatever their age
+        #[arg(long, value_name = "SIZE", default_value = "2GiB")]
+        larger_than: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+const STORE_EXAMPLES: &str = "\
+Examples:
+  unknot store backup /backups/unknot-$(date +%F).db
+      A complete copy as of one moment. To restore it, copy it back as unknot.db.
+  unknot store check
+      Exit status 0: it is sound.
+  unknot store prune --older-than 30d
+      Makes room. `unknot run` does the same by itself, a little at a time.
+  sqlite3 \"$(unknot store path)/unknot.db\" 'select * from v_runs'
+      It is a SQLite database that a person can read.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_enum, action = ArgAction::Set)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  unknot completions bash > ~/.local/share/bash-completion/completions/unknot
+  unknot completions zsh > ~/.zfunc/_unknot
+  unknot completions fish > ~/.config/fish/completions/unknot.fish";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

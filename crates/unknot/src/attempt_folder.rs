@@ -1,0 +1,69 @@
+//! What an attempt left in its folder: its log and its artifacts.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
+use unknot_engine::{ATTEMPTS, core::AttemptId};
+
+const LOG: &str = "log.txt";
+const ARTIFACTS: &str = "artifacts";
+/// How much of a log's end is read to find its last lines.
+const TAIL_BYTES: u64 = 8 * 1024;
+/// Files that are listed of one attempt, and how deep folders are gone into.
+const ARTIFACTS_MAX: usize = 100;
+const ARTIFACTS_DEPTH_MAX: usize = 4;
+
+/// The folder of an attempt in a data folder.
+pub(crate) fn path(data: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
+    data.join(ATTEMPTS).join(attempt.task.run.to_string()).join(task_name).join(attempt.to_string())
+}
+
+/// The log of an attempt.
+pub(crate) fn log(data: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
+    path(data, attempt, task_name).join(LOG)
+}
+
+/// The last lines of a log that say something, oldest first; none of one that cannot be read.
+pub(crate) fn last_lines(log: &Path, most: usize) -> Vec<String> {
+    let tail = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = tail().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    // What a progress bar of the task's own wrote over is not a line.
+    let shown =
+        |line: &str| line.rsplit('\r').find(|part| !part.trim().is_empty()).map(|part| part.trim_end().to_owned());
+    let mut lines: Vec<String> = text.lines().rev().filter_map(shown).take(most).collect();
+    lines.reverse();
+    lines
+}
+
+/// The files below an attempt's `artifacts/`, in order of their names.
+pub(crate) fn artifacts(data: &Path, attempt: AttemptId, task_name: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    gather(&path(data, attempt, task_name).join(ARTIFACTS), ARTIFACTS_DEPTH_MAX, &mut found);
+    found
+}
+
+fn gather(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).take(ARTIFACTS_MAX).collect();
+    paths.sort();
+    for path in paths {
+        if found.len() >= ARTIFACTS_MAX {
+            return;
+        }
+        if !path.is_symlink() && path.is_dir() && depth > 0 {
+            gather(&path, depth - 1, found);
+        } else {
+            found.push(path);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `unknot cancel RUN`: asks the process that runs it, or ends it without one.
+
+use crate::{args::Cancel, config::Config, error::Error, exit::Exit, looking::Looking, output::count};
+use serde_json::Value;
+use std::{env, io::Write, time::Duration};
+use unknot_engine::{
+    Engine, Heard, Options,
+    control::{self, CancelWish},
+    core::{RunId, effect::Answer, row::HistoryKind, run::RunStatus},
+    store::{Namespace, Retention, RunRecord, SqliteOptions, SqliteStore, StoreError},
+};
+use unknot_hands::GuardCommand;
+
+/// How often the wait for a run's end looks whether the engine still can.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Cancels a run.
+pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Error> {
+    let config = Config::here(&cancel.place)?;
+    let record = Looking::open(&config)?.find(&cancel.run)?;
+    if let RunRecord::Finished(finished) = &record {
+        return Err(Error::AlreadyEnded { run: record.id(), status: finished.status });
+    }
+    let by = env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let wish = CancelWish { run: record.id(), reason: &cancel.reason, by: &by, force: cancel.force };
+    let silent = |source: std::io::Error| Error::OwnerSilent { data: config.data.clone(), source: source.into() };
+    match control::cancel(&config.data, &wish).map_err(silent)? {
+        Some(answer) => asked(&answer, wish.run, &config, out),
+        None => by_itself(&config, &wish, out),
+    }
+}
+
+/// The owner's answer.
+fn asked(answer: &Value, run: RunId, config: &Config, out: &mut dyn Write) -> Result<Exit, Error> {
+    if let Some(message) = answer.get("error").and_then(Value::as_str) {
+        return Err(Error::OwnerRefused { message: message.to_owned() });
+    }
+    let tasks = answer["cancelling"]["cancelled_tasks"].as_u64().unwrap_or_default();
+    writeln!(out, "{run} is being cancelled ({} unfinished)", count(tasks, "task"))?;
+    writeln!(out, "see `unknot show {run}{}`", config.data_option())?;
+    Ok(Exit::Success)
+}
+
+/// Nobody runs it: an engine that performs nothing brings it to its end.
+fn by_itself(config: &Config, wish: &CancelWish<'_>, out: &mut dyn Write) -> Result<Exit, Error> {
+    let store = SqliteStore::open(&config.data, &SqliteOptions::default()).map_err(|error| match error {
+        owned @ StoreError::Owned { .. } => Error::OwnerSilent { data: config.data.clone(), source: owned.into() },
+        other => Error::store("open the store to cancel the run")(other),
+    })?;
+    let options = Options {
+        data: config.data.clone(),
+        namespace: Namespace::default(),
+        slots: 0,
+        settings: config.settings.clone(),
+        guard: GuardCommand { program: env::current_exe().unwrap_or_default(), args: vec![crate::GUARD_WORD.into()] },
+        retention: Retention::default(),
+        focus: Some([wish.run].into()),
+    };
+    let engine = Engine::start(Box::new(store), options).map_err(Error::start)?;
+    let ended = end(&engine, wish);
+    engine.stop();
+    let status = ended?;
+    writeln!(out, "{}: {status}", wish.run)?;
+    Ok(Exit::Success)
+}
+
+/// Cancels, and waits for the end of the run.
+fn end(engine: &Engine, wish: &CancelWish<'_>) -> Result<RunStatus, Error> {
+    let mut subscription = engine.subscribe();
+    let answer = engine.cancel(wish.run, wish.reason, wish.by, wish.force);
+    let answer = answer.map_err(|source| Error::Command { attempt: format!("cancel run `{}`", wish.run), source })?;
+    let Answer::Cancelling { .. } = answer else { return Ok(RunStatus::Cancelled) };
+    loop {
+        match subscription.next(LOOK_EVERY) {
+            Heard::Lines(lines) => {
+                let ends = lines.entries.iter().filter(|entry| entry.run == wish.run);
+                if let Some(status) = ends.filter_map(|entry| ended_as(entry.event)).next_back() {
+                    return Ok(status);
+                }
+            }
+            Heard::CutOff => subscription = engine.subscribe(),
+            Heard::Nothing => {}
+        }
+        let record = engine.read(|reader, namespace| reader.run(namespace, wish.run));
+        if let Some(RunRecord::Finished(finished)) = record.map_err(Error::store("read the run"))?.value {
+            return Ok(finished.status);
+        }
+        if let Some(cause) = engine.health().fatal {
+            return Err(Error::EngineStopped { cause });
+        }
+    }
+}
+
+fn ended_as(event: HistoryKind) -> Option<RunStatus> {
+    Some(match event {
+        HistoryKind::RunCompleted => RunStatus::Completed,
+        HistoryKind::RunFailed => RunStatus::Failed,
+        HistoryKind::RunCancelled => RunStatus::Cancelled,
+        HistoryKind::RunTimedOut => RunStatus::TimedOut,
+        _ => return None,
+    })
+}

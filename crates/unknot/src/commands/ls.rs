@@ -1,0 +1,88 @@
+//! `unknot ls`: runs, the newest first.
+
+use crate::{
+    args::{Ls, Status},
+    config::Config,
+    error::Error,
+    exit::Exit,
+    looking::Looking,
+    output::{Paint, run_tone},
+    table::{Cell, Column, Table},
+    terminal, time,
+};
+use serde_json::{Value, json};
+use std::io::Write;
+use unknot_engine::{
+    Clock,
+    core::{Timestamp, run::RunStatus},
+    store::{RunFilter, RunSummary},
+};
+
+/// Lists runs.
+pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
+    let config = Config::here(&ls.place)?;
+    let mut looking = Looking::open(&config)?;
+    let filter = RunFilter { status: ls.status.map(Into::into), workflow: ls.workflow.clone(), ..RunFilter::default() };
+    let runs = looking.list(&filter, None, ls.limit)?;
+    let now = Clock::starting_at_least(Timestamp::default()).now();
+    if ls.json {
+        for run in &runs {
+            writeln!(out, "{}", as_json(run))?;
+        }
+    } else if runs.is_empty() {
+        writeln!(out, "no such runs")?;
+    } else {
+        table(&runs, now).write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
+    }
+    Ok(Exit::Success)
+}
+
+fn table(runs: &[RunSummary], now: Timestamp) -> Table {
+    let mut table = Table::new(&[
+        ("RUN", Column::Shrinks(12)),
+        ("WORKFLOW", Column::Shrinks(8)),
+        ("STATUS", Column::Whole),
+        ("SUBMITTED", Column::Right),
+        ("TOOK", Column::Right),
+    ]);
+    for run in runs {
+        let held = if run.paused { " (held)" } else { "" };
+        table.row(vec![
+            run.id.to_string().into(),
+            run.workflow.as_str().into(),
+            Cell::new(run_tone(run.status), format!("{}{held}", run.status)),
+            time::ago(now, run.submitted_at).into(),
+            time::length(run.ended_at.unwrap_or(now).since(run.submitted_at)).into(),
+        ]);
+    }
+    table
+}
+
+fn as_json(run: &RunSummary) -> Value {
+    json!({
+        "run": run.id,
+        "workflow": run.workflow,
+        "status": run.status,
+        "paused": run.paused,
+        "submitted_at": run.submitted_at,
+        "ended_at": run.ended_at,
+        "client_id": run.client_id,
+        "labels": run.labels,
+        "source": run.source,
+        "retry_of": run.retry_of,
+    })
+}
+
+impl From<Status> for RunStatus {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Pending => Self::Pending,
+            Status::Running => Self::Running,
+            Status::Cancelling => Self::Cancelling,
+            Status::Completed => Self::Completed,
+            Status::Failed => Self::Failed,
+            Status::Cancelled => Self::Cancelled,
+            Status::TimedOut => Self::TimedOut,
+        }
+    }
+}

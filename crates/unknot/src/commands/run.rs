@@ -1,0 +1,233 @@
+//! `unknot run FLOW`: an engine in this process, for one run.
+
+mod choose;
+mod watch;
+
+use crate::{
+    args,
+    config::{self, Config, nicer},
+    error::{Error, eprint_quietly},
+    exit::Exit,
+    inputs,
+    looking::Looking,
+    output::{Paint, Tone, count},
+    progress::Progress,
+    signals, summary, terminal, time, workflow,
+};
+use choose::{Choice, Wanted};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeSet,
+    env,
+    io::Write,
+    path::Path,
+    sync::{Arc, mpsc::Receiver},
+};
+use unknot_engine::{
+    Engine, Options, Submit,
+    control::Control,
+    convert::Checked,
+    core::{RunId, Timestamp, run::Run},
+    store::{Namespace, Retention, SqliteOptions, SqliteStore, Store, StoreError},
+};
+use unknot_hands::GuardCommand;
+use watch::{Ended, View, Watch};
+
+/// Runs a workflow to its end, or goes on with an unfinished run of it.
+pub(crate) fn perform(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
+    let config = Config::beside(&run.flow, &run.place)?;
+    let checked = workflow::read(&run.flow, &config)?;
+    let input = inputs::read(&run.input, &checked.definition)?;
+    let interrupts = signals::listen()?;
+    let mut teller = Teller { out, paint: Paint::for_stdout(), is_json: run.json };
+    if !checked.warnings.problems.is_empty() {
+        eprint_quietly(&checked.warnings.to_string());
+    }
+    let store = open(&config, &mut teller)?;
+    let source = config::absolute(&run.flow).display().to_string();
+    let wanted = Wanted { source: &source, definition: &checked.definition.body.hash, input: &input, afresh: run.new };
+    let choice = choose::choose(&*store, &wanted).map_err(Error::store("look for an unfinished run"))?;
+    let session = Session { config, checked, source, input, choice };
+    session.run(store, &interrupts, &mut teller)
+}
+
+/// Opens the store for writing; the first line says which one, and whose it is.
+fn open(config: &Config, teller: &mut Teller<'_>) -> Result<Box<dyn Store>, Error> {
+    let data = nicer(&config.data).display().to_string();
+    let (owner, opened) = match SqliteStore::open(&config.data, &SqliteOptions::default()) {
+        Ok(store) => ("owned by this process".to_owned(), Ok(store)),
+        Err(StoreError::Owned { path, pid }) => {
+            let owner = pid.map_or("owned by another process".to_owned(), |pid| format!("owned by process {pid}"));
+            (owner, Err(StoreError::Owned { path, pid }))
+        }
+        Err(error) => ("not usable".to_owned(), Err(error)),
+    };
+    teller.line("data", &format!("{data} ({owner})"))?;
+    let store = opened.map_err(Error::store(format!("use the data folder `{data}`")))?;
+    Ok(Box::new(store))
+}
+
+/// Everything that is decided before the engine starts.
+struct Session {
+    config: Config,
+    checked: Checked,
+    source: String,
+    input: Value,
+    choice: Choice,
+}
+
+impl Session {
+    fn run(
+        self,
+        store: Box<dyn Store>,
+        interrupts: &Receiver<signals::Interrupt>,
+        teller: &mut Teller<'_>,
+    ) -> Result<Exit, Error> {
+        let engine = Arc::new(Engine::start(store, self.options()?).map_err(Error::start)?);
+        let control = Control::start(&engine);
+        let served = self.serve(&engine, interrupts, teller, control.as_ref().err());
+        // The control thread shares the engine: it lets go first.
+        drop(control);
+        match &served {
+            Ok((_, Ended::ByItself)) | Err(_) => stop(engine, Engine::stop),
+            Ok((_, Ended::Killed | Ended::Unheard)) => stop(engine, Engine::kill),
+        }
+        let (run, ended) = served?;
+        if ended == Ended::Unheard {
+            return Ok(Exit::Killed);
+        }
+        let record = Looking::open(&self.config)?.find(&run.to_string())?;
+        let summary = summary::gather(&self.config, &record)?;
+        if teller.is_json {
+            writeln!(teller.out, "{}", json!({"summary": summary.as_json()}))?;
+        } else {
+            summary.write(teller.out, teller.paint, terminal::size().columns)?;
+        }
+        Ok(Exit::of(record.status()))
+    }
+
+    /// Submits or resumes, and watches to the end.
+    fn serve(
+        &self,
+        engine: &Arc<Engine>,
+        interrupts: &Receiver<signals::Interrupt>,
+        teller: &mut Teller<'_>,
+        without_control: Option<&std::io::Error>,
+    ) -> Result<(RunId, Ended), Error> {
+        let subscription = engine.subscribe();
+        let (run, resumed) = match &self.choice.resume {
+            Some(run) => (run.id, true),
+            None => (self.submit(engine)?, false),
+        };
+        let now = engine.now();
+        let mut progress = Progress::new(run, Arc::clone(&self.checked.definition), now);
+        if resumed {
+            Looking::open(&self.config)?.take_over(&mut progress)?;
+        }
+        self.tell(&progress, now, teller)?;
+        if let Some(error) = without_control {
+            teller.line("note", &format!("`unknot cancel` from another terminal will not reach this run: {error}"))?;
+        }
+        let view = View::new(teller.is_json, &progress, &self.config.data, now);
+        let ending = self.choice.ending.iter().copied().collect();
+        let mut watch = Watch { engine, subscription, progress, view, ending, seen: self.choice.as_of, cancel: None };
+        let ended = watch.to_the_end(interrupts, teller)?;
+        Ok((run, ended))
+    }
+
+    fn options(&self) -> Result<Options, Error> {
+        let refused =
+            |source: std::io::Error| Error::Start { attempt: "find this program's file", source: source.into() };
+        let resumed = self.choice.resume.iter().map(|run| run.id);
+        let focus: BTreeSet<RunId> = self.choice.ending.iter().copied().chain(resumed).collect();
+        Ok(Options {
+            data: self.config.data.clone(),
+            namespace: Namespace::default(),
+            slots: self.config.slots,
+            settings: self.config.settings.clone(),
+            guard: GuardCommand { program: env::current_exe().map_err(refused)?, args: vec![crate::GUARD_WORD.into()] },
+            retention: Retention::default(),
+            focus: Some(focus),
+        })
+    }
+
+    fn submit(&self, engine: &Engine) -> Result<RunId, Error> {
+        let options = &self.checked.run;
+        let delayed = options.delay.map(|delay| engine.now().plus(delay));
+        let attempt = format!("submit `{}`", nicer(Path::new(&self.source)).display());
+        let failed = |source| Error::Command { attempt: attempt.clone(), source };
+        let accepted = engine
+            .submit(Submit {
+                definition: Arc::clone(&self.checked.definition),
+                input: self.input.clone(),
+                labels: options.labels.clone(),
+                client_id: options.client_id.clone(),
+                idempotency: None,
+                source: Some(self.source.clone()),
+                start_at: options.start_at.or(delayed),
+            })
+            .map_err(failed)?;
+        let focus = self.choice.ending.iter().copied().chain([accepted.run]).collect();
+        engine.focus(Some(focus)).map_err(failed)?;
+        Ok(accepted.run)
+    }
+
+    /// What this process is about to do, in a few lines.
+    fn tell(&self, progress: &Progress, now: Timestamp, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let run = progress.run;
+        let total = count(progress.total(), "task");
+        if teller.is_json {
+            let start = json!({"start": {
+                "run": run,
+                "workflow": progress.definition.body.name,
+                "resumed": self.choice.resume.is_some(),
+                "tasks": progress.total(),
+                "data": self.config.data,
+            }});
+            writeln!(teller.out, "{start}")?;
+            teller.out.flush()?;
+        }
+        let what = match &self.choice.resume {
+            None => format!("{run}, {total}"),
+            Some(resumed) => format!("{run}, {} ({} of {total} done)", self.resumed(resumed, now), progress.done()),
+        };
+        teller.line("run", &what)?;
+        let option = self.config.data_option();
+        for note in self.choice.notes(&option) {
+            teller.line("note", &note)?;
+        }
+        Ok(())
+    }
+
+    fn resumed(&self, run: &Run, now: Timestamp) -> String {
+        format!("unfinished since {}: resumed where it was", time::ago(now, run.submitted_at).trim_end_matches(" ago"))
+    }
+}
+
+/// Ends an engine, unless somebody still waits for an answer of it: then the end of the process ends
+/// everything, since the guard outlives no worker.
+fn stop(engine: Arc<Engine>, how: fn(Engine)) {
+    if let Some(engine) = Arc::into_inner(engine) {
+        how(engine);
+    }
+}
+
+/// Tells a person what is going on, before and beside the progress; programs read only JSON.
+pub(super) struct Teller<'o> {
+    pub(super) out: &'o mut dyn Write,
+    pub(super) paint: Paint,
+    pub(super) is_json: bool,
+}
+
+impl Teller<'_> {
+    /// A line with a label.
+    pub(super) fn line(&mut self, label: &str, text: &str) -> Result<(), Error> {
+        if self.is_json {
+            return Ok(());
+        }
+        let tone = if label == "note" { Tone::Warn } else { Tone::Faint };
+        writeln!(self.out, "{}  {text}", self.paint.tone(tone, &format!("{label:<4}")))?;
+        self.out.flush()?;
+        Ok(())
+    }
+}

@@ -1,0 +1,122 @@
+//! Which run is meant: an unfinished one of the same file, content and inputs, or a new one.
+
+use serde_json::Value;
+use unknot_engine::{
+    core::{
+        CommitSeq, RunId,
+        run::{Run, RunStatus},
+        workflow::DefinitionHash,
+    },
+    store::{Namespace, PageSize, Reader, RunFilter, RunRecord, Store, StoreError},
+};
+
+/// What was asked for.
+pub(super) struct Wanted<'w> {
+    /// The workflow file, absolute.
+    pub(super) source: &'w str,
+    /// What it says now.
+    pub(super) definition: &'w DefinitionHash,
+    /// The inputs, normalised.
+    pub(super) input: &'w Value,
+    /// Whether a new run is wanted in any case.
+    pub(super) afresh: bool,
+}
+
+/// What will be done, and what else is there.
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// The run that goes on; none: a new one is made.
+    pub(super) resume: Option<Box<Run>>,
+    /// Runs of the file that are on their way to their end: it cannot be undone, so it is completed.
+    pub(super) ending: Vec<RunId>,
+    /// Unfinished runs of the file that are left alone, and why.
+    others: Vec<(RunId, &'static str)>,
+    /// Unfinished runs of other files.
+    elsewhere: u64,
+    /// Everything up to this commit was seen.
+    pub(super) as_of: CommitSeq,
+}
+
+/// Looks at the unfinished runs of the file, before the engine moves any of them.
+///
+/// # Errors
+/// If the store cannot be read.
+pub(super) fn choose(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Choice, StoreError> {
+    let mut reader = store.reader()?;
+    let namespace = Namespace::default();
+    let found = reader.latest_by_source(&namespace, wanted.source, PageSize::MAX)?;
+    let mut choice = Choice { resume: None, ending: Vec::new(), others: Vec::new(), elsewhere: 0, as_of: found.as_of };
+    let live = found.value.into_iter().filter_map(|record| match record {
+        RunRecord::Live(run) => Some(run),
+        RunRecord::Finished(_) => None,
+    });
+    let mut of_this_file = 0;
+    for run in live {
+        of_this_file += 1;
+        match judge(&run, wanted) {
+            Judgement::Ending => choice.ending.push(run.id),
+            Judgement::Other(why) => choice.others.push((run.id, why)),
+            Judgement::Same if choice.resume.is_none() => choice.resume = Some(run),
+            Judgement::Same => choice.others.push((run.id, "an earlier one like it")),
+        }
+    }
+    choice.elsewhere = live_runs(&mut *reader, &namespace)?.saturating_sub(of_this_file);
+    Ok(choice)
+}
+
+enum Judgement {
+    Same,
+    Ending,
+    Other(&'static str),
+}
+
+fn judge(run: &Run, wanted: &Wanted<'_>) -> Judgement {
+    if run.poisoned.is_some() {
+        Judgement::Other("frozen, since one of its events failed")
+    } else if run.ending.is_some() {
+        Judgement::Ending
+    } else if run.definition != *wanted.definition {
+        Judgement::Other("of an older content of this file")
+    } else if run.input.value() != *wanted.input {
+        Judgement::Other("with other inputs")
+    } else if wanted.afresh {
+        Judgement::Other("left alone because of `--new`")
+    } else {
+        Judgement::Same
+    }
+}
+
+/// How many runs have not ended; counts up to a page of each status.
+fn live_runs(reader: &mut dyn Reader, namespace: &Namespace) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for status in [RunStatus::Pending, RunStatus::Running, RunStatus::Cancelling] {
+        let filter = RunFilter { status: Some(status), ..RunFilter::default() };
+        count += reader.runs(namespace, &filter, None, PageSize::MAX)?.value.items.len() as u64;
+    }
+    Ok(count)
+}
+
+impl Choice {
+    /// What a person should know of the runs that are not this one; `option` names the data folder
+    /// where commands need that.
+    pub(super) fn notes(&self, option: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        for run in &self.ending {
+            notes.push(format!("{run} was being cancelled: it is brought to its end beside this one"));
+        }
+        if let Some((run, why)) = self.others.first() {
+            let more = match self.others.len() {
+                1 => String::new(),
+                count => format!(", and {} more", count - 1),
+            };
+            notes.push(format!(
+                "unfinished, {why}: {run}{more}; see `unknot show {run}{option}`, end it with `unknot cancel {run}{option}`"
+            ));
+        }
+        if self.elsewhere > 0 {
+            let verb = if self.elsewhere == 1 { "run of another file waits" } else { "runs of other files wait" };
+            notes.push(format!("{} unfinished {verb} meanwhile: `unknot ls{option}`", self.elsewhere));
+        }
+        notes
+    }
+}

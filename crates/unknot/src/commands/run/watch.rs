@@ -1,0 +1,261 @@
+//! Watching a run to its end: what becomes durable is shown, and Ctrl-C is heard.
+
+use super::Teller;
+use crate::{
+    error::Error,
+    output::Tone,
+    progress::{Bars, Lines, Note, Progress, Rank},
+    signals::Interrupt,
+    terminal,
+};
+use std::{
+    collections::BTreeSet,
+    env,
+    io::{self, Write},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+use unknot_engine::{
+    CommandError, Engine, Heard, Subscription,
+    core::{CommitSeq, RunId, Timestamp, effect::Answer, row::HistoryEntry, run::RunStatus},
+    store::{EventCursor, PageSize},
+};
+
+/// How long the watcher waits for news before it looks at the clock and the signals.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// How watching ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The run is at its end.
+    ByItself,
+    /// A second signal said so.
+    Killed,
+    /// Nobody reads what is printed any more.
+    Unheard,
+}
+
+/// How progress is shown.
+pub(super) enum View {
+    Bars(Bars),
+    Lines(Lines),
+    Json,
+}
+
+impl View {
+    pub(super) fn new(is_json: bool, progress: &Progress, data: &Path, now: Timestamp) -> Self {
+        if is_json {
+            Self::Json
+        } else if terminal::can_redraw() {
+            Self::Bars(Bars::new(progress, data.to_path_buf()))
+        } else {
+            Self::Lines(Lines::new(now))
+        }
+    }
+
+    fn entry(&mut self, out: &mut dyn Write, entry: &HistoryEntry, progress: &Progress) -> io::Result<()> {
+        if let Self::Json = self {
+            serde_json::to_writer(&mut *out, entry)?;
+            return out.write_all(b"\n");
+        }
+        match Note::of(entry, progress) {
+            Some(note) => self.note(out, note, progress),
+            None => Ok(()),
+        }
+    }
+
+    fn note(&mut self, out: &mut dyn Write, note: Note, progress: &Progress) -> io::Result<()> {
+        match self {
+            Self::Bars(bars) => {
+                bars.note(note, progress);
+                Ok(())
+            }
+            Self::Lines(lines) => lines.note(out, &note, progress),
+            Self::Json => Ok(()),
+        }
+    }
+
+    fn tick(&mut self, out: &mut dyn Write, progress: &Progress, now: Timestamp) -> io::Result<()> {
+        match self {
+            Self::Bars(bars) => bars.tick(out, progress, now)?,
+            Self::Lines(lines) => lines.tick(out, progress, now)?,
+            Self::Json => {}
+        }
+        out.flush()
+    }
+
+    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::Bars(bars) => bars.finish(out),
+            Self::Lines(_) | Self::Json => out.flush(),
+        }
+    }
+}
+
+/// One run under watch.
+pub(super) struct Watch<'e> {
+    pub(super) engine: &'e Arc<Engine>,
+    pub(super) subscription: Subscription,
+    pub(super) progress: Progress,
+    pub(super) view: View,
+    /// Runs that end beside it and are waited for.
+    pub(super) ending: BTreeSet<RunId>,
+    /// Everything up to this commit was told.
+    pub(super) seen: CommitSeq,
+    /// The cancellation that was asked for, while it has no answer.
+    pub(super) cancel: Option<JoinHandle<Result<Answer, CommandError>>>,
+}
+
+impl Watch<'_> {
+    /// Shows what happens until the run has ended or somebody does not want to wait for that.
+    pub(super) fn to_the_end(
+        &mut self,
+        interrupts: &Receiver<Interrupt>,
+        teller: &mut Teller<'_>,
+    ) -> Result<Ended, Error> {
+        match self.watch(interrupts, teller) {
+            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Unheard),
+            other => other,
+        }
+    }
+
+    fn watch(&mut self, interrupts: &Receiver<Interrupt>, teller: &mut Teller<'_>) -> Result<Ended, Error> {
+        self.catch_up(teller)?;
+        let mut interrupted = false;
+        let mut blocked = None;
+        while !(self.progress.status.is_terminal() && self.ending.is_empty()) {
+            match interrupts.try_recv() {
+                Ok(interrupt) if interrupted => {
+                    self.view.finish(teller.out)?;
+                    self.say_killed(interrupt, teller)?;
+                    return Ok(Ended::Killed);
+                }
+                Ok(interrupt) => {
+                    interrupted = true;
+                    self.begin_cancel(interrupt, teller)?;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            }
+            match self.subscription.next(LOOK_EVERY) {
+                Heard::Lines(lines) if lines.commit > self.seen => {
+                    self.seen = lines.commit;
+                    for entry in lines.entries.iter() {
+                        self.take(entry, teller)?;
+                    }
+                }
+                Heard::Lines(_) | Heard::Nothing => {}
+                Heard::CutOff => {
+                    self.subscription = self.engine.subscribe();
+                    self.catch_up(teller)?;
+                }
+            }
+            self.check_health(&mut blocked, teller)?;
+            self.check_cancel(teller)?;
+            self.view.tick(teller.out, &self.progress, self.engine.now())?;
+        }
+        self.view.finish(teller.out)?;
+        Ok(Ended::ByItself)
+    }
+
+    /// Tells what became durable while nobody listened.
+    fn catch_up(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let runs: Vec<RunId> = self.ending.iter().copied().chain([self.progress.run]).collect();
+        let mut seen = self.seen;
+        for run in runs {
+            let mut after = Some(EventCursor { commit: self.seen, line: u32::MAX });
+            loop {
+                let page = self.engine.read(|reader, namespace| reader.events(namespace, run, after, PageSize::MAX));
+                let page = page.map_err(Error::store("read the run's history"))?;
+                seen = seen.max(page.as_of);
+                let is_last = page.value.items.is_empty();
+                after = page.value.items.last().map(|event| event.cursor);
+                for event in &page.value.items {
+                    self.take(&event.entry, teller)?;
+                }
+                if is_last || page.value.next.is_none() {
+                    break;
+                }
+            }
+        }
+        self.seen = seen;
+        Ok(())
+    }
+
+    fn take(&mut self, entry: &HistoryEntry, teller: &mut Teller<'_>) -> Result<(), Error> {
+        if entry.run == self.progress.run {
+            self.view.entry(teller.out, entry, &self.progress)?;
+            self.progress.apply(entry);
+        } else if is_end(entry) {
+            self.ending.remove(&entry.run);
+        }
+        Ok(())
+    }
+
+    /// The first signal: the run is cancelled. Its answer is not waited for here, so that a second
+    /// signal is heard even if the store is stuck.
+    fn begin_cancel(&mut self, interrupt: Interrupt, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let text = format!("{}: cancelling; once more kills at once", interrupt.word());
+        self.say(Tone::Warn, text, teller)?;
+        let (engine, run) = (Arc::clone(self.engine), self.progress.run);
+        let by = env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        let ask = move || engine.cancel(run, interrupt.word(), &by, false);
+        let asking = thread::Builder::new().name("unknot-cancel".to_owned()).spawn(ask);
+        self.cancel = Some(asking.map_err(|source| Error::Start { attempt: "cancel the run", source: source.into() })?);
+        Ok(())
+    }
+
+    fn check_cancel(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let Some(answer) = self.cancel.take_if(|cancel| cancel.is_finished()) else { return Ok(()) };
+        match answer.join() {
+            // A refusal says that the run has ended, which its history says as well.
+            Ok(Ok(_) | Err(CommandError::Refused(_))) => Ok(()),
+            Ok(Err(error)) => self.say(Tone::Bad, format!("cannot cancel: {error}"), teller),
+            Err(_) => self.say(Tone::Bad, "cannot cancel: the request failed inside".to_owned(), teller),
+        }
+    }
+
+    fn say_killed(&self, interrupt: Interrupt, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let next = match self.progress.status {
+            RunStatus::Cancelling => "the same command completes its cancellation and starts a new run",
+            _ => "the same command goes on where it was",
+        };
+        teller.line("note", &format!("{}: killed; {} is unfinished: {next}", interrupt.word(), self.progress.run))
+    }
+
+    /// An engine that cannot go on ends the watching; one that waits for its disk is reported.
+    fn check_health(&mut self, blocked: &mut Option<String>, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let health = self.engine.health();
+        if let Some(cause) = health.fatal {
+            self.view.finish(teller.out)?;
+            return Err(Error::EngineStopped { cause });
+        }
+        let cause = health.blocked.map(|blocked| blocked.cause);
+        if cause == *blocked {
+            return Ok(());
+        }
+        let text = match &cause {
+            Some(cause) => format!("nothing can be recorded for now, so nothing new starts: {cause}"),
+            None => "recording works again".to_owned(),
+        };
+        let tone = if cause.is_some() { Tone::Bad } else { Tone::Good };
+        *blocked = cause;
+        self.say(tone, text, teller)
+    }
+
+    fn say(&mut self, tone: Tone, text: String, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let note = Note { at: self.engine.now(), tone, rank: Rank::Notable, task: None, text };
+        self.view.note(teller.out, note, &self.progress)?;
+        teller.out.flush()?;
+        Ok(())
+    }
+}
+
+fn is_end(entry: &HistoryEntry) -> bool {
+    use unknot_engine::core::row::HistoryKind as Kind;
+    matches!(entry.event, Kind::RunCompleted | Kind::RunFailed | Kind::RunCancelled | Kind::RunTimedOut)
+}

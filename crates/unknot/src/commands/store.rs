@@ -1,0 +1,127 @@
+//! `unknot store`: backup, check, path, prune.
+
+use crate::{
+    args::StoreCommand,
+    config::{Config, nicer},
+    error::{Error, eprint_quietly},
+    exit::Exit,
+    output::{count, thousands},
+    terminal,
+};
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    ops::ControlFlow,
+    path::Path,
+};
+use unknot_api::{Duration, Size};
+use unknot_engine::{
+    ATTEMPTS, Clock,
+    core::{Millis, RunId, Timestamp},
+    store::{BackupProgress, BackupStep, Namespace, Owner, Retention, SqliteOptions, SqliteStore, Store},
+};
+
+/// Looks after a store.
+pub(crate) fn perform(command: &StoreCommand, out: &mut dyn Write) -> Result<Exit, Error> {
+    match command {
+        StoreCommand::Backup { target, place } => backup(&Config::here(place)?, target, out),
+        StoreCommand::Check { place } => check(&Config::here(place)?, out),
+        StoreCommand::Path { place } => {
+            writeln!(out, "{}", Config::here(place)?.data.display())?;
+            Ok(Exit::Success)
+        }
+        StoreCommand::Prune { older_than, larger_than, place } => {
+            let retention = Retention {
+                keep: Millis(length(older_than)?.ms),
+                bytes_max: size(larger_than)?.bytes,
+                ..Retention::default()
+            };
+            prune(&Config::here(place)?, &retention, out)
+        }
+    }
+}
+
+fn backup(config: &Config, target: &Path, out: &mut dyn Write) -> Result<Exit, Error> {
+    let mut gauge = Gauge::default();
+    let done = SqliteStore::backup(&config.data, target, &mut |progress| gauge.show(progress));
+    gauge.clear();
+    done.map_err(Error::store(format!("back up the store `{}`", nicer(&config.data).display())))?;
+    let bytes = fs::metadata(target).map(|file| file.len()).unwrap_or_default();
+    writeln!(out, "{}: {} KiB, complete", target.display(), thousands(bytes / 1024))?;
+    Ok(Exit::Success)
+}
+
+/// How far a backup is, on a terminal.
+#[derive(Default)]
+struct Gauge {
+    percent: Option<u64>,
+}
+
+impl Gauge {
+    fn show(&mut self, progress: BackupProgress) -> BackupStep {
+        let percent = progress.pages_done * 100 / progress.pages_total.max(1);
+        if io::stderr().is_terminal() && terminal::can_redraw() && self.percent != Some(percent) {
+            self.percent = Some(percent);
+            eprint_quietly(&format!("\r\x1b[Kbacking up: {percent} %"));
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn clear(&self) {
+        if self.percent.is_some() {
+            eprint_quietly("\r\x1b[K");
+        }
+    }
+}
+
+fn check(config: &Config, out: &mut dyn Write) -> Result<Exit, Error> {
+    let report = SqliteStore::check(&config.data)
+        .map_err(Error::store(format!("check the store `{}`", nicer(&config.data).display())))?;
+    if !report.is_sound() {
+        return Err(Error::Unsound { problems: report.problems });
+    }
+    writeln!(out, "sound: {}", count(report.rows, "row"))?;
+    Ok(Exit::Success)
+}
+
+fn prune(config: &Config, retention: &Retention, out: &mut dyn Write) -> Result<Exit, Error> {
+    let failed = || Error::store(format!("make room in the store `{}`", nicer(&config.data).display()));
+    let mut store = SqliteStore::open(&config.data, &SqliteOptions::default()).map_err(failed())?;
+    let namespace = Namespace::default();
+    let owner = Owner(format!("pid {} (prune)", std::process::id()));
+    let epoch = store.acquire(&namespace, &owner).map_err(failed())?;
+    let mut upkeep = store.maintenance().map_err(failed())?;
+    let now = Clock::starting_at_least(Timestamp::default()).now();
+    let (mut runs, mut rows) = (0, 0);
+    loop {
+        let done = upkeep.maintain(&namespace, epoch, now, retention).map_err(failed())?;
+        runs += done.runs_pruned as u64;
+        rows += done.rows_pruned as u64;
+        let folders = done.folders.0.len();
+        // The journal of folders is struck off only for what is gone; the rest is found again next time.
+        let gone: Vec<RunId> = done.folders.0.into_iter().filter(|run| remove(config, *run)).collect();
+        let stuck = gone.len() < folders;
+        upkeep.folders_removed(&namespace, epoch, &gone).map_err(failed())?;
+        if !done.more || stuck {
+            break;
+        }
+    }
+    writeln!(out, "{} removed, {}", count(runs, "run"), count(rows, "row"))?;
+    Ok(Exit::Success)
+}
+
+fn remove(config: &Config, run: RunId) -> bool {
+    match fs::remove_dir_all(config.data.join(ATTEMPTS).join(run.to_string())) {
+        Ok(()) => true,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn length(given: &str) -> Result<Duration, Error> {
+    let what = "length of time such as `12h` or `7d`";
+    Duration::parse(given).ok_or_else(|| Error::Value { given: given.to_owned(), what })
+}
+
+fn size(given: &str) -> Result<Size, Error> {
+    Size::parse(given).ok_or_else(|| Error::Value { given: given.to_owned(), what: "size such as `500MiB` or `2GiB`" })
+}

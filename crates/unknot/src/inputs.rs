@@ -1,0 +1,86 @@
+//! Inputs as they are typed: `key=value`, or `@file.json`.
+
+use crate::error::Error;
+use serde_json::{Map, Value};
+use std::{fs, path::Path};
+use unknot_engine::{
+    convert,
+    core::{
+        validate,
+        workflow::{Definition, InputType},
+    },
+};
+
+/// The inputs of a run, checked against what the workflow declares, defaults filled in and keys in order.
+///
+/// # Errors
+/// What cannot be read, and inputs that are unknown, missing or of another type.
+pub(crate) fn read(given: &[String], definition: &Definition) -> Result<Value, Error> {
+    let mut inputs = Map::new();
+    for text in given {
+        match text.strip_prefix('@') {
+            Some(path) => inputs.extend(from_file(text, Path::new(path))?),
+            None => {
+                let (name, value) = pair(text, definition)?;
+                inputs.insert(name, value);
+            }
+        }
+    }
+    let mut checked = validate::check_input(definition, inputs)
+        .map_err(|problems| Error::File(convert::input_report("inputs", problems)))?;
+    checked.sort_all_objects();
+    Ok(checked)
+}
+
+fn wrong(given: &str, problem: impl Into<String>) -> Error {
+    Error::Input { given: given.to_owned(), problem: problem.into() }
+}
+
+fn from_file(given: &str, path: &Path) -> Result<Map<String, Value>, Error> {
+    let bytes = fs::read(path).map_err(|error| wrong(given, format!("the file cannot be read: {error}")))?;
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Err(wrong(given, "the file holds no JSON object")),
+        Err(error) => Err(wrong(given, format!("the file is not JSON: {error}"))),
+    }
+}
+
+fn pair(given: &str, definition: &Definition) -> Result<(String, Value), Error> {
+    let (name, text) = given.split_once('=').ok_or_else(|| wrong(given, "there is no `=` in it"))?;
+    if name.is_empty() {
+        return Err(wrong(given, "there is no name before the `=`"));
+    }
+    let declared = definition.body.inputs.get(name).and_then(|input| input.type_);
+    Ok((name.to_owned(), value(text, declared)))
+}
+
+/// What is typed for an input of some type. Text that cannot be read as that type stays text, so that
+/// the check can say what was expected.
+fn value(text: &str, declared: Option<InputType>) -> Value {
+    match declared {
+        Some(InputType::String) | None => Value::from(text),
+        Some(_) => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_typed_is_read_by_its_declared_type() {
+        for (text, declared, expected) in [
+            ("5", Some(InputType::String), json!("5")),
+            ("5", Some(InputType::Integer), json!(5)),
+            ("5.5", Some(InputType::Number), json!(5.5)),
+            ("true", Some(InputType::Boolean), json!(true)),
+            ("[1, 2]", Some(InputType::Array), json!([1, 2])),
+            (r#"{"a": 1}"#, Some(InputType::Object), json!({"a": 1})),
+            ("five", Some(InputType::Integer), json!("five")),
+            ("5", None, json!("5")),
+        ] {
+            assert_eq!(value(text, declared), expected, "{text}");
+        }
+    }
+}

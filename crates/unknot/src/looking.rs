@@ -1,0 +1,168 @@
+//! Looking at a store that this or another process owns: nothing here takes the lock or asks the brain.
+
+use crate::{config::Config, error::Error, progress::Progress};
+use std::{path::PathBuf, sync::Arc};
+use unknot_engine::{
+    core::{
+        RunId, TaskIndex,
+        run::{Run, Task},
+        workflow::Definition,
+    },
+    store::{Namespace, PageSize, Reader, RunFilter, RunRecord, RunSummary, SqliteOptions, SqliteStore, StoreError},
+};
+
+/// The word for the newest run.
+const LATEST: &str = "latest";
+/// Letters and digits of a run's id behind `run_`.
+const ID_LETTERS: usize = 26;
+
+/// A store, open for questions.
+pub(crate) struct Looking {
+    reader: Box<dyn Reader>,
+    namespace: Namespace,
+    data: PathBuf,
+}
+
+impl Looking {
+    /// Opens the store of the data folder, whoever owns it.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let reader = SqliteStore::open_reader(&config.data, &SqliteOptions::default());
+        let reader = reader.map_err(|error| match error {
+            StoreError::Missing { .. } => Error::NothingRan { data: config.data.clone() },
+            other => Error::store(format!("look into the store `{}`", config.data.display()))(other),
+        })?;
+        Ok(Self { reader, namespace: Namespace::default(), data: config.data.clone() })
+    }
+
+    /// Asks the store something.
+    ///
+    /// # Errors
+    /// What the question's answer says.
+    pub(crate) fn ask<T>(
+        &mut self,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError>,
+    ) -> Result<T, Error> {
+        question(&mut *self.reader, &self.namespace).map_err(Error::store("read the store"))
+    }
+
+    /// The run that is meant by an id, the beginning of one, or `latest`.
+    ///
+    /// # Errors
+    /// If there is none, or more than one.
+    pub(crate) fn find(&mut self, given: &str) -> Result<RunRecord, Error> {
+        let id = if given == LATEST {
+            let newest = self.list(&RunFilter::default(), None, 1)?;
+            newest.first().map(|run| run.id).ok_or_else(|| Error::NothingRan { data: self.data.clone() })?
+        } else {
+            self.complete(given)?
+        };
+        let record = self.ask(|reader, namespace| reader.run(namespace, id))?.value;
+        record.ok_or_else(|| self.unknown(given))
+    }
+
+    /// The newest runs that a filter accepts.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) fn list(
+        &mut self,
+        filter: &RunFilter,
+        mut after: Option<RunId>,
+        most: usize,
+    ) -> Result<Vec<RunSummary>, Error> {
+        let mut found: Vec<RunSummary> = Vec::new();
+        while found.len() < most {
+            let size = PageSize::new(most - found.len());
+            let page = self.ask(|reader, namespace| reader.runs(namespace, filter, after, size))?.value;
+            found.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Hands each stored task of a run on, in order. A large live run stores no row for those that
+    /// nothing has happened to yet.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) fn each_task(
+        &mut self,
+        record: &RunRecord,
+        mut take: impl FnMut(TaskIndex, &Task),
+    ) -> Result<(), Error> {
+        let run = record.run();
+        if !run.tasks.is_empty() {
+            run.indexed_tasks().for_each(|(index, task)| take(index, task));
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let id = run.id;
+            let page = self.ask(|reader, namespace| reader.tasks(namespace, id, after, PageSize::MAX))?.value;
+            page.items.iter().for_each(|(index, task)| take(*index, task));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Tells `progress` what is stored of its run.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) fn take_over(&mut self, progress: &mut Progress) -> Result<(), Error> {
+        let id = progress.run;
+        let Some(record) = self.ask(|reader, namespace| reader.run(namespace, id))?.value else { return Ok(()) };
+        progress.status = record.status();
+        self.each_task(&record, |index, task| progress.take_over(index, task))
+    }
+
+    /// The workflow that a run was made from, as it was then.
+    ///
+    /// # Errors
+    /// If the store cannot be read or does not have it.
+    pub(crate) fn definition(&mut self, run: &Run) -> Result<Arc<Definition>, Error> {
+        let found = self.ask(|reader, namespace| reader.definition(namespace, &run.definition))?.value;
+        found.ok_or_else(|| {
+            let detail = format!("run `{}` names a definition that is not stored", run.id);
+            Error::store("read the store")(StoreError::Corrupt { detail, cause: None })
+        })
+    }
+
+    /// The only id that begins so.
+    fn complete(&mut self, given: &str) -> Result<RunId, Error> {
+        let beginning = given.strip_prefix("run_").unwrap_or(given);
+        let padded = |filler: char| {
+            let missing = ID_LETTERS.saturating_sub(beginning.chars().count());
+            format!("run_{beginning}{}", filler.to_string().repeat(missing)).parse::<RunId>()
+        };
+        let (Ok(first), Ok(last)) = (padded('0'), padded('Z')) else { return Err(self.unknown(given)) };
+        if first == last {
+            return Ok(first);
+        }
+        let matches: Vec<RunId> = self
+            .list(&RunFilter::default(), Some(last), 2)?
+            .iter()
+            .map(|run| run.id)
+            .filter(|id| *id >= first)
+            .collect();
+        match matches[..] {
+            [] => Err(self.unknown(given)),
+            [only] => Ok(only),
+            [one, other, ..] => {
+                Err(Error::ManyRuns { given: given.to_owned(), matches: format!("`{one}`, `{other}`") })
+            }
+        }
+    }
+
+    fn unknown(&self, given: &str) -> Error {
+        Error::NoSuchRun { given: given.to_owned(), data: self.data.clone() }
+    }
+}

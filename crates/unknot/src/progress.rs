@@ -1,0 +1,178 @@
+//! How far a run is: counted from its history as it becomes durable, shown in one of three ways.
+//!
+//! [`Progress`] knows; `note.rs` says what a line of history means to a person; `bars.rs` draws on a
+//! terminal, `lines.rs` prints where there is none. JSON needs neither: it is the history itself.
+
+mod bars;
+mod lines;
+mod note;
+
+pub(crate) use bars::Bars;
+pub(crate) use lines::Lines;
+pub(crate) use note::{Note, Rank};
+
+use std::{collections::BTreeMap, sync::Arc};
+use unknot_engine::core::{
+    RunId, TaskIndex, Timestamp,
+    row::{HistoryEntry, HistoryKind},
+    run::{Phase, RunStatus, Task, TaskStatus, WaitOn},
+    workflow::Definition,
+};
+
+/// What is known of one run while it goes on.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    /// The run.
+    pub(crate) run: RunId,
+    /// What it executes.
+    pub(crate) definition: Arc<Definition>,
+    /// When this process began to serve it.
+    pub(crate) since: Timestamp,
+    /// Where it stands.
+    pub(crate) status: RunStatus,
+    tasks: Vec<TaskStatus>,
+    counts: BTreeMap<TaskStatus, u64>,
+    active: BTreeMap<TaskIndex, Active>,
+}
+
+/// A task that a person would look at now.
+#[derive(Clone, Debug)]
+pub(crate) struct Active {
+    /// Which attempt.
+    pub(crate) attempt: u32,
+    /// Since when it is so.
+    pub(crate) since: Timestamp,
+    /// What it does.
+    pub(crate) doing: Doing,
+}
+
+/// What an active task does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Its process runs.
+    Running,
+    /// Its process is asked to stop.
+    Stopping(String),
+    /// It is tried again at this moment.
+    Retrying(Timestamp),
+    /// It sleeps until this moment.
+    Sleeping(Timestamp),
+    /// A person must decide about it.
+    Deciding,
+}
+
+impl Progress {
+    /// A run of which nothing is known to have happened.
+    pub(crate) fn new(run: RunId, definition: Arc<Definition>, since: Timestamp) -> Self {
+        let total = definition.body.tasks.len();
+        Self {
+            run,
+            definition,
+            since,
+            status: RunStatus::Pending,
+            tasks: vec![TaskStatus::Pending; total],
+            counts: [(TaskStatus::Pending, total as u64)].into(),
+            active: BTreeMap::new(),
+        }
+    }
+
+    /// Takes over what the store knows of a task.
+    pub(crate) fn take_over(&mut self, index: TaskIndex, task: &Task) {
+        self.set(index, task.status());
+        let doing = match &task.phase {
+            Phase::Leased(lease) => lease.started_at.map(|at| (at, Doing::Running)),
+            Phase::Waiting(wait) => match wait.on {
+                WaitOn::Backoff => Some((wait.since, Doing::Retrying(wait.deadline))),
+                WaitOn::Sleep => Some((wait.since, Doing::Sleeping(wait.deadline))),
+                WaitOn::Decision => Some((wait.since, Doing::Deciding)),
+                WaitOn::Needs | WaitOn::Grant => None,
+            },
+            Phase::Ended(_) => None,
+        };
+        match doing {
+            Some((since, doing)) => drop(self.active.insert(index, Active { attempt: task.attempts, since, doing })),
+            None => drop(self.active.remove(&index)),
+        }
+    }
+
+    /// A line of its history became durable. Lines are told in order; one told twice does no harm.
+    pub(crate) fn apply(&mut self, entry: &HistoryEntry) {
+        let detail_ms = |key: &str| entry.detail.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let after = |ms: u64| Timestamp(entry.at.0.saturating_add(ms));
+        let word = |key: &str| entry.detail.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let (status, doing) = match entry.event {
+            HistoryKind::RunSubmitted | HistoryKind::RunPaused | HistoryKind::RunResumed => return,
+            HistoryKind::RunStarted => return self.status = RunStatus::Running,
+            HistoryKind::RunCancelling | HistoryKind::RunPoisoned => return self.status = RunStatus::Cancelling,
+            HistoryKind::RunCompleted => return self.status = RunStatus::Completed,
+            HistoryKind::RunFailed => return self.status = RunStatus::Failed,
+            HistoryKind::RunCancelled => return self.status = RunStatus::Cancelled,
+            HistoryKind::RunTimedOut => return self.status = RunStatus::TimedOut,
+            HistoryKind::TaskQueued | HistoryKind::TaskGranted => (TaskStatus::Queued, None),
+            HistoryKind::TaskStarted => (TaskStatus::Running, Some(Doing::Running)),
+            HistoryKind::TaskStopping => (TaskStatus::Running, Some(Doing::Stopping(word("reason")))),
+            HistoryKind::TaskWaiting if entry.detail.contains_key("sleep_ms") => {
+                (TaskStatus::Waiting, Some(Doing::Sleeping(after(detail_ms("sleep_ms")))))
+            }
+            HistoryKind::TaskWaiting => (TaskStatus::Waiting, Some(Doing::Deciding)),
+            HistoryKind::TaskRetrying => (TaskStatus::Retrying, Some(Doing::Retrying(after(detail_ms("pause_ms"))))),
+            HistoryKind::TaskCompleted => (TaskStatus::Completed, None),
+            HistoryKind::TaskFailed => (TaskStatus::Failed, None),
+            HistoryKind::TaskCancelled => (TaskStatus::Cancelled, None),
+            HistoryKind::TaskSkipped => (TaskStatus::Skipped, None),
+            HistoryKind::TaskLost | HistoryKind::ReportRefused => return,
+        };
+        let Some(index) = entry.task else { return };
+        self.set(index, status);
+        match doing {
+            Some(doing) => self.activate(index, entry, doing),
+            None => drop(self.active.remove(&index)),
+        }
+    }
+
+    /// How many tasks it has.
+    pub(crate) fn total(&self) -> u64 {
+        self.tasks.len() as u64
+    }
+
+    /// How many tasks stand so.
+    pub(crate) fn count(&self, status: TaskStatus) -> u64 {
+        self.counts.get(&status).copied().unwrap_or_default()
+    }
+
+    /// How many tasks have ended.
+    pub(crate) fn done(&self) -> u64 {
+        self.counts.iter().filter(|(status, _)| status.is_terminal()).map(|(_, count)| count).sum()
+    }
+
+    /// The tasks that a person would look at now, in the order of the workflow.
+    pub(crate) fn active(&self) -> impl ExactSizeIterator<Item = (TaskIndex, &Active)> {
+        self.active.iter().map(|(index, active)| (*index, active))
+    }
+
+    /// The name of a task.
+    pub(crate) fn name(&self, index: TaskIndex) -> &str {
+        &self.definition.task(index).name
+    }
+
+    /// Since when a task's attempt runs, if it does.
+    fn running_since(&self, index: TaskIndex) -> Option<Timestamp> {
+        self.active.get(&index).map(|active| active.since)
+    }
+
+    fn set(&mut self, index: TaskIndex, status: TaskStatus) {
+        let Some(task) = self.tasks.get_mut(index.0 as usize) else { return };
+        let before = std::mem::replace(task, status);
+        if let Some(count) = self.counts.get_mut(&before) {
+            *count = count.saturating_sub(1);
+        }
+        *self.counts.entry(status).or_default() += 1;
+    }
+
+    fn activate(&mut self, index: TaskIndex, entry: &HistoryEntry, doing: Doing) {
+        let is_stop = matches!(doing, Doing::Stopping(_));
+        let since = self.running_since(index).filter(|_| is_stop).unwrap_or(entry.at);
+        let attempt = entry.attempt.unwrap_or(1);
+        self.active.insert(index, Active { attempt, since, doing });
+    }
+}

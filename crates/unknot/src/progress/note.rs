@@ -1,0 +1,114 @@
+//! What a line of history means to somebody who watches.
+
+use super::Progress;
+use crate::{output::Tone, time};
+use serde_json::Value;
+use unknot_engine::core::{
+    Millis, TaskIndex, Timestamp,
+    row::{HistoryEntry, HistoryKind},
+    workflow::OnFailure,
+};
+
+/// Whether a line is worth its place when there are very many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rank {
+    /// The ordinary course of things.
+    Routine,
+    /// Somebody should see it, however many tasks there are.
+    Notable,
+}
+
+/// A sentence about a task, or about the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Note {
+    /// When.
+    pub(crate) at: Timestamp,
+    /// How good the news is.
+    pub(crate) tone: Tone,
+    /// How much it matters.
+    pub(crate) rank: Rank,
+    /// The task's name; none: the run.
+    pub(crate) task: Option<String>,
+    /// What happened.
+    pub(crate) text: String,
+}
+
+impl Note {
+    /// What `entry` says, before `progress` takes it in; none if it says nothing to a person.
+    pub(crate) fn of(entry: &HistoryEntry, progress: &Progress) -> Option<Self> {
+        use HistoryKind as Kind;
+        use Rank::{Notable, Routine};
+        let said = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (tone, rank, text) = match entry.event {
+            Kind::RunSubmitted
+            | Kind::RunStarted
+            | Kind::RunCompleted
+            | Kind::RunFailed
+            | Kind::RunCancelled
+            | Kind::RunTimedOut
+            | Kind::TaskQueued
+            | Kind::TaskGranted => return None,
+            Kind::RunCancelling => (Tone::Warn, Notable, format!("nothing new starts: {}", said("reason"))),
+            Kind::RunPaused => (Tone::Warn, Notable, format!("held by {}", said("by"))),
+            Kind::RunResumed => (Tone::Plain, Notable, format!("goes on, by {}", said("by"))),
+            Kind::RunPoisoned => (Tone::Bad, Notable, format!("frozen: {}", said("error"))),
+            Kind::TaskStarted if entry.attempt.is_some_and(|attempt| attempt > 1) => {
+                (Tone::Plain, Routine, format!("started, attempt {}", entry.attempt.unwrap_or_default()))
+            }
+            Kind::TaskStarted => (Tone::Plain, Routine, "started".to_owned()),
+            Kind::TaskWaiting => waiting(entry),
+            Kind::TaskStopping => (Tone::Warn, Notable, stopping(said("reason"))),
+            Kind::TaskRetrying => (Tone::Warn, Notable, retrying(entry)),
+            Kind::TaskLost => (Tone::Warn, Notable, format!("was lost: {}", said("message"))),
+            Kind::TaskCompleted => (Tone::Good, Routine, completed(entry, progress)),
+            Kind::TaskFailed => (Tone::Bad, Notable, failed(entry, progress)),
+            Kind::TaskCancelled => (Tone::Warn, Routine, reasoned("cancelled", said("reason"))),
+            Kind::TaskSkipped => (Tone::Faint, Notable, reasoned("skipped", said("reason"))),
+            Kind::ReportRefused => (Tone::Faint, Routine, "a report came too late and was refused".to_owned()),
+        };
+        Some(Self { at: entry.at, tone, rank, task: entry.name.clone(), text })
+    }
+}
+
+fn reasoned(word: &str, reason: &str) -> String {
+    if reason.is_empty() { word.to_owned() } else { format!("{word}: {reason}") }
+}
+
+fn waiting(entry: &HistoryEntry) -> (Tone, Rank, String) {
+    match entry.detail.get("sleep_ms").and_then(Value::as_u64) {
+        Some(ms) => (Tone::Plain, Rank::Routine, format!("sleeps for {}", Millis(ms))),
+        None => (Tone::Warn, Rank::Notable, "its attempt was lost; it waits for a person's decision".to_owned()),
+    }
+}
+
+fn stopping(reason: &str) -> String {
+    match reason {
+        "timed_out" => "is out of time and asked to stop".to_owned(),
+        "heartbeat" => "is silent for too long and asked to stop".to_owned(),
+        _ => "is asked to stop".to_owned(),
+    }
+}
+
+fn retrying(entry: &HistoryEntry) -> String {
+    let said = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or_default();
+    let pause = entry.detail.get("pause_ms").and_then(Value::as_u64).unwrap_or_default();
+    let when = if pause == 0 { "now".to_owned() } else { format!("in {}", time::length(Millis(pause))) };
+    format!("attempt {}: {}; tries again {when}", entry.attempt.unwrap_or(1), said("message"))
+}
+
+fn completed(entry: &HistoryEntry, progress: &Progress) -> String {
+    match entry.task.and_then(|index| progress.running_since(index)) {
+        Some(since) => format!("completed in {}", time::length(entry.at.since(since))),
+        None => "completed".to_owned(),
+    }
+}
+
+fn failed(entry: &HistoryEntry, progress: &Progress) -> String {
+    let message = entry.detail.get("message").and_then(Value::as_str).unwrap_or_default();
+    let fallback = |index: TaskIndex| match progress.definition.task(index).on_failure {
+        OnFailure::Fallback(fallback) => format!("; `{}` takes over", progress.definition.task(fallback).name),
+        OnFailure::Continue => "; the run goes on".to_owned(),
+        OnFailure::Fail => String::new(),
+    };
+    format!("{}{}", reasoned("failed", message), entry.task.map(fallback).unwrap_or_default())
+}
