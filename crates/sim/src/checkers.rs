@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     AttemptId, CommitSeq, Fence, RunId, State, TaskId, Timestamp, check,
     effect::{Answer, Assignment, Effect, Refusal},
-    row::{Batch, Key, Loaded, Meta, Row},
+    row::{Batch, HistoryEntry, HistoryKind, Key, Loaded, Meta, Row},
     run::{End, Idempotency, Run, RunStatus, Task},
+    wait::{reduce, snapshot},
     workflow::DefinitionHash,
 };
+
+use crate::workload::SHORTEST_TERM;
 
 pub use standing::nothing_is_left_standing;
 
@@ -119,6 +122,7 @@ impl Checkers {
         }
         self.closed = self.durable.clone();
         self.closed.take(batch);
+        check::whole(state);
         check::loads_equal(state, self.closed.load());
         Ok(())
     }
@@ -321,6 +325,35 @@ impl Checkers {
     /// Events that are in quarantine.
     pub fn quarantined(&self) -> usize {
         self.durable.quarantined
+    }
+}
+
+/// No remote lease runs out within a term of a load: renewals are lost with the memory, so each worker must
+/// have had the time to renew again.
+///
+/// # Errors
+/// The attempt that was lost too early.
+pub fn leases_had_a_term(history: &[HistoryEntry], loaded_at: Timestamp) -> Checked {
+    let ran_out = |line: &&HistoryEntry| {
+        let message = line.detail.get("message").and_then(|message| message.as_str());
+        line.event == HistoryKind::TaskLost && message.is_some_and(|text| text.starts_with("its lease ran out"))
+    };
+    let early = |line: &&HistoryEntry| line.at >= loaded_at && line.at < loaded_at.plus(SHORTEST_TERM);
+    match history.iter().filter(ran_out).find(early) {
+        Some(line) => Err(format!("a lease ran out at {} although all was loaded at {loaded_at}: {line:?}", line.at)),
+        None => Ok(()),
+    }
+}
+
+/// Nothing in these workloads can be dead: tasks hold nothing while they wait, and get all they need at once.
+///
+/// # Errors
+/// What the reduction of the wait graph condemns.
+pub fn nothing_is_deadlocked(state: &State, now: Timestamp) -> Checked {
+    let verdict = reduce(&snapshot(state, now));
+    match verdict.deadlocked.is_empty() {
+        true => Ok(()),
+        false => Err(format!("deadlocked: {:?}", verdict.deadlocked)),
     }
 }
 

@@ -70,6 +70,8 @@ pub struct Size {
     pub until: Millis,
 }
 
+/// The shortest term of a remote lease in any configuration.
+pub const SHORTEST_TERM: Millis = Millis::from_secs(20);
 /// Kinds of history lines after which a planted defect strikes, as Rust prints them.
 const PLANTS: [&str; 5] = ["RunSubmitted", "TaskGranted", "TaskCompleted", "TaskStarted", "TaskRetrying"];
 
@@ -184,7 +186,7 @@ fn planned(chance: &mut Chance, number: usize, size: Size) -> Planned {
 fn settings(chance: &mut Chance) -> Settings {
     let mut queue = |_| QueueSettings {
         max_queue_size: *chance.weighted(&[(8, 1_000_000), (1, 50)]),
-        visibility_timeout: Millis::from_secs(*chance.pick(&[20, 60, 300])),
+        visibility_timeout: *chance.pick(&[SHORTEST_TERM, Millis::from_secs(60), Millis::from_secs(300)]),
         max_retries: 3,
         low_counts_as_high_after: Millis::from_secs(*chance.pick(&[5, 600])),
     };

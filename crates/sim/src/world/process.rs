@@ -2,7 +2,7 @@
 
 use super::{Happening, World, people::Asked};
 use crate::{
-    checkers::{Checked, nothing_is_left_standing, runs_are_in_time},
+    checkers::{Checked, leases_had_a_term, nothing_is_deadlocked, nothing_is_left_standing, runs_are_in_time},
     disk::Fate,
     hands::{Call, Worker},
     panics,
@@ -31,6 +31,8 @@ pub(super) struct Process {
     turn: Option<(Timestamp, u64)>,
     /// It stands still until then.
     frozen_until: Timestamp,
+    /// When its state was loaded, by its own clock.
+    loaded_at: Timestamp,
     /// The moment of the last turn, and how many turns there have been at it.
     turns: (Timestamp, u32),
 }
@@ -77,6 +79,7 @@ impl World {
             skew: begin as i64 - self.now.0 as i64,
             turn: None,
             frozen_until: self.now,
+            loaded_at: Timestamp(begin),
             turns: (self.now, 0),
         });
         for effect in due {
@@ -185,6 +188,9 @@ impl World {
             self.checkers.loaded(loaded)?;
         }
         if let Some(process) = &mut self.process {
+            if matches!(report, StoreReport::Loaded(_)) {
+                process.loaded_at = process.clock(self.now);
+            }
             process.inbox.store = Some(report);
         }
         self.wake(Millis(0));
@@ -236,6 +242,9 @@ impl World {
             if !text.contains("planted: ") {
                 return Err(format!("the brain failed: {text}"));
             }
+        }
+        if let Some(process) = &self.process {
+            leases_had_a_term(&turn.history, process.loaded_at)?;
         }
         if let Some(request) = turn.store {
             self.ask_store(request)?;
@@ -292,6 +301,7 @@ impl World {
         let is_idle = process.driver.is_idle(now) && next_wake.is_none_or(|at| at > now);
         if is_idle && !self.is_large {
             nothing_is_left_standing(state, now)?;
+            nothing_is_deadlocked(state, now)?;
         }
         if is_idle && self.faults.is_over {
             runs_are_in_time(state, now, process.clock(self.quiet_since), GRACE)?;
