@@ -170,9 +170,9 @@ impl Driver {
         let state = State::load(loaded, bounds)?;
         check::whole(&state);
         Ok(Self {
+            work: recover::new_terms(&state).collect(),
             state,
             control: VecDeque::new(),
-            work: VecDeque::new(),
             open: Open::default(),
             in_flight: None,
             durable,
@@ -375,10 +375,28 @@ fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
         "deadline {deadline:?} passed and did not move"
     );
     #[cfg(debug_assertions)]
+    assert!(
+        decision.touched.len() <= state.volatile.bounds.step_changes_max + STEP_CHANGES_SLACK || names_its_rows(&envelope.event),
+        "one event changed {} rows, the bound is {}: {:?}",
+        decision.touched.len(),
+        state.volatile.bounds.step_changes_max,
+        envelope.event
+    );
+    #[cfg(debug_assertions)]
     if state.live_tasks() <= check::WHOLE_CHECK_MAX {
         check::whole(state);
     }
     decision
+}
+
+/// Changes that the last piece of work of a full step may still bring.
+#[cfg(debug_assertions)]
+const STEP_CHANGES_SLACK: usize = 32;
+
+/// Whether an event itself lists rows: pools and queues of a configuration, locks of a workflow.
+#[cfg(debug_assertions)]
+fn names_its_rows(event: &Event) -> bool {
+    matches!(event, Event::SettingsApplied(_) | Event::RunSubmitted(_))
 }
 
 /// A turn's chance: `SplitMix64`, one number an event.
