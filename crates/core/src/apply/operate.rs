@@ -18,6 +18,8 @@ impl Step<'_> {
     /// Takes over the configuration; only what differs is written.
     pub(crate) fn apply_settings(&mut self, settings: &Settings) {
         self.state.volatile.bounds = settings.bounds;
+        // More may be fetched ahead now.
+        self.state.volatile.ready.freed(Resource::Slot);
         for (name, wanted) in &settings.queues {
             let queue = self.state.queues.get(name).cloned().unwrap_or_default();
             if queue.settings != *wanted || !self.state.queues.contains_key(name) {
