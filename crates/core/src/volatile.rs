@@ -227,6 +227,11 @@ impl Volatile {
         (room(&roomiest) > 0).then_some(roomiest.0)
     }
 
+    /// Runs that ended after a commit, the latest first: what facts read at that commit do not know.
+    pub(crate) fn ended_since(&self, commit: CommitSeq) -> impl Iterator<Item = &RecentEnd> {
+        self.recent.iter().rev().take_while(move |end| end.commit > commit)
+    }
+
     /// The counts of an unfinished run.
     pub fn tally(&self, run: RunId) -> Tally {
         self.tallies.get(&run).copied().unwrap_or_default()

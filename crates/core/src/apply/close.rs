@@ -35,7 +35,8 @@ impl Step<'_> {
     }
 
     fn why_not_here(&self, run: RunId, request: &CancelRequest) -> Refusal {
-        let lately = self.state.volatile.recent.iter().rev().find(|end| end.run == run).map(|end| end.status);
+        let mut ends = self.state.volatile.ended_since(request.facts.as_of);
+        let lately = ends.find(|end| end.run == run).map(|end| end.status);
         match lately.or(request.facts.ended) {
             Some(status) => Refusal::RunEnded { run, status },
             None if request.facts.as_of < self.state.volatile.recent_floor => Refusal::FactsTooOld,

@@ -38,7 +38,7 @@ impl Step<'_> {
             let own = self.run(*run)?.idempotency.as_ref()?;
             return Some((*run, own.body_hash.clone()));
         }
-        let lately = self.state.volatile.recent.iter().rev().find_map(|end| {
+        let lately = self.state.volatile.ended_since(submission.facts.as_of).find_map(|end| {
             let own = end.idempotency.as_ref().filter(|own| own.key == *key)?;
             Some((end.run, own.body_hash.clone()))
         });
