@@ -119,7 +119,8 @@ fn task_is_bounded(state: &State, run: &Run, id: TaskId, task: &Task) {
 
 /// The counters of needs equal a recount, where no continuation is on its way.
 fn needs_are_counted(run: &Run, definition: &Definition) {
-    if run.ending.is_some() {
+    // A run that ends, and one that is frozen, counts no more.
+    if run.ending.is_some() || run.poisoned.is_some() {
         return;
     }
     for (index, task) in run.indexed_tasks() {
