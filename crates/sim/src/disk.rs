@@ -29,6 +29,9 @@ pub enum Fate {
     Violated,
 }
 
+/// What the store says of a contradiction that is none.
+pub const PLANTED: &str = "planted";
+
 /// A store with one request under way at most.
 pub struct Disk {
     store: MemoryStore,
@@ -97,7 +100,7 @@ impl Disk {
             }
             (StoreRequest::Resolve, _) | (StoreRequest::Commit(_), Fate::UnknownBefore) => (StoreReport::Unknown(lost()), None),
             (StoreRequest::Commit(_), Fate::Refused) => (StoreReport::Refused("disk full".to_owned()), None),
-            (StoreRequest::Commit(_), Fate::Violated) => (StoreReport::Violated("planted".to_owned()), None),
+            (StoreRequest::Commit(_), Fate::Violated) => (StoreReport::Violated(PLANTED.to_owned()), None),
             (StoreRequest::Commit(batch), Fate::UnknownAfter) => match self.commit(batch)? {
                 (StoreReport::Committed, durable) => (StoreReport::Unknown(lost()), durable),
                 other => other,

@@ -6,7 +6,7 @@
 pub mod definition;
 
 use crate::chance::Chance;
-use definition::{POOLS, QUEUES};
+use definition::{POOLS, QUEUES, UNITS_MAX};
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis, RunId, Timestamp,
@@ -134,6 +134,8 @@ impl Workload {
     /// Draws a new configuration: pools and bounds grow and shrink.
     pub fn configure(&mut self, chance: &mut Chance) -> Event {
         self.settings = settings(chance);
+        // Never below what a task that was accepted may ask for: that would be a deadlock by decree.
+        self.settings.pools.values_mut().for_each(|pool| pool.size = pool.size.max(UNITS_MAX));
         Event::SettingsApplied(Box::new(self.settings.clone()))
     }
 }

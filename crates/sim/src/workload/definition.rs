@@ -12,6 +12,8 @@ use unknot_core::{
 
 /// Pools that the settings configure. Locks come into being with their first use.
 pub const POOLS: [&str; 3] = ["gpu", "licence", "disk"];
+/// The most units of a pool that a task asks for.
+pub const UNITS_MAX: u32 = 2;
 /// Queues that tasks stand in.
 pub const QUEUES: [&str; 3] = ["default", "slow", "express"];
 const LOCKS: [&str; 2] = ["ledger", "door"];
@@ -116,7 +118,7 @@ fn ladder(chance: &mut Chance) -> Ladder {
 fn resources(chance: &mut Chance) -> BTreeMap<String, u32> {
     let mut resources = BTreeMap::new();
     if chance.permille(250) {
-        resources.insert((*chance.pick(&POOLS)).to_owned(), chance.between(1, 2) as u32);
+        resources.insert((*chance.pick(&POOLS)).to_owned(), chance.between(1, UNITS_MAX.into()) as u32);
     }
     if chance.permille(100) {
         resources.insert((*chance.pick(&POOLS)).to_owned(), 1);

@@ -3,7 +3,7 @@
 use super::{Happening, World, people::Asked};
 use crate::{
     checkers::{Checked, leases_had_a_term, nothing_is_deadlocked, nothing_is_left_standing, runs_are_in_time},
-    disk::Fate,
+    disk::{Fate, PLANTED},
     hands::{Call, Worker},
     panics,
 };
@@ -14,7 +14,7 @@ use unknot_core::{
     event::{AttemptEnd, Event, Outcome},
     run::WorkerId,
 };
-use unknot_engine::driver::{Driver, Inputs, StoreReport, StoreRequest, Turn};
+use unknot_engine::driver::{Driver, Fatal, Inputs, StoreReport, StoreRequest, Turn};
 
 /// Turns at one moment after which the driver is said to turn in circles.
 const TURNS_AT_ONCE_MAX: u32 = 3_000;
@@ -261,7 +261,9 @@ impl World {
             self.note(|| format!("fatal {fatal}"));
             self.count("fatal");
             return match fatal {
-                unknot_engine::driver::Fatal::Fenced(_) => self.crash(),
+                Fatal::Fenced(_) => self.crash(),
+                // The store refused the very repair, by a fault of ours.
+                Fatal::Beyond(cause) if cause == PLANTED => self.crash(),
                 other => Err(format!("the driver gives up: {other}")),
             };
         }
