@@ -8,6 +8,7 @@ mod bench;
 mod check;
 mod child;
 mod repository;
+mod shake;
 mod tidy;
 
 use repository::Repository;
@@ -47,6 +48,18 @@ const COMMANDS: &[Command] = &[
         arguments: "[--json]",
         summary: "throughput, latency, spawns, memory, recovery; a release build",
         run: bench::run,
+    },
+    Command {
+        name: "kill-loop",
+        arguments: "[ROUNDS]",
+        summary: "kill -9 of a working run at random moments, 50 times",
+        run: shake::kill_loop,
+    },
+    Command {
+        name: "sweep",
+        arguments: "[--seeds N] [--from S]",
+        summary: "the simulator over many seeds",
+        run: shake::sweep,
     },
 ];
 
