@@ -4,11 +4,14 @@
 
 use crate::{
     State, TaskId,
+    deadline::Deadline,
+    ready::Supply,
     row::Loaded,
     run::{Phase, Run, Task, TaskEnd, WaitOn},
-    volatile::Volatile,
-    workflow::{Definition, Until},
+    volatile::{Volatile, request},
+    workflow::{Definition, Until, When},
 };
+use std::collections::BTreeSet;
 
 /// Unfinished tasks up to which the whole state is checked after every commit.
 pub const WHOLE_CHECK_MAX: u32 = 2_000;
@@ -20,14 +23,17 @@ pub const WHOLE_CHECK_MAX: u32 = 2_000;
 pub fn whole(state: &State) {
     indices_equal_a_rebuild(state);
     units_are_conserved(state);
+    nobody_is_left_standing(state);
     for run in state.runs.values() {
         let definition = &state.definitions[&run.definition];
         run_is_alive(state, run);
+        bounds_are_watched(state, run);
         for (index, task) in run.indexed_tasks() {
             task_is_bounded(state, run, run.id.task(index), task);
         }
         if !state.continuations.values().any(|continuation| continuation.run == run.id) {
             needs_are_counted(run, definition);
+            nobody_is_forgotten(run, definition);
         }
     }
 }
@@ -114,6 +120,77 @@ fn task_is_bounded(state: &State, run: &Run, id: TaskId, task: &Task) {
             assert!(task.attempts > 0, "{id} is leased without an attempt");
         }
         Phase::Ended(end) => assert!(end.at <= state.meta.high_water, "{id} ended in the future"),
+    }
+}
+
+/// Rule 2: the bound of each run and each attempt is among the moments that the driver waits for.
+fn bounds_are_watched(state: &State, run: &Run) {
+    if run.poisoned.is_some() {
+        return;
+    }
+    let watched = |at, deadline| state.volatile.deadlines.contains(&(at, deadline));
+    let own = run.ending.is_some() || watched(run.deadline, Deadline::RunTimeout(run.id));
+    assert!(own, "nobody waits for the end of {}", run.id);
+    for (index, task) in run.indexed_tasks() {
+        let Some(lease) = task.lease() else { continue };
+        let attempt = run.id.task(index).attempt(task.attempts);
+        let bound = match &lease.stopping {
+            None => watched(lease.deadline, Deadline::AttemptTimeout(attempt)),
+            Some(stopping) => watched(stopping.fenced_at, Deadline::StopExpiry(attempt)),
+        };
+        assert!(bound, "nobody waits for the end of {attempt}");
+    }
+}
+
+/// Where no continuation is on its way, whoever can go on has gone on: an ending run has nobody left who
+/// only waits, and no task waits for needs that are decided.
+fn nobody_is_forgotten(run: &Run, definition: &Definition) {
+    let forced = run.ending.as_ref().is_some_and(|ending| ending.force);
+    if run.poisoned.is_some() && !forced {
+        return;
+    }
+    for (index, task) in run.indexed_tasks() {
+        let Some(wait) = task.wait() else { continue };
+        let id = run.id.task(index);
+        assert!(run.ending.is_none(), "{id} still waits and its run comes to its end");
+        if wait.on != WaitOn::Needs || !run.started {
+            continue;
+        }
+        let def = definition.task(index);
+        let entries = u32::try_from(def.needs.of.len()).unwrap_or(u32::MAX);
+        let callers = definition.primaries.get(&index).map_or(0, Vec::len);
+        let stands_by = def.when == When::Fallback && !task.called;
+        let decided = if stands_by { task.spared as usize == callers } else { task.met >= def.needs.at_least };
+        let impossible = entries - task.impossible < def.needs.at_least;
+        assert!(!decided && !impossible, "{id} waits for needs that are decided");
+    }
+}
+
+/// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
+/// anybody. (Who may pass whom is the business of the ready lines and their model.)
+fn nobody_is_left_standing(state: &State) {
+    if state.volatile.grants_due {
+        return;
+    }
+    let mut standing = Vec::new();
+    for run in state.runs.values() {
+        let definition = &state.definitions[&run.definition];
+        for (index, task) in run.indexed_tasks() {
+            let id = run.id.task(index);
+            if task.wait().is_some_and(|wait| wait.on == WaitOn::Grant) && !state.is_held(id) {
+                standing.push((id, request(run.id, definition, index)));
+            }
+        }
+    }
+    standing.retain(|(_, asked)| state.closed(asked).is_none());
+    let mut short = BTreeSet::new();
+    for (_, asked) in &standing {
+        let lacking = asked.needs().filter(|(resource, units)| state.free(resource, asked) < *units);
+        short.extend(lacking.map(|(resource, _)| resource));
+    }
+    for (id, asked) in &standing {
+        let held_up = asked.needs().any(|(resource, _)| short.contains(&resource));
+        assert!(held_up, "{id} stands in line and nothing that it needs is short");
     }
 }
 

@@ -378,6 +378,7 @@ impl Step<'_> {
     /// A person decided about a task whose attempt was lost.
     pub(crate) fn decide(&mut self, id: TaskId, decision: Decision, caller: Caller) {
         let waits = self.task(id).and_then(|task| task.wait()).is_some_and(|wait| wait.on == WaitOn::Decision);
+        let waits = waits && !self.is_frozen(id.run);
         let answer = match (waits, decision) {
             (false, _) => Err(Refusal::NothingToDecide(id)),
             (true, Decision::Retry) => {

@@ -111,6 +111,10 @@ impl Step<'_> {
 
     fn grant(&mut self, id: TaskId, request: &Request, work: Performed) {
         let Some(worker) = self.state.volatile.worker_for(request.prefetchable).cloned() else { return };
+        debug_assert!(
+            request.needs().all(|(resource, units)| self.state.free(&resource, request) >= units),
+            "{id} is granted what is not there"
+        );
         let fence = self.state.meta.next_fence;
         self.state.meta.next_fence = Fence(fence.0 + 1);
         let definition = self.definition(id.run);
