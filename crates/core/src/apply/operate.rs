@@ -18,8 +18,6 @@ impl Step<'_> {
     /// Takes over the configuration; only what differs is written.
     pub(crate) fn apply_settings(&mut self, settings: &Settings) {
         self.state.volatile.bounds = settings.bounds;
-        // How much may be fetched ahead may have changed.
-        self.state.volatile.ready.freed(Resource::Slot);
         // More may be fetched ahead now.
         self.state.volatile.ready.freed(Resource::Slot);
         for (name, wanted) in &settings.queues {

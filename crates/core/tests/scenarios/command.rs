@@ -1,4 +1,13 @@
 //! The commands of a story.
+//!
+//! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
+//!   [in TIME] [key KEY [body BODY]] [read_at COMMIT]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
+//!   fail [exit N] [REASON] | stopped | launch [for_good] | released | lost [alive] | unkillable`,
+//!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME`, `focus RUN… | all`, `decide TASK
+//!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
+//! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
+//! * the world: `advance TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
+//! * questions: `show [RUN]`, `waits`, `pools`, `letters`, `steps MOST`.
 
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{

@@ -9,6 +9,10 @@
 //! > submit r1 flow
 //!     what happened stands indented under the line that caused it, and is made anew by a blessing
 //! ```
+//!
+//! A bare task name means the task of the run that was submitted last, `r1.a` that of another run,
+//! `a#1` its first attempt under the fence that it was given. Whatever is due happens by itself after
+//! each line, as in the driver, until `> by hand`; then each `> turn` lets one event happen.
 
 use crate::{command, coverage::Coverage, print, words::Words, workflow_form, world::World};
 use std::{collections::BTreeMap, sync::Arc};
