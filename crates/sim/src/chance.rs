@@ -11,7 +11,7 @@ impl Chance {
     }
 
     /// Sixty-four bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -21,12 +21,12 @@ impl Chance {
 
     /// A number from `low` to `high`, both included.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
-        low + self.next() % (high - low + 1)
+        low + self.bits() % (high - low + 1)
     }
 
     /// True in so many of a thousand cases.
     pub fn permille(&mut self, of_thousand: u64) -> bool {
-        self.next() % 1_000 < of_thousand
+        self.bits() % 1_000 < of_thousand
     }
 
     /// One of several.
@@ -34,7 +34,7 @@ impl Chance {
     /// # Panics
     /// If there is none.
     pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[(self.next() % of.len() as u64) as usize]
+        &of[(self.bits() % of.len() as u64) as usize]
     }
 
     /// One of several, as often as its weight says.
@@ -42,7 +42,7 @@ impl Chance {
     /// # Panics
     /// If all weights are zero.
     pub fn weighted<'a, T>(&mut self, of: &'a [(u64, T)]) -> &'a T {
-        let mut left = self.next() % of.iter().map(|(weight, _)| weight).sum::<u64>();
+        let mut left = self.bits() % of.iter().map(|(weight, _)| weight).sum::<u64>();
         for (weight, choice) in of {
             match left.checked_sub(*weight) {
                 Some(rest) => left = rest,
@@ -54,6 +54,6 @@ impl Chance {
 
     /// A world within the world: draws there do not move the draws here.
     pub fn fork(&mut self) -> Self {
-        Self(self.next())
+        Self(self.bits())
     }
 }

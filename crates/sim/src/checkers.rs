@@ -84,7 +84,11 @@ impl Mirror {
             _ => true,
         };
         let rows = self.live.iter().filter(|(key, _)| is_live(key));
-        Loaded { commit: self.commit, meta: self.meta, rows: rows.map(|(key, row)| (key.clone(), row.clone())).collect() }
+        Loaded {
+            commit: self.commit,
+            meta: self.meta,
+            rows: rows.map(|(key, row)| (key.clone(), row.clone())).collect(),
+        }
     }
 
     fn run(&self, id: RunId) -> Option<&Run> {
@@ -177,7 +181,10 @@ impl Checkers {
             let (attempt, fence) = self.leases.insert(id, (task.attempts, lease.fence)).unwrap_or_default();
             let same = (attempt, fence) == (task.attempts, lease.fence);
             if !same && (task.attempts <= attempt || (attempt > 0 && lease.fence <= fence)) {
-                return Err(format!("{id}: attempt {} under {:?} after {attempt} under {fence:?}", task.attempts, lease.fence));
+                return Err(format!(
+                    "{id}: attempt {} under {:?} after {attempt} under {fence:?}",
+                    task.attempts, lease.fence
+                ));
             }
         }
         Ok(())
@@ -192,9 +199,12 @@ impl Checkers {
             Effect::Start(assignment) => self.start(assignment),
             Effect::Stop { attempt, fence, .. } => self.is_given_out(*attempt, *fence),
             Effect::Acknowledge { attempt, fence, accepted: true } => {
-                let task = self.durable.run(attempt.task.run).and_then(|run| run.tasks.get(attempt.task.index.0 as usize));
+                let task =
+                    self.durable.run(attempt.task.run).and_then(|run| run.tasks.get(attempt.task.index.0 as usize));
                 match task.and_then(Task::lease) {
-                    Some(lease) if lease.fence == *fence => Err(format!("the end of {attempt} is acknowledged and not durable")),
+                    Some(lease) if lease.fence == *fence => {
+                        Err(format!("the end of {attempt} is acknowledged and not durable"))
+                    }
                     _ => Ok(()),
                 }
             }
@@ -211,7 +221,9 @@ impl Checkers {
             return Err(format!("{attempt} is started, and its task is completed for good"));
         }
         match self.started.insert(attempt, fence) {
-            Some(before) if before != fence => Err(format!("{attempt} is started under {fence:?} and was under {before:?}")),
+            Some(before) if before != fence => {
+                Err(format!("{attempt} is started under {fence:?} and was under {before:?}"))
+            }
             _ => Ok(()),
         }
     }
@@ -366,7 +378,12 @@ pub fn runs_are_in_time(state: &State, now: Timestamp, quiet: Timestamp, grace: 
     for run in state.runs.values().filter(|run| run.poisoned.is_none()) {
         if now > run.deadline.max(quiet).plus(grace) {
             let open: Vec<_> = run.tasks.iter().filter(|task| task.end().is_none()).take(2).collect();
-            return Err(format!("{} should have ended by {} and is {} at {now}: {open:?}", run.id, run.deadline, run.status()));
+            return Err(format!(
+                "{} should have ended by {} and is {} at {now}: {open:?}",
+                run.id,
+                run.deadline,
+                run.status()
+            ));
         }
     }
     for (at, deadline) in state.volatile.deadlines.iter().take(1) {

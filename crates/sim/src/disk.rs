@@ -94,11 +94,15 @@ impl Disk {
         let Some((request, fate)) = self.pending.take() else { return Ok(None) };
         let lost = || "connection lost".to_owned();
         Ok(Some(match (request, fate) {
-            (StoreRequest::Load, _) => (self.load().map_or_else(broken, |rows| StoreReport::Loaded(Box::new(rows))), None),
+            (StoreRequest::Load, _) => {
+                (self.load().map_or_else(broken, |rows| StoreReport::Loaded(Box::new(rows))), None)
+            }
             (StoreRequest::Resolve, Fate::Done | Fate::Violated) => {
                 (self.store.committed(&self.namespace).map_or_else(broken, StoreReport::Resolved), None)
             }
-            (StoreRequest::Resolve, _) | (StoreRequest::Commit(_), Fate::UnknownBefore) => (StoreReport::Unknown(lost()), None),
+            (StoreRequest::Resolve, _) | (StoreRequest::Commit(_), Fate::UnknownBefore) => {
+                (StoreReport::Unknown(lost()), None)
+            }
             (StoreRequest::Commit(_), Fate::Refused) => (StoreReport::Refused("disk full".to_owned()), None),
             (StoreRequest::Commit(_), Fate::Violated) => (StoreReport::Violated(PLANTED.to_owned()), None),
             (StoreRequest::Commit(batch), Fate::UnknownAfter) => match self.commit(batch)? {

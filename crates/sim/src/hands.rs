@@ -102,7 +102,10 @@ impl Worker {
 
     /// The attempts whose work is really under way, with what they were given.
     pub fn running(&self) -> impl Iterator<Item = (Right, &Assignment)> {
-        self.held.iter().filter(|(_, held)| matches!(held.stage, Stage::Running { .. })).map(|(right, held)| (*right, &held.assignment))
+        self.held
+            .iter()
+            .filter(|(_, held)| matches!(held.stage, Stage::Running { .. }))
+            .map(|(right, held)| (*right, &held.assignment))
     }
 
     /// Whether it has an attempt, whatever it does with it.

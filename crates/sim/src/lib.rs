@@ -35,6 +35,10 @@ pub struct Report {
     pub steps: u64,
     /// A hash of its trace.
     pub hash: u64,
+    /// The most unfinished tasks there ever were.
+    pub peak_tasks: u32,
+    /// Events that were put into quarantine.
+    pub quarantined: usize,
     /// Runs by their end.
     pub ends: BTreeMap<RunStatus, usize>,
     /// What else happened, by name: crashes, reloads, faults of the store.
@@ -46,6 +50,8 @@ pub struct Report {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
+    /// How large it is.
+    pub scale: Scale,
     /// The step that broke it.
     pub step: u64,
     /// The rule, and what was found.
@@ -60,7 +66,9 @@ impl fmt::Display for Failure {
             writeln!(f, "{line}")?;
         }
         writeln!(f, "seed {} step {}: {}", self.seed, self.step, self.message)?;
-        write!(f, "replay: cargo run --release -p unknot-sim -- replay {} --until {}", self.seed, self.step)
+        let large = if self.scale == Scale::Large { " --large" } else { "" };
+        let replay = format!("replay {} --until {}{large}", self.seed, self.step);
+        write!(f, "replay: cargo run --release -p unknot-sim -- {replay}")
     }
 }
 
@@ -68,12 +76,17 @@ impl fmt::Display for Failure {
 ///
 /// # Errors
 /// The first rule that was broken.
-pub fn simulate(seed: u64, scale: Scale, keep: Keep, until: Option<u64>) -> Result<(Report, Vec<String>), Box<Failure>> {
+pub fn simulate(
+    seed: u64,
+    scale: Scale,
+    keep: Keep,
+    until: Option<u64>,
+) -> Result<(Report, Vec<String>), Box<Failure>> {
     let mut world = World::new(seed, scale, keep);
     let outcome = panics::quietly(AssertUnwindSafe(|| world.run(until.unwrap_or(u64::MAX))));
     let (report, trace) = world.finish();
     match outcome {
         Ok(()) => Ok((report, trace)),
-        Err(message) => Err(Box::new(Failure { seed, step: report.steps, message, trace })),
+        Err(message) => Err(Box::new(Failure { seed, scale, step: report.steps, message, trace })),
     }
 }

@@ -16,6 +16,7 @@ use unknot_core::{
     state::State,
     workflow::Definition,
 };
+use unknot_engine::driver::plant;
 
 /// A wish that somebody comes with.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Size {
     pub tasks_max: u64,
     /// Until when something new is wanted.
     pub until: Millis,
+    /// Whether queues and the namespace may be drawn so small that submissions are refused.
+    pub may_refuse: bool,
 }
 
 /// The shortest term of a remote lease in any configuration.
@@ -101,19 +104,32 @@ impl Workload {
             let wish = chance.weighted(&[(4, Wish::Cancel), (2, pause), (3, Wish::Tend), (1, Wish::Configure)]).clone();
             at(chance, wish);
         }
-        Self { planned, plan, settings: settings(chance) }
+        let mut settings = settings(chance);
+        if !size.may_refuse {
+            settings.bounds.live_tasks_max = Bounds::default().live_tasks_max;
+            settings.queues.values_mut().for_each(|queue| queue.max_queue_size = 1_000_000);
+            settings.pools.values_mut().for_each(|pool| pool.size = pool.size.max(UNITS_MAX));
+        }
+        Self { planned, plan, settings }
     }
 
     /// The submission of this number as an event, unless it is answered, or must not be repeated.
-    pub fn submit(&mut self, number: usize, chance: &mut Chance, now: Timestamp, facts: Facts, caller: Caller) -> Option<Event> {
+    pub fn submit(
+        &mut self,
+        number: usize,
+        chance: &mut Chance,
+        now: Timestamp,
+        facts: Facts,
+        caller: Caller,
+    ) -> Option<Event> {
         let planned = self.planned.get_mut(number)?;
         if planned.is_answered || (planned.is_sent && planned.idempotency.is_none()) {
             return None;
         }
         planned.is_sent = true;
-        let labels = planned.plant.map(|kind| ("plant".to_owned(), kind.to_owned()));
+        let labels = planned.plant.map(|kind| (plant::LABEL.to_owned(), kind.to_owned()));
         Some(Event::RunSubmitted(Box::new(Submission {
-            run: RunId::from_parts(now.0, u128::from(chance.next())),
+            run: RunId::from_parts(now.0, u128::from(chance.bits())),
             definition: Arc::clone(&planned.definition),
             input: JsonText(r#"{"word":"x","yes":true}"#.into()),
             labels: labels.into_iter().collect(),
@@ -195,7 +211,7 @@ fn settings(chance: &mut Chance) -> Settings {
     let queues = QUEUES.iter().map(|name| ((*name).to_owned(), queue(name))).collect();
     let pools: BTreeMap<String, PoolSettings> = POOLS
         .iter()
-        .map(|name| ((*name).to_owned(), PoolSettings { size: chance.between(1, 4) as u32, lend: false }))
+        .map(|name| ((*name).to_owned(), PoolSettings { size: *chance.pick(&[1, 2, 2, 3, 3, 4, 4, 4]), lend: false }))
         .collect();
     let bounds = Bounds {
         step_changes_max: *chance.pick(&[4, 16, 64, 1_000]),

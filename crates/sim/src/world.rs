@@ -85,6 +85,8 @@ pub struct World {
     is_large: bool,
     /// When faults stopped.
     quiet_since: Timestamp,
+    /// The most unfinished tasks there ever were.
+    peak_tasks: u32,
 }
 
 impl World {
@@ -93,8 +95,10 @@ impl World {
         let mut chance = Chance::new(seed);
         let until = Millis::from_secs(chance.between(10, 300));
         let size = match scale {
-            Scale::Small => Size { runs: chance.between(2, 12), tasks_max: chance.between(2, 10), until },
-            Scale::Large => Size { runs: 8, tasks_max: 700, until },
+            Scale::Small => {
+                Size { runs: chance.between(2, 12), tasks_max: chance.between(2, 10), until, may_refuse: true }
+            }
+            Scale::Large => Size { runs: 8, tasks_max: 800, until: Millis::from_secs(20), may_refuse: false },
         };
         let workload = Workload::new(&mut chance.fork(), size);
         let faults = Faults::new(&mut chance.fork());
@@ -119,6 +123,7 @@ impl World {
             counts: BTreeMap::new(),
             is_large: scale == Scale::Large,
             quiet_since: BEGIN,
+            peak_tasks: 0,
             chance,
         };
         world.populate(until);
@@ -263,6 +268,8 @@ impl World {
             seed: self.seed,
             steps: self.step,
             hash: self.trace.hash(),
+            peak_tasks: self.peak_tasks,
+            quarantined: self.checkers.quarantined(),
             ends: self.checkers.ends(),
             counts: self.counts,
         };

@@ -130,11 +130,16 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
     let blocks = |other: &&Queued<'_>| {
         let shares = other.short.iter().any(|short| is_shared(other, short));
         // Age changes ranks while nobody looks, so either order will do.
-        shares && (rank(state, other, None) < rank(state, task, None) || rank(state, other, Some(now)) < rank(state, task, Some(now)))
+        shares
+            && (rank(state, other, None) < rank(state, task, None)
+                || rank(state, other, Some(now)) < rank(state, task, Some(now)))
     };
     match queued.iter().find(blocks) {
         Some(_) => Ok(()),
-        None => Err(format!("{} could be granted and stands in its queue since {}: {:?}", task.id, task.wait.since, task.def)),
+        None => Err(format!(
+            "{} could be granted and stands in its queue since {}: {:?}",
+            task.id, task.wait.since, task.def
+        )),
     }
 }
 

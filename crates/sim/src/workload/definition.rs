@@ -139,8 +139,7 @@ fn needs(chance: &mut Chance, shape: Shape, index: u32, count: u32) -> Needs {
         Shape::Graph => (index.saturating_sub(6)..index).filter(|_| chance.permille(350)).collect(),
     };
     let until = |chance: &mut Chance| if chance.permille(250) { Until::Finished } else { Until::Succeeded };
-    let of: Vec<Need> =
-        earlier.into_iter().map(|task| Need { task: TaskIndex(task), until: until(chance) }).collect();
+    let of: Vec<Need> = earlier.into_iter().map(|task| Need { task: TaskIndex(task), until: until(chance) }).collect();
     let all = of.len() as u32;
     let at_least = if all > 0 && chance.permille(300) { chance.between(1, u64::from(all)) as u32 } else { all };
     Needs { at_least, of }

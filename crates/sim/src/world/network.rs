@@ -22,7 +22,8 @@ impl World {
 
     /// A receipt goes to whoever holds the attempt; the brain does not say who that is.
     pub(super) fn acknowledge(&mut self, right: Right) {
-        let ids: Vec<WorkerId> = self.workers.values().filter(|worker| worker.holds(right)).map(|worker| worker.id.clone()).collect();
+        let ids: Vec<WorkerId> =
+            self.workers.values().filter(|worker| worker.holds(right)).map(|worker| worker.id.clone()).collect();
         for id in ids {
             self.send(&id, Call::Settled(right));
         }

@@ -214,7 +214,7 @@ impl World {
 
     /// One turn of the real driver.
     pub(super) fn turn(&mut self) -> Checked {
-        let entropy = self.chance.next();
+        let entropy = self.chance.bits();
         let Some(process) = &mut self.process else { return Ok(()) };
         process.turn = None;
         if self.now < process.frozen_until {
@@ -300,6 +300,7 @@ impl World {
     fn judge_turn(&mut self, next_wake: Option<Timestamp>) -> Checked {
         let Some(process) = &self.process else { return Ok(()) };
         let (now, state) = (process.clock(self.now), process.driver.state());
+        self.peak_tasks = self.peak_tasks.max(state.live_tasks());
         let is_idle = process.driver.is_idle(now) && next_wake.is_none_or(|at| at > now);
         if is_idle && !self.is_large {
             nothing_is_left_standing(state, now)?;

@@ -1,0 +1,48 @@
+//! A few hundred worlds in a few seconds. A failure prints its seed, its step, its last lines, and the one
+//! command that shows it again; `cargo xtask sweep` runs as many as there is time for.
+
+use std::collections::BTreeMap;
+use unknot_core::run::RunStatus;
+use unknot_sim::{Report, simulate, trace::Keep, world::Scale};
+
+fn hold(seed: u64, scale: Scale) -> Report {
+    match simulate(seed, scale, Keep::Tail, None) {
+        Ok((report, _)) => report,
+        Err(failure) => panic!("\n{failure}"),
+    }
+}
+
+/// Every rule holds in each of these worlds, and everything that can go wrong has gone wrong in them: a
+/// sweep in which nothing happens proves nothing.
+#[test]
+fn hundreds_of_worlds_hold() {
+    let reports: Vec<Report> = (0..400).map(|seed| hold(seed, Scale::Small)).collect();
+    let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut ends: BTreeMap<RunStatus, usize> = BTreeMap::new();
+    for report in &reports {
+        report.counts.iter().for_each(|(what, many)| *counts.entry(what).or_default() += many);
+        report.ends.iter().for_each(|(status, many)| *ends.entry(*status).or_default() += many);
+    }
+    for what in ["crash", "reload", "resolve", "fatal", "freeze", "partition", "worker died"] {
+        assert!(counts.get(what).is_some_and(|many| *many > 20), "{what} hardly ever happens: {counts:?}");
+    }
+    for status in [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled, RunStatus::TimedOut] {
+        assert!(ends.get(&status).is_some_and(|many| *many > 20), "runs hardly ever end as {status}: {ends:?}");
+    }
+    assert!(reports.iter().map(|report| report.quarantined).sum::<usize>() > 20);
+}
+
+#[test]
+fn a_world_above_the_bound_of_whole_checks_holds() {
+    let report = hold(8, Scale::Large);
+    assert!(report.peak_tasks > unknot_core::check::WHOLE_CHECK_MAX, "{report:?}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..10 {
+        let run = || simulate(seed, Scale::Small, Keep::All, None).map_err(|failure| failure.to_string());
+        let (first, second) = (run().expect("holds"), run().expect("holds"));
+        assert_eq!(first, second);
+    }
+}
