@@ -50,6 +50,12 @@ const COMMANDS: &[Command] = &[
         run: bench::run,
     },
     Command {
+        name: "sweep",
+        arguments: "[--seeds N] [--from S] …",
+        summary: "simulated worlds; also --seconds T, --large; a release build",
+        run: sweep::run,
+    },
+    Command {
         name: "kill-loop",
         arguments: "[ROUNDS]",
         summary: "kill -9 of a working run at random moments, 50 times",
