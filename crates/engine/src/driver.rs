@@ -10,7 +10,7 @@
 //! quarantine, and the run that it came from is frozen.
 
 #[cfg(feature = "plant")]
-mod plant;
+pub mod plant;
 mod recover;
 
 use std::{
@@ -323,6 +323,7 @@ impl Driver {
             (key, row)
         };
         let changes = open.touched.into_iter().map(content).collect();
+        self.state.close_batch();
         let batch = Arc::new(Batch { commit, meta: self.state.meta, changes, history: open.history });
         turn.store = Some(StoreRequest::Commit(Arc::clone(&batch)));
         self.in_flight = Some(InFlight { batch, events: open.events, effects: open.effects });
@@ -376,7 +377,8 @@ fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
     );
     #[cfg(debug_assertions)]
     assert!(
-        decision.touched.len() <= state.volatile.bounds.step_changes_max + STEP_CHANGES_SLACK || names_its_rows(&envelope.event),
+        decision.touched.len() <= state.volatile.bounds.step_changes_max + STEP_CHANGES_SLACK
+            || names_its_rows(&envelope.event),
         "one event changed {} rows, the bound is {}: {:?}",
         decision.touched.len(),
         state.volatile.bounds.step_changes_max,

@@ -4,7 +4,7 @@
 use unknot_core::{Decision, State};
 
 /// The label of runs that make the brain fail. Its value is a kind of history line, as Rust prints it.
-const LABEL: &str = "plant";
+pub const LABEL: &str = "sim-plant";
 
 /// Fails if the decision wrote a line of the kind that its run's label names.
 ///
