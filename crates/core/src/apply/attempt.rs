@@ -186,10 +186,9 @@ impl Step<'_> {
     }
 
     fn mark_started(&mut self, id: TaskId) {
-        let now = self.now;
         self.update_task(id, |task| {
             if let Phase::Leased(lease) = &mut task.phase {
-                lease.started_at.get_or_insert(now);
+                lease.started_at.get_or_insert(lease.granted_at);
             }
         });
     }
