@@ -163,13 +163,21 @@ impl State {
         match key {
             Key::Definition(hash) => self.definitions.get(hash).cloned().map(Row::Definition),
             Key::Run(id) => self.runs.get(id).map(|run| Row::Run(Box::new(stored_run(run)))),
-            Key::Task(id) => self.task(*id).map(|task| Row::Task(Box::new(task.clone()))),
+            Key::Task(id) => {
+                let retired = || self.volatile.retired.get(&id.run)?.get(id.index.0 as usize);
+                self.task(*id).or_else(retired).map(|task| Row::Task(Box::new(task.clone())))
+            }
             Key::Pool(name) => self.pools.get(name).cloned().map(Row::Pool),
             Key::Queue(name) => self.queues.get(name).cloned().map(Row::Queue),
             Key::PausedWorkflow(name) => self.paused_workflows.get(name).cloned().map(Row::PausedWorkflow),
             Key::Continuation(seq) => self.continuations.get(seq).cloned().map(Row::Continuation),
             Key::Finished(_) | Key::DeadLetter(_) | Key::Quarantine(_) => None,
         }
+    }
+
+    /// Forgets the tasks of runs that ended in this batch. To be called once their rows have been read.
+    pub fn close_batch(&mut self) {
+        self.volatile.retired.clear();
     }
 
     /// Every live row, in key order: what [`State::load`] needs to build this state again.

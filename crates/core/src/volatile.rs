@@ -44,6 +44,8 @@ pub struct Volatile {
     pub recent: std::collections::VecDeque<RecentEnd>,
     /// Facts read before this commit may miss an end that is not in `recent` any more.
     pub recent_floor: CommitSeq,
+    /// Tasks of large runs that ended in the batch that is being built: their last rows are still to be read.
+    pub retired: BTreeMap<RunId, Vec<Task>>,
     /// Only these runs are served; none: all.
     pub focus: Option<BTreeSet<RunId>>,
     /// Expiry of remote leases as renewed; the stored one is older.

@@ -280,7 +280,9 @@ impl Step<'_> {
         }
         let task_count = u32::try_from(run.tasks.len()).unwrap_or(u32::MAX);
         if !run.is_inline() {
-            run.tasks = Vec::new();
+            // Their rows outlive the run, and the newest are written with this batch.
+            let tasks = std::mem::take(&mut run.tasks);
+            self.state.volatile.retired.insert(id, tasks);
         }
         let finished = FinishedRun { status, ended_at: self.now, last_commit: commit, task_count, run };
         self.touch(Key::Run(id));
