@@ -113,6 +113,11 @@ pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
     serde_json::from_str(&read_line(&stream)?).map(Some).map_err(io::Error::other)
 }
 
+/// Whether an engine listens in a data folder.
+pub fn is_served(data: &Path) -> bool {
+    Folder::open(data).is_ok_and(|folder| folder.connect().is_ok())
+}
+
 fn serve(engine: &Engine, caller: &UnixStream) -> io::Result<()> {
     caller.set_read_timeout(Some(PATIENCE))?;
     caller.set_write_timeout(Some(PATIENCE))?;

@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use unknot_engine::{
     convert,
     core::{
-        validate,
+        validate::{self, Problem},
         workflow::{Definition, InputType},
     },
 };
@@ -27,9 +27,14 @@ pub(crate) fn read(given: &[String], definition: &Definition) -> Result<Value, E
         }
     }
     let mut checked = validate::check_input(definition, inputs)
-        .map_err(|problems| Error::File(convert::input_report("inputs", problems)))?;
+        .map_err(|problems| Error::File(convert::input_report("inputs", problems.into_iter().map(named).collect())))?;
     checked.sort_all_objects();
     Ok(checked)
+}
+
+/// The problem with its path in front: an input that was typed has no line to point at.
+fn named(problem: Problem) -> Problem {
+    Problem { message: format!("{}: {}", problem.path, problem.message), ..problem }
 }
 
 fn wrong(given: &str, problem: impl Into<String>) -> Error {

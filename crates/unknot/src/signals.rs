@@ -43,4 +43,12 @@ impl Interrupt {
             Self::Term => "TERM",
         }
     }
+
+    /// The reason that a run's history keeps.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Int => "cancelled with Ctrl-C",
+            Self::Term => "its process was asked to end (TERM)",
+        }
+    }
 }

@@ -4,8 +4,9 @@ use crate::{
     attempt_folder,
     config::{Config, nicer},
     error::Error,
+    exit::Exit,
     looking::Looking,
-    output::{Paint, Tone, fit, harmless, run_tone, task_tone, thousands, wrap},
+    output::{Paint, Tone, fit, harmless, run_tone, task_tone, thousands, width, wrap},
     time,
 };
 use serde_json::{Value, json};
@@ -38,7 +39,8 @@ pub(crate) struct Summary {
     workflow: String,
     status: RunStatus,
     reason: Option<String>,
-    took: Millis,
+    /// None of a run that has not ended.
+    took: Option<Millis>,
     tasks: BTreeMap<TaskStatus, u64>,
     failures: Vec<Failure>,
     failures_left_out: u64,
@@ -73,8 +75,8 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
         status: record.status(),
         reason: run.ending.as_ref().map(|ending| ending.reason.clone()),
         took: match record {
-            RunRecord::Live(_) => Millis::default(),
-            RunRecord::Finished(finished) => finished.ended_at.since(run.submitted_at),
+            RunRecord::Live(_) => None,
+            RunRecord::Finished(finished) => Some(finished.ended_at.since(run.submitted_at)),
         },
         tasks: BTreeMap::new(),
         failures: Vec::new(),
@@ -89,10 +91,10 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
         if task.status() == TaskStatus::Failed {
             summary.add_failure(config, index, &def.name, task, def.on_failure != OnFailure::Fail);
         }
-        let is_exec = matches!(def.kind, TaskKind::Exec(_));
-        if is_exec && task.attempts > 0 && folders < FOLDERS_MAX && summary.artifacts.len() < ARTIFACTS_MAX {
+        let produced = task.status() == TaskStatus::Completed && matches!(def.kind, TaskKind::Exec(_));
+        if produced && folders < FOLDERS_MAX && summary.artifacts.len() < ARTIFACTS_MAX {
             folders += 1;
-            let attempt = run.id.task(index).attempt(task.attempts);
+            let attempt = run.id.task(index).attempt(task.attempts.max(1));
             let found = attempt_folder::artifacts(&config.data, attempt, &def.name);
             summary.artifacts.extend(found.iter().map(|path| nicer(path)));
             summary.artifacts.truncate(ARTIFACTS_MAX);
@@ -126,7 +128,7 @@ impl Summary {
     }
 
     /// For programs.
-    pub(crate) fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self, exit: Exit) -> Value {
         let failure = |failure: &Failure| {
             json!({
                 "task": failure.task,
@@ -144,7 +146,7 @@ impl Summary {
             "workflow": self.workflow,
             "status": self.status,
             "reason": self.reason,
-            "exit_status": crate::exit::Exit::of(self.status) as u8,
+            "exit_status": exit as u8,
             "took_ms": self.took,
             "tasks": self.tasks,
             "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
@@ -171,7 +173,8 @@ impl Summary {
         }
         let status = paint.tone(run_tone(self.status), self.status.word());
         let workflow = paint.tone(Tone::Strong, &fit(&self.workflow, columns.saturating_sub(24)));
-        writeln!(out, "\n{status}  {workflow} in {}", time::length(self.took))?;
+        let took = self.took.map(|took| format!(" in {}", time::length(took))).unwrap_or_default();
+        writeln!(out, "\n{status}  {workflow}{took}")?;
         if let (Some(reason), true) = (&self.reason, self.status != RunStatus::Completed) {
             for line in wrap(reason, columns.saturating_sub(3), 3) {
                 writeln!(out, "  {line}")?;
@@ -182,12 +185,17 @@ impl Summary {
         writeln!(out, "  {}", paint.tone(Tone::Faint, &format!("unknot show {}{}", self.run, self.option)))
     }
 
+    /// What the workflow deals with takes a line; what nobody dealt with is told with the end of its log.
     fn write_failure(&self, failure: &Failure, out: &mut dyn Write, paint: Paint, columns: usize) -> io::Result<()> {
-        let handled = if failure.handled { ", which the workflow expects" } else { "" };
+        let name = paint.tone(Tone::Strong, &failure.task);
+        if failure.handled {
+            let room = columns.saturating_sub(width(&failure.task) + 26);
+            let message = fit(&failure.error.message, room.max(10));
+            return writeln!(out, "\n  {} {name} failed, as it may: {message}", paint.tone(Tone::Warn, "✗"));
+        }
         let attempts =
             if failure.attempts > 1 { format!(" after {} attempts", failure.attempts) } else { String::new() };
-        let name = paint.tone(Tone::Strong, &failure.task);
-        writeln!(out, "\n  {} {name} failed{attempts}{handled}", paint.tone(Tone::Bad, "✗"))?;
+        writeln!(out, "\n  {} {name} failed{attempts}", paint.tone(Tone::Bad, "✗"))?;
         for line in wrap(&failure.error.message, columns.saturating_sub(5), 4) {
             writeln!(out, "    {line}")?;
         }

@@ -38,3 +38,8 @@ pub(crate) fn takes_colours() -> bool {
 fn is_dumb() -> bool {
     std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
+
+/// Who sits here, for the history of what is asked for.
+pub(crate) fn user() -> String {
+    std::env::var("USER").unwrap_or_else(|_| format!("uid {}", rustix::process::geteuid().as_raw()))
+}

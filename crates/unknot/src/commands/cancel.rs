@@ -1,6 +1,6 @@
 //! `unknot cancel RUN`: asks the process that runs it, or ends it without one.
 
-use crate::{args::Cancel, config::Config, error::Error, exit::Exit, looking::Looking, output::count};
+use crate::{args::Cancel, config::Config, error::Error, exit::Exit, looking::Looking, output::count, terminal};
 use serde_json::Value;
 use std::{env, io::Write, time::Duration};
 use unknot_engine::{
@@ -21,7 +21,7 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
     if let RunRecord::Finished(finished) = &record {
         return Err(Error::AlreadyEnded { run: record.id(), status: finished.status });
     }
-    let by = env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+    let by = terminal::user();
     let wish = CancelWish { run: record.id(), reason: &cancel.reason, by: &by, force: cancel.force };
     let silent = |source: std::io::Error| Error::OwnerSilent { data: config.data.clone(), source: source.into() };
     match control::cancel(&config.data, &wish).map_err(silent)? {

@@ -13,7 +13,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
     path::Path,
     sync::Arc,
     thread,
@@ -101,6 +101,8 @@ struct Printer<'l> {
     logs: BTreeMap<AttemptId, Position>,
     /// The attempt whose text was printed last, where lines have no names.
     last: Option<AttemptId>,
+    /// Whether what was printed last was no whole line.
+    is_open: bool,
 }
 
 /// How far a log was printed.
@@ -123,6 +125,7 @@ impl<'l> Printer<'l> {
             paint: Paint::for_stdout(),
             logs: BTreeMap::new(),
             last: None,
+            is_open: false,
         }
     }
 
@@ -177,10 +180,12 @@ impl<'l> Printer<'l> {
     ) -> io::Result<()> {
         if !self.names {
             if self.last != Some(attempt) && (self.all || self.last.is_some()) {
+                self.close_line(out)?;
                 let heading = format!("── attempt {} ──\n", attempt.number);
                 out.write_all(self.paint.tone(Tone::Faint, &heading).as_bytes())?;
             }
             self.last = Some(attempt);
+            self.is_open = !text.ends_with(b"\n");
             return out.write_all(text);
         }
         position.rest.extend_from_slice(text);
@@ -213,6 +218,14 @@ impl<'l> Printer<'l> {
                 self.line(*attempt, &position.rest, out)?;
             }
         }
+        // A file gets a log as it is; on a terminal the prompt stands on a line of its own.
+        if io::stdout().is_terminal() {
+            self.close_line(out)?;
+        }
         out.flush()
+    }
+
+    fn close_line(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if std::mem::take(&mut self.is_open) { out.write_all(b"\n") } else { Ok(()) }
     }
 }

@@ -27,7 +27,10 @@ use unknot_engine::{
     Engine, Options, Submit,
     control::Control,
     convert::Checked,
-    core::{RunId, Timestamp, run::Run},
+    core::{
+        RunId, Timestamp,
+        run::{Run, RunStatus},
+    },
     store::{Namespace, Retention, SqliteOptions, SqliteStore, Store, StoreError},
 };
 use unknot_hands::GuardCommand;
@@ -93,17 +96,34 @@ impl Session {
             Ok((_, Ended::Killed | Ended::Unheard)) => stop(engine, Engine::kill),
         }
         let (run, ended) = served?;
-        if ended == Ended::Unheard {
-            return Ok(Exit::Killed);
+        match ended {
+            Ended::Unheard => Ok(Exit::Killed),
+            Ended::Killed => self.sum_up(run, Exit::Killed, teller),
+            Ended::ByItself => self.sum_up(run, Exit::Success, teller),
         }
+    }
+
+    /// Says how it ended; a command that was not killed ends as its run did.
+    fn sum_up(&self, run: RunId, exit: Exit, teller: &mut Teller<'_>) -> Result<Exit, Error> {
         let record = Looking::open(&self.config)?.find(&run.to_string())?;
+        let status = record.status();
+        let exit = if exit == Exit::Killed { exit } else { Exit::of(status) };
         let summary = summary::gather(&self.config, &record)?;
         if teller.is_json {
-            writeln!(teller.out, "{}", json!({"summary": summary.as_json()}))?;
+            writeln!(teller.out, "{}", json!({"summary": summary.as_json(exit)}))?;
         } else {
             summary.write(teller.out, teller.paint, terminal::size().columns)?;
         }
-        Ok(Exit::of(record.status()))
+        let next = match status {
+            RunStatus::Cancelling => "the same command completes its cancellation and starts a new run",
+            _ => "the same command goes on where it was",
+        };
+        match (exit, status.is_terminal()) {
+            (Exit::Killed, false) => teller.line("note", &format!("killed; the run is unfinished: {next}"))?,
+            (Exit::Killed, true) => teller.line("note", "killed")?,
+            _ => {}
+        }
+        Ok(exit)
     }
 
     /// Submits or resumes, and watches to the end.

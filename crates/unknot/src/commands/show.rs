@@ -16,7 +16,7 @@ use crate::{
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, io::Write, path::Path, sync::Arc};
 use unknot_engine::{
-    Clock,
+    Clock, control,
     core::{
         Millis, TaskIndex, Timestamp,
         row::{HistoryEntry, HistoryKind},
@@ -44,7 +44,9 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
     }
     let definition = looking.definition(record.run())?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
-    let mut view = View { record: &record, definition, now, tasks: BTreeMap::new(), counts: BTreeMap::new() };
+    let is_served = record.status().is_terminal() || control::is_served(&config.data);
+    let mut view =
+        View { record: &record, definition, now, is_served, tasks: BTreeMap::new(), counts: BTreeMap::new() };
     view.read(&mut looking, show.json)?;
     if show.json {
         writeln!(out, "{}", view.as_json())?;
@@ -60,6 +62,8 @@ struct View<'r> {
     record: &'r RunRecord,
     definition: Arc<Definition>,
     now: Timestamp,
+    /// Whether it has ended, or a process is there that may move it.
+    is_served: bool,
     tasks: BTreeMap<TaskIndex, Task>,
     counts: BTreeMap<TaskStatus, u64>,
 }
@@ -196,6 +200,13 @@ impl View<'_> {
                 let left = time::length(run.deadline.since(self.now));
                 head.push(("until", format!("{} at the latest ({left} left)", time::moment(run.deadline))));
             }
+        }
+        if !self.is_served {
+            let again = match &run.source {
+                Some(source) => format!("`unknot run {}` goes on with it", nicer(Path::new(source)).display()),
+                None => "it goes on when one is started".to_owned(),
+            };
+            head.push(("idle", format!("no process runs it now: {again}")));
         }
         if run.input.value().as_object().is_some_and(|inputs| !inputs.is_empty()) {
             head.push(("inputs", run.input.0.to_string()));

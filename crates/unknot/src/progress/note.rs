@@ -6,6 +6,7 @@ use serde_json::Value;
 use unknot_engine::core::{
     Millis, TaskIndex, Timestamp,
     row::{HistoryEntry, HistoryKind},
+    run::RunStatus,
     workflow::OnFailure,
 };
 
@@ -47,7 +48,9 @@ impl Note {
             | Kind::RunCancelled
             | Kind::RunTimedOut
             | Kind::TaskQueued
-            | Kind::TaskGranted => return None,
+            | Kind::TaskGranted
+            // What follows it says so: another try, a person's decision, or the failure.
+            | Kind::TaskLost => return None,
             Kind::RunCancelling => (Tone::Warn, Notable, format!("nothing new starts: {}", said("reason"))),
             Kind::RunPaused => (Tone::Warn, Notable, format!("held by {}", said("by"))),
             Kind::RunResumed => (Tone::Plain, Notable, format!("goes on, by {}", said("by"))),
@@ -57,12 +60,18 @@ impl Note {
             }
             Kind::TaskStarted => (Tone::Plain, Routine, "started".to_owned()),
             Kind::TaskWaiting => waiting(entry),
-            Kind::TaskStopping => (Tone::Warn, Notable, stopping(said("reason"))),
+            Kind::TaskStopping => {
+                let (tone, rank) = match progress.status {
+                    RunStatus::Cancelling => (Tone::Plain, Routine),
+                    _ => (Tone::Warn, Notable),
+                };
+                (tone, rank, stopping(said("reason")))
+            }
             Kind::TaskRetrying => (Tone::Warn, Notable, retrying(entry)),
-            Kind::TaskLost => (Tone::Warn, Notable, format!("was lost: {}", said("message"))),
             Kind::TaskCompleted => (Tone::Good, Routine, completed(entry, progress)),
             Kind::TaskFailed => (Tone::Bad, Notable, failed(entry, progress)),
-            Kind::TaskCancelled => (Tone::Warn, Routine, reasoned("cancelled", said("reason"))),
+            // Why, the run has said.
+            Kind::TaskCancelled => (Tone::Warn, Routine, "cancelled".to_owned()),
             Kind::TaskSkipped => (Tone::Faint, Notable, reasoned("skipped", said("reason"))),
             Kind::ReportRefused => (Tone::Faint, Routine, "a report came too late and was refused".to_owned()),
         };

@@ -10,7 +10,6 @@ use crate::{
 };
 use std::{
     collections::BTreeSet,
-    env,
     io::{self, Write},
     path::Path,
     sync::{
@@ -22,7 +21,7 @@ use std::{
 };
 use unknot_engine::{
     CommandError, Engine, Heard, Subscription,
-    core::{CommitSeq, RunId, Timestamp, effect::Answer, row::HistoryEntry, run::RunStatus},
+    core::{CommitSeq, RunId, Timestamp, effect::Answer, row::HistoryEntry},
     store::{EventCursor, PageSize},
 };
 
@@ -130,9 +129,8 @@ impl Watch<'_> {
         let mut blocked = None;
         while !(self.progress.status.is_terminal() && self.ending.is_empty()) {
             match interrupts.try_recv() {
-                Ok(interrupt) if interrupted => {
+                Ok(_) if interrupted => {
                     self.view.finish(teller.out)?;
-                    self.say_killed(interrupt, teller)?;
                     return Ok(Ended::Killed);
                 }
                 Ok(interrupt) => {
@@ -202,8 +200,7 @@ impl Watch<'_> {
         let text = format!("{}: cancelling; once more kills at once", interrupt.word());
         self.say(Tone::Warn, text, teller)?;
         let (engine, run) = (Arc::clone(self.engine), self.progress.run);
-        let by = env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
-        let ask = move || engine.cancel(run, interrupt.word(), &by, false);
+        let ask = move || engine.cancel(run, interrupt.reason(), &terminal::user(), false);
         let asking = thread::Builder::new().name("unknot-cancel".to_owned()).spawn(ask);
         self.cancel = Some(asking.map_err(|source| Error::Start { attempt: "cancel the run", source: source.into() })?);
         Ok(())
@@ -217,14 +214,6 @@ impl Watch<'_> {
             Ok(Err(error)) => self.say(Tone::Bad, format!("cannot cancel: {error}"), teller),
             Err(_) => self.say(Tone::Bad, "cannot cancel: the request failed inside".to_owned(), teller),
         }
-    }
-
-    fn say_killed(&self, interrupt: Interrupt, teller: &mut Teller<'_>) -> Result<(), Error> {
-        let next = match self.progress.status {
-            RunStatus::Cancelling => "the same command completes its cancellation and starts a new run",
-            _ => "the same command goes on where it was",
-        };
-        teller.line("note", &format!("{}: killed; {} is unfinished: {next}", interrupt.word(), self.progress.run))
     }
 
     /// An engine that cannot go on ends the watching; one that waits for its disk is reported.

@@ -1,0 +1,92 @@
+//! Commands that only look: at finished runs, and at those that another process runs.
+
+use super::{
+    snapshot::check,
+    support::{Bench, wait_for_file},
+};
+
+/// A finished run with a retry, a handled failure and a skip.
+fn finished() -> Bench {
+    let bench = Bench::with(
+        r#"
+name: report
+tasks:
+  fetch:
+    exec: 'test -e tried || { touch tried; echo "not yet"; exit 75; }; echo fetched; printf "no end"'
+    retry: {attempts: 2, backoff: {first: 10ms, jitter: 0}}
+  poster:
+    needs: [fetch]
+    exec: 'echo cannot draw; exit 3'
+    on_failure: continue
+  publish: {needs: [poster], exec: 'true'}
+  rest: {needs: [fetch], sleep: 10ms}
+"#,
+    );
+    bench.run(&["run", "flow.yaml"]).code(0);
+    bench
+}
+
+#[test]
+fn finished_runs_are_shown() {
+    let bench = finished();
+    check(&bench, "ls", &["ls"]);
+    check(&bench, "show", &["show", "latest"]);
+    check(&bench, "logs_all", &["logs", "latest"]);
+    check(&bench, "logs_task", &["logs", "latest", "fetch"]);
+    check(&bench, "logs_attempts", &["logs", "latest", "fetch", "--all"]);
+    check(&bench, "logs_first", &["logs", "latest", "fetch", "--attempt", "1"]);
+    check(&bench, "no_such_task", &["logs", "latest", "fecth"]);
+    check(&bench, "no_log", &["logs", "latest", "rest"]);
+    check(&bench, "ls_nothing", &["ls", "--status", "failed"]);
+    for arguments in [&["show", "--json"][..], &["ls", "--json"], &["show", "--events", "--json"]] {
+        for line in bench.run(arguments).code(0).stdout.lines() {
+            serde_json::from_str::<serde_json::Value>(line).unwrap();
+        }
+    }
+    bench.run(&["show", "--events"]).code(0).says("TASK_RETRYING").says("fetch#1").says("RUN_COMPLETED");
+}
+
+#[test]
+fn runs_are_found_by_the_beginning_of_their_id() {
+    let bench = finished();
+    let id = bench.run(&["ls", "--json"]).stdout.split('"').nth(3).unwrap().to_owned();
+    for given in [&id[..], &id[..20], &id[4..20], &id[..20].to_ascii_lowercase(), "latest"] {
+        bench.run(&["show", given]).code(0).says(&id);
+    }
+    check(&bench, "no_such_run", &["show", "run_0000"]);
+    bench.run(&["show", "nonsense!"]).code(2).says("error[UK0305]");
+    bench.run(&["run", "flow.yaml", "--new"]).code(0);
+    bench.run(&["show", "run_0"]).code(2).says("error[UK0306]");
+}
+
+#[test]
+fn a_run_is_seen_while_another_process_runs_it() {
+    let bench = Bench::with(
+        "name: live\ntasks:\n  a: {exec: 'echo one; touch began; while ! test -e go; do sleep 0.01; done; echo two'}\n  \
+         b: {exec: 'true', needs: [a]}\n",
+    );
+    let running = bench.start(&["run", "flow.yaml"]);
+    wait_for_file(&bench.path("began"));
+    let mut following = bench.start(&["logs", "latest", "a", "-f"]);
+    following.line("one");
+    check(&bench, "show_live", &["show"]);
+    bench.run(&["ls", "--status", "running"]).code(0).says("RUNNING");
+    bench.write("go", "");
+    following.line("two");
+    assert_eq!(following.end().0, Some(0), "following ends with the task");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn the_store_is_looked_after() {
+    let bench = finished();
+    bench.run(&["store", "check"]).code(0).says("sound");
+    bench.run(&["store", "backup", "copy.db"]).code(0).says("complete");
+    bench.run(&["store", "backup", "copy.db"]).code(5).says("error[UK0232]");
+    let data = bench.path(".unknot").display().to_string();
+    assert_eq!(bench.run(&["store", "path"]).code(0).stdout.trim(), data);
+    bench.run(&["store", "prune", "--older-than", "7"]).code(2).says("error[UK0304]");
+    bench.run(&["store", "prune", "--older-than", "0s"]).code(0).says("1 run removed");
+    bench.run(&["ls"]).code(0).says("no such runs");
+    assert_eq!(std::fs::read_dir(bench.path(".unknot/attempts")).unwrap().count(), 0, "logs go with their run");
+}

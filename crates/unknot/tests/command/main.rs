@@ -1,0 +1,10 @@
+//! The real command in temporary folders: what it prints, how it ends, and what it leaves behind.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
+
+mod interrupt;
+mod look;
+mod refuse;
+mod run;
+mod snapshot;
+mod support;

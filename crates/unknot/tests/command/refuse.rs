@@ -1,0 +1,115 @@
+//! What cannot be done, and how that is said.
+
+use super::{
+    snapshot::check,
+    support::{Bench, ended, wait_for_file},
+};
+use std::{fs, process::Command};
+
+const SMALL: &str = "name: small\ntasks:\n  a: {exec: 'true'}\n";
+
+#[test]
+fn files_that_cannot_be_used_are_told_with_their_places() {
+    let bench = Bench::with("name: bad\ntasks:\n  a: {exec: 'true', neds: [b]}\n  b: {exec: 'true', needs: [c]}\n");
+    check(&bench, "unknown_key", &["run", "flow.yaml"]);
+    check(&bench, "unknown_key_json", &["check", "flow.yaml", "--json"]);
+    bench.write("cycle.yaml", "name: c\ntasks:\n  a: {exec: 'true', needs: [b]}\n  b: {exec: 'true', needs: [a]}\n");
+    check(&bench, "cycle", &["check", "cycle.yaml"]);
+    check(&bench, "missing_file", &["run", "nowhere.yaml"]);
+    assert!(!bench.path(".unknot").exists(), "a refused workflow makes no store");
+}
+
+#[test]
+fn a_sound_file_is_told_with_all_its_bounds() {
+    let bench = Bench::with(
+        "name: sound\ntimeout: 2h\ninput:\n  topic: {type: string}\ntasks:\n  \
+         a: {exec: ['echo', '{{ input.topic }}'], timeout: 30s, retry: {attempts: 3}}\n  \
+         b: {exec: 'true', needs: [a]}\n  c: {sleep: 5s, needs: [a]}\n  d: {exec: 'true', needs: [b, c]}\n",
+    );
+    check(&bench, "check_sound", &["check", "flow.yaml"]);
+    let json = bench.run(&["check", "flow.yaml", "--json"]).code(0).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["tasks"], &json["longest_chain"].as_array().unwrap().len()), (&4.into(), &3));
+    assert_eq!(json["bounds"]["attempt"][0]["value"], "1h");
+}
+
+#[test]
+fn the_configuration_is_found_above_and_checked() {
+    let bench = Bench::with(SMALL);
+    bench.write("unknot.yaml", "worker: {slots: 2}\nserver: {data: runs, listne: x}\n");
+    check(&bench, "unknown_config_key", &["run", "flow.yaml"]);
+    bench.write("unknot.yaml", "worker: {slots: 2}\nserver: {data: runs}\n");
+    fs::create_dir(bench.path("below")).unwrap();
+    bench.write("below/flow.yaml", SMALL);
+    bench.run(&["run", "below/flow.yaml"]).code(0).says("runs (owned by this process)");
+    bench.run(&["ls"]).code(0).says("small");
+}
+
+#[test]
+fn a_store_has_one_owner() {
+    let bench =
+        Bench::with("name: long\ntasks:\n  a: {exec: 'touch began; while ! test -e go; do sleep 0.01; done'}\n");
+    bench.write("small.yaml", SMALL);
+    let running = bench.start(&["run", "flow.yaml"]);
+    wait_for_file(&bench.path("began"));
+    check(&bench, "owned", &["run", "small.yaml"]);
+    bench.run(&["run", "small.yaml"]).code(5).says(&format!("process {}", running.pid()));
+    bench.run(&["run", "small.yaml", "--data", "elsewhere"]).code(0);
+    bench.write("go", "");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_damaged_store_is_left_as_it_is() {
+    let bench = Bench::with(SMALL);
+    bench.run(&["run", "flow.yaml"]).code(0);
+    for file in ["unknot.db-wal", "unknot.db-shm"] {
+        fs::remove_file(bench.path(&format!(".unknot/{file}"))).unwrap_or_default();
+    }
+    bench.write(".unknot/unknot.db", &"not a database ".repeat(1_000));
+    let before = bench.read(".unknot/unknot.db");
+    check(&bench, "damaged", &["run", "flow.yaml"]);
+    check(&bench, "damaged_ls", &["ls"]);
+    assert_eq!(bench.read(".unknot/unknot.db"), before);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_told() {
+    let bench = Bench::with(SMALL);
+    bench.run(&["run", "flow.yaml", "--data", "/proc/nowhere/data"]).code(5).says("error[UK02").says("--data DIR");
+    bench.write("file", "");
+    bench.run(&["run", "flow.yaml", "--data", "file"]).code(5).says("error[UK02");
+}
+
+/// A disk that is really read-only, in a mount namespace of its own.
+#[test]
+fn runs_on_a_read_only_disk_can_be_looked_at_and_nothing_else() {
+    let bench = Bench::with(SMALL);
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let script = "mount --bind . . && mount -o remount,ro,bind . && cd . && \
+                  { cd \"$PWD\"; \"$0\" ls && \"$0\" show && ! \"$0\" run flow.yaml --new; }";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c", script, env!("CARGO_BIN_EXE_unknot")]);
+    command.current_dir(bench.path("."));
+    let probe = ended({
+        let mut probe = Command::new("unshare");
+        probe.args(["--mount", "--map-root-user", "true"]);
+        probe
+    });
+    if probe.code != Some(0) {
+        eprintln!("SKIPPED: this machine gives no mount namespaces: {}", probe.stderr);
+        return;
+    }
+    ended(command).code(0).says("COMPLETED").says("error[UK02");
+}
+
+#[test]
+fn what_is_typed_wrongly_is_refused_by_example() {
+    let bench = Bench::new();
+    bench.run(&[]).code(2).says("unknot run flow.yaml");
+    bench.run(&["rum"]).code(2).says("run");
+    bench.run(&["help", "run"]).code(0).says("Exit status").says("-i topic=tides");
+    bench.run(&["ls"]).code(2).says("error[UK0305]");
+    bench.run(&["completions", "bash"]).code(0).says("_unknot");
+    bench.run(&["--version"]).code(0).says("unknot ");
+}

@@ -1,0 +1,142 @@
+//! Runs to their end, and runs that go on where they were.
+
+use super::{
+    snapshot::check,
+    support::{Bench, exists_process_with, wait_for_file, wait_until_gone},
+};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A chain, so that its lines have one order.
+const CHAIN: &str = r#"
+name: chain
+input:
+  word: {type: string, default: tides}
+  pages: {type: integer, default: 3}
+tasks:
+  fetch:
+    exec: 'test -e tried || { touch tried; echo "not yet"; exit 75; }; echo "{\"lines\": 7}"'
+    retry: {attempts: 2, backoff: {first: 10ms, jitter: 0}}
+  poster:
+    needs: [fetch]
+    exec: ["sh", "-c", "echo cannot draw; exit 3"]
+    on_failure: {fallback: poster-small}
+  poster-small:
+    when: fallback
+    exec: ["sh", "-c", "echo \"$1 of $2 pages, $3 lines\" > poster; cp poster \"$UNKNOT_ARTIFACTS\"", "sh",
+           "{{ input.word }}", "{{ input.pages }}", "{{ tasks.fetch.output.lines }}"]
+  spare:
+    needs: [poster-small]
+    when: "input.pages > 10"
+    exec: ["false"]
+"#;
+
+#[test]
+fn a_run_ends_with_what_it_made() {
+    let bench = Bench::with(CHAIN);
+    check(&bench, "run_completed", &["run", "flow.yaml", "-i", "pages=5"]);
+    assert_eq!(bench.read("poster"), "tides of 5 pages, 7 lines\n");
+}
+
+#[test]
+fn a_failure_is_told_with_the_end_of_its_log() {
+    let bench = Bench::with(
+        "name: broken\ntasks:\n  a: {exec: 'seq 1 9; echo \"no such table\"; exit 4'}\n  b: {exec: 'true', needs: [a]}\n",
+    );
+    check(&bench, "run_failed", &["run", "flow.yaml"]);
+}
+
+#[test]
+fn a_run_out_of_time_says_so_by_its_exit_status() {
+    let bench = Bench::with("name: late\ntimeout: 1s\ntasks:\n  a: {sleep: 700ms}\n  b: {sleep: 700ms, needs: [a]}\n");
+    bench.run(&["run", "flow.yaml"]).code(4).says("TIMED_OUT");
+}
+
+#[test]
+fn events_and_summary_are_json_lines() {
+    let bench = Bench::with(CHAIN);
+    let ended = bench.run(&["run", "flow.yaml", "--json"]).code(0);
+    assert_eq!(ended.stderr, "");
+    let lines: Vec<Value> = ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.first().unwrap()["start"]["tasks"], 4);
+    let summary = &lines.last().unwrap()["summary"];
+    assert_eq!(summary["status"], "COMPLETED");
+    assert_eq!(summary["exit_status"], 0);
+    assert_eq!(summary["failures"][0]["exit"], 3);
+    let names = |event: &str| -> Vec<String> {
+        let of_kind = lines.iter().filter(|line| line["event"] == event);
+        of_kind.map(|line| line["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(names("TASK_COMPLETED"), ["fetch", "poster-small"]);
+    assert_eq!(names("TASK_RETRYING"), ["fetch"]);
+    assert_eq!(names("TASK_SKIPPED"), ["spare"]);
+    assert_eq!(names("RUN_COMPLETED"), [""]);
+}
+
+#[test]
+fn inputs_come_from_the_command_line_and_from_files() {
+    let bench = Bench::with(CHAIN);
+    bench.write("inputs.json", r#"{"pages": 8, "word": "rain"}"#);
+    bench.run(&["run", "flow.yaml", "-i", "@inputs.json", "-i", "pages=9"]).code(0);
+    assert_eq!(bench.read("poster"), "rain of 9 pages, 7 lines\n");
+    check(&bench, "inputs_refused", &["run", "flow.yaml", "-i", "pages=many", "-i", "wrod=x"]);
+    bench.run(&["run", "flow.yaml", "-i", "pages"]).code(2).says("error[UK0303]").says("no `=`");
+    bench.run(&["run", "flow.yaml", "-i", "@nowhere.json"]).code(2).says("cannot be read");
+}
+
+/// Two short tasks, then one that waits for a file that the test makes.
+fn interrupted(marker: &str) -> Bench {
+    Bench::with(&format!(
+        r#"
+name: interrupted
+tasks:
+  first: {{exec: 'echo first >> done'}}
+  second: {{exec: 'echo second >> done', needs: [first]}}
+  third: {{exec: 'echo third >> tries; while ! test -e go; do sleep 0.01{marker}; done; echo third >> done', needs: [second]}}
+"#
+    ))
+}
+
+#[test]
+fn a_killed_run_goes_on_where_it_was() {
+    let marker = "001";
+    let bench = interrupted(marker);
+    let mut running = bench.start(&["run", "flow.yaml"]);
+    running.line("second  completed");
+    wait_for_file(&bench.path("tries"));
+    assert!(exists_process_with(&format!("0.01{marker}")));
+    running.signal(Signal::KILL);
+    drop(running);
+    // Before anything is started again.
+    wait_until_gone(&format!("0.01{marker}"));
+    bench.run(&["show"]).code(0).says("no process runs it now: `unknot run flow.yaml` goes on with it");
+    bench.write("go", "");
+    let ended = bench.run(&["run", "flow.yaml"]).code(0).says("resumed where it was (2 of 3 tasks done)");
+    assert!(!ended.stdout.contains("first"), "a recorded completion was repeated:\n{}", ended.stdout);
+    assert_eq!(bench.read("done"), "first\nsecond\nthird\n");
+    assert_eq!(bench.read("tries"), "third\nthird\n");
+    let list = bench.run(&["ls", "--json"]).code(0);
+    assert_eq!(list.stdout.lines().count(), 1, "one run, not two: {}", list.stdout);
+}
+
+#[test]
+fn unfinished_runs_of_another_kind_are_told_and_left_alone() {
+    let marker = "002";
+    let bench = interrupted(marker);
+    let mut running = bench.start(&["run", "flow.yaml"]);
+    running.line("second  completed");
+    running.signal(Signal::KILL);
+    drop(running);
+    wait_until_gone(&format!("0.01{marker}"));
+    bench.write("go", "");
+
+    let afresh = bench.run(&["run", "flow.yaml", "--new"]).code(0);
+    afresh.says("left alone because of `--new`").says("unknot cancel run_");
+    let flow = bench.read("flow.yaml").replace("third: {", "third: {priority: high, ");
+    bench.write("flow.yaml", &flow);
+    bench.run(&["run", "flow.yaml"]).code(0).says("of an older content of this file");
+    bench.write("other.yaml", "name: other\ntasks:\n  a: {exec: 'true'}\n");
+    bench.run(&["run", "other.yaml"]).code(0).says("1 unfinished run of another file waits meanwhile");
+    let list = bench.run(&["ls", "--status", "running", "--json"]).code(0);
+    assert_eq!(list.stdout.lines().count(), 1, "the first one still waits: {}", list.stdout);
+}
