@@ -7,7 +7,7 @@ use crate::{
     deadline::Deadline,
     ready::Supply,
     row::Loaded,
-    run::{Phase, Run, Task, TaskEnd, WaitOn},
+    run::{OnExpiry, Phase, Run, Task, TaskEnd, WaitOn},
     volatile::{Volatile, request},
     workflow::{Definition, Until, When},
 };
@@ -24,6 +24,9 @@ pub fn whole(state: &State) {
     indices_equal_a_rebuild(state);
     units_are_conserved(state);
     nobody_is_left_standing(state);
+    for continuation in state.continuations.values() {
+        assert!(state.runs.contains_key(&continuation.run), "work is left of {}, which has ended", continuation.run);
+    }
     for run in state.runs.values() {
         let definition = &state.definitions[&run.definition];
         run_is_alive(state, run);
@@ -111,6 +114,8 @@ fn task_is_bounded(state: &State, run: &Run, id: TaskId, task: &Task) {
     match &task.phase {
         Phase::Waiting(wait) => {
             assert!(wait.deadline <= run.deadline, "{id} waits beyond its run's deadline");
+            let with_run = wait.on_expiry == OnExpiry::RunTimesOut;
+            assert_eq!(with_run, wait.deadline == run.deadline, "{id} ends its wait with its run, or before");
             assert!(wait.seq < state.meta.next_seq, "{id} has a place that was not given out");
             assert!(wait.on == WaitOn::Needs || run.started, "{id} moved before its run was let go");
         }

@@ -144,7 +144,11 @@ impl Step<'_> {
     /// Puts a task into a named wait, bounded by its run.
     pub(crate) fn wait(&mut self, id: TaskId, on: WaitOn, until: Option<Timestamp>, on_expiry: OnExpiry) {
         let Some(outer) = self.run(id.run).map(|run| run.deadline) else { return };
-        let deadline = until.map_or(outer, |until| until.min(outer));
+        // A wait that is not over before its run ends with it.
+        let (deadline, on_expiry) = match until.filter(|until| *until < outer) {
+            Some(until) => (until, on_expiry),
+            None => (outer, OnExpiry::RunTimesOut),
+        };
         let wait = Wait { on, seq: self.next_seq(), since: self.now, deadline, on_expiry };
         self.update_task(id, |task| task.phase = Phase::Waiting(wait));
     }
