@@ -7,8 +7,9 @@
 mod bench;
 mod check;
 mod child;
+mod kill_loop;
 mod repository;
-mod shake;
+mod sweep;
 mod tidy;
 
 use repository::Repository;
@@ -59,13 +60,7 @@ const COMMANDS: &[Command] = &[
         name: "kill-loop",
         arguments: "[ROUNDS]",
         summary: "kill -9 of a working run at random moments, 50 times",
-        run: shake::kill_loop,
-    },
-    Command {
-        name: "sweep",
-        arguments: "[--seeds N] [--from S]",
-        summary: "the simulator over many seeds",
-        run: shake::sweep,
+        run: kill_loop::run,
     },
 ];
 
