@@ -150,8 +150,8 @@ fn bounds_are_watched(state: &State, run: &Run) {
 /// Where no continuation is on its way, whoever can go on has gone on: an ending run has nobody left who
 /// only waits, and no task waits for needs that are decided.
 fn nobody_is_forgotten(run: &Run, definition: &Definition) {
-    let forced = run.ending.as_ref().is_some_and(|ending| ending.force);
-    if run.poisoned.is_some() && !forced {
+    // A frozen run waits for a forced end, and for another one if that failed too.
+    if run.poisoned.is_some() {
         return;
     }
     for (index, task) in run.indexed_tasks() {

@@ -192,3 +192,18 @@ fn a_long_queue_and_a_wide_join_are_judged() {
     let fan_in = Generate::FanIn { n, k: n / 2 + 1, dead: n / 2 };
     assert_eq!(reduce(&fan_in.snapshot()).deadlocked.len(), n as usize / 2 + 1);
 }
+
+#[test]
+fn units_that_nobody_gave_back_are_gone() {
+    let leak = |leaked: bool| {
+        let snapshot = json!({
+            "nodes": [node("a", "waiting"), node("b", "done")],
+            "resources": [{ "id": "L", "units": 1, "queue": "any" }],
+            "holds": [{ "node": "b", "resource": "L", "units": 1, "leaked": leaked }],
+            "waits": [wait("a", unit_of("L"))],
+        });
+        reduce(&serde_json::from_value(snapshot).expect("a snapshot")).deadlocked
+    };
+    assert!(leak(false).is_empty());
+    assert_eq!(leak(true), ["a"]);
+}

@@ -2,7 +2,8 @@
 //!
 //! Each story is a text that a person can read: a workflow, what happens, and under every line what
 //! came of it. `UNKNOT_BLESS=1` writes down anew what happens now; read the difference before you
-//! commit it.
+//! commit it. `UNKNOT_STORY=hang/` tells only those whose path contains that. The form of a story is in
+//! `story.rs`, that of its commands in `command.rs`, that of its workflows in `workflow_form.rs`.
 #![expect(clippy::disallowed_methods, reason = "tests read and bless files")]
 
 mod command;

@@ -20,7 +20,7 @@ pub(crate) const EVEN_CHANCE: u64 = 1 << 63;
 /// Unfinished tasks up to which everything is checked after every single event.
 const CHECK_EACH_MAX: u32 = 64;
 /// Above that, everything is checked after so many events.
-const CHECK_EVERY: u64 = 200;
+const CHECK_EVERY: u64 = 500;
 
 /// One namespace, its clock and its store.
 pub(crate) struct World {
