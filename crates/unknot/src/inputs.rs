@@ -1,8 +1,8 @@
 //! Inputs as they are typed: `key=value`, or `@file.json`.
 
-use crate::error::Error;
+use crate::{error::Error, workflow::read_bounded};
 use serde_json::{Map, Value};
-use std::{fs, path::Path};
+use std::path::Path;
 use unknot_engine::{
     convert,
     core::{
@@ -42,7 +42,7 @@ fn wrong(given: &str, problem: impl Into<String>) -> Error {
 }
 
 fn from_file(given: &str, path: &Path) -> Result<Map<String, Value>, Error> {
-    let bytes = fs::read(path).map_err(|error| wrong(given, format!("the file cannot be read: {error}")))?;
+    let bytes = read_bounded(path).map_err(|error| wrong(given, format!("the file cannot be read: {error}")))?;
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Err(wrong(given, "the file holds no JSON object")),

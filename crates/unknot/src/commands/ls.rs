@@ -18,6 +18,9 @@ use unknot_engine::{
     store::{RunFilter, RunSummary},
 };
 
+/// Columns of a terminal below which a table says less.
+const ROOMY: usize = 60;
+
 /// Lists runs.
 pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::here(&ls.place)?;
@@ -32,28 +35,33 @@ pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
     } else if runs.is_empty() {
         writeln!(out, "no such runs")?;
     } else {
-        table(&runs, now).write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
+        let columns = terminal::size().columns;
+        table(&runs, now, columns >= ROOMY).write(out, Paint::for_stdout(), 0, columns)?;
     }
     Ok(Exit::Success)
 }
 
-fn table(runs: &[RunSummary], now: Timestamp) -> Table {
-    let mut table = Table::new(&[
+fn table(runs: &[RunSummary], now: Timestamp, is_roomy: bool) -> Table {
+    let columns = [
         ("RUN", Column::Shrinks(12)),
         ("WORKFLOW", Column::Shrinks(8)),
         ("STATUS", Column::Whole),
-        ("SUBMITTED", Column::Right),
         ("TOOK", Column::Right),
-    ]);
+        ("SUBMITTED", Column::Right),
+    ];
+    let shown = if is_roomy { columns.len() } else { columns.len() - 1 };
+    let mut table = Table::new(&columns[..shown]);
     for run in runs {
         let held = if run.paused { " (held)" } else { "" };
-        table.row(vec![
+        let mut row: Vec<Cell> = vec![
             run.id.to_string().into(),
             run.workflow.as_str().into(),
             Cell::new(run_tone(run.status), format!("{}{held}", run.status)),
-            time::ago(now, run.submitted_at).into(),
             time::length(run.ended_at.unwrap_or(now).since(run.submitted_at)).into(),
-        ]);
+            time::ago(now, run.submitted_at).into(),
+        ];
+        row.truncate(shown);
+        table.row(row);
     }
     table
 }

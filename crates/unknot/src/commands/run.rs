@@ -92,8 +92,8 @@ impl Session {
         // The control thread shares the engine: it lets go first.
         drop(control);
         match &served {
-            Ok((_, Ended::ByItself)) | Err(_) => stop(engine, Engine::stop),
-            Ok((_, Ended::Killed | Ended::Unheard)) => stop(engine, Engine::kill),
+            Ok((_, Ended::ByItself)) => stop(engine, Engine::stop),
+            Ok((_, Ended::Killed | Ended::Unheard)) | Err(_) => stop(engine, Engine::kill),
         }
         let (run, ended) = served?;
         match ended {
@@ -151,7 +151,7 @@ impl Session {
         let view = View::new(teller.is_json, &progress, &self.config.data, now);
         let ending = self.choice.ending.iter().copied().collect();
         let mut watch = Watch { engine, subscription, progress, view, ending, seen: self.choice.as_of, cancel: None };
-        let ended = watch.to_the_end(interrupts, teller)?;
+        let ended = watch.until_the_end(interrupts, teller)?;
         Ok((run, ended))
     }
 
@@ -173,7 +173,6 @@ impl Session {
 
     fn submit(&self, engine: &Engine) -> Result<RunId, Error> {
         let options = &self.checked.run;
-        let delayed = options.delay.map(|delay| engine.now().plus(delay));
         let attempt = format!("submit `{}`", nicer(Path::new(&self.source)).display());
         let failed = |source| Error::Command { attempt: attempt.clone(), source };
         let accepted = engine
@@ -184,12 +183,18 @@ impl Session {
                 client_id: options.client_id.clone(),
                 idempotency: None,
                 source: Some(self.source.clone()),
-                start_at: options.start_at.or(delayed),
+                start_at: self.start_at(engine.now()),
             })
             .map_err(failed)?;
         let focus = self.choice.ending.iter().copied().chain([accepted.run]).collect();
         engine.focus(Some(focus)).map_err(failed)?;
         Ok(accepted.run)
+    }
+
+    /// When its tasks may start, if the workflow says so.
+    fn start_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let options = &self.checked.run;
+        options.start_at.or(options.delay.map(|delay| now.plus(delay)))
     }
 
     /// What this process is about to do, in a few lines.
@@ -212,6 +217,11 @@ impl Session {
             Some(resumed) => format!("{run}, {} ({} of {total} done)", self.resumed(resumed, now), progress.done()),
         };
         teller.line("run", &what)?;
+        if self.choice.resume.is_none()
+            && let Some(at) = self.start_at(now)
+        {
+            teller.line("note", &format!("its tasks start at {}", time::moment(at)))?;
+        }
         let option = self.config.data_option();
         for note in self.choice.notes(&option) {
             teller.line("note", &note)?;

@@ -49,7 +49,7 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
         View { record: &record, definition, now, is_served, tasks: BTreeMap::new(), counts: BTreeMap::new() };
     view.read(&mut looking, show.json)?;
     if show.json {
-        writeln!(out, "{}", view.as_json())?;
+        view.write_json(out)?;
     } else {
         let times = view.times(&mut looking)?;
         view.write(&times, out)?;
@@ -140,7 +140,7 @@ impl View<'_> {
             ("STATUS", Column::Whole),
             ("TRIES", Column::Right),
             ("TIME", Column::Right),
-            ("", Column::Shrinks(10)),
+            ("", Column::Shrinks(3)),
         ]);
         for (index, task) in &self.tasks {
             let status = task.status();
@@ -153,8 +153,10 @@ impl View<'_> {
                 Cell::new(tone, self.explain(*index, task)),
             ]);
         }
-        writeln!(out)?;
-        table.write(out, paint, 2, columns)?;
+        if !self.tasks.is_empty() {
+            writeln!(out)?;
+            table.write(out, paint, 2, columns)?;
+        }
         if !self.is_small() {
             let named = count(self.tasks.len() as u64, "task");
             writeln!(
@@ -167,10 +169,9 @@ impl View<'_> {
     }
 
     fn write_head(&self, paint: Paint, columns: usize, out: &mut dyn Write) -> Result<(), Error> {
-        let run = self.run();
         let status = self.record.status();
-        let name = paint.tone(Tone::Strong, &fit(&run.workflow, columns.saturating_sub(44)));
-        writeln!(out, "{}  {name}  {}", run.id, paint.tone(run_tone(status), status.word()))?;
+        let name = paint.tone(Tone::Strong, &fit(&self.run().workflow, columns.saturating_sub(12)));
+        writeln!(out, "{}  {name}", paint.tone(run_tone(status), status.word()))?;
         for (label, text) in self.head() {
             let label = paint.tone(Tone::Faint, &format!("{label:<9}"));
             for (place, line) in wrap(&text, columns.saturating_sub(14), 3).iter().enumerate() {
@@ -188,7 +189,7 @@ impl View<'_> {
     /// What is to be said of the run itself.
     fn head(&self) -> Vec<(&'static str, String)> {
         let run = self.run();
-        let mut head = Vec::new();
+        let mut head = vec![("run", run.id.to_string())];
         head.extend(run.source.iter().map(|source| ("file", nicer(Path::new(source)).display().to_string())));
         let submitted = format!("{} ({})", time::moment(run.submitted_at), time::ago(self.now, run.submitted_at));
         head.push(("submitted", submitted));
@@ -231,7 +232,20 @@ impl View<'_> {
         }
     }
 
-    fn as_json(&self) -> Value {
+    /// One object, written task by task: all of a large run's tasks at once would be a lot of memory.
+    fn write_json(&self, out: &mut dyn Write) -> Result<(), Error> {
+        let head = self.head_as_json().to_string();
+        let head = head.strip_suffix('}').unwrap_or(&head);
+        write!(out, "{head},\"tasks\":[")?;
+        for (place, (index, task)) in self.tasks.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(out, "{comma}{}", self.task_as_json(*index, task))?;
+        }
+        writeln!(out, "]}}")?;
+        Ok(())
+    }
+
+    fn head_as_json(&self) -> Value {
         let run = self.run();
         let ended_at = match self.record {
             RunRecord::Finished(finished) => Some(finished.ended_at),
@@ -252,7 +266,6 @@ impl View<'_> {
             "poisoned": run.poisoned,
             "ending": run.ending,
             "counts": self.counts,
-            "tasks": self.tasks.iter().map(|(index, task)| self.task_as_json(*index, task)).collect::<Vec<_>>(),
         })
     }
 

@@ -1,10 +1,9 @@
 //! `unknot.yaml`: the keys that this command obeys, read with their places.
 
 use super::known::{self, Placed, join};
-use crate::error::Error;
+use crate::{error::Error, workflow::read_bounded};
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
 };
 use unknot_api::{
@@ -52,7 +51,7 @@ impl Default for FileConfig {
 /// # Errors
 /// If the file cannot be read, or anything in it is wrong.
 pub(super) fn read(path: &Path) -> Result<FileConfig, Error> {
-    let bytes = fs::read(path).map_err(|source| Error::ConfigUnreadable { path: path.to_path_buf(), source })?;
+    let bytes = read_bounded(path).map_err(|source| Error::ConfigUnreadable { path: path.to_path_buf(), source })?;
     parse(&path.display().to_string(), &bytes).map_err(Error::File)
 }
 

@@ -1,6 +1,6 @@
 //! The real command in temporary folders: what it prints, how it ends, and what it leaves behind.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
+#![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
 mod interrupt;
 mod look;

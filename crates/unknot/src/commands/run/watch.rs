@@ -112,7 +112,7 @@ pub(super) struct Watch<'e> {
 
 impl Watch<'_> {
     /// Shows what happens until the run has ended or somebody does not want to wait for that.
-    pub(super) fn to_the_end(
+    pub(super) fn until_the_end(
         &mut self,
         interrupts: &Receiver<Interrupt>,
         teller: &mut Teller<'_>,
