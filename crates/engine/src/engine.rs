@@ -12,11 +12,11 @@
 use crate::{
     callers::{Answered, Callers},
     clock::Clock,
-    convert_work::folder,
     driver::{Driver, StoreRequest},
     inbox::{Inbox, LaneFull},
     local::LocalDesk,
     progress::{Health, Progress},
+    reconcile::reconcile,
     stream::{Stream, Subscription},
     threads::{self, Shared},
     upkeep::Upkeep,
@@ -32,23 +32,20 @@ use std::{
 };
 use unknot_core::{
     RunId, Timestamp,
-    due::{Outstanding, outstanding},
     effect::{Answer, Refusal},
-    event::{AttemptEnd, Caller, CancelRequest, Event, Facts, Outcome, PauseTarget, Submission},
+    event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission},
     run::{Idempotency, JsonText, WorkerId},
     settings::Settings,
     state::LoadError,
     workflow::Definition,
 };
-use unknot_hands::{Fate, GuardCommand, confirm_dead};
+use unknot_hands::GuardCommand;
 use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store, StoreError};
 
 /// The folder of all attempts, below the data folder.
 pub const ATTEMPTS: &str = "attempts";
 /// How long a caller waits for an answer before it is told to ask again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// How long leftovers of an earlier process may take to die at the start.
-const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -159,8 +156,6 @@ impl Engine {
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reader = Mutex::new(store.reader()?);
         let maintenance = store.maintenance()?;
-        let left = outstanding(driver.state());
-        let names = task_names(&driver, &left);
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
             inbox: Inbox::default(),
@@ -170,7 +165,7 @@ impl Engine {
             local: LocalDesk::default(),
         });
         let local = WorkerId { name: WorkerId::LOCAL.to_owned(), boot };
-        let lost = reconcile(&options.data, &names, left, &local);
+        let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
         Self::begin(&shared, &options, &local, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
@@ -426,35 +421,4 @@ fn spawn(
         .name("unknot-brain".to_owned())
         .spawn(move || threads::think(&for_brain, driver, &requests))?;
     Ok((brain, writer))
-}
-
-/// The folder of each attempt that was outstanding, while the state is at hand.
-fn task_names(driver: &Driver, left: &[Outstanding]) -> Vec<PathBuf> {
-    let name = |attempt: &Outstanding| {
-        let id = attempt.attempt.task;
-        driver.state().definition(id.run).task(id.index).name.clone()
-    };
-    left.iter().map(|attempt| folder(Path::new(ATTEMPTS), attempt.attempt, &name(attempt))).collect()
-}
-
-/// Ends what local attempts of an earlier process left behind, and says so to the brain. Only what is
-/// confirmed dead gives its units back.
-fn reconcile(data: &Path, folders: &[PathBuf], left: Vec<Outstanding>, local: &WorkerId) -> Vec<Event> {
-    let fates = confirm_dead(data, folders, CONFIRM_WITHIN);
-    let gone = left.into_iter().zip(fates);
-    let gone = gone.filter(|(attempt, _)| attempt.worker.is_local() && attempt.worker != *local);
-    gone.map(|(attempt, (_, fate))| {
-        let (confirmed_dead, message) = match fate {
-            Fate::ConfirmedDead => (true, "its process was ended: the program that ran it was gone".to_owned()),
-            Fate::Survives { pids } => (false, format!("processes {pids:?} of it are alive and do not die")),
-            Fate::Unknown { message } => (false, message),
-        };
-        Event::AttemptEnded(Box::new(AttemptEnd {
-            attempt: attempt.attempt,
-            fence: attempt.fence,
-            outcome: Outcome::Lost { message, confirmed_dead },
-            detail: BTreeMap::new(),
-        }))
-    })
-    .collect()
 }

@@ -14,6 +14,7 @@ mod engine;
 mod inbox;
 mod local;
 mod progress;
+mod reconcile;
 mod stream;
 mod threads;
 mod upkeep;
