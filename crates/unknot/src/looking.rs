@@ -90,22 +90,29 @@ impl Looking {
     /// nothing has happened to yet.
     ///
     /// # Errors
-    /// If the store cannot be read.
+    /// If the store cannot be read, or has a task that the workflow has not.
     pub(crate) fn each_task(
         &mut self,
         record: &RunRecord,
+        definition: &Definition,
         mut take: impl FnMut(TaskIndex, &Task),
     ) -> Result<(), Error> {
         let run = record.run();
+        let mut take = |index: TaskIndex, task: &Task| {
+            if (index.0 as usize) < definition.body.tasks.len() {
+                take(index, task);
+                return Ok(());
+            }
+            Err(damaged(format!("run `{}` has a task {} that its definition has not", run.id, index.0)))
+        };
         if !run.tasks.is_empty() {
-            run.indexed_tasks().for_each(|(index, task)| take(index, task));
-            return Ok(());
+            return run.indexed_tasks().try_for_each(|(index, task)| take(index, task));
         }
         let mut after = None;
         loop {
             let id = run.id;
             let page = self.ask(|reader, namespace| reader.tasks(namespace, id, after, PageSize::MAX))?.value;
-            page.items.iter().for_each(|(index, task)| take(*index, task));
+            page.items.iter().try_for_each(|(index, task)| take(*index, task))?;
             match page.next {
                 Some(next) => after = Some(next),
                 None => return Ok(()),
@@ -121,7 +128,8 @@ impl Looking {
         let id = progress.run;
         let Some(record) = self.ask(|reader, namespace| reader.run(namespace, id))?.value else { return Ok(()) };
         progress.status = record.status();
-        self.each_task(&record, |index, task| progress.take_over(index, task))
+        let definition = Arc::clone(&progress.definition);
+        self.each_task(&record, &definition, |index, task| progress.take_over(index, task))
     }
 
     /// The workflow that a run was made from, as it was then.
@@ -130,10 +138,7 @@ impl Looking {
     /// If the store cannot be read or does not have it.
     pub(crate) fn definition(&mut self, run: &Run) -> Result<Arc<Definition>, Error> {
         let found = self.ask(|reader, namespace| reader.definition(namespace, &run.definition))?.value;
-        found.ok_or_else(|| {
-            let detail = format!("run `{}` names a definition that is not stored", run.id);
-            Error::store("read the store")(StoreError::Corrupt { detail, cause: None })
-        })
+        found.ok_or_else(|| damaged(format!("run `{}` names a definition that is not stored", run.id)))
     }
 
     /// The only id that begins so.
@@ -165,4 +170,8 @@ impl Looking {
     fn unknown(&self, given: &str) -> Error {
         Error::NoSuchRun { given: given.to_owned(), data: self.data.clone() }
     }
+}
+
+fn damaged(detail: String) -> Error {
+    Error::store("read the store")(StoreError::Corrupt { detail, cause: None })
 }

@@ -122,7 +122,7 @@ impl Progress {
             HistoryKind::TaskSkipped => (TaskStatus::Skipped, None),
             HistoryKind::TaskLost | HistoryKind::ReportRefused => return,
         };
-        let Some(index) = entry.task else { return };
+        let Some(index) = entry.task.filter(|index| (index.0 as usize) < self.tasks.len()) else { return };
         self.set(index, status);
         match doing {
             Some(doing) => self.activate(index, entry, doing),
@@ -174,5 +174,65 @@ impl Progress {
         let since = self.running_since(index).filter(|_| is_stop).unwrap_or(entry.at);
         let attempt = entry.attempt.unwrap_or(1);
         self.active.insert(index, Active { attempt, since, doing });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use unknot_engine::{
+        convert,
+        core::{CommitSeq, validate::Rules},
+    };
+
+    /// A run of three tasks of which the first retries and the others are at work.
+    pub(super) fn half_way() -> Progress {
+        let flow = "name: half-way\ntasks:\n  a-task-with-quite-a-long-name: {exec: 'true'}\n  b: {sleep: 5s}\n  c: {exec: 'true'}\n";
+        let checked = convert::read_workflow(Path::new("flow.yaml"), flow.as_bytes(), &Rules::default());
+        let run = RunId::from_parts(0, 0);
+        let mut progress = Progress::new(run, checked.expect("sound").definition, Timestamp(0));
+        for (task, event, detail) in [
+            (0, HistoryKind::TaskStarted, ("", 0)),
+            (0, HistoryKind::TaskRetrying, ("pause_ms", 700)),
+            (1, HistoryKind::TaskWaiting, ("sleep_ms", 5_000)),
+            (2, HistoryKind::TaskStarted, ("", 0)),
+        ] {
+            progress.apply(&HistoryEntry {
+                at: Timestamp(1_000),
+                run,
+                event,
+                task: Some(TaskIndex(task)),
+                name: None,
+                attempt: Some(2),
+                detail: [(detail.0.to_owned(), detail.1.into())].into(),
+                first_commit: CommitSeq(0),
+            });
+        }
+        progress
+    }
+
+    #[test]
+    fn each_task_counts_once() {
+        let mut progress = half_way();
+        assert_eq!((progress.total(), progress.done(), progress.active().len()), (3, 0, 3));
+        let ended = |task: u32, event: HistoryKind| HistoryEntry {
+            at: Timestamp(2_000),
+            run: progress.run,
+            event,
+            task: Some(TaskIndex(task)),
+            name: None,
+            attempt: None,
+            detail: BTreeMap::new(),
+            first_commit: CommitSeq(0),
+        };
+        let told = [
+            ended(0, HistoryKind::TaskFailed),
+            ended(2, HistoryKind::TaskCompleted),
+            ended(9, HistoryKind::TaskFailed),
+        ];
+        // Twice, as it happens after the store was asked for what was missed.
+        told.iter().chain(&told).for_each(|entry| progress.apply(entry));
+        assert_eq!((progress.done(), progress.count(TaskStatus::Failed), progress.active().len()), (2, 1, 1));
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
         option: config.data_option(),
     };
     let mut folders = 0;
-    looking.each_task(record, |index, task| {
+    looking.each_task(record, &definition, |index, task| {
         let def = definition.task(index);
         *summary.tasks.entry(task.status()).or_default() += 1;
         if task.status() == TaskStatus::Failed {

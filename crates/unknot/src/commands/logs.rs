@@ -40,12 +40,12 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         Some(name) => Some(task_named(&definition, name, record.id())?),
         None => None,
     };
-    let mut printer = Printer::new(logs, definition, &config, only);
+    let mut printer = Printer::new(logs, Arc::clone(&definition), &config, only);
     loop {
         let looked = Instant::now();
         let mut wanted = Vec::new();
         let mut is_open = !record.status().is_terminal();
-        looking.each_task(&record, |index, task| {
+        looking.each_task(&record, &definition, |index, task| {
             if only.is_none_or(|only| only == index) {
                 is_open &= only.is_none() || task.end().is_none();
                 wanted.extend(attempts(logs, record.id(), index, task));

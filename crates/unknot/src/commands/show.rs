@@ -87,9 +87,9 @@ impl View<'_> {
     /// Counts all tasks and keeps those that will be shown.
     fn read(&mut self, looking: &mut Looking, all: bool) -> Result<(), Error> {
         let keep_all = all || self.is_small();
-        let Self { tasks, counts, .. } = self;
+        let Self { tasks, counts, definition, .. } = self;
         let mut told = 0;
-        looking.each_task(self.record, |index, task| {
+        looking.each_task(self.record, definition, |index, task| {
             let status = task.status();
             let count = counts.entry(status).or_default();
             *count += 1;

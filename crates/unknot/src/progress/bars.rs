@@ -228,9 +228,13 @@ impl Bars {
         let elapsed = format!("{:>6}", time::length(now.since(active.since)));
         let rest: Vec<String> = [attempt, doing, said].into_iter().filter(|text| !text.is_empty()).collect();
         let head = fit(&format!("{name}  {elapsed}"), columns.saturating_sub(4));
-        let rest = fit(&rest.join("  "), columns.saturating_sub(4 + width(&head) + 2));
-        let taken = 4 + width(&head) + 2 + width(&rest);
-        (format!("  {} {head}  {}", self.paint.tone(tone, &glyph), self.paint.tone(Tone::Faint, &rest)), taken)
+        let mut line = (format!("  {} {head}", self.paint.tone(tone, &glyph)), 4 + width(&head));
+        let rest = fit(&rest.join(GAP), columns.saturating_sub(line.1 + GAP.len()));
+        if !rest.is_empty() {
+            line.0.push_str(&format!("{GAP}{}", self.paint.tone(Tone::Faint, &rest)));
+            line.1 += GAP.len() + width(&rest);
+        }
+        line
     }
 
     /// What a task printed last.
@@ -252,4 +256,33 @@ fn join(pieces: Vec<Line>, columns: usize) -> Line {
         }
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::tests::half_way;
+
+    #[test]
+    fn no_line_is_as_wide_as_the_terminal() {
+        let progress = half_way();
+        let bars = Bars::new(&progress, PathBuf::from("nowhere"));
+        for columns in 10..130 {
+            let lines = bars.frame(&progress, Timestamp(1_500), Size { columns, rows: 24 });
+            assert_eq!(lines.len(), 4);
+            for (line, taken) in lines {
+                assert_eq!(width(&line), taken, "{line}");
+                assert!(taken < columns, "{taken} of {columns}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_low_terminal_counts_what_it_cannot_show() {
+        let progress = half_way();
+        let bars = Bars::new(&progress, PathBuf::from("nowhere"));
+        let lines = bars.frame(&progress, Timestamp(1_500), Size { columns: 80, rows: 4 });
+        assert_eq!(lines.len(), 3);
+        assert_eq!(lines[2].0, "    … and 2 more at work");
+    }
 }

@@ -114,10 +114,13 @@ fn completed(entry: &HistoryEntry, progress: &Progress) -> String {
 
 fn failed(entry: &HistoryEntry, progress: &Progress) -> String {
     let message = entry.detail.get("message").and_then(Value::as_str).unwrap_or_default();
-    let fallback = |index: TaskIndex| match progress.definition.task(index).on_failure {
-        OnFailure::Fallback(fallback) => format!("; `{}` takes over", progress.definition.task(fallback).name),
-        OnFailure::Continue => "; the run goes on".to_owned(),
-        OnFailure::Fail => String::new(),
+    let task = |index: TaskIndex| progress.definition.body.tasks.get(index.0 as usize);
+    let fallback = |index: TaskIndex| match task(index).map(|task| task.on_failure) {
+        Some(OnFailure::Fallback(fallback)) => {
+            format!("; `{}` takes over", progress.definition.task(fallback).name)
+        }
+        Some(OnFailure::Continue) => "; the run goes on".to_owned(),
+        Some(OnFailure::Fail) | None => String::new(),
     };
     format!("{}{}", reasoned("failed", message), entry.task.map(fallback).unwrap_or_default())
 }
