@@ -55,7 +55,7 @@ pub fn loads_equal(state: &State, loaded: Loaded) {
 }
 
 fn difference(state: &State, again: &State) -> String {
-    let differs = |run: &&Run| again.runs.get(&run.id) != Some(*run);
+    let differs = |run: &&Box<Run>| again.runs.get(&run.id) != Some(*run);
     match state.runs.values().find(differs) {
         Some(run) => format!("in memory {run:?}, stored {:?}", again.runs.get(&run.id)),
         None => format!(

@@ -22,7 +22,8 @@ pub struct State {
     /// Definitions that unfinished runs pin.
     pub definitions: BTreeMap<DefinitionHash, Arc<Definition>>,
     /// Unfinished runs.
-    pub runs: BTreeMap<RunId, Run>,
+    /// Boxed: the map's nodes stay small, and half-empty ones waste little.
+    pub runs: BTreeMap<RunId, Box<Run>>,
     /// Counted resources.
     pub pools: BTreeMap<String, Pool>,
     /// Queues that were configured or used.
@@ -83,7 +84,7 @@ impl State {
                     state.definitions.insert(hash, definition);
                 }
                 (Key::Run(id), Row::Run(run)) => {
-                    state.runs.insert(id, *run);
+                    state.runs.insert(id, run);
                 }
                 (Key::Task(id), Row::Task(task)) => loose.push((id, *task)),
                 (Key::Pool(name), Row::Pool(pool)) => {

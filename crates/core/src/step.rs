@@ -67,7 +67,7 @@ impl<'a> Step<'a> {
     }
 
     pub(crate) fn run(&self, run: RunId) -> Option<&Run> {
-        self.state.runs.get(&run)
+        self.state.runs.get(&run).map(|run| &**run)
     }
 
     pub(crate) fn definition(&self, run: RunId) -> Arc<Definition> {

@@ -290,7 +290,7 @@ fn check_graph(draft: &Draft, index: &Index<'_>, links: &[Links], rules: &Rules,
 fn build(draft: Draft, links: Vec<Links>) -> Stored {
     let tasks = draft.tasks.into_iter().zip(links).map(|(task, links)| build_task(task, links)).collect();
     Stored {
-        hash: DefinitionHash(String::new()),
+        hash: DefinitionHash("".into()),
         name: draft.name,
         timeout: draft.timeout.unwrap_or(RUN_TIMEOUT),
         max_parallel: draft.max_parallel,

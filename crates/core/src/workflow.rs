@@ -6,12 +6,12 @@
 
 use crate::{id::TaskIndex, time::Millis};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Content hash of a definition (lower-case hex of SHA-256), computed by whoever read the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct DefinitionHash(pub String);
+pub struct DefinitionHash(pub Arc<str>);
 
 /// A workflow: a directed acyclic graph of tasks, checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

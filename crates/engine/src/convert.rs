@@ -110,7 +110,7 @@ fn content_hash(body: &Stored) -> DefinitionHash {
     // Writing into a hash cannot fail, and a definition has no keys that JSON refuses.
     serde_json::to_writer(&mut hasher, body).expect("a definition is always JSON");
     let digest = hasher.into_inner().unwrap_or_else(|_| unreachable!("a hash takes every byte")).0.finalize();
-    DefinitionHash(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    DefinitionHash(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
 }
 
 struct HashWriter(Sha256);

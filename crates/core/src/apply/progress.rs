@@ -288,7 +288,7 @@ impl Step<'_> {
             let tasks = std::mem::take(&mut run.tasks);
             self.state.volatile.retired.insert(id, tasks);
         }
-        let finished = FinishedRun { status, ended_at: self.now, last_commit: commit, task_count, run };
+        let finished = FinishedRun { status, ended_at: self.now, last_commit: commit, task_count, run: *run };
         self.touch(Key::Run(id));
         self.decision.written.push((Key::Finished(id), Some(Row::Finished(Box::new(finished)))));
     }

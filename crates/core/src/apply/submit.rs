@@ -111,7 +111,7 @@ impl Step<'_> {
         for (index, _) in run.indexed_tasks() {
             self.state.volatile.index_task(&run, &definition, index);
         }
-        self.state.runs.insert(submission.run, run);
+        self.state.runs.insert(submission.run, Box::new(run));
         self.touch(Key::Run(submission.run));
         self.record(submission.run, HistoryKind::RunSubmitted, &[("workflow", json!(definition.body.name))]);
         if start_at.is_none() {

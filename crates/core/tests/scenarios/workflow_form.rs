@@ -29,7 +29,7 @@ pub(crate) fn read<'l>(head: &str, tasks: impl Iterator<Item = &'l str>, pools: 
     let hash = format!("hash-of-{}", draft.name);
     let checked = validate::check(draft, &rules).unwrap_or_else(|problems| panic!("{head}: {problems:?}"));
     let mut body = checked.definition.body;
-    body.hash = DefinitionHash(hash);
+    body.hash = DefinitionHash(hash.into());
     Arc::new(Definition::new(body))
 }
 

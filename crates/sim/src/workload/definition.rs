@@ -42,7 +42,7 @@ pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Def
     let timeout = Millis::from_secs(*chance.pick(&[20, 120, 600, 1_800, 3_600]));
     let max_parallel = chance.permille(250).then(|| chance.between(1, 3) as u32);
     Arc::new(Definition::new(Stored {
-        hash: DefinitionHash(format!("{number:08x}")),
+        hash: DefinitionHash(format!("{number:08x}").into()),
         name: format!("flow-{}", number % 3),
         timeout,
         max_parallel,
