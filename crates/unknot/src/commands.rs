@@ -33,6 +33,8 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Completions(completions) => completions::perform(&completions, &mut out),
     }?;
     // What a dropped buffer still holds would be lost without a word.
-    out.flush()?;
-    Ok(exit)
+    match out.flush() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
+        flushed => Ok(flushed.map(|()| exit)?),
+    }
 }

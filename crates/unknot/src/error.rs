@@ -73,6 +73,11 @@ impl Error {
         }
     }
 
+    /// Whether nobody reads what is printed any more: no fault of anybody's.
+    pub(crate) fn is_unheard(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
     /// The page that explains it.
     pub(crate) fn code(&self) -> &str {
         match self {
@@ -100,7 +105,7 @@ impl Error {
     /// How the command ends.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            _ if self.is_unheard() => Exit::Success,
             Self::File(_)
             | Self::WorkflowUnreadable { .. }
             | Self::ConfigUnreadable { .. }
@@ -166,7 +171,7 @@ fn store_help(error: &StoreError) -> Option<String> {
 /// Prints an error with its causes and what to do, to standard error.
 pub(crate) fn report(error: &Error) {
     match error {
-        Error::Output(cause) if cause.kind() == io::ErrorKind::BrokenPipe => {}
+        _ if error.is_unheard() => {}
         Error::File(report) => eprint_quietly(&report.to_string()),
         _ => eprint_quietly(&rendered(error)),
     }

@@ -43,7 +43,8 @@ pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
 
 fn table(runs: &[RunSummary], now: Timestamp, is_roomy: bool) -> Table {
     let columns = [
-        ("RUN", Column::Shrinks(12)),
+        // To be copied, so it is cut last.
+        ("RUN", if is_roomy { Column::Whole } else { Column::Shrinks(12) }),
         ("WORKFLOW", Column::Shrinks(8)),
         ("STATUS", Column::Whole),
         ("TOOK", Column::Right),

@@ -31,13 +31,22 @@ use unknot_engine::{
         RunId, Timestamp,
         run::{Run, RunStatus},
     },
-    store::{Namespace, Retention, SqliteOptions, SqliteStore, Store, StoreError},
+    store::{Namespace, Retention, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
 use unknot_hands::GuardCommand;
 use watch::{Ended, View, Watch};
 
 /// Runs a workflow to its end, or goes on with an unfinished run of it.
+///
+/// A reader that goes away before the end is taken for a wish to stop, as it is with other programs.
 pub(crate) fn perform(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
+    match begin(run, out) {
+        Err(error) if error.is_unheard() => Ok(Exit::Killed),
+        other => other,
+    }
+}
+
+fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::beside(&run.flow, &run.place)?;
     let checked = workflow::read(&run.flow, &config)?;
     let input = inputs::read(&run.input, &checked.definition)?;
@@ -93,11 +102,10 @@ impl Session {
         drop(control);
         match &served {
             Ok((_, Ended::ByItself)) => stop(engine, Engine::stop),
-            Ok((_, Ended::Killed | Ended::Unheard)) | Err(_) => stop(engine, Engine::kill),
+            Ok((_, Ended::Killed)) | Err(_) => stop(engine, Engine::kill),
         }
         let (run, ended) = served?;
         match ended {
-            Ended::Unheard => Ok(Exit::Killed),
             Ended::Killed => self.sum_up(run, Exit::Killed, teller),
             Ended::ByItself => self.sum_up(run, Exit::Success, teller),
         }
@@ -106,24 +114,31 @@ impl Session {
     /// Says how it ended; a command that was not killed ends as its run did.
     fn sum_up(&self, run: RunId, exit: Exit, teller: &mut Teller<'_>) -> Result<Exit, Error> {
         let record = Looking::open(&self.config)?.find(&run.to_string())?;
-        let status = record.status();
-        let exit = if exit == Exit::Killed { exit } else { Exit::of(status) };
-        let summary = summary::gather(&self.config, &record)?;
+        let exit = if exit == Exit::Killed { exit } else { Exit::of(record.status()) };
+        match self.print_end(&record, exit, teller) {
+            // The run has ended as it has, whoever hears of it.
+            Err(error) if error.is_unheard() => Ok(exit),
+            printed => printed.map(|()| exit),
+        }
+    }
+
+    fn print_end(&self, record: &RunRecord, exit: Exit, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let summary = summary::gather(&self.config, record)?;
         if teller.is_json {
             writeln!(teller.out, "{}", json!({"summary": summary.as_json(exit)}))?;
         } else {
             summary.write(teller.out, teller.paint, terminal::size().columns)?;
         }
+        let status = record.status();
         let next = match status {
             RunStatus::Cancelling => "the same command completes its cancellation and starts a new run",
             _ => "the same command goes on where it was",
         };
         match (exit, status.is_terminal()) {
-            (Exit::Killed, false) => teller.line("note", &format!("killed; the run is unfinished: {next}"))?,
-            (Exit::Killed, true) => teller.line("note", "killed")?,
-            _ => {}
+            (Exit::Killed, false) => teller.line("note", &format!("killed; the run is unfinished: {next}")),
+            (Exit::Killed, true) => teller.line("note", "killed"),
+            _ => Ok(()),
         }
-        Ok(exit)
     }
 
     /// Submits or resumes, and watches to the end.

@@ -1,6 +1,6 @@
 //! Ctrl-C, a second one, TERM, and cancellations from elsewhere.
 
-use super::support::{Bench, Running, exists_process_with, wait_for_file, wait_until_gone};
+use super::support::{Bench, Running, exists_process_with, marker, wait_for_file, wait_until_gone};
 use rustix::process::Signal;
 use std::{
     io::{BufRead, BufReader},
@@ -21,8 +21,9 @@ fn endless(marker: &str, deaf: bool) -> (Bench, Running) {
 
 #[test]
 fn the_first_signal_cancels() {
-    for (signal, marker, word) in [(Signal::INT, "011", "Ctrl-C"), (Signal::TERM, "012", "TERM")] {
-        let (bench, mut running) = endless(marker, false);
+    for (signal, word) in [(Signal::INT, "Ctrl-C"), (Signal::TERM, "TERM")] {
+        let marker = marker();
+        let (bench, mut running) = endless(&marker, false);
         running.line("started");
         running.signal(signal);
         running.line(&format!("{word}: cancelling; once more kills at once"));
@@ -36,8 +37,8 @@ fn the_first_signal_cancels() {
 
 #[test]
 fn the_second_signal_kills() {
-    let marker = "013";
-    let (bench, mut running) = endless(marker, true);
+    let marker = marker();
+    let (bench, mut running) = endless(&marker, true);
     running.signal(Signal::INT);
     running.line("cancelling");
     running.line("nothing new starts");
@@ -55,8 +56,8 @@ fn the_second_signal_kills() {
 
 #[test]
 fn a_run_is_cancelled_from_another_terminal() {
-    let marker = "014";
-    let (bench, running) = endless(marker, false);
+    let marker = marker();
+    let (bench, running) = endless(&marker, false);
     bench.run(&["cancel", "latest", "--reason", "wrong inputs"]).code(0).says("is being cancelled");
     let (code, printed) = running.end();
     assert_eq!(code, Some(3), "{printed}");
@@ -68,8 +69,8 @@ fn a_run_is_cancelled_from_another_terminal() {
 
 #[test]
 fn a_run_that_nobody_runs_is_cancelled_all_the_same() {
-    let marker = "015";
-    let (bench, running) = endless(marker, true);
+    let marker = marker();
+    let (bench, running) = endless(&marker, true);
     running.signal(Signal::KILL);
     drop(running);
     bench.run(&["cancel", "latest"]).code(0).says("CANCELLED");
@@ -87,6 +88,7 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     drop(stdout);
     bench.write("go", "");
     let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
     assert!(first.starts_with("data"), "{first}");
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }

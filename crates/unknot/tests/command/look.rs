@@ -65,7 +65,9 @@ fn a_run_is_seen_while_another_process_runs_it() {
         "name: live\ntasks:\n  a: {exec: 'echo one; touch began; while ! test -e go; do sleep 0.01; done; echo two'}\n  \
          b: {exec: 'true', needs: [a]}\n",
     );
-    let running = bench.start(&["run", "flow.yaml"]);
+    let mut running = bench.start(&["run", "flow.yaml"]);
+    // Once that is printed it is durable, and seen by whoever looks.
+    running.line("a  started");
     wait_for_file(&bench.path("began"));
     let mut following = bench.start(&["logs", "latest", "a", "-f"]);
     following.line("one");

@@ -2,7 +2,7 @@
 
 use super::{
     snapshot::check,
-    support::{Bench, exists_process_with, wait_for_file, wait_until_gone},
+    support::{Bench, exists_process_with, marker, wait_for_file, wait_until_gone},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -99,8 +99,8 @@ tasks:
 
 #[test]
 fn a_killed_run_goes_on_where_it_was() {
-    let marker = "001";
-    let bench = interrupted(marker);
+    let marker = marker();
+    let bench = interrupted(&marker);
     let mut running = bench.start(&["run", "flow.yaml"]);
     running.line("second  completed");
     wait_for_file(&bench.path("tries"));
@@ -121,8 +121,8 @@ fn a_killed_run_goes_on_where_it_was() {
 
 #[test]
 fn unfinished_runs_of_another_kind_are_told_and_left_alone() {
-    let marker = "002";
-    let bench = interrupted(marker);
+    let marker = marker();
+    let bench = interrupted(&marker);
     let mut running = bench.start(&["run", "flow.yaml"]);
     running.line("second  completed");
     running.signal(Signal::KILL);

@@ -35,8 +35,6 @@ pub(super) enum Ended {
     ByItself,
     /// A second signal said so.
     Killed,
-    /// Nobody reads what is printed any more.
-    Unheard,
 }
 
 /// How progress is shown.
@@ -117,13 +115,6 @@ impl Watch<'_> {
         interrupts: &Receiver<Interrupt>,
         teller: &mut Teller<'_>,
     ) -> Result<Ended, Error> {
-        match self.watch(interrupts, teller) {
-            Err(Error::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Ended::Unheard),
-            other => other,
-        }
-    }
-
-    fn watch(&mut self, interrupts: &Receiver<Interrupt>, teller: &mut Teller<'_>) -> Result<Ended, Error> {
         self.catch_up(teller)?;
         let mut interrupted = false;
         let mut blocked = None;
