@@ -55,8 +55,7 @@ pub fn loads_equal(state: &State, loaded: Loaded) {
 }
 
 fn difference(state: &State, again: &State) -> String {
-    let differs = |run: &&Box<Run>| again.runs.get(&run.id) != Some(*run);
-    match state.runs.values().find(differs) {
+    match state.runs.values().find(|run| again.runs.get(&run.id) != Some(*run)) {
         Some(run) => format!("in memory {run:?}, stored {:?}", again.runs.get(&run.id)),
         None => format!(
             "counters {:?} / {:?}, {} / {} runs, {} / {} continuations, pools {:?} / {:?}",
@@ -174,7 +173,10 @@ fn nobody_is_forgotten(run: &Run, definition: &Definition) {
 /// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
 /// anybody. (Who may pass whom is the business of the ready lines and their model.)
 fn nobody_is_left_standing(state: &State) {
-    if state.volatile.grants_due {
+    // A run that is out of time or half closed is passed over and still stands before others until the next
+    // step: what is due comes first.
+    let is_passed = state.volatile.deadlines.first().is_some_and(|(at, _)| *at <= state.meta.high_water);
+    if state.volatile.grants_due || is_passed || !state.continuations.is_empty() {
         return;
     }
     let mut standing = Vec::new();

@@ -3,7 +3,7 @@
 //! Effects are named in the imperative and are performed only after the batch that decided them is
 //! durable. No effect is the only record of anything; each variant says its class:
 //!
-//! * **derived**: [`crate::State::effects_due`] yields it again after a load; performing it twice does no
+//! * **derived**: [`crate::due::effects_due`] yields it again after a load; performing it twice does no
 //!   harm, because it names attempt and fence;
 //! * **ephemeral**: it may be lost.
 

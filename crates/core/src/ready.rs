@@ -1,6 +1,6 @@
 //! The ready lines: who is granted next, in which order, and who may pass whom.
 //!
-//! Tasks that ask for the same things stand in one [`Group`], first come first served. The head of a
+//! Tasks that ask for the same things stand in one group, first come first served. The head of a
 //! group is *active* (worth a look), or *stands at* the resources that are too short for it, or stands
 //! *apart* because something that it needs is closed to everybody.
 //!

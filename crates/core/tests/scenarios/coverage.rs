@@ -177,7 +177,7 @@ fn attempts(state: &State) -> BTreeMap<AttemptId, &'static str> {
         let attempts = tasks.map(|(index, task)| (run.id.task(index).attempt(task.attempts), lease_state(task)));
         attempts.collect::<Vec<_>>()
     };
-    state.runs.values().flat_map(leased).collect()
+    state.runs.values().map(|run| &**run).flat_map(leased).collect()
 }
 
 fn lease_state(task: &Task) -> &'static str {
