@@ -31,6 +31,7 @@ pub(crate) use render::render;
 /// If the state contradicts itself. The driver catches it, drops the state, loads it anew and puts
 /// an event that fails alone into quarantine.
 pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
+    let grants_apart = state.volatile.grants_apart;
     let mut step = Step::new(state, envelope);
     match &envelope.event {
         Event::RunSubmitted(submission) => step.submit(submission),
@@ -54,7 +55,8 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
     }
     match &envelope.event {
         // What puts a failure aside must not fail on the next one: the grants follow by themselves.
-        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_later(),
+        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_apart(),
+        event if grants_apart && !matches!(event, Event::GrantsDue) => step.settle_apart(),
         _ => step.settle_all(),
     }
     step.decision

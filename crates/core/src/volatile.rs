@@ -54,6 +54,9 @@ pub struct Volatile {
     pub just_loaded: bool,
     /// Whether the last step left grants undone.
     pub grants_due: bool,
+    /// Whether grants are a step of their own, because an event is applied alone to see whether it is the one
+    /// that fails.
+    pub grants_apart: bool,
     /// The run that the step under way works on: whose fault it is, should the brain fail.
     pub at_work: Option<RunId>,
     /// Reports refused because their lease was not theirs any more.

@@ -76,8 +76,9 @@ impl Step<'_> {
         self.save_rest();
     }
 
-    /// Leaves all of that to the next step.
-    pub(crate) fn settle_later(&mut self) {
+    /// Meets the step's work and leaves what is ready to a step of its own.
+    pub(crate) fn settle_apart(&mut self) {
+        self.drain();
         self.state.volatile.grants_due = true;
         self.save_rest();
     }

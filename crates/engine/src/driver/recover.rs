@@ -192,7 +192,7 @@ impl Driver {
             Event::ContinuationDue(seq) => self.state.continuations.get(seq).map(|continuation| continuation.run),
             _ => None,
         };
-        let run = continued.or(run).filter(|run| self.state.runs.contains_key(run));
+        let run = run.or(continued).filter(|run| self.state.runs.contains_key(run));
         let quarantined = Quarantined {
             event: format!("{event:?}").chars().take(EVENT_TEXT_MAX).collect(),
             error: cause.clone(),
@@ -220,7 +220,10 @@ impl Driver {
             return;
         };
         self.recovery.alone = true;
+        // Nobody is to be blamed for what is granted after it.
+        self.state.volatile.grants_apart = true;
         self.apply_event(now, chance, event);
+        self.state.volatile.grants_apart = false;
         // Nothing to commit: nothing to wait for.
         if self.open.touched.is_empty() && self.open.history.is_empty() {
             self.recovery.alone = false;
