@@ -9,7 +9,7 @@ use unknot_core::{
     AttemptId, CommitSeq, Fence, RunId, State, TaskId, Timestamp, check,
     effect::{Answer, Assignment, Effect, Refusal},
     row::{Batch, HistoryEntry, HistoryKind, Key, Loaded, Meta, Row},
-    run::{End, Idempotency, Run, RunStatus, Task},
+    run::{End, Idempotency, Lease, Run, RunStatus, Task},
     wait::{reduce, snapshot},
     workflow::DefinitionHash,
 };
@@ -41,6 +41,8 @@ pub struct Checkers {
     leases: BTreeMap<TaskId, (u32, Fence)>,
     /// The fence that each attempt was started under.
     started: BTreeMap<AttemptId, Fence>,
+    /// The units that each started attempt was given.
+    holds: BTreeMap<Right, BTreeMap<String, u32>>,
     /// The most units that each pool ever had.
     pools: BTreeMap<String, u32>,
 }
@@ -199,13 +201,13 @@ impl Checkers {
             Effect::Start(assignment) => self.start(assignment),
             Effect::Stop { attempt, fence, .. } => self.is_given_out(*attempt, *fence),
             Effect::Acknowledge { attempt, fence, accepted: true } => {
-                let task =
-                    self.durable.run(attempt.task.run).and_then(|run| run.tasks.get(attempt.task.index.0 as usize));
-                match task.and_then(Task::lease) {
-                    Some(lease) if lease.fence == *fence => {
-                        Err(format!("the end of {attempt} is acknowledged and not durable"))
-                    }
-                    _ => Ok(()),
+                let later = attempt.task.attempt(attempt.number + 1)..=attempt.task.attempt(u32::MAX);
+                if self.started.range(later).next().is_some() {
+                    return Err(format!("the end of {attempt} counts although a later attempt was started"));
+                }
+                match self.durable_lease((*attempt, *fence)) {
+                    Some(_) => Err(format!("the end of {attempt} is acknowledged and not durable")),
+                    None => Ok(()),
                 }
             }
             Effect::Acknowledge { .. } | Effect::Reply { .. } => Ok(()),
@@ -219,6 +221,10 @@ impl Checkers {
             && end.status == unknot_core::run::TaskEnd::Completed
         {
             return Err(format!("{attempt} is started, and its task is completed for good"));
+        }
+        if let Some(lease) = self.durable_lease((attempt, fence)).filter(|lease| !lease.holds.is_empty()) {
+            let holds = lease.holds.clone();
+            self.holds.insert((attempt, fence), holds);
         }
         match self.started.insert(attempt, fence) {
             Some(before) if before != fence => {
@@ -288,18 +294,20 @@ impl Checkers {
         self.promised.iter().try_for_each(|run| self.is_there(*run))
     }
 
-    /// No pool serves more than it ever had, counted over attempts whose work is really under way.
+    /// No pool serves more than it ever had, counted over everything that really goes on: also what was
+    /// fenced, or what nobody could confirm dead, since its pool must be closed then.
     ///
     /// Attempts of remote workers whose lease ran out are not counted: the worker is out of reach, so nobody
     /// can know, and a lease that ends in time is what the pool's owner was promised instead.
     ///
     /// # Errors
     /// The rule that is broken.
-    pub fn units<'a>(&self, running: impl Iterator<Item = (Right, &'a Assignment)>) -> Checked {
+    pub fn units<'a>(&self, alive: impl Iterator<Item = (Right, &'a Assignment)>) -> Checked {
         let mut used: BTreeMap<&str, u32> = BTreeMap::new();
-        for ((attempt, fence), _) in running {
-            let lease = self.durable_task(attempt.task).and_then(Task::lease);
-            for (pool, units) in lease.filter(|lease| lease.fence == fence).iter().flat_map(|lease| &lease.holds) {
+        for (right, assignment) in alive {
+            let is_leased = || self.durable_lease(right).is_some();
+            let counts = assignment.worker.is_local() || is_leased();
+            for (pool, units) in self.holds.get(&right).into_iter().flatten().filter(|_| counts) {
                 *used.entry(pool).or_default() += units;
             }
         }
@@ -312,12 +320,15 @@ impl Checkers {
         Ok(())
     }
 
-    fn durable_task(&self, id: TaskId) -> Option<&Task> {
+    /// The lease of an attempt, while it is stored.
+    fn durable_lease(&self, (attempt, fence): Right) -> Option<&Lease> {
+        let id = attempt.task;
         let inline = self.durable.run(id.run)?.tasks.get(id.index.0 as usize);
-        inline.or_else(|| match self.durable.live.get(&Key::Task(id)) {
+        let task = inline.or_else(|| match self.durable.live.get(&Key::Task(id)) {
             Some(Row::Task(task)) => Some(task),
             _ => None,
-        })
+        })?;
+        task.lease().filter(|lease| lease.fence == fence && task.attempts == attempt.number)
     }
 
     /// Runs that ended, by their status.

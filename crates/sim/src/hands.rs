@@ -70,6 +70,8 @@ pub struct Worker {
     /// Whether messages get through.
     pub is_reachable: bool,
     held: BTreeMap<Right, Held>,
+    /// Attempts that could not be killed, or that nobody knows the end of, and that go on.
+    ghosts: Vec<(Right, Assignment)>,
     /// Orders to stop that overtook their assignment.
     early: BTreeSet<Right>,
     /// Reports that were settled: what comes again under such a right is not taken up.
@@ -97,7 +99,15 @@ const RENEW: Millis = Millis::from_secs(7);
 impl Worker {
     /// A worker that just started.
     pub fn new(id: WorkerId, slots: u32) -> Self {
-        Self { id, slots, is_reachable: true, held: BTreeMap::new(), early: BTreeSet::new(), done: BTreeSet::new() }
+        Self {
+            id,
+            slots,
+            is_reachable: true,
+            held: BTreeMap::new(),
+            ghosts: Vec::new(),
+            early: BTreeSet::new(),
+            done: BTreeSet::new(),
+        }
     }
 
     /// The attempts whose work is really under way, with what they were given.
@@ -106,6 +116,11 @@ impl Worker {
             .iter()
             .filter(|(_, held)| matches!(held.stage, Stage::Running { .. }))
             .map(|(right, held)| (*right, &held.assignment))
+    }
+
+    /// Everything that really goes on here: also what it has given up.
+    pub fn alive(&self) -> impl Iterator<Item = (Right, &Assignment)> {
+        self.running().chain(self.ghosts.iter().map(|(right, assignment)| (*right, assignment)))
     }
 
     /// Whether it has an attempt, whatever it does with it.
@@ -209,6 +224,9 @@ impl Worker {
 
     fn report(&mut self, right: Right, outcome: Outcome, acts: &mut Vec<(Millis, Act)>) {
         let Some(held) = self.held.get_mut(&right) else { return };
+        if matches!(outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. }) {
+            self.ghosts.push((right, held.assignment.clone()));
+        }
         let end = AttemptEnd { attempt: right.0, fence: right.1, outcome, detail: BTreeMap::new() };
         send(right, &end, acts);
         held.stage = Stage::Reporting(end);
@@ -222,7 +240,7 @@ fn send(right: Right, end: &AttemptEnd, acts: &mut Vec<(Millis, Act)>) {
 
 /// How an attempt will end by itself, and after how long; none: it hangs.
 fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
-    let length = *chance.weighted(&[(6, 1_000), (3, 10_000), (1, 90_000)]);
+    let length = *chance.weighted(&[(6, 1_000), (3, 10_000), (1, 200_000)]);
     let length = chance.between(0, length);
     let succeeds = 1_000 - manners.hangs - manners.launch_fails - manners.fails - manners.drops;
     let outcome = match *chance.weighted(&[

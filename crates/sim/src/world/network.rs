@@ -45,8 +45,8 @@ impl World {
                 Act::Tell(_) => {}
             }
         }
-        let running = self.workers.values().flat_map(Worker::running);
-        self.checkers.units(running.chain(self.ghosts.iter().map(|(right, assignment)| (*right, assignment))))
+        let alive = self.workers.values().flat_map(Worker::alive);
+        self.checkers.units(alive.chain(self.ghosts.iter().map(|(right, assignment)| (*right, assignment))))
     }
 
     fn tell(&mut self, from: &WorkerId, after: Millis, event: Event) {

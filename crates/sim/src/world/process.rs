@@ -121,8 +121,8 @@ impl World {
             self.checkers.committed(&batch)?;
         }
         if let Some(local) = self.workers.remove(WorkerId::LOCAL) {
-            for (right, assignment) in local.running() {
-                if self.chance.permille(self.faults.manners.drops) {
+            for (right, assignment) in local.alive() {
+                if self.chance.permille(self.faults.manners.drops * 4) {
                     self.ghosts.push((right, assignment.clone()));
                 }
             }
