@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -59,7 +59,8 @@ pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: Outputs, cgroup: Op
         Forked::Child => {
             let failure = become_program(origin, spawn, &outputs, cgroup);
             // If even this cannot be told, the status alone says that the launch failed.
-            serde_json::to_writer(&mut teller, &failure).unwrap_or_default();
+            // In one write, which the pipe keeps whole: the guard reads once.
+            teller.write_all(&failure.told()).unwrap_or_default();
             kernel::exit_now(127)
         }
     }

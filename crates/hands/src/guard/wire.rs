@@ -72,6 +72,16 @@ impl LaunchFailure {
     pub(crate) fn lasting(message: String) -> Self {
         Self { message, transient: false }
     }
+
+    /// As it goes through a pipe in one piece: below the 4,096 bytes that a pipe never splits.
+    pub(crate) fn told(mut self) -> Vec<u8> {
+        const MESSAGE_MAX: usize = 600;
+        if let Some((cut, _)) = self.message.char_indices().nth(MESSAGE_MAX) {
+            self.message.truncate(cut);
+        }
+        // Escaped, a character takes six bytes at most.
+        serde_json::to_vec(&self).unwrap_or_default()
+    }
 }
 
 /// From the guard to its worker.
