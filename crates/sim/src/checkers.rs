@@ -1,21 +1,20 @@
 //! What must hold in every world, judged apart from the workload: from what became durable, from what
 //! the brain asked for, and from what the hands really do.
 
+mod moment;
 mod standing;
 
 use crate::hands::Right;
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
-    AttemptId, CommitSeq, Fence, RunId, State, TaskId, Timestamp, check,
+    AttemptId, CommitSeq, Fence, RunId, State, TaskId, check,
     effect::{Answer, Assignment, Effect, Refusal},
-    row::{Batch, HistoryEntry, HistoryKind, Key, Loaded, Meta, Row},
+    row::{Batch, Key, Loaded, Meta, Quarantined, Row},
     run::{End, Idempotency, Lease, Run, RunStatus, Task},
-    wait::{reduce, snapshot},
     workflow::DefinitionHash,
 };
 
-use crate::workload::SHORTEST_TERM;
-
+pub use moment::{lease_ran_out, leases_had_a_term, nothing_is_deadlocked, runs_are_in_time};
 pub use standing::nothing_is_left_standing;
 
 /// A rule that was broken, in a sentence.
@@ -152,6 +151,7 @@ impl Checkers {
                     }
                     self.tasks(&finished.run)?;
                 }
+                (_, Some(Row::Quarantine(aside))) => is_to_blame(aside)?,
                 (_, Some(Row::Run(run))) => self.tasks(run)?,
                 (Key::Task(id), Some(Row::Task(task))) => self.task(*id, task)?,
                 (Key::Pool(name), Some(Row::Pool(pool))) => {
@@ -351,56 +351,14 @@ impl Checkers {
     }
 }
 
-/// No remote lease runs out within a term of a load: renewals are lost with the memory, so each worker must
-/// have had the time to renew again.
-///
-/// # Errors
-/// The attempt that was lost too early.
-pub fn leases_had_a_term(history: &[HistoryEntry], loaded_at: Timestamp) -> Checked {
-    let ran_out = |line: &&HistoryEntry| {
-        let message = line.detail.get("message").and_then(|message| message.as_str());
-        line.event == HistoryKind::TaskLost && message.is_some_and(|text| text.starts_with("its lease ran out"))
-    };
-    let early = |line: &&HistoryEntry| line.at >= loaded_at && line.at < loaded_at.plus(SHORTEST_TERM);
-    match history.iter().filter(ran_out).find(early) {
-        Some(line) => Err(format!("a lease ran out at {} although all was loaded at {loaded_at}: {line:?}", line.at)),
-        None => Ok(()),
-    }
-}
-
-/// Nothing in these workloads can be dead: tasks hold nothing while they wait, and get all they need at once.
-///
-/// # Errors
-/// What the reduction of the wait graph condemns.
-pub fn nothing_is_deadlocked(state: &State, now: Timestamp) -> Checked {
-    let verdict = reduce(&snapshot(state, now));
-    match verdict.deadlocked.is_empty() {
+/// Only an event of the run that fails is put aside, or one that the state asks for again: any other would
+/// be lost, a worker's offer or somebody else's submission.
+fn is_to_blame(aside: &Quarantined) -> Checked {
+    let comes_again =
+        ["DeadlinePassed", "ContinuationDue", "GrantsDue"].iter().any(|kind| aside.event.starts_with(kind));
+    let Some((_, culprit)) = aside.error.split_once(" of run_").filter(|_| !comes_again) else { return Ok(()) };
+    match aside.event.contains(culprit.trim()) {
         true => Ok(()),
-        false => Err(format!("deadlocked: {:?}", verdict.deadlocked)),
+        false => Err(format!("`{:.300}` is put aside for what another run did: {}", aside.event, aside.error)),
     }
-}
-
-/// Every run ends within its own bound and a grace, counted from when faults stopped if they made it late.
-/// A frozen one waits for an operator instead.
-///
-/// # Errors
-/// The run that is late.
-pub fn runs_are_in_time(state: &State, now: Timestamp, quiet: Timestamp, grace: unknot_core::Millis) -> Checked {
-    for run in state.runs.values().filter(|run| run.poisoned.is_none()) {
-        if now > run.deadline.max(quiet).plus(grace) {
-            let open: Vec<_> = run.tasks.iter().filter(|task| task.end().is_none()).take(2).collect();
-            return Err(format!(
-                "{} should have ended by {} and is {} at {now}: {open:?}",
-                run.id,
-                run.deadline,
-                run.status()
-            ));
-        }
-    }
-    for (at, deadline) in state.volatile.deadlines.iter().take(1) {
-        if now > at.max(&quiet).plus(grace) {
-            return Err(format!("{deadline:?} passed at {at} and nothing came of it by {now}"));
-        }
-    }
-    Ok(())
 }

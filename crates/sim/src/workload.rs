@@ -84,11 +84,6 @@ impl Planned {
         self.idempotency.is_some()
     }
 
-    /// Whether the brain is to fail on it.
-    pub fn is_planted(&self) -> bool {
-        self.plant.is_some()
-    }
-
     /// Whether nobody will ask for it again.
     pub fn is_settled(&self) -> bool {
         self.is_answered || (self.is_sent && !self.is_keyed())

@@ -2,7 +2,9 @@
 
 use super::{Happening, World, people::Asked};
 use crate::{
-    checkers::{Checked, leases_had_a_term, nothing_is_deadlocked, nothing_is_left_standing, runs_are_in_time},
+    checkers::{
+        Checked, lease_ran_out, leases_had_a_term, nothing_is_deadlocked, nothing_is_left_standing, runs_are_in_time,
+    },
     disk::{Fate, PLANTED},
     hands::{Call, Worker},
     panics,
@@ -245,6 +247,9 @@ impl World {
         }
         if let Some(process) = &self.process {
             leases_had_a_term(&turn.history, process.loaded_at)?;
+        }
+        for _ in turn.history.iter().filter(|line| lease_ran_out(line)) {
+            self.count("lease ran out");
         }
         if let Some(request) = turn.store {
             self.ask_store(request)?;
