@@ -170,9 +170,9 @@ impl Driver {
         let state = State::load(loaded, bounds)?;
         check::whole(&state);
         Ok(Self {
-            work: recover::new_terms(&state).collect(),
             state,
             control: VecDeque::new(),
+            work: VecDeque::new(),
             open: Open::default(),
             in_flight: None,
             durable,

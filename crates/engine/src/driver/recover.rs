@@ -4,7 +4,7 @@ use super::{Blocked, Chance, Driver, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreR
 use std::{any::Any, collections::VecDeque, sync::Arc};
 use unknot_core::{
     RunId, State, Timestamp, check,
-    due::{effects_due, outstanding},
+    due::effects_due,
     effect::{Effect, Refusal},
     event::{Caller, Event},
     row::{Loaded, Quarantined},
@@ -169,9 +169,6 @@ impl Driver {
                 // No event of before the load comes again to give out what was ready then.
                 state.volatile.grants_due = true;
                 check::whole(&state);
-                for renewal in new_terms(&state) {
-                    self.recovery.replay.push_front(renewal);
-                }
                 self.state = state;
                 self.open = Open::default();
                 self.phase = Phase::Going;
@@ -230,13 +227,6 @@ impl Driver {
             self.open.events.clear();
         }
     }
-}
-
-/// Renewals are never stored, so a load knows only how long each remote lease was granted for: it gives
-/// each a new term, lest a worker that did nothing wrong be taken for dead.
-pub(super) fn new_terms(state: &State) -> impl Iterator<Item = Event> {
-    let remote = outstanding(state).into_iter().filter(|lease| !lease.worker.is_local());
-    remote.map(|lease| Event::AttemptRenewed { attempt: lease.attempt, fence: lease.fence })
 }
 
 /// The run that an event names.
