@@ -40,23 +40,32 @@ struct Bench {
 
 fn main() -> Outcome<()> {
     let mut args = std::env::args().skip(1);
-    let guard = PathBuf::from(args.next().ok_or("usage: bench UNKNOT_BINARY SCRATCH_FOLDER [TASKS]")?);
+    let guard = PathBuf::from(args.next().ok_or("usage: bench UNKNOT_BINARY SCRATCH_FOLDER [TASKS [PART]]")?);
     let scratch = PathBuf::from(args.next().ok_or("a scratch folder on the disk to measure is needed")?);
     let tasks = args.next().map_or(Ok(20_000), |tasks| tasks.parse())?;
     let part = args.next();
     let bench = Bench { guard, scratch, tasks };
-    if part.as_deref() == Some("memory") {
-        return bench.pending_and_recovery();
+    match part.as_deref() {
+        None => {
+            bench.throughputs()?;
+            bench.latency()?;
+            bench.spawns()
+        }
+        Some("throughput") => bench.throughputs(),
+        Some("memory") => bench.pending_and_recovery(),
+        Some(other) => Err(format!("no part `{other}`: `throughput`, `memory`, or none for all but memory").into()),
     }
-    for slots in [16, 64] {
-        bench.throughput("no-op tasks", &chain(1), slots, bench.tasks)?;
-        bench.throughput("3-task workflows", &chain(3), slots, bench.tasks / 3)?;
-    }
-    bench.latency()?;
-    bench.spawns()
 }
 
 impl Bench {
+    fn throughputs(&self) -> Outcome<()> {
+        for slots in [16, 64] {
+            self.throughput("no-op tasks", &chain(1), slots, self.tasks)?;
+            self.throughput("3-task workflows", &chain(3), slots, self.tasks / 3)?;
+        }
+        Ok(())
+    }
+
     /// Runs per second: submitted while they run, and submitted beforehand.
     fn throughput(&self, what: &str, definition: &Arc<Definition>, slots: u32, runs: usize) -> Outcome<()> {
         let (engine, heard) = self.engine("throughput", slots)?;
