@@ -22,7 +22,7 @@ use std::{
 use unknot_engine::{
     CommandError, Engine, Heard, Subscription,
     core::{CommitSeq, RunId, Timestamp, effect::Answer, row::HistoryEntry},
-    store::{EventCursor, PageSize},
+    store::{EventCursor, PageSize, RunRecord},
 };
 
 /// How long the watcher waits for news before it looks at the clock and the signals.
@@ -153,25 +153,32 @@ impl Watch<'_> {
 
     /// Tells what became durable while nobody listened.
     fn catch_up(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
-        let runs: Vec<RunId> = self.ending.iter().copied().chain([self.progress.run]).collect();
-        let mut seen = self.seen;
-        for run in runs {
-            let mut after = Some(EventCursor { commit: self.seen, line: u32::MAX });
-            loop {
-                let page = self.engine.read(|reader, namespace| reader.events(namespace, run, after, PageSize::MAX));
-                let page = page.map_err(Error::store("read the run's history"))?;
-                seen = seen.max(page.as_of);
-                let is_last = page.value.items.is_empty();
-                after = page.value.items.last().map(|event| event.cursor);
-                for event in &page.value.items {
-                    self.take(&event.entry, teller)?;
-                }
-                if is_last || page.value.next.is_none() {
-                    break;
-                }
+        let run = self.progress.run;
+        let mut after = Some(EventCursor { commit: self.seen, line: u32::MAX });
+        loop {
+            let page = self.engine.read(|reader, namespace| reader.events(namespace, run, after, PageSize::MAX));
+            let page = page.map_err(Error::store("read the run's history"))?;
+            self.seen = self.seen.max(page.as_of);
+            for event in &page.value.items {
+                self.take(&event.entry, teller)?;
+            }
+            after = page.value.items.last().map(|event| event.cursor);
+            if after.is_none() || page.value.next.is_none() {
+                break;
             }
         }
-        self.seen = seen;
+        self.forget_ended()
+    }
+
+    /// Stops waiting for what has ended meanwhile. Asked after everything up to `seen` was read: an end
+    /// from before that is told by no line any more.
+    fn forget_ended(&mut self) -> Result<(), Error> {
+        for run in std::mem::take(&mut self.ending) {
+            let found = self.engine.read(|reader, namespace| reader.run(namespace, run));
+            if let Some(RunRecord::Live(_)) = found.map_err(Error::store("read a run that ends"))?.value {
+                self.ending.insert(run);
+            }
+        }
         Ok(())
     }
 
