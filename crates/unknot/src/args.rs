@@ -87,7 +87,8 @@ Examples:
   unknot run flow.yaml --json | jq -c 'select(.event == \"TASK_FAILED\")'
       For programs: one JSON object a line. The first is {\"start\": …}, the last {\"summary\": …}.
 
-Ctrl-C (or TERM) cancels the run: its tasks get TERM, a grace, KILL. A second one kills them at once.
+Ctrl-C (or TERM, or closing the terminal) cancels the run: its tasks get TERM, a grace, KILL.
+A second Ctrl-C or TERM kills them at once.
 
 Exit status:
   0  COMPLETED              3  CANCELLED

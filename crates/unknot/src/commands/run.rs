@@ -12,17 +12,12 @@ use crate::{
     looking::Looking,
     output::{Paint, Tone, count},
     progress::Progress,
-    signals, summary, terminal, time, workflow,
+    signals::{self, Interrupts},
+    summary, terminal, time, workflow,
 };
 use choose::{Choice, Wanted};
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeSet,
-    env,
-    io::Write,
-    path::Path,
-    sync::{Arc, mpsc::Receiver},
-};
+use std::{collections::BTreeSet, env, io::Write, path::Path, sync::Arc};
 use unknot_engine::{
     Engine, Options, Submit,
     control::Control,
@@ -89,12 +84,7 @@ struct Session {
 }
 
 impl Session {
-    fn run(
-        self,
-        store: Box<dyn Store>,
-        interrupts: &Receiver<signals::Interrupt>,
-        teller: &mut Teller<'_>,
-    ) -> Result<Exit, Error> {
+    fn run(self, store: Box<dyn Store>, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Exit, Error> {
         let engine = Arc::new(Engine::start(store, self.options()?).map_err(Error::start)?);
         let control = Control::start(&engine);
         let served = self.serve(&engine, interrupts, teller, control.as_ref().err());
@@ -145,7 +135,7 @@ impl Session {
     fn serve(
         &self,
         engine: &Arc<Engine>,
-        interrupts: &Receiver<signals::Interrupt>,
+        interrupts: &Interrupts,
         teller: &mut Teller<'_>,
         without_control: Option<&std::io::Error>,
     ) -> Result<(RunId, Ended), Error> {

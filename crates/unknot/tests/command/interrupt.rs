@@ -1,10 +1,11 @@
 //! Ctrl-C, a second one, TERM, and cancellations from elsewhere.
 
-use super::support::{Bench, Running, exists_process_with, marker, wait_for_file, wait_until_gone};
-use rustix::process::Signal;
+use super::support::{Bench, Running, exists_process_with, marker, until, wait_for_file, wait_until_gone};
+use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader},
-    process::Stdio,
+    process::{Command, Stdio},
+    time::Duration,
 };
 
 /// A run whose one task never ends by itself; with `deaf` it does not even hear TERM.
@@ -21,7 +22,7 @@ fn endless(marker: &str, deaf: bool) -> (Bench, Running) {
 
 #[test]
 fn the_first_signal_cancels() {
-    for (signal, word) in [(Signal::INT, "Ctrl-C"), (Signal::TERM, "TERM")] {
+    for (signal, word) in [(Signal::INT, "Ctrl-C"), (Signal::TERM, "TERM"), (Signal::HUP, "HUP")] {
         let marker = marker();
         let (bench, mut running) = endless(&marker, false);
         running.line("started");
@@ -42,7 +43,7 @@ fn the_second_signal_kills() {
     running.signal(Signal::INT);
     running.line("cancelling");
     running.line("nothing new starts");
-    running.signal(Signal::INT);
+    running.signal(Signal::TERM);
     let (code, printed) = running.end();
     assert_eq!(code, Some(130), "{printed}");
     assert!(printed.contains("killed"), "{printed}");
@@ -52,6 +53,47 @@ fn the_second_signal_kills() {
     bench.run(&["run", "flow.yaml"]).code(0);
     let list = bench.run(&["ls", "--json"]).code(0).stdout;
     assert_eq!(list.lines().filter(|line| line.contains("\"CANCELLED\"")).count(), 1, "{list}");
+}
+
+#[test]
+fn two_signals_at_once_are_one_wish() {
+    let marker = marker();
+    let (_bench, mut running) = endless(&marker, false);
+    running.line("started");
+    // As `timeout` does: to its child, and to the group that the child is in.
+    running.signal(Signal::TERM);
+    running.signal(Signal::TERM);
+    let (code, printed) = running.end();
+    assert_eq!(code, Some(3), "{printed}");
+}
+
+#[test]
+fn who_must_not_hear_of_a_closed_terminal_does_not() {
+    let bench =
+        Bench::with("name: long\ntasks:\n  a: {exec: 'touch began; while ! test -e go; do sleep 0.01; done'}\n");
+    let mut command = Command::new("nohup");
+    command.args([env!("CARGO_BIN_EXE_unknot"), "run", "flow.yaml"]).current_dir(bench.path("."));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for_file(&bench.path("began"));
+    kill_process(Pid::from_child(&child), Signal::HUP).unwrap();
+    bench.write("go", "");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Nobody empties the pipe, so the command is stuck in the middle of a line.
+#[test]
+fn a_second_signal_ends_a_command_that_hangs() {
+    let tasks: String = (0..500).map(|number| format!("  t{number}: {{sleep: 0s}}\n")).collect();
+    let bench = Bench::with(&format!("name: chatty\ntasks:\n{tasks}"));
+    let mut child = bench.command(&["run", "flow.yaml", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let completed = || bench.run(&["ls", "--status", "completed", "--json"]).stdout.contains("COMPLETED");
+    until("the run is completed", Duration::from_secs(40), completed);
+    assert_eq!(child.try_wait().unwrap(), None, "more was said than a pipe holds");
+    until("the command has ended", Duration::from_secs(40), || {
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        child.try_wait().unwrap().is_some()
+    });
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

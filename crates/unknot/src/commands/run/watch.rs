@@ -5,17 +5,14 @@ use crate::{
     error::Error,
     output::Tone,
     progress::{Bars, Lines, Note, Progress, Rank},
-    signals::Interrupt,
+    signals::{Interrupt, Interrupts},
     terminal,
 };
 use std::{
     collections::BTreeSet,
     io::{self, Write},
     path::Path,
-    sync::{
-        Arc,
-        mpsc::{Receiver, TryRecvError},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -110,25 +107,21 @@ pub(super) struct Watch<'e> {
 
 impl Watch<'_> {
     /// Shows what happens until the run has ended or somebody does not want to wait for that.
-    pub(super) fn until_the_end(
-        &mut self,
-        interrupts: &Receiver<Interrupt>,
-        teller: &mut Teller<'_>,
-    ) -> Result<Ended, Error> {
+    pub(super) fn until_the_end(&mut self, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Ended, Error> {
         self.catch_up(teller)?;
         let mut interrupted = false;
         let mut blocked = None;
         while !(self.progress.status.is_terminal() && self.ending.is_empty()) {
-            match interrupts.try_recv() {
-                Ok(_) if interrupted => {
+            match interrupts.take() {
+                Some(_) if interrupted => {
                     self.view.finish(teller.out)?;
                     return Ok(Ended::Killed);
                 }
-                Ok(interrupt) => {
+                Some(interrupt) => {
                     interrupted = true;
                     self.begin_cancel(interrupt, teller)?;
                 }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+                None => {}
             }
             match self.subscription.next(LOOK_EVERY) {
                 Heard::Lines(lines) if lines.commit > self.seen => {
