@@ -1,6 +1,7 @@
 //! `unknot run FLOW`: an engine in this process, for one run.
 
 mod choose;
+mod unhindered;
 mod watch;
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 use choose::{Choice, Wanted};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, env, io::Write, path::Path, sync::Arc};
+use unhindered::Unhindered;
 use unknot_engine::{
     Engine, Options, Submit,
     control::Control,
@@ -33,11 +35,15 @@ use watch::{Ended, View, Watch};
 
 /// Runs a workflow to its end, or goes on with an unfinished run of it.
 ///
-/// A reader that goes away before the end is taken for a wish to stop, as it is with other programs.
+/// A reader that goes away before the end is taken for a wish to stop, as it is with other programs. An
+/// output that cannot be written for another reason is told at the end.
 pub(crate) fn perform(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
-    match begin(run, out) {
-        Err(error) if error.is_unheard() => Ok(Exit::Killed),
-        other => other,
+    let mut out = Unhindered::new(out);
+    let done = begin(run, &mut out);
+    match (done, out.into_failure()) {
+        (Err(error), _) if error.is_unheard() => Ok(Exit::Killed),
+        (Ok(_), Some(failure)) => Err(failure.into()),
+        (done, _) => done,
     }
 }
 

@@ -6,6 +6,7 @@ use super::{
 };
 use rustix::process::Signal;
 use serde_json::Value;
+use std::{fs, process::Stdio};
 
 /// A chain, so that its lines have one order.
 const CHAIN: &str = r#"
@@ -71,6 +72,18 @@ fn events_and_summary_are_json_lines() {
     assert_eq!(names("TASK_RETRYING"), ["fetch"]);
     assert_eq!(names("TASK_SKIPPED"), ["spare"]);
     assert_eq!(names("RUN_COMPLETED"), [""]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_does_not_end_the_run() {
+    let bench = Bench::with(CHAIN);
+    let mut command = bench.command(&["run", "flow.yaml"]);
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let child = command.stdout(full()).stderr(Stdio::piped()).spawn().unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(5));
+    assert!(String::from_utf8_lossy(&ended.stderr).contains("error[UK0300]"));
+    bench.run(&["ls"]).code(0).says("COMPLETED");
 }
 
 #[test]
