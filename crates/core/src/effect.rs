@@ -15,7 +15,7 @@ use crate::{
     time::{Millis, Timestamp},
     workflow::{Ladder, Limits},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Everything the brain can ask for.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,7 +61,7 @@ pub struct Assignment {
     /// Under which lease.
     pub fence: Fence,
     /// The task's name.
-    pub task_name: String,
+    pub task_name: Arc<str>,
     /// The workflow file that the run was made from: its folder is where the task works.
     pub source: Option<String>,
     /// What to do, templates rendered.

@@ -6,6 +6,7 @@
 use crate::{
     AttemptId, CommitSeq, Fence, RunId, Seq, TaskId,
     deadline::Deadline,
+    row::Detail,
     run::{Idempotency, JsonText, RunStatus, WorkerId},
     settings::Settings,
     time::Timestamp,
@@ -209,7 +210,7 @@ pub struct AttemptEnd {
     /// How it ended.
     pub outcome: Outcome,
     /// What else the hand knows, for the history: rungs, usage, notes. Short.
-    pub detail: BTreeMap<String, serde_json::Value>,
+    pub detail: Detail,
 }
 
 /// How an attempt ended.

@@ -18,19 +18,29 @@ mod tests;
 use crate::{RunId, Seq, TaskId, Timestamp, time::Millis, workflow::Priority};
 use heads::Heads;
 pub(crate) use heads::Rank;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-/// What must be granted together to a task.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Request {
+/// What a task asks for, whichever run it belongs to. Made once a definition, and shared.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Demand {
     /// The queue it stands in.
-    pub queue: String,
+    pub queue: Arc<str>,
     /// Its class there.
     pub priority: Priority,
     /// Whether it may be leased ahead of a free slot.
     pub prefetchable: bool,
     /// Units of pools and locks.
     pub resources: BTreeMap<String, u32>,
+}
+
+/// What must be granted together to a task.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Request {
+    /// What its definition says.
+    pub demand: Arc<Demand>,
     /// Its run, if that bounds how many of its tasks run at once.
     pub parallel: Option<RunId>,
 }
@@ -45,7 +55,7 @@ pub enum Resource {
     /// The run's `max_parallel`.
     Parallel(RunId),
     /// The queue, which an operator holds.
-    Queue(String),
+    Queue(Arc<str>),
 }
 
 /// What there is to grant.
@@ -106,7 +116,7 @@ enum Place {
 impl Request {
     /// What it needs, with how many units of each.
     pub(crate) fn needs(&self) -> impl Iterator<Item = (Resource, u32)> {
-        let pools = self.resources.iter().map(|(name, units)| (Resource::Pool(name.clone()), *units));
+        let pools = self.demand.resources.iter().map(|(name, units)| (Resource::Pool(name.clone()), *units));
         let parallel = self.parallel.map(|run| (Resource::Parallel(run), 1));
         std::iter::once((Resource::Slot, 1)).chain(pools).chain(parallel)
     }
@@ -277,7 +287,7 @@ impl Ready {
             self.open.remove(&resource);
             self.standing.entry(resource).or_default().insert(request.clone(), seq, since);
         }
-        for (pool, units) in &request.resources {
+        for (pool, units) in &request.demand.resources {
             let claims = self.claims.entry(pool.clone()).or_default();
             claims.entry(*units).or_default().insert(request.clone(), seq, since);
         }
@@ -306,7 +316,7 @@ impl Ready {
                         self.open.remove(resource);
                     }
                 }
-                for (pool, units) in &request.resources {
+                for (pool, units) in &request.demand.resources {
                     if let Some(claims) = self.claims.get_mut(pool)
                         && heads::remove_at(claims, units, request, seq)
                         && claims.is_empty()

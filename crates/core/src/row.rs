@@ -4,6 +4,8 @@
 //! state in memory (`Volatile` apart). A change is a put or a delete of a whole row; within a
 //! batch the last one for a key wins.
 
+mod detail;
+
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
     continuation::Continuation,
@@ -12,8 +14,9 @@ use crate::{
     time::Timestamp,
     workflow::{Definition, DefinitionHash},
 };
+pub use detail::{Detail, Fact};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 /// The key of a row, within a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -177,13 +180,13 @@ pub struct HistoryEntry {
     pub task: Option<TaskIndex>,
     /// The task's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// In which attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
     /// What else is to be known, short.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub detail: BTreeMap<String, serde_json::Value>,
+    #[serde(default, skip_serializing_if = "Detail::is_empty")]
+    pub detail: Detail,
     /// The run's first commit; tells the store how to find this line again.
     #[serde(skip)]
     pub first_commit: CommitSeq,

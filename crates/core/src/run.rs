@@ -8,7 +8,7 @@ use crate::{
     workflow::DefinitionHash,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 /// Runs of up to so many tasks are one row; larger ones are a row per task beside the run's.
 pub const INLINE_TASKS_MAX: usize = 16;
@@ -43,7 +43,7 @@ pub struct Run {
     /// The definition pinned for its life.
     pub definition: DefinitionHash,
     /// The workflow's name.
-    pub workflow: String,
+    pub workflow: Arc<str>,
     /// The input with defaults filled in: a JSON object.
     pub input: JsonText,
     /// Labels given at submission.
@@ -378,7 +378,7 @@ pub struct TaskError {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WorkerId {
     /// Chosen by its operator; `local` is the server's own.
-    pub name: String,
+    pub name: Arc<str>,
     /// Drawn when the worker started.
     pub boot: u64,
 }
@@ -546,7 +546,7 @@ impl WorkerId {
 
     /// Whether it is the server's own, whose attempts end with it and are reconciled at the next start.
     pub fn is_local(&self) -> bool {
-        self.name == Self::LOCAL
+        *self.name == *Self::LOCAL
     }
 }
 

@@ -11,13 +11,12 @@ use crate::{
     decision::Decision,
     effect::{Answer, Effect, Refusal},
     event::{Caller, Envelope},
-    row::{HistoryEntry, HistoryKind, Key},
+    row::{Detail, HistoryEntry, HistoryKind, Key},
     run::{Phase, Run, Task, TaskEnd},
     state::task_key,
     volatile::run_deadlines,
     workflow::{Definition, TaskDef},
 };
-use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -95,7 +94,7 @@ impl<'a> Step<'a> {
         let Some(run) = self.state.runs.get_mut(&id) else { return };
         let before = run_deadlines(run);
         change(run);
-        self.state.volatile.replace_run_deadlines(&before, run);
+        self.state.volatile.replace_run_deadlines(before, run);
         self.visited.insert(id);
         self.touch(Key::Run(id));
     }
@@ -122,16 +121,16 @@ impl<'a> Step<'a> {
     }
 
     /// Adds a line to a run's history.
-    pub(crate) fn record(&mut self, run: RunId, event: HistoryKind, detail: &[(&str, Value)]) {
+    pub(crate) fn record(&mut self, run: RunId, event: HistoryKind, detail: Detail) {
         self.push_history(run, event, None, detail);
     }
 
     /// Adds a line to a run's history that is about one of its tasks.
-    pub(crate) fn record_task(&mut self, id: TaskId, event: HistoryKind, detail: &[(&str, Value)]) {
+    pub(crate) fn record_task(&mut self, id: TaskId, event: HistoryKind, detail: Detail) {
         self.push_history(id.run, event, Some(id.index), detail);
     }
 
-    fn push_history(&mut self, id: RunId, event: HistoryKind, task: Option<TaskIndex>, detail: &[(&str, Value)]) {
+    fn push_history(&mut self, id: RunId, event: HistoryKind, task: Option<TaskIndex>, detail: Detail) {
         let Some(run) = self.state.runs.get(&id) else { return };
         let definition = &self.state.definitions[&run.definition];
         let attempts = task.map(|index| run.task(index).attempts).filter(|&attempts| attempts > 0);
@@ -140,9 +139,9 @@ impl<'a> Step<'a> {
             run: id,
             event,
             task,
-            name: task.map(|index| definition.task(index).name.clone()),
+            name: task.map(|index| Arc::clone(&definition.task(index).name)),
             attempt: attempts,
-            detail: detail.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect::<BTreeMap<_, _>>(),
+            detail,
             first_commit: run.first_commit,
         });
     }

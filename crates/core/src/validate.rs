@@ -291,7 +291,7 @@ fn build(draft: Draft, links: Vec<Links>) -> Stored {
     let tasks = draft.tasks.into_iter().zip(links).map(|(task, links)| build_task(task, links)).collect();
     Stored {
         hash: DefinitionHash("".into()),
-        name: draft.name,
+        name: draft.name.into(),
         timeout: draft.timeout.unwrap_or(RUN_TIMEOUT),
         max_parallel: draft.max_parallel,
         inputs: draft.inputs,
@@ -311,12 +311,12 @@ fn build_task(task: DraftTask, links: Links) -> TaskDef {
         _ => OnFailure::Fail,
     };
     TaskDef {
-        name: task.name,
+        name: task.name.into(),
         kind: task.kind,
         needs: Needs { at_least, of: links.needs },
         when: task.when,
         priority: task.priority,
-        queue: task.queue,
+        queue: task.queue.map(Into::into),
         timeout: task.timeout,
         queue_timeout: task.queue_timeout,
         heartbeat_timeout: task.heartbeat_timeout,

@@ -9,9 +9,12 @@ use crate::{
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, WaitOn, WorkerId},
     settings::{Bounds, DEFAULT_QUEUE},
-    workflow::{Definition, TaskDef, TaskKind},
+    workflow::{Definition, TaskDef},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The part of the state that is never stored.
 #[derive(Debug, Default)]
@@ -87,12 +90,13 @@ pub struct Tally {
     pub unhandled: u32,
 }
 
+/// The moments that a run or a task waits for: two at most.
+pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 2];
+
 impl Volatile {
     /// Takes a run into the indices. Its tasks are indexed one by one.
     pub(crate) fn index_run(&mut self, run: &Run, definition: &Definition) {
-        for deadline in run_deadlines(run) {
-            self.deadlines.insert(deadline);
-        }
+        self.expect(run_deadlines(run));
         self.tallies.entry(run.id).or_default();
         *self.pins.entry(definition.body.hash.clone()).or_default() += 1;
         if let Some(idempotency) = &run.idempotency {
@@ -102,9 +106,7 @@ impl Volatile {
 
     /// Takes a run out of the indices, after its tasks.
     pub(crate) fn unindex_run(&mut self, run: &Run) {
-        for deadline in run_deadlines(run) {
-            self.deadlines.remove(&deadline);
-        }
+        self.forget(run_deadlines(run));
         self.tallies.remove(&run.id);
         decrement(&mut self.pins, &run.definition, 1);
         if let Some(idempotency) = &run.idempotency {
@@ -113,26 +115,35 @@ impl Volatile {
     }
 
     /// Renews the deadlines of a run around a change of its own fields.
-    pub(crate) fn replace_run_deadlines(&mut self, before: &[(Timestamp, Deadline)], run: &Run) {
-        for deadline in before {
-            self.deadlines.remove(deadline);
+    pub(crate) fn replace_run_deadlines(&mut self, before: Deadlines, run: &Run) {
+        let after = run_deadlines(run);
+        if after != before {
+            self.forget(before);
+            self.expect(after);
         }
-        self.deadlines.extend(run_deadlines(run));
+    }
+
+    fn expect(&mut self, deadlines: Deadlines) {
+        self.deadlines.extend(deadlines.into_iter().flatten());
+    }
+
+    fn forget(&mut self, deadlines: Deadlines) {
+        for deadline in deadlines.into_iter().flatten() {
+            self.deadlines.remove(&deadline);
+        }
     }
 
     /// Takes a task into the indices.
     pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
-        for deadline in self.task_deadlines(run, index, task) {
-            self.deadlines.insert(deadline);
-        }
+        self.expect(self.task_deadlines(run, index, task));
         let tally = self.tallies.entry(run.id).or_default();
         match &task.phase {
             Phase::Waiting(wait) => {
                 tally.open += 1;
                 self.open_total += 1;
                 if wait.on == WaitOn::Grant {
-                    *self.queued.entry(queue_name(def).to_owned()).or_default() += 1;
+                    increment(&mut self.queued, queue_name(def), 1);
                     self.ready.add(request(run.id, definition, index), wait.seq, wait.since, run.id.task(index));
                 }
             }
@@ -140,9 +151,9 @@ impl Volatile {
                 tally.open += 1;
                 tally.leased += 1;
                 self.open_total += 1;
-                *self.leases.entry(lease.worker.clone()).or_default() += 1;
+                increment(&mut self.leases, &lease.worker, 1);
                 for (pool, units) in &lease.holds {
-                    *self.held.entry(pool.clone()).or_default() += units;
+                    increment(&mut self.held, pool, *units);
                 }
             }
             Phase::Ended(_) => tally.unhandled += u32::from(is_unhandled(task, def)),
@@ -152,9 +163,7 @@ impl Volatile {
     /// Takes a task out of the indices, before it changes.
     pub(crate) fn unindex_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
-        for deadline in self.task_deadlines(run, index, task) {
-            self.deadlines.remove(&deadline);
-        }
+        self.forget(self.task_deadlines(run, index, task));
         let tally = self.tallies.entry(run.id).or_default();
         match &task.phase {
             Phase::Waiting(wait) => {
@@ -183,14 +192,16 @@ impl Volatile {
     }
 
     /// The moments that a task waits for and that come before its run's own end.
-    fn task_deadlines(&self, run: &Run, index: TaskIndex, task: &Task) -> Vec<(Timestamp, Deadline)> {
+    fn task_deadlines(&self, run: &Run, index: TaskIndex, task: &Task) -> Deadlines {
         let id = run.id.task(index);
         if run.poisoned.is_some() {
-            return Vec::new();
+            return [None, None];
         }
         match &task.phase {
-            Phase::Waiting(wait) if wait.deadline < run.deadline => vec![(wait.deadline, Deadline::TaskWait(id))],
-            Phase::Waiting(_) | Phase::Ended(_) => Vec::new(),
+            Phase::Waiting(wait) if wait.deadline < run.deadline => {
+                [Some((wait.deadline, Deadline::TaskWait(id))), None]
+            }
+            Phase::Waiting(_) | Phase::Ended(_) => [None, None],
             Phase::Leased(lease) => {
                 let attempt = id.attempt(task.attempts);
                 let first = match &lease.stopping {
@@ -201,7 +212,7 @@ impl Volatile {
                     let until = self.renewed.get(&attempt).copied().unwrap_or(stored);
                     (until, Deadline::LeaseExpiry(attempt))
                 });
-                std::iter::once(first).chain(expiry).collect()
+                [Some(first), expiry]
             }
         }
     }
@@ -245,12 +256,8 @@ impl Volatile {
 
 /// What a queued task must be granted, all at once.
 pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> Request {
-    let def = definition.task(index);
     Request {
-        queue: queue_name(def).to_owned(),
-        priority: def.priority,
-        prefetchable: is_prefetchable(def),
-        resources: def.resources.clone(),
+        demand: Arc::clone(&definition.demands[index.0 as usize]),
         parallel: definition.body.max_parallel.map(|_| run),
     }
 }
@@ -260,12 +267,6 @@ pub(crate) fn queue_name(def: &TaskDef) -> &str {
     def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
 }
 
-/// Whether a task may be leased ahead of a free slot: never a process, nor what holds units or must
-/// not be repeated when its end is unknown.
-pub(crate) fn is_prefetchable(def: &TaskDef) -> bool {
-    matches!(def.kind, TaskKind::Noop) && def.resources.is_empty() && def.on_lost == crate::workflow::OnLost::Retry
-}
-
 /// Whether a task's end fails its run.
 pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
     let failed = task.end().is_some_and(|end| end.status == crate::run::TaskEnd::Failed);
@@ -273,15 +274,26 @@ pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
 }
 
 /// The moments that a run itself waits for.
-pub(crate) fn run_deadlines(run: &Run) -> Vec<(Timestamp, Deadline)> {
-    let mut deadlines = Vec::with_capacity(1);
-    if run.ending.is_none() && run.poisoned.is_none() {
-        deadlines.push((run.deadline, Deadline::RunTimeout(run.id)));
-        if let (false, Some(start_at)) = (run.started, run.start_at) {
-            deadlines.push((start_at, Deadline::RunStart(run.id)));
+pub(crate) fn run_deadlines(run: &Run) -> Deadlines {
+    if run.ending.is_some() || run.poisoned.is_some() {
+        return [None, None];
+    }
+    let start = run.start_at.filter(|_| !run.started);
+    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id)))]
+}
+
+/// Counts one more, without a new key where there is one.
+fn increment<K, Q>(counts: &mut BTreeMap<K, u32>, key: &Q, by: u32)
+where
+    K: Ord + std::borrow::Borrow<Q>,
+    Q: Ord + ?Sized + ToOwned<Owned = K>,
+{
+    match counts.get_mut(key) {
+        Some(count) => *count += by,
+        None => {
+            counts.insert(key.to_owned(), by);
         }
     }
-    deadlines
 }
 
 fn decrement<K, Q>(counts: &mut BTreeMap<K, u32>, key: &Q, by: u32)

@@ -4,9 +4,12 @@
 //! by each of its runs for life. Names have become indices, limits have been derived, every rule
 //! has been checked; nothing here can be wrong any more.
 
-use crate::{id::TaskIndex, time::Millis};
+use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Content hash of a definition (lower-case hex of SHA-256), computed by whoever read the file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,8 +22,10 @@ pub struct DefinitionHash(pub Arc<str>);
 pub struct Definition {
     /// What the file said, normalised and validated.
     pub body: Stored,
-    /// For each task, those whose needs name it, in task order. Derived.
-    pub dependents: Vec<Vec<TaskIndex>>,
+    /// For each task, those whose needs name it, in task order, and until when. Derived.
+    pub dependents: Vec<Vec<(TaskIndex, Until)>>,
+    /// For each task, what it asks for when it is ready; equal ones are one. Derived.
+    pub demands: Vec<Arc<Demand>>,
     /// For each task, those that name it as their fallback. Derived.
     pub primaries: BTreeMap<TaskIndex, Vec<TaskIndex>>,
     /// All tasks, sorted by name. Derived.
@@ -33,7 +38,7 @@ pub struct Stored {
     /// Content hash; the key under which runs share the definition.
     pub hash: DefinitionHash,
     /// `[a-z0-9-]`, up to 100 characters.
-    pub name: String,
+    pub name: Arc<str>,
     /// Bound of a whole run (default 7 d).
     pub timeout: Millis,
     /// How many tasks of one run may hold a lease at once; none means no bound beyond the worker's.
@@ -82,7 +87,7 @@ pub enum InputType {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TaskDef {
     /// `[a-z][a-z0-9_-]*`, up to 100 characters, unique in the workflow.
-    pub name: String,
+    pub name: Arc<str>,
     /// What is done.
     pub kind: TaskKind,
     /// What must have ended before it is ready; empty means at once.
@@ -96,7 +101,7 @@ pub struct TaskDef {
     pub priority: Priority,
     /// The queue where it stands when ready; none is `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queue: Option<String>,
+    pub queue: Option<Arc<str>>,
     /// Bound of one attempt from its start; none is derived (1 h, or less if the run has less left).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Millis>,
@@ -304,7 +309,7 @@ impl Definition {
         let mut primaries: BTreeMap<TaskIndex, Vec<TaskIndex>> = BTreeMap::new();
         for (index, task) in body.indexed() {
             for need in &task.needs.of {
-                dependents[need.task.0 as usize].push(index);
+                dependents[need.task.0 as usize].push((index, need.until));
             }
             if let OnFailure::Fallback(fallback) = task.on_failure {
                 primaries.entry(fallback).or_default().push(index);
@@ -312,7 +317,9 @@ impl Definition {
         }
         let mut by_name: Vec<TaskIndex> = body.indexed().map(|(index, _)| index).collect();
         by_name.sort_by_key(|index| &body.tasks[index.0 as usize].name);
-        Self { body, dependents, primaries, by_name }
+        let mut known = BTreeSet::new();
+        let demands = body.tasks.iter().map(|task| shared(&mut known, demand(task))).collect();
+        Self { body, dependents, demands, primaries, by_name }
     }
 
     /// The task at `index`.
@@ -328,6 +335,26 @@ impl Definition {
         let place = self.by_name.binary_search_by_key(&name, |&index| &self.task(index).name).ok()?;
         Some(self.by_name[place])
     }
+}
+
+/// What a task asks for. Never leased ahead of a free slot: a process, what holds units, and what must
+/// not be repeated when its end is unknown.
+fn demand(task: &TaskDef) -> Demand {
+    Demand {
+        queue: task.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into()),
+        priority: task.priority,
+        prefetchable: matches!(task.kind, TaskKind::Noop) && task.resources.is_empty() && task.on_lost == OnLost::Retry,
+        resources: task.resources.clone(),
+    }
+}
+
+fn shared(known: &mut BTreeSet<Arc<Demand>>, demand: Demand) -> Arc<Demand> {
+    if let Some(same) = known.get(&demand) {
+        return Arc::clone(same);
+    }
+    let demand = Arc::new(demand);
+    known.insert(Arc::clone(&demand));
+    demand
 }
 
 impl Stored {

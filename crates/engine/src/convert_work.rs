@@ -9,6 +9,7 @@ use unknot_core::{
     AttemptId, Fence,
     effect::{Assignment, Work},
     event::{AttemptEnd, Event, Outcome},
+    row::Detail,
     run::{JsonText, StopReason},
     workflow::{Command, Ladder, Limits},
 };
@@ -26,7 +27,7 @@ pub(crate) fn assignment(given: Assignment, attempts: &Path) -> api::Assignment 
     api::Assignment {
         attempt: given.attempt.to_string(),
         run: given.attempt.task.run.to_string(),
-        task: given.task_name,
+        task: given.task_name.to_string(),
         number: given.attempt.number,
         fence: given.fence.0,
         folder: folder.display().to_string(),
@@ -136,21 +137,11 @@ fn stopped(reason: api::StopReason) -> Outcome {
 }
 
 /// What else a hand knows, for the history.
-fn detail(end: &api::End) -> BTreeMap<String, serde_json::Value> {
-    let mut detail = BTreeMap::new();
-    let mut keep = |key: &str, value: Result<serde_json::Value, serde_json::Error>| {
-        if let Ok(value) = value {
-            detail.insert(key.to_owned(), value);
-        }
-    };
-    if !end.rungs.is_empty() {
-        keep("rungs", serde_json::to_value(&end.rungs));
-    }
-    if let Some(usage) = &end.usage {
-        keep("usage", serde_json::to_value(usage));
-    }
-    if !end.notes.is_empty() {
-        keep("notes", serde_json::to_value(&end.notes));
-    }
-    detail
+fn detail(end: &api::End) -> Detail {
+    let rungs = (!end.rungs.is_empty()).then(|| ("rungs", serde_json::to_value(&end.rungs)));
+    let usage = end.usage.as_ref().map(|usage| ("usage", serde_json::to_value(usage)));
+    let notes = (!end.notes.is_empty()).then(|| ("notes", serde_json::to_value(&end.notes)));
+    let known = [rungs, usage, notes].into_iter().flatten();
+    let written = known.filter_map(|(name, value)| Some((name, value.ok()?)));
+    written.fold(Detail::NONE, |detail, (name, value)| detail.with(name, value))
 }

@@ -164,7 +164,7 @@ impl Engine {
             progress: Progress::default(),
             local: LocalDesk::default(),
         });
-        let local = WorkerId { name: WorkerId::LOCAL.to_owned(), boot };
+        let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
         Self::begin(&shared, &options, &local, lost);

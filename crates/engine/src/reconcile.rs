@@ -5,7 +5,6 @@
 
 use crate::{convert_work::folder, engine::ATTEMPTS};
 use std::{
-    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,6 +12,7 @@ use unknot_core::{
     State,
     due::{Outstanding, outstanding, suspects},
     event::{AttemptEnd, Event, Outcome},
+    row::Detail,
 };
 use unknot_hands::{Fate, confirm_dead};
 
@@ -33,7 +33,7 @@ pub(crate) fn reconcile(data: &Path, state: &State) -> Vec<Event> {
 fn leftovers(state: &State) -> Vec<(Outstanding, PathBuf)> {
     let leased = outstanding(state).into_iter().map(|attempt| {
         let id = attempt.attempt.task;
-        let name = state.definition(id.run).task(id.index).name.clone();
+        let name = state.definition(id.run).task(id.index).name.to_string();
         (attempt, name)
     });
     let suspected = suspects(state).into_iter().map(|(attempt, suspect)| {
@@ -59,6 +59,6 @@ fn lost(attempt: &Outstanding, fate: Fate) -> Event {
         attempt: attempt.attempt,
         fence: attempt.fence,
         outcome: Outcome::Lost { message, confirmed_dead },
-        detail: BTreeMap::new(),
+        detail: Detail::NONE,
     }))
 }

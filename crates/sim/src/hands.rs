@@ -11,6 +11,7 @@ use unknot_core::{
     AttemptId, Fence, Millis,
     effect::{Assignment, Work},
     event::{AttemptEnd, Event, Outcome},
+    row::Detail,
     run::{JsonText, WorkerId},
 };
 
@@ -227,7 +228,7 @@ impl Worker {
         if matches!(outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. }) {
             self.ghosts.push((right, held.assignment.clone()));
         }
-        let end = AttemptEnd { attempt: right.0, fence: right.1, outcome, detail: BTreeMap::new() };
+        let end = AttemptEnd { attempt: right.0, fence: right.1, outcome, detail: Detail::NONE };
         send(right, &end, acts);
         held.stage = Stage::Reporting(end);
     }

@@ -150,7 +150,7 @@ impl World {
 
     fn boot(&mut self, name: &str) -> WorkerId {
         self.next_boot += 1;
-        WorkerId { name: name.to_owned(), boot: self.next_boot }
+        WorkerId { name: name.into(), boot: self.next_boot }
     }
 
     /// Runs until everything wanted has come to its end, or `until` steps are done.

@@ -336,7 +336,7 @@ impl RunRecord {
         let run = self.run();
         RunSummary {
             id: run.id,
-            workflow: run.workflow.clone(),
+            workflow: run.workflow.to_string(),
             status: self.status(),
             paused: run.paused,
             submitted_at: run.submitted_at,

@@ -97,9 +97,9 @@ impl Progress {
 
     /// A line of its history became durable. Lines are told in order; one told twice does no harm.
     pub(crate) fn apply(&mut self, entry: &HistoryEntry) {
-        let detail_ms = |key: &str| entry.detail.get(key).and_then(serde_json::Value::as_u64).unwrap_or_default();
+        let detail_ms = |key: &str| entry.detail.number(key).unwrap_or_default();
         let after = |ms: u64| Timestamp(entry.at.0.saturating_add(ms));
-        let word = |key: &str| entry.detail.get(key).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        let word = |key: &str| entry.detail.text(key).unwrap_or_default().to_owned();
         let (status, doing) = match entry.event {
             HistoryKind::RunSubmitted | HistoryKind::RunPaused | HistoryKind::RunResumed => return,
             HistoryKind::RunStarted => return self.status = RunStatus::Running,
@@ -111,7 +111,7 @@ impl Progress {
             HistoryKind::TaskQueued | HistoryKind::TaskGranted => (TaskStatus::Queued, None),
             HistoryKind::TaskStarted => (TaskStatus::Running, Some(Doing::Running)),
             HistoryKind::TaskStopping => (TaskStatus::Running, Some(Doing::Stopping(word("reason")))),
-            HistoryKind::TaskWaiting if entry.detail.contains_key("sleep_ms") => {
+            HistoryKind::TaskWaiting if entry.detail.get("sleep_ms").is_some() => {
                 (TaskStatus::Waiting, Some(Doing::Sleeping(after(detail_ms("sleep_ms")))))
             }
             HistoryKind::TaskWaiting => (TaskStatus::Waiting, Some(Doing::Deciding)),
@@ -183,7 +183,7 @@ mod tests {
     use std::path::Path;
     use unknot_engine::{
         convert,
-        core::{CommitSeq, validate::Rules},
+        core::{CommitSeq, row::Detail, validate::Rules},
     };
 
     /// A run of three tasks of which the first retries and the others are at work.
@@ -205,7 +205,7 @@ mod tests {
                 task: Some(TaskIndex(task)),
                 name: None,
                 attempt: Some(2),
-                detail: [(detail.0.to_owned(), detail.1.into())].into(),
+                detail: Detail::of(detail.0, detail.1),
                 first_commit: CommitSeq(0),
             });
         }
@@ -223,7 +223,7 @@ mod tests {
             task: Some(TaskIndex(task)),
             name: None,
             attempt: None,
-            detail: BTreeMap::new(),
+            detail: Detail::NONE,
             first_commit: CommitSeq(0),
         };
         let told = [

@@ -71,7 +71,7 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
     let definition = looking.definition(run)?;
     let mut summary = Summary {
         run: run.id,
-        workflow: run.workflow.clone(),
+        workflow: run.workflow.to_string(),
         status: record.status(),
         reason: run.ending.as_ref().map(|ending| ending.reason.clone()),
         took: match record {

@@ -10,14 +10,13 @@ use crate::{
     event::{AttemptEnd, Caller, Decision, Outcome},
     ready::Resource,
     retry,
-    row::{HistoryKind, Key},
+    row::{Detail, HistoryKind, Key},
     run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
     settings::{Poison, Pool, Suspect},
     step::Step,
     volatile::queue_name,
     workflow::OnLost,
 };
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// Characters of an error's message that are kept.
@@ -49,7 +48,7 @@ impl Step<'_> {
                 lease.deadline = deadline;
             }
         });
-        self.record_task(attempt.task, HistoryKind::TaskStarted, &[]);
+        self.record_task(attempt.task, HistoryKind::TaskStarted, Detail::NONE);
     }
 
     /// A worker still has it: its lease runs for another term. Nothing is written.
@@ -66,7 +65,11 @@ impl Step<'_> {
     fn refuse_report(&mut self, attempt: AttemptId) {
         self.state.volatile.refused_reports += 1;
         if self.run(attempt.task.run).is_some() {
-            self.record_task(attempt.task, HistoryKind::ReportRefused, &[("of_attempt", json!(attempt.number))]);
+            self.record_task(
+                attempt.task,
+                HistoryKind::ReportRefused,
+                Detail::of("of_attempt", u64::from(attempt.number)),
+            );
         }
     }
 
@@ -114,34 +117,36 @@ impl Step<'_> {
     }
 
     fn take_outcome(&mut self, id: TaskId, outcome: &Outcome, end: &AttemptEnd) {
-        let detail: Vec<(&str, Value)> = end.detail.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+        let detail = end.detail.clone();
         match outcome {
-            Outcome::Succeeded { output } => self.succeed(id, output, &detail),
+            Outcome::Succeeded { output } => self.succeed(id, output, detail),
             Outcome::Failed { reason, message, exit } => {
                 if self.is_being_stopped(id) {
                     // It ran, even if the report of its start was lost.
                     self.mark_started(id);
-                    self.settle_stopped(id, reason, message);
+                    self.settle_stopped(id, reason, message, detail);
                 } else {
-                    self.handler_failure(id, error(reason, message, *exit), &detail);
+                    self.handler_failure(id, error(reason, message, *exit), detail);
                 }
             }
-            Outcome::Stopped => self.settle_stopped(id, "stopped", "it was stopped"),
-            Outcome::Released if self.is_being_stopped(id) => self.settle_stopped(id, "released", "it was given back"),
+            Outcome::Stopped => self.settle_stopped(id, "stopped", "it was stopped", detail),
+            Outcome::Released if self.is_being_stopped(id) => {
+                self.settle_stopped(id, "released", "it was given back", detail)
+            }
             Outcome::Released => self.give_back(id),
             Outcome::LaunchFailed { message, .. } if self.is_being_stopped(id) => {
-                self.settle_stopped(id, "launch", message);
+                self.settle_stopped(id, "launch", message, detail);
             }
-            Outcome::LaunchFailed { message, transient } => self.launch_failure(id, message, *transient),
+            Outcome::LaunchFailed { message, transient } => self.launch_failure(id, message, *transient, detail),
             Outcome::Lost { message, confirmed_dead } => {
                 if !confirmed_dead {
                     self.poison_held_pools(id, message);
                 }
-                self.lose(id, message);
+                self.lose(id, message, detail);
             }
             Outcome::Unkillable { message } => {
                 self.poison_held_pools(id, message);
-                self.lose(id, message);
+                self.lose(id, message, detail);
             }
         }
     }
@@ -151,7 +156,7 @@ impl Step<'_> {
     }
 
     /// The work is done, even if it was being stopped meanwhile: a completion is a completion.
-    fn succeed(&mut self, id: TaskId, output: &JsonText, detail: &[(&str, Value)]) {
+    fn succeed(&mut self, id: TaskId, output: &JsonText, detail: Detail) {
         let bounds = self.state.volatile.bounds;
         let before = self.run(id.run).map_or(0, |run| run.output_bytes);
         let bytes = output.0.len();
@@ -160,13 +165,13 @@ impl Step<'_> {
                 "its output has {bytes} bytes; a task may have {} and all tasks of a run {}: write a file into its artifacts instead",
                 bounds.output_bytes_max, bounds.run_output_bytes_max
             );
-            return self.fail(id, error("output", &message, None));
+            return self.fail(id, error("output", &message, None), detail);
         }
         self.complete(id, output.clone(), detail);
     }
 
     /// The work ran and failed, or was out of time: the user's retries count.
-    fn handler_failure(&mut self, id: TaskId, error: TaskError, detail: &[(&str, Value)]) {
+    fn handler_failure(&mut self, id: TaskId, error: TaskError, detail: Detail) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
         let failures = self.task(id).map_or(0, |task| task.failures.handler) + 1;
@@ -181,7 +186,7 @@ impl Step<'_> {
             let pause = retry::pause(&def.retry.backoff, failures, self.entropy);
             self.retry_after(id, error, pause, detail);
         } else {
-            self.fail(id, error);
+            self.fail(id, error, detail);
         }
     }
 
@@ -194,26 +199,26 @@ impl Step<'_> {
     }
 
     /// The work could not be started; the user's retries do not count.
-    fn launch_failure(&mut self, id: TaskId, message: &str, transient: bool) {
+    fn launch_failure(&mut self, id: TaskId, message: &str, transient: bool, detail: Detail) {
         let failures = self.task(id).map_or(0, |task| task.failures.launch) + 1;
         self.update_task(id, |task| task.failures.launch = failures);
         let error = error("launch", message, None);
         if transient && failures < self.state.volatile.bounds.launch_failures_max && self.may_try_again(id) {
             let pause = retry::infrastructure_pause(failures, self.entropy);
-            self.retry_after(id, error, pause, &[]);
+            self.retry_after(id, error, pause, detail);
         } else {
-            self.fail(id, error);
+            self.fail(id, error, detail);
         }
     }
 
     /// Nobody knows how it ended.
-    pub(crate) fn lose(&mut self, id: TaskId, message: &str) {
+    pub(crate) fn lose(&mut self, id: TaskId, message: &str, detail: Detail) {
         if self.is_being_stopped(id) {
-            return self.settle_stopped(id, "lost", message);
+            return self.settle_stopped(id, "lost", message, detail);
         }
         let losses = self.task(id).map_or(0, |task| task.failures.lost) + 1;
         self.update_task(id, |task| task.failures.lost = losses);
-        self.record_task(id, HistoryKind::TaskLost, &[("message", json!(message))]);
+        self.record_task(id, HistoryKind::TaskLost, Detail::of("message", message).and(detail));
         let error = error("lost", message, None);
         let definition = self.definition(id.run);
         match definition.task(id.index).on_lost {
@@ -223,44 +228,44 @@ impl Step<'_> {
                     1 => crate::Millis(0),
                     _ => retry::infrastructure_pause(losses - 1, self.entropy),
                 };
-                self.retry_after(id, error, pause, &[]);
+                self.retry_after(id, error, pause, Detail::NONE);
             }
             OnLost::Hold if self.may_try_again(id) => {
                 self.update_task(id, |task| task.error = Some(Box::new(error)));
                 self.wait(id, WaitOn::Decision, None, OnExpiry::RunTimesOut);
-                self.record_task(id, HistoryKind::TaskWaiting, &[("on", json!("decision"))]);
+                self.record_task(id, HistoryKind::TaskWaiting, Detail::of("on", "decision"));
             }
-            OnLost::Retry | OnLost::Fail | OnLost::Hold => self.fail(id, error),
+            OnLost::Retry | OnLost::Fail | OnLost::Hold => self.fail(id, error, Detail::NONE),
         }
     }
 
     /// An attempt is over because it was asked to stop. What follows depends on why it was asked.
-    pub(crate) fn settle_stopped(&mut self, id: TaskId, reason: &str, message: &str) {
+    pub(crate) fn settle_stopped(&mut self, id: TaskId, reason: &str, message: &str, detail: Detail) {
         let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
         let (was_started, was_prefetched) = (lease.started_at.is_some(), lease.prefetched);
         let stop = lease.stopping.as_ref().map(|stopping| stopping.reason);
         let ending = self.run(id.run).and_then(|run| run.ending.as_ref()).map(|ending| ending.reason.clone());
         match (stop, ending) {
-            (_, Some(why)) => self.end_task(id, TaskEnd::Cancelled, Some(why), &[("end", json!(reason))]),
+            (_, Some(why)) => self.end_task(id, TaskEnd::Cancelled, Some(why), Detail::of("end", reason).and(detail)),
             (Some(StopReason::TimedOut), None) if !was_started && was_prefetched => self.give_back(id),
             (Some(StopReason::TimedOut), None) if !was_started => {
                 let limit = self.attempt_limit(id);
-                self.launch_failure(id, &format!("its worker did not start it within {limit}"), true);
+                self.launch_failure(id, &format!("its worker did not start it within {limit}"), true, detail);
             }
             (Some(StopReason::TimedOut), None) => {
                 let limit = self.attempt_limit(id);
-                self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), &[]);
+                self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), detail);
             }
             (Some(StopReason::Heartbeat), None) => {
                 self.handler_failure(
                     id,
                     error("heartbeat", "it was silent for longer than its heartbeat_timeout", None),
-                    &[],
+                    detail,
                 );
             }
             // Stopped by its worker alone, which shuts down: as if it had never been given.
             (None, None) => self.give_back(id),
-            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.lose(id, message),
+            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.lose(id, message, detail),
         }
     }
 
@@ -273,7 +278,7 @@ impl Step<'_> {
     fn give_back(&mut self, id: TaskId) {
         let ending = self.run(id.run).and_then(|run| run.ending.as_ref()).map(|ending| ending.reason.clone());
         match ending {
-            Some(why) => self.end_task(id, TaskEnd::Cancelled, Some(why), &[]),
+            Some(why) => self.end_task(id, TaskEnd::Cancelled, Some(why), Detail::NONE),
             None => self.make_ready(id),
         }
     }
@@ -283,11 +288,9 @@ impl Step<'_> {
         self.run(id.run).is_some_and(|run| run.ending.is_none())
     }
 
-    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: crate::Millis, detail: &[(&str, Value)]) {
-        let mut told =
-            vec![("reason", json!(error.reason)), ("message", json!(error.message)), ("pause_ms", json!(pause.0))];
-        told.extend(detail.iter().cloned());
-        self.record_task(id, HistoryKind::TaskRetrying, &told);
+    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: crate::Millis, detail: Detail) {
+        let told = Detail::of("reason", &*error.reason).with("message", &*error.message).with("pause_ms", pause.0);
+        self.record_task(id, HistoryKind::TaskRetrying, told.and(detail));
         self.update_task(id, |task| task.error = Some(Box::new(error)));
         self.wait(id, WaitOn::Backoff, Some(self.now.plus(pause)), OnExpiry::Requeue);
     }
@@ -296,7 +299,7 @@ impl Step<'_> {
     pub(crate) fn poison_held_pools(&mut self, id: TaskId, message: &str) {
         let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
         let names: Vec<String> = lease.holds.keys().cloned().collect();
-        let task_name = self.definition(id.run).task(id.index).name.clone();
+        let task_name = self.definition(id.run).task(id.index).name.to_string();
         let suspect = Suspect { fence: lease.fence, worker: lease.worker.clone(), task_name };
         let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
         for name in names {
@@ -356,7 +359,7 @@ impl Step<'_> {
         let renewed = self.state.volatile.renewed.get(&attempt).copied();
         let until = |lease: &Lease| renewed.or(lease.expires_at).unwrap_or(crate::Timestamp(u64::MAX));
         if self.due_lease(attempt, until) {
-            self.lose(attempt.task, "its lease ran out without a word from its worker");
+            self.lose(attempt.task, "its lease ran out without a word from its worker", Detail::NONE);
         }
     }
 
@@ -366,10 +369,14 @@ impl Step<'_> {
         match wait.on_expiry {
             OnExpiry::RunTimesOut => {}
             OnExpiry::Requeue => self.make_ready(id),
-            OnExpiry::Complete => self.complete(id, JsonText::null(), &[]),
+            OnExpiry::Complete => self.complete(id, JsonText::null(), Detail::NONE),
             OnExpiry::FailTask => {
                 let waited = self.now.since(wait.since);
-                self.fail(id, error("queue_timeout", &format!("it stood in its queue for {waited}"), None));
+                self.fail(
+                    id,
+                    error("queue_timeout", &format!("it stood in its queue for {waited}"), None),
+                    Detail::NONE,
+                );
             }
         }
     }
@@ -386,7 +393,7 @@ impl Step<'_> {
             }
             (true, Decision::Fail) => {
                 let lost = self.task(id).and_then(|task| task.error.as_deref().cloned());
-                self.fail(id, lost.unwrap_or_else(|| error("lost", "its end is unknown", None)));
+                self.fail(id, lost.unwrap_or_else(|| error("lost", "its end is unknown", None)), Detail::NONE);
                 Ok(Answer::Done)
             }
         };

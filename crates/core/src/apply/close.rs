@@ -5,7 +5,7 @@ use crate::{
     continuation::Work,
     effect::{Answer, Effect, Refusal},
     event::{Caller, CancelRequest},
-    row::HistoryKind,
+    row::{Detail, HistoryKind},
     run::{EndCause, Lease, Phase, StopReason, Stopping, TaskEnd},
     step::Step,
 };
@@ -57,7 +57,7 @@ impl Step<'_> {
         let id = run.task(from);
         match leased {
             None => self.look(),
-            Some(false) => self.end_task(id, TaskEnd::Cancelled, Some(ending.reason), &[]),
+            Some(false) => self.end_task(id, TaskEnd::Cancelled, Some(ending.reason), Detail::NONE),
             Some(true) => {
                 let reason = match ending.cause {
                     EndCause::Cancelled => StopReason::Cancelled,
@@ -88,7 +88,8 @@ impl Step<'_> {
                 lease.stopping = Some(stopping);
             }
         });
-        self.record_task(id, HistoryKind::TaskStopping, &[("reason", json!(reason)), ("fenced_at", json!(fenced_at))]);
+        let detail = Detail::of("reason", json!(reason)).with("fenced_at", fenced_at.0);
+        self.record_task(id, HistoryKind::TaskStopping, detail);
         self.decision.effects.push(Effect::Stop { worker, attempt, fence, reason });
     }
 
@@ -96,6 +97,6 @@ impl Step<'_> {
     /// closed, because nobody confirmed that it is gone.
     pub(crate) fn fence(&mut self, id: TaskId, message: &str) {
         self.poison_held_pools(id, message);
-        self.settle_stopped(id, "unkillable", message);
+        self.settle_stopped(id, "unkillable", message, Detail::NONE);
     }
 }

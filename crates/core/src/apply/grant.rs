@@ -5,31 +5,31 @@ use crate::{
     deadline::attempt_deadline,
     effect::{Assignment, Effect, Work as Performed},
     ready::{Next, Ready, Request, Resource, Supply},
-    row::HistoryKind,
+    row::{Detail, HistoryKind},
     run::{Lease, Phase, WorkerId},
     step::Step,
     volatile::queue_name,
 };
-use serde_json::json;
+use std::sync::Arc;
 
 /// Grants of one step; the rest follow in the next.
 const GRANTS_PER_STEP: usize = 256;
 
 impl Supply for State {
     fn closed(&self, request: &Request) -> Option<Resource> {
-        if self.queues.get(&request.queue).is_some_and(|queue| queue.paused.is_some()) {
-            return Some(Resource::Queue(request.queue.clone()));
+        if self.queues.get(&*request.demand.queue).is_some_and(|queue| queue.paused.is_some()) {
+            return Some(Resource::Queue(Arc::clone(&request.demand.queue)));
         }
         let opens = |name: &String, units: u32| {
             self.pools.get(name).is_some_and(|pool| pool.poisoned.is_none() && pool.size >= units)
         };
-        let closed = request.resources.iter().find(|(name, units)| !opens(name, **units));
+        let closed = request.demand.resources.iter().find(|(name, units)| !opens(name, **units));
         closed.map(|(name, _)| Resource::Pool(name.clone()))
     }
 
     fn free(&self, resource: &Resource, request: &Request) -> u32 {
         match resource {
-            Resource::Slot => self.volatile.worker_for(request.prefetchable).map_or(0, |_| 1),
+            Resource::Slot => self.volatile.worker_for(request.demand.prefetchable).map_or(0, |_| 1),
             Resource::Pool(name) => {
                 let held = self.volatile.held.get(name).copied().unwrap_or_default();
                 self.pools.get(name).map_or(0, |pool| pool.size.saturating_sub(held))
@@ -48,7 +48,7 @@ impl Supply for State {
         let out_of_time = run.deadline <= self.meta.high_water;
         let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
         let is_over = run.ending.is_some() || run.poisoned.is_some();
-        is_over || out_of_time || run.paused || out_of_focus || self.paused_workflows.contains_key(&run.workflow)
+        is_over || out_of_time || run.paused || out_of_focus || self.paused_workflows.contains_key(&*run.workflow)
     }
 
     fn counts_as_high_after(&self, queue: &str) -> Millis {
@@ -68,7 +68,7 @@ impl Step<'_> {
             self.state.volatile.at_work = Some(id.run);
             match self.render(id) {
                 Ok(work) => self.grant(id, &request, work),
-                Err(error) => self.fail(id, error),
+                Err(error) => self.fail(id, error, Detail::NONE),
             }
             self.drain();
         }
@@ -111,7 +111,7 @@ impl Step<'_> {
     }
 
     fn grant(&mut self, id: TaskId, request: &Request, work: Performed) {
-        let Some(worker) = self.state.volatile.worker_for(request.prefetchable).cloned() else { return };
+        let Some(worker) = self.state.volatile.worker_for(request.demand.prefetchable).cloned() else { return };
         debug_assert!(
             request.needs().all(|(resource, units)| self.state.free(&resource, request) >= units),
             "{id} is granted what is not there"
@@ -124,8 +124,8 @@ impl Step<'_> {
             worker: worker.clone(),
             fence,
             seq: self.next_seq(),
-            holds: request.resources.clone(),
-            prefetched: request.prefetchable,
+            holds: request.demand.resources.clone(),
+            prefetched: request.demand.prefetchable,
             granted_at: self.now,
             started_at: None,
             deadline: attempt_deadline(self.now, &self.state.runs[&id.run], def),
@@ -136,7 +136,7 @@ impl Step<'_> {
             task.attempts += 1;
             task.phase = Phase::Leased(Box::new(lease));
         });
-        self.record_task(id, HistoryKind::TaskGranted, &[("worker", json!(worker.name))]);
+        self.record_task(id, HistoryKind::TaskGranted, Detail::of("worker", &worker.name));
         if let Some(assignment) = assignment(self.state, id, work) {
             self.decision.effects.push(Effect::Start(Box::new(assignment)));
         }
@@ -160,7 +160,7 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         worker: lease.worker.clone(),
         attempt: id.attempt(task.attempts),
         fence: lease.fence,
-        task_name: def.name.clone(),
+        task_name: Arc::clone(&def.name),
         source: run.source.clone(),
         work,
         time: lease.deadline.since(start),

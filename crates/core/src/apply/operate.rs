@@ -5,13 +5,12 @@ use crate::{
     effect::{Answer, Refusal},
     event::{Caller, PauseTarget},
     ready::Resource,
-    row::{HistoryKind, Key, Pause, Quarantined, Row},
+    row::{Detail, HistoryKind, Key, Pause, Quarantined, Row},
     run::{Run, WorkerId},
     settings::{Pool, Queue, Settings},
     step::Step,
     volatile::request,
 };
-use serde_json::json;
 use std::collections::BTreeSet;
 
 impl Step<'_> {
@@ -83,7 +82,7 @@ impl Step<'_> {
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = true);
                     self.review_ready();
-                    self.record(*run, HistoryKind::RunPaused, &[("by", json!(by))]);
+                    self.record(*run, HistoryKind::RunPaused, Detail::of("by", by));
                     Ok(Answer::Paused(pause))
                 }
             },
@@ -98,7 +97,7 @@ impl Step<'_> {
                 if let Some(queue) = self.state.queues.get_mut(name) {
                     queue.paused = None;
                     self.touch(Key::Queue(name.clone()));
-                    self.state.volatile.ready.freed(Resource::Queue(name.clone()));
+                    self.state.volatile.ready.freed(Resource::Queue(name.as_str().into()));
                 }
                 Ok(Answer::Done)
             }
@@ -107,7 +106,7 @@ impl Step<'_> {
                     self.touch(Key::PausedWorkflow(name.clone()));
                 }
                 for run in self.state.volatile.ready.runs_aside() {
-                    if self.run(run).is_some_and(|run| run.workflow == *name) {
+                    if self.run(run).is_some_and(|run| *run.workflow == **name) {
                         self.recall(run);
                     }
                 }
@@ -117,7 +116,7 @@ impl Step<'_> {
                 None => Err(Refusal::UnknownRun(*run)),
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = false);
-                    self.record(*run, HistoryKind::RunResumed, &[("by", json!(by))]);
+                    self.record(*run, HistoryKind::RunResumed, Detail::of("by", by));
                     self.recall(*run);
                     Ok(Answer::Done)
                 }
@@ -147,7 +146,7 @@ impl Step<'_> {
         if self.run(id).is_none() {
             return;
         }
-        self.record(id, HistoryKind::RunPoisoned, &[("error", json!(error))]);
+        self.record(id, HistoryKind::RunPoisoned, Detail::of("error", error));
         let definition = self.definition(id);
         // None of its deadlines is waited for any more.
         let reindex = |step: &mut Self, index: bool| {

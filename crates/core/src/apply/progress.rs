@@ -4,7 +4,7 @@
 use crate::{
     RunId, TaskId, TaskIndex, Timestamp,
     continuation::Work,
-    row::{DeadLetter, FinishedRun, HistoryKind, Key, Row},
+    row::{DeadLetter, Detail, FinishedRun, HistoryKind, Key, Row},
     run::{End, EndCause, Ending, JsonText, OnExpiry, Phase, Run, RunStatus, TaskEnd, TaskError, Wait, WaitOn},
     step::Step,
     volatile::{RecentEnd, is_unhandled, queue_name},
@@ -63,10 +63,9 @@ impl Step<'_> {
             });
             self.consider(run.task(fallback));
         }
-        let Some(&dependent) = definition.dependents[task.0 as usize].get(from as usize) else { return };
+        let Some(&(dependent, until)) = definition.dependents[task.0 as usize].get(from as usize) else { return };
         self.push_work(run, Work::Settle { task, from: from + 1 });
-        let need = definition.task(dependent).needs.of.iter().find(|need| need.task == task);
-        let met = need.is_some_and(|need| need.until == Until::Finished || end == TaskEnd::Completed);
+        let met = until == Until::Finished || end == TaskEnd::Completed;
         self.update_task(run.task(dependent), |dependent| {
             if met {
                 dependent.met += 1;
@@ -106,7 +105,7 @@ impl Step<'_> {
         match self.condition(id) {
             Ok(true) => self.make_ready(id),
             Ok(false) => self.skip(id, "its `when` is false"),
-            Err(error) => self.fail(id, error),
+            Err(error) => self.fail(id, error, Detail::NONE),
         }
     }
 
@@ -130,13 +129,13 @@ impl Step<'_> {
         match def.kind {
             TaskKind::Sleep(length) => {
                 self.wait(id, WaitOn::Sleep, Some(self.now.plus(length)), OnExpiry::Complete);
-                self.record_task(id, HistoryKind::TaskWaiting, &[("sleep_ms", json!(length.0))]);
+                self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
             TaskKind::Exec(_) | TaskKind::Noop => {
                 let bound = def.queue_timeout.map(|bound| self.now.plus(bound));
                 let on_expiry = if bound.is_some() { OnExpiry::FailTask } else { OnExpiry::RunTimesOut };
                 self.wait(id, WaitOn::Grant, bound, on_expiry);
-                self.record_task(id, HistoryKind::TaskQueued, &[("queue", json!(queue_name(def)))]);
+                self.record_task(id, HistoryKind::TaskQueued, Detail::of("queue", queue_name(def)));
             }
         }
     }
@@ -154,7 +153,7 @@ impl Step<'_> {
     }
 
     /// A task is done.
-    pub(crate) fn complete(&mut self, id: TaskId, output: JsonText, detail: &[(&str, serde_json::Value)]) {
+    pub(crate) fn complete(&mut self, id: TaskId, output: JsonText, detail: Detail) {
         let bytes = output.0.len() as u64;
         self.update_run(id.run, |run| run.output_bytes += bytes);
         self.update_task(id, |task| {
@@ -166,27 +165,25 @@ impl Step<'_> {
 
     /// A task is not to be run.
     pub(crate) fn skip(&mut self, id: TaskId, reason: &str) {
-        self.end_task(id, TaskEnd::Skipped, Some(reason.to_owned()), &[]);
+        self.end_task(id, TaskEnd::Skipped, Some(reason.to_owned()), Detail::NONE);
     }
 
     /// A task is out of tries.
-    pub(crate) fn fail(&mut self, id: TaskId, error: TaskError) {
+    pub(crate) fn fail(&mut self, id: TaskId, error: TaskError, detail: Detail) {
         let reason = error.reason.clone();
-        let detail = [("message", json!(error.message.clone()))];
+        let detail = Detail::of("message", &*error.message).and(detail);
         self.update_task(id, |task| task.error = Some(Box::new(error)));
-        self.end_task(id, TaskEnd::Failed, Some(reason), &detail);
+        self.end_task(id, TaskEnd::Failed, Some(reason), detail);
         self.bury(id);
     }
 
     /// Ends a task for good and sees to what follows from that.
-    pub(crate) fn end_task(
-        &mut self,
-        id: TaskId,
-        status: TaskEnd,
-        reason: Option<String>,
-        detail: &[(&str, serde_json::Value)],
-    ) {
-        let end = End { status, at: self.now, reason: reason.clone().map(Into::into) };
+    pub(crate) fn end_task(&mut self, id: TaskId, status: TaskEnd, reason: Option<String>, detail: Detail) {
+        let told = match &reason {
+            Some(reason) => detail.with("reason", &**reason),
+            None => detail,
+        };
+        let end = End { status, at: self.now, reason: reason.map(Into::into) };
         self.update_task(id, |task| task.phase = Phase::Ended(end));
         let kind = match status {
             TaskEnd::Completed => HistoryKind::TaskCompleted,
@@ -194,9 +191,7 @@ impl Step<'_> {
             TaskEnd::Cancelled => HistoryKind::TaskCancelled,
             TaskEnd::Skipped => HistoryKind::TaskSkipped,
         };
-        let reason = reason.map(|reason| ("reason", json!(reason)));
-        let detail: Vec<_> = detail.iter().cloned().chain(reason).collect();
-        self.record_task(id, kind, &detail);
+        self.record_task(id, kind, told);
         let definition = self.definition(id.run);
         let def = self.task_def(&definition, id);
         if self.task(id).is_some_and(|task| is_unhandled(task, def)) {
@@ -215,8 +210,8 @@ impl Step<'_> {
         let Some(error) = task.error.clone() else { return };
         let letter = DeadLetter {
             task: id,
-            task_name: def.name.clone(),
-            workflow: definition.body.name.clone(),
+            task_name: def.name.to_string(),
+            workflow: definition.body.name.to_string(),
             queue: queue_name(def).to_owned(),
             attempts: task.attempts,
             error: *error,
@@ -235,8 +230,8 @@ impl Step<'_> {
         }
         let since = self.now;
         let by = by.to_owned();
-        let detail = [("cause", json!(cause)), ("reason", json!(reason)), ("by", json!(by))];
-        self.record(run, HistoryKind::RunCancelling, &detail);
+        let detail = Detail::of("cause", json!(cause)).with("reason", &*reason).with("by", &*by);
+        self.record(run, HistoryKind::RunCancelling, detail);
         self.update_run(run, |run| match &mut run.ending {
             Some(ending) => ending.force = true,
             None => run.ending = Some(Ending { cause, reason, by, since, force }),
@@ -257,8 +252,8 @@ impl Step<'_> {
             RunStatus::TimedOut => HistoryKind::RunTimedOut,
             _ => HistoryKind::RunCompleted,
         };
-        let detail: Vec<_> = run.ending.iter().map(|ending| ("reason", json!(ending.reason))).collect();
-        self.record(id, kind, &detail);
+        let detail = run.ending.as_ref().map(|ending| Detail::of("reason", &*ending.reason)).unwrap_or_default();
+        self.record(id, kind, detail);
         self.drop_continuations(id);
         self.retire(id, status);
     }

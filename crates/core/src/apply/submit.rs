@@ -5,13 +5,12 @@ use crate::{
     continuation::Work,
     effect::{Answer, Refusal},
     event::Submission,
-    row::{HistoryKind, Key, Row},
+    row::{Detail, HistoryKind, Key, Row},
     run::{Idempotency, Run},
     settings::Pool,
     step::Step,
     volatile::queue_name,
 };
-use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 
 impl Step<'_> {
@@ -61,7 +60,7 @@ impl Step<'_> {
                 let size = self.state.pools.get(pool).map_or(1, |pool| pool.size);
                 if units > size {
                     return Err(Refusal::PoolTooSmall {
-                        task: task.name.clone(),
+                        task: task.name.to_string(),
                         pool: pool.clone(),
                         asked: units,
                         size,
@@ -113,7 +112,7 @@ impl Step<'_> {
         }
         self.state.runs.insert(submission.run, Box::new(run));
         self.touch(Key::Run(submission.run));
-        self.record(submission.run, HistoryKind::RunSubmitted, &[("workflow", json!(definition.body.name))]);
+        self.record(submission.run, HistoryKind::RunSubmitted, Detail::of("workflow", &definition.body.name));
         if start_at.is_none() {
             self.start_run(submission.run);
         }
@@ -122,7 +121,7 @@ impl Step<'_> {
     /// Lets a run's tasks go.
     pub(crate) fn start_run(&mut self, run: RunId) {
         self.update_run(run, |run| run.started = true);
-        self.record(run, HistoryKind::RunStarted, &[]);
+        self.record(run, HistoryKind::RunStarted, Detail::NONE);
         self.push_work(run, Work::Launch { from: TaskIndex(0) });
     }
 

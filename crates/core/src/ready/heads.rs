@@ -2,7 +2,7 @@
 
 use super::{Request, Supply};
 use crate::{Seq, Timestamp, workflow::Priority};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// The order among heads: the class that counts now, then the place in line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,25 +14,28 @@ pub(crate) struct Rank {
 impl Rank {
     /// Where a task stands among all that are queued, its age considered.
     pub(crate) fn of(request: &Request, seq: Seq, since: Timestamp, now: Timestamp, supply: &impl Supply) -> Self {
-        let aged = now.since(since) >= supply.counts_as_high_after(&request.queue);
-        Self { priority: if aged { Priority::High } else { request.priority }, seq }
+        let aged = now.since(since) >= supply.counts_as_high_after(&request.demand.queue);
+        Self { priority: if aged { Priority::High } else { request.demand.priority }, seq }
     }
 }
 
 /// A set of heads.
 #[derive(Debug, Default)]
 pub(super) struct Heads {
-    by_class: BTreeMap<(String, Priority), BTreeMap<Seq, (Request, Timestamp)>>,
+    by_class: BTreeMap<(Arc<str>, Priority), Line>,
 }
+
+/// Heads of one queue and class, by their place.
+type Line = BTreeMap<Seq, (Request, Timestamp)>;
 
 impl Heads {
     pub(super) fn insert(&mut self, request: Request, seq: Seq, since: Timestamp) {
-        let class = (request.queue.clone(), request.priority);
+        let class = (Arc::clone(&request.demand.queue), request.demand.priority);
         self.by_class.entry(class).or_default().insert(seq, (request, since));
     }
 
     pub(super) fn remove(&mut self, request: &Request, seq: Seq) {
-        let class = (request.queue.clone(), request.priority);
+        let class = (Arc::clone(&request.demand.queue), request.demand.priority);
         if let Some(heads) = self.by_class.get_mut(&class) {
             heads.remove(&seq);
             if heads.is_empty() {

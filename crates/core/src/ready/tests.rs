@@ -21,10 +21,10 @@ const AGED: Millis = Millis(50);
 
 impl Supply for Model {
     fn closed(&self, request: &Request) -> Option<Resource> {
-        if self.closed_queues.contains(&request.queue) {
-            return Some(Resource::Queue(request.queue.clone()));
+        if self.closed_queues.contains(&*request.demand.queue) {
+            return Some(Resource::Queue(request.demand.queue.clone()));
         }
-        let pool = request.resources.keys().find(|name| self.closed_pools.contains(*name));
+        let pool = request.demand.resources.keys().find(|name| self.closed_pools.contains(*name));
         pool.map(|name| Resource::Pool(name.clone()))
     }
 
@@ -51,7 +51,7 @@ impl Model {
     fn next(&self) -> Option<(Request, Seq, TaskId)> {
         let rank = |(seq, (request, since, _)): &(&Seq, &(Request, Timestamp, TaskId))| {
             let aged = self.now.since(*since) >= AGED;
-            (if aged { Priority::High } else { request.priority }, **seq)
+            (if aged { Priority::High } else { request.demand.priority }, **seq)
         };
         let competes = |(_, (request, _, task)): &(&Seq, &(Request, Timestamp, TaskId))| {
             !self.is_held(*task) && self.closed(request).is_none()
@@ -73,7 +73,7 @@ impl Model {
     fn give(&mut self, seq: Seq) {
         let (request, _, task) = self.waiting.remove(&seq).expect("who is granted was waiting");
         self.slots -= 1;
-        for (pool, units) in &request.resources {
+        for (pool, units) in &request.demand.resources {
             *self.pools.get_mut(pool).expect("pools are known") -= units;
         }
         if let Some(run) = request.parallel {
@@ -86,7 +86,7 @@ impl Model {
         let (request, _) = self.granted.swap_remove(place);
         self.slots += 1;
         ready.freed(Resource::Slot);
-        for (pool, units) in &request.resources {
+        for (pool, units) in &request.demand.resources {
             *self.pools.get_mut(pool).expect("pools are known") += units;
             ready.freed(Resource::Pool(pool.clone()));
         }
@@ -127,13 +127,13 @@ fn some_request(chance: &mut Chance, run: RunId) -> Request {
             resources.insert(pool.to_owned(), 1 + u32::try_from(chance.below(3)).unwrap_or_default());
         }
     }
-    Request {
-        queue: QUEUES[chance.below(2)].to_owned(),
+    let demand = Demand {
+        queue: QUEUES[chance.below(2)].into(),
         priority: [Priority::High, Priority::Medium, Priority::Low][chance.below(3)],
         prefetchable: false,
         resources,
-        parallel: chance.one_in(3).then_some(run),
-    }
+    };
+    Request { demand: Arc::new(demand), parallel: chance.one_in(3).then_some(run) }
 }
 
 /// One random life of the lines; panics with what went wrong where.
@@ -198,7 +198,7 @@ fn change(chance: &mut Chance, ready: &mut Ready, model: &mut Model, seq: Seq) {
             model.held_runs.insert(run);
             ready.review(model);
         }
-        9 if model.closed_queues.remove(&queue) => ready.freed(Resource::Queue(queue)),
+        9 if model.closed_queues.remove(&queue) => ready.freed(Resource::Queue(queue.into())),
         9 => {
             model.closed_queues.insert(queue);
             ready.review(model);
@@ -235,7 +235,7 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
             None
         }
         fn free(&self, _: &Resource, request: &Request) -> u32 {
-            u32::from(request.prefetchable)
+            u32::from(request.demand.prefetchable)
         }
         fn is_held(&self, _: TaskId) -> bool {
             false
@@ -245,14 +245,10 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
         }
     }
     let mut ready = Ready::default();
-    let plain = Request {
-        queue: "default".to_owned(),
-        priority: Priority::Medium,
-        prefetchable: false,
-        resources: BTreeMap::new(),
-        parallel: None,
-    };
-    let ahead = Request { prefetchable: true, ..plain.clone() };
+    let [plain, ahead] = [false, true].map(|prefetchable| {
+        let (queue, priority, resources) = ("default".into(), Priority::Medium, BTreeMap::new());
+        Request { demand: Arc::new(Demand { queue, priority, prefetchable, resources }), parallel: None }
+    });
     let (first, second) = (run(0).task(TaskIndex(0)), run(0).task(TaskIndex(1)));
     ready.add(plain.clone(), Seq(1), Timestamp(0), first);
     ready.add(ahead.clone(), Seq(2), Timestamp(0), second);

@@ -89,13 +89,13 @@ fn needs(run: &Run, definition: &Definition, index: TaskIndex) -> String {
     }
     let (task, def) = (run.task(index), definition.task(index));
     let open = def.needs.of.iter().filter(|need| run.task(need.task).end().is_none());
-    let names: Vec<&str> = open.clone().map(|need| definition.task(need.task).name.as_str()).collect();
+    let names: Vec<&str> = open.clone().map(|need| definition.task(need.task).name.as_ref()).collect();
     let verb = if open.clone().all(|need| need.until == Until::Finished) { "end" } else { "succeed" };
     let missing = (def.needs.at_least.saturating_sub(task.met)) as usize;
     if missing == 0 && def.when == When::Fallback {
         let primaries = definition.primaries.get(&index).into_iter().flatten();
         let open = primaries.filter(|primary| run.task(**primary).end().is_none());
-        let names: Vec<&str> = open.map(|primary| definition.task(*primary).name.as_str()).collect();
+        let names: Vec<&str> = open.map(|primary| definition.task(*primary).name.as_ref()).collect();
         return format!("stands by in case {} fails", listed(&names, "or"));
     }
     match (missing, names.len()) {
@@ -150,7 +150,7 @@ fn held(state: &State, run: &Run) -> Option<String> {
         Some("is about to be cancelled with its run".to_owned())
     } else if run.paused {
         Some("is held: its run is paused".to_owned())
-    } else if let Some(pause) = state.paused_workflows.get(&run.workflow) {
+    } else if let Some(pause) = state.paused_workflows.get(&*run.workflow) {
         Some(format!("is held: workflow `{}` is paused by {}", run.workflow, by(pause)))
     } else {
         let out = state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
@@ -165,13 +165,14 @@ fn closed_to(state: &State, closed: &Resource, asked: &Request) -> String {
             match pool.and_then(|pool| pool.poisoned.as_ref()) {
                 Some(poison) => format!("waits for pool `{name}`, which is closed: {}", poison.message),
                 None => {
-                    let (units, size) = (asked.resources.get(name).unwrap_or(&0), pool.map_or(0, |pool| pool.size));
+                    let (units, size) =
+                        (asked.demand.resources.get(name).unwrap_or(&0), pool.map_or(0, |pool| pool.size));
                     format!("can not be granted: it needs {units} units of pool `{name}`, which has {size}")
                 }
             }
         }
         Resource::Queue(name) => {
-            let pause = state.queues.get(name).and_then(|queue| queue.paused.as_ref());
+            let pause = state.queues.get(&**name).and_then(|queue| queue.paused.as_ref());
             let by = pause.map_or_else(String::new, |pause| format!(" by {}", pause.by));
             format!("is held: queue `{name}` is paused{by}")
         }

@@ -141,17 +141,17 @@ impl View<'_> {
             true => self.outside("worker".to_owned()),
             false => units(SLOTS.to_owned(), 1),
         }];
-        for (name, asked) in &asked.resources {
+        for (name, asked) in &asked.demand.resources {
             parts.push(units(pool_id(name), *asked));
             if self.state.pools.get(name).is_some_and(|pool| pool.poisoned.is_some()) {
                 parts.push(self.outside(format!("confirm:{name}")));
             }
         }
         parts.extend(asked.parallel.map(|run| units(parallel_id(run), 1)));
-        if self.state.queues.get(&asked.queue).is_some_and(|queue| queue.paused.is_some()) {
-            parts.push(self.outside(format!("resume:queue:{}", asked.queue)));
+        if self.state.queues.get(&*asked.demand.queue).is_some_and(|queue| queue.paused.is_some()) {
+            parts.push(self.outside(format!("resume:queue:{}", asked.demand.queue)));
         }
-        if self.state.paused_workflows.contains_key(&run.workflow) {
+        if self.state.paused_workflows.contains_key(&*run.workflow) {
             parts.push(self.outside(format!("resume:workflow:{}", run.workflow)));
         }
         if run.paused {

@@ -13,6 +13,7 @@ use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
     due,
     event::{AttemptEnd, CancelRequest, Decision, Event, Facts, Outcome, PauseTarget, Submission},
+    row::Detail,
     row::Quarantined,
     run::{Idempotency, JsonText, WorkerId},
     settings::PoolSettings,
@@ -56,7 +57,7 @@ fn worker(story: &mut Story, command: &str, mut words: Words) {
     if words.take("boot") {
         story.boots.insert(name.clone(), words.number("boot"));
     }
-    let worker = WorkerId { boot: story.boots.get(&name).copied().unwrap_or(1), name };
+    let worker = WorkerId { boot: story.boots.get(&name).copied().unwrap_or(1), name: name.into() };
     match command {
         "leave" => story.happen(Event::WorkerLeft { worker }),
         _ => {
@@ -147,8 +148,7 @@ fn end(story: &mut Story, mut words: Words) {
         other => panic!("no outcome `{other}`"),
     };
     words.end();
-    let detail = std::collections::BTreeMap::new();
-    story.happen(Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail })));
+    story.happen(Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail: Detail::NONE })));
 }
 
 /// Time passes; whatever becomes due on the way happens at its moment.

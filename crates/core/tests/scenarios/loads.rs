@@ -6,6 +6,7 @@ use unknot_core::{
     AttemptId, Fence, Millis, RunId, Timestamp,
     effect::{Assignment, Effect},
     event::{AttemptEnd, Caller, Event, Facts, Outcome, Submission},
+    row::Detail,
     run::{JsonText, WorkerId},
 };
 
@@ -23,7 +24,7 @@ impl Crowd {
     fn of(workers: usize) -> Self {
         let mut crowd = Self { world: World::default(), at_work: VecDeque::new(), given: Vec::new() };
         for number in 0..workers {
-            let worker = WorkerId { name: format!("w{number}"), boot: 1 };
+            let worker = WorkerId { name: format!("w{number}").into(), boot: 1 };
             crowd.happen(Event::WorkerJoined { worker, slots: 1 });
         }
         crowd
@@ -51,7 +52,7 @@ impl Crowd {
             for effect in self.world.apply(event).effects {
                 if let Effect::Start(assignment) = effect {
                     let Assignment { worker, attempt, fence, task_name, .. } = *assignment;
-                    self.given.push((worker.name, task_name));
+                    self.given.push((worker.name.to_string(), task_name.to_string()));
                     self.at_work.push_back((self.world.now.plus(WORK), attempt, fence));
                 }
             }
@@ -63,7 +64,7 @@ impl Crowd {
     fn work(&mut self) -> Millis {
         while let Some((done, attempt, fence)) = self.at_work.pop_front() {
             self.world.now = self.world.now.max(done);
-            let (outcome, detail) = (Outcome::Succeeded { output: JsonText::null() }, BTreeMap::new());
+            let (outcome, detail) = (Outcome::Succeeded { output: JsonText::null() }, Detail::NONE);
             self.happen(Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail })));
         }
         assert!(self.world.state.runs.is_empty(), "everything was done");
@@ -75,7 +76,7 @@ impl Crowd {
 fn test_priority_ordering() {
     let mut crowd = Crowd::of(0);
     crowd.submit(&["task low priority low", "task medium priority medium", "task high priority high"]);
-    crowd.happen(Event::WorkerJoined { worker: WorkerId { name: "w".to_owned(), boot: 1 }, slots: 1 });
+    crowd.happen(Event::WorkerJoined { worker: WorkerId { name: "w".into(), boot: 1 }, slots: 1 });
     crowd.work();
     let order: Vec<&str> = crowd.given.iter().map(|(_, task)| task.as_str()).collect();
     assert_eq!(order, ["high", "medium", "low"]);

@@ -9,11 +9,11 @@ use crate::{
     coverage::{self, Coverage, RUN_EVENTS, RUN_STATES, TASK_EVENTS, TASK_STATES},
     story::{self, Story},
 };
-use std::collections::BTreeMap;
 use unknot_core::{
     Fence, Seq,
     deadline::Deadline,
     event::{AttemptEnd, CancelRequest, Decision, Event, Facts, Outcome, PauseTarget},
+    row::Detail,
     run::JsonText,
 };
 
@@ -82,10 +82,7 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
     let (attempt, fence) = newest.map_or((task.attempt(1), Fence(u64::MAX)), |(attempt, fence)| (*attempt, *fence));
     let caller = story.caller();
     let message = || "as the table goes".to_owned();
-    let ended = |outcome| {
-        let detail = BTreeMap::new();
-        Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail }))
-    };
+    let ended = |outcome| Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail: Detail::NONE }));
     let cancel = |force| {
         let request = CancelRequest { reason: message(), by: "ann".to_owned(), force, facts: Facts::default() };
         Event::RunCancelRequested { run, request, caller }

@@ -6,7 +6,7 @@ use unknot_core::{
     Decision, RunId, Timestamp,
     effect::{Answer, Assignment, Effect, Work},
     event::Event,
-    row::{HistoryEntry, HistoryKind, Row},
+    row::{Fact, HistoryEntry, HistoryKind, Row},
     run::Phase,
     wait::{self, Described},
     workflow::Command,
@@ -66,10 +66,11 @@ fn history(story: &Story, entry: &HistoryEntry) -> String {
     let task = entry.name.as_ref().map(|name| format!(".{name}")).unwrap_or_default();
     let attempt = entry.attempt.map(|number| format!("#{number}")).unwrap_or_default();
     let mut line = format!("{run}{task}{attempt} {}", word(entry.event));
-    for (key, value) in &entry.detail {
-        let text = match value.as_u64().filter(|_| key == "fenced_at") {
-            Some(at) => moment(story, Timestamp(at)),
-            None => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
+    for (key, fact) in entry.detail.iter() {
+        let text = match fact {
+            Fact::Number(at) if key == "fenced_at" => moment(story, Timestamp(*at)),
+            Fact::Text(text) => text.to_string(),
+            Fact::Number(_) | Fact::Json(_) => fact.to_string(),
         };
         line.push_str(&format!(" {key}={text}"));
     }

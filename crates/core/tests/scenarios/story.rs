@@ -82,7 +82,7 @@ impl Story {
     fn define(&mut self, head: &str, tasks: &[&str]) {
         let pools: Vec<_> = self.world.state.pools.iter().map(|(name, pool)| (name.clone(), pool.size)).collect();
         let definition = workflow_form::read(head, tasks.iter().copied(), &pools);
-        self.workflows.insert(definition.body.name.clone(), definition);
+        self.workflows.insert(definition.body.name.to_string(), definition);
     }
 
     /// Writes a line of the story itself.

@@ -23,7 +23,7 @@ pub fn leases_had_a_term(history: &[HistoryEntry], loaded_at: Timestamp) -> Chec
 
 /// Whether a line of the history says that a remote worker was silent for too long.
 pub fn lease_ran_out(line: &HistoryEntry) -> bool {
-    let message = line.detail.get("message").and_then(|message| message.as_str());
+    let message = line.detail.text("message");
     line.event == HistoryKind::TaskLost && message.is_some_and(|text| text.starts_with("its lease ran out"))
 }
 

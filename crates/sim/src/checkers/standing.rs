@@ -58,7 +58,7 @@ pub fn nothing_is_left_standing(state: &State, now: Timestamp) -> Checked {
 
 fn is_held(state: &State, run: &Run) -> bool {
     run.paused
-        || state.paused_workflows.contains_key(&run.workflow)
+        || state.paused_workflows.contains_key(&*run.workflow)
         || state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id))
 }
 

@@ -43,7 +43,7 @@ pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Def
     let max_parallel = chance.permille(250).then(|| chance.between(1, 3) as u32);
     Arc::new(Definition::new(Stored {
         hash: DefinitionHash(format!("{number:08x}").into()),
-        name: format!("flow-{}", number % 3),
+        name: format!("flow-{}", number % 3).into(),
         timeout,
         max_parallel,
         inputs: BTreeMap::new(),
@@ -53,7 +53,7 @@ pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Def
 
 fn plain(index: u32) -> TaskDef {
     TaskDef {
-        name: format!("t{index}"),
+        name: format!("t{index}").into(),
         kind: TaskKind::Noop,
         needs: Needs::default(),
         when: When::Always,
@@ -80,7 +80,7 @@ fn task(chance: &mut Chance, index: u32) -> TaskDef {
         kind: chance.weighted(&[(6, exec), (3, TaskKind::Noop), (2, sleep)]).clone(),
         when: when(chance),
         priority: *chance.pick(&[Priority::High, Priority::Medium, Priority::Low]),
-        queue: chance.permille(500).then(|| (*chance.pick(&QUEUES)).to_owned()),
+        queue: chance.permille(500).then(|| (*chance.pick(&QUEUES)).into()),
         timeout: chance.permille(400).then(|| Millis::from_secs(chance.between(1, 60))),
         queue_timeout: chance.permille(100).then(|| Millis::from_secs(chance.between(1, 120))),
         retry: retry(chance),

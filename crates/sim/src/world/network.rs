@@ -32,7 +32,7 @@ impl World {
     /// A worker hears something, or its own time has come.
     pub(super) fn call(&mut self, id: &WorkerId, call: Call) -> Checked {
         let is_message = matches!(call, Call::Given(_) | Call::Stopped(_) | Call::Settled(_));
-        let Some(worker) = self.workers.get_mut(&id.name).filter(|worker| worker.id == *id) else { return Ok(()) };
+        let Some(worker) = self.workers.get_mut(&*id.name).filter(|worker| worker.id == *id) else { return Ok(()) };
         if is_message && !worker.is_reachable {
             return Ok(());
         }

@@ -101,7 +101,7 @@ fn said_input(name: &str, input: &InputDecl) -> String {
 }
 
 fn said_chain(definition: &Definition, chain: &[TaskIndex]) -> String {
-    let name = |index: &TaskIndex| definition.task(*index).name.as_str();
+    let name = |index: &TaskIndex| definition.task(*index).name.as_ref();
     let names: Vec<&str> = match chain.len() {
         0..=CHAIN_NAMED_MAX => chain.iter().map(name).collect(),
         length => {
@@ -154,7 +154,7 @@ fn longest_chain(definition: &Definition) -> Vec<TaskIndex> {
         indexed().filter(|(_, task)| task.needs.of.is_empty()).map(|(index, _)| index).collect();
     while let Some(task) = ready.pop() {
         let at = task.0 as usize;
-        for dependent in &definition.dependents[at] {
+        for &(dependent, _) in &definition.dependents[at] {
             let dependent_at = dependent.0 as usize;
             if length[dependent_at] <= length[at] {
                 length[dependent_at] = length[at] + 1;
@@ -162,7 +162,7 @@ fn longest_chain(definition: &Definition) -> Vec<TaskIndex> {
             }
             open[dependent_at] -= 1;
             if open[dependent_at] == 0 {
-                ready.push(*dependent);
+                ready.push(dependent);
             }
         }
     }

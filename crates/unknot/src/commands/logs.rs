@@ -73,7 +73,7 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
 
 fn task_named(definition: &Definition, name: &str, run: RunId) -> Result<TaskIndex, Error> {
     definition.find(name).ok_or_else(|| {
-        let names = definition.body.tasks.iter().map(|task| task.name.as_str());
+        let names = definition.body.tasks.iter().map(|task| task.name.as_ref());
         Error::NoSuchTask { run, task: name.to_owned(), nearest: nearest(name, names).map(str::to_owned) }
     })
 }

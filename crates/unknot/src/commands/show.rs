@@ -146,7 +146,7 @@ impl View<'_> {
             let status = task.status();
             let tone = if status == TaskStatus::Failed { Tone::Plain } else { Tone::Faint };
             table.row(vec![
-                self.definition.task(*index).name.as_str().into(),
+                self.definition.task(*index).name.as_ref().into(),
                 Cell::new(task_tone(status), status.word()),
                 if task.attempts == 0 { "-".into() } else { task.attempts.to_string().into() },
                 self.time(*index, task, times).into(),

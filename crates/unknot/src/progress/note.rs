@@ -2,7 +2,6 @@
 
 use super::Progress;
 use crate::{output::Tone, time};
-use serde_json::Value;
 use unknot_engine::core::{
     Millis, TaskIndex, Timestamp,
     row::{HistoryEntry, HistoryKind},
@@ -39,7 +38,7 @@ impl Note {
     pub(crate) fn of(entry: &HistoryEntry, progress: &Progress) -> Option<Self> {
         use HistoryKind as Kind;
         use Rank::{Notable, Routine};
-        let said = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or_default();
+        let said = |key: &str| entry.detail.text(key).unwrap_or_default();
         let (tone, rank, text) = match entry.event {
             Kind::RunSubmitted
             | Kind::RunStarted
@@ -75,7 +74,7 @@ impl Note {
             Kind::TaskSkipped => (Tone::Faint, Notable, reasoned("skipped", said("reason"))),
             Kind::ReportRefused => (Tone::Faint, Routine, "a report came too late and was refused".to_owned()),
         };
-        Some(Self { at: entry.at, tone, rank, task: entry.name.clone(), text })
+        Some(Self { at: entry.at, tone, rank, task: entry.name.as_deref().map(str::to_owned), text })
     }
 }
 
@@ -84,7 +83,7 @@ fn reasoned(word: &str, reason: &str) -> String {
 }
 
 fn waiting(entry: &HistoryEntry) -> (Tone, Rank, String) {
-    match entry.detail.get("sleep_ms").and_then(Value::as_u64) {
+    match entry.detail.number("sleep_ms") {
         Some(ms) => (Tone::Plain, Rank::Routine, format!("sleeps for {}", Millis(ms))),
         None => (Tone::Warn, Rank::Notable, "its attempt was lost; it waits for a person's decision".to_owned()),
     }
@@ -99,8 +98,8 @@ fn stopping(reason: &str) -> String {
 }
 
 fn retrying(entry: &HistoryEntry) -> String {
-    let said = |key: &str| entry.detail.get(key).and_then(Value::as_str).unwrap_or_default();
-    let pause = entry.detail.get("pause_ms").and_then(Value::as_u64).unwrap_or_default();
+    let said = |key: &str| entry.detail.text(key).unwrap_or_default();
+    let pause = entry.detail.number("pause_ms").unwrap_or_default();
     let when = if pause == 0 { "now".to_owned() } else { format!("in {}", time::length(Millis(pause))) };
     format!("attempt {}: {}; tries again {when}", entry.attempt.unwrap_or(1), said("message"))
 }
@@ -113,7 +112,7 @@ fn completed(entry: &HistoryEntry, progress: &Progress) -> String {
 }
 
 fn failed(entry: &HistoryEntry, progress: &Progress) -> String {
-    let message = entry.detail.get("message").and_then(Value::as_str).unwrap_or_default();
+    let message = entry.detail.text("message").unwrap_or_default();
     let task = |index: TaskIndex| progress.definition.body.tasks.get(index.0 as usize);
     let fallback = |index: TaskIndex| match task(index).map(|task| task.on_failure) {
         Some(OnFailure::Fallback(fallback)) => {

@@ -54,7 +54,7 @@ impl View<'_> {
         let def = self.definition.task(index);
         if def.when == When::Fallback && task.met >= def.needs.at_least {
             let primaries = self.definition.primaries.get(&index).into_iter().flatten();
-            let names: Vec<&str> = primaries.map(|primary| self.definition.task(*primary).name.as_str()).collect();
+            let names: Vec<&str> = primaries.map(|primary| self.definition.task(*primary).name.as_ref()).collect();
             return format!("runs if {} fails", names.join(" or "));
         }
         let open: Vec<&Need> = def.needs.of.iter().filter(|need| !self.is_settled(need)).collect();
@@ -62,7 +62,7 @@ impl View<'_> {
             (least, total) if least == total => String::new(),
             (least, total) => format!("{least} of {total}: "),
         };
-        let name = |need: &&Need| self.definition.task(need.task).name.clone();
+        let name = |need: &&Need| self.definition.task(need.task).name.to_string();
         let mut names: Vec<String> = open.iter().take(NEEDS_NAMED_MAX).map(name).collect();
         if open.len() > NEEDS_NAMED_MAX {
             names.push(format!("{} more", open.len() - NEEDS_NAMED_MAX));
