@@ -173,14 +173,15 @@ impl Store for SqliteStore {
     }
 
     fn committed(&mut self, namespace: &Namespace) -> Result<CommitSeq, StoreError> {
-        match load::committed(&self.connection, namespace) {
-            Ok(commit) => Ok(commit),
-            // Whatever went wrong with this connection, another may know.
-            Err(_) => {
-                self.reopen()?;
-                load::committed(&self.connection, namespace).map_err(store_error)
-            }
+        // A transaction that could not be rolled back would show its own commit, which nobody else sees.
+        if self.connection.is_autocommit()
+            && let Ok(commit) = load::committed(&self.connection, namespace)
+        {
+            return Ok(commit);
         }
+        // Whatever went wrong with this connection, another may know.
+        self.reopen()?;
+        load::committed(&self.connection, namespace).map_err(store_error)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
@@ -327,5 +328,16 @@ mod tests {
         store.acquire(&namespace, &Owner("test".into())).expect("acquired");
         store.connection = Connection::open_in_memory().expect("a connection that knows nothing");
         assert_eq!(store.committed(&namespace).expect("another connection knows"), CommitSeq(0));
+    }
+
+    #[test]
+    fn a_transaction_that_is_still_open_settles_nothing() {
+        let folder = temporary();
+        let mut store = SqliteStore::open(folder.path(), &SqliteOptions::default()).expect("the folder is free");
+        let namespace = Namespace::default();
+        store.acquire(&namespace, &Owner("test".into())).expect("acquired");
+        let open = "BEGIN IMMEDIATE; UPDATE namespace SET commit_seq = 9";
+        store.connection.execute_batch(open).expect("as a commit whose rollback failed");
+        assert_eq!(store.committed(&namespace).expect("readable"), CommitSeq(0));
     }
 }
