@@ -1,6 +1,6 @@
 //! The schema's version: making it, recognising it, bringing an older one forward.
 
-use super::{backup, fault::open_error, folder::Found};
+use super::{backup, connection, fault::open_error, folder::Found};
 use crate::{Cause, StoreError};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
@@ -79,13 +79,27 @@ pub(super) fn migrate(
     })
 }
 
-/// A copy from an earlier try is of the same version, and whole: it is kept.
+/// Copies the database beside it, under the first name that is free. A copy from an earlier try will do
+/// if nothing was committed since; an older one is somebody's way back, and is kept.
 fn back_up_first(connection: &Connection, path: &Path, version: u32) -> Result<(), StoreError> {
-    let target = path.with_extension(format!("db.v{version}.bak"));
-    if target.exists() {
-        return Ok(());
+    let failed = |error| open_error(path, error);
+    let now = progress(connection).map_err(failed)?;
+    let mut target = path.with_extension(format!("db.v{version}.bak"));
+    let mut number = 1;
+    while target.exists() {
+        if connection::reader(&target).is_ok_and(|copy| progress(&copy).is_ok_and(|then| then == now)) {
+            return Ok(());
+        }
+        number += 1;
+        target = path.with_extension(format!("db.v{version}.{number}.bak"));
     }
     backup::copy(connection, &target, &mut |_| crate::BackupStep::Continue(()))
+}
+
+/// How far a store has come: its starts and its commits, which only grow.
+fn progress(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
+    let sql = "SELECT coalesce(sum(epoch), 0), coalesce(sum(commit_seq), 0) FROM namespace";
+    connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn newest(steps: &[Step]) -> u32 {
