@@ -35,7 +35,9 @@ pub(super) fn copy(
         // Unlike a rename, this cannot replace a file that came up meanwhile.
         fs::hard_link(&partial.path, target)?;
         let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        // A name that may not outlive a power cut is not a backup, and would refuse the next try.
+        synced.inspect_err(|_| drop(fs::remove_file(target)))
     };
     publish().map_err(|error| refused(error.to_string()))
 }
