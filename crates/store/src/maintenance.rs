@@ -157,8 +157,4 @@ impl CheckReport {
             self.problems.push(problem.into());
         }
     }
-
-    pub(crate) fn is_full(&self) -> bool {
-        self.problems.len() >= Self::PROBLEMS_MAX
-    }
 }

@@ -13,6 +13,7 @@ mod folder;
 mod load;
 mod prune;
 mod read;
+mod rows;
 mod schema;
 mod upkeep;
 

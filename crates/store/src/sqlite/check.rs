@@ -1,11 +1,14 @@
 //! The examination of a whole store: SQLite's structure first, then our own rules.
 
-use super::{fault::store_error, load::text};
+use super::{
+    fault::store_error,
+    rows::{each_row, number, text},
+};
 use crate::{
     CheckReport, StoreError,
     body::{Kind, decode, decode_history},
 };
-use rusqlite::{Connection, Params};
+use rusqlite::Connection;
 use std::collections::BTreeMap;
 use unknot_core::{CommitSeq, row::Row};
 
@@ -44,22 +47,20 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn structure(&mut self) -> Result<(), StoreError> {
-        let mut problems = Vec::new();
-        self.each("PRAGMA integrity_check(100)", [], |row| {
-            problems.push(text(row, 0)?.to_owned());
+        let report = &mut self.report;
+        each_row(self.connection, "PRAGMA integrity_check(100)", [], |row| {
+            match text(row, 0)? {
+                "ok" => {}
+                problem => report.report(format!("database file: {problem}")),
+            }
             Ok(())
-        })?;
-        for problem in problems.into_iter().filter(|problem| problem != "ok") {
-            self.report.report(format!("database file: {problem}"));
-        }
-        Ok(())
+        })
     }
 
     fn namespaces(&self) -> Result<Vec<(i64, CommitSeq)>, StoreError> {
         let mut namespaces = Vec::new();
-        self.each("SELECT ns, commit_seq FROM namespace", [], |row| {
-            let commit: i64 = row.get(1).map_err(store_error)?;
-            namespaces.push((row.get(0).map_err(store_error)?, CommitSeq(commit.unsigned_abs())));
+        each_row(self.connection, "SELECT ns, commit_seq FROM namespace", [], |row| {
+            namespaces.push((row.get(0).map_err(store_error)?, CommitSeq(number(row, 1)?)));
             Ok(())
         })?;
         Ok(namespaces)
@@ -75,7 +76,7 @@ impl Check<'_> {
         let sql = "SELECT c.status, c.runs, (SELECT count(*) FROM finished f WHERE f.ns = c.ns AND f.status = c.status)
                      FROM finished_count c WHERE c.ns = ?1";
         let mut wrong = Vec::new();
-        self.each(sql, [ns], |row| {
+        each_row(self.connection, sql, [ns], |row| {
             let (counted, found): (i64, i64) = (row.get(1).map_err(store_error)?, row.get(2).map_err(store_error)?);
             if counted != found {
                 wrong.push(format!("{counted} runs are counted as {}, {found} are there", text(row, 0)?));
@@ -88,21 +89,15 @@ impl Check<'_> {
 
     /// Reads each row of a table as a load or a reader would.
     fn rows(&mut self, ns: i64, kind: Kind, last: CommitSeq) -> Result<(), StoreError> {
-        let connection = self.connection;
-        let mut statement =
-            connection.prepare(&format!("SELECT body FROM {} WHERE ns = ?1", kind.table())).map_err(store_error)?;
-        let mut rows = statement.query([ns]).map_err(store_error)?;
-        while let Some(row) = rows.next().map_err(store_error)? {
+        let sql = format!("SELECT body FROM {} WHERE ns = ?1", kind.table());
+        each_row(self.connection, &sql, [ns], |row| {
             self.report.rows += 1;
             match text(row, 0).and_then(|body| decode(kind, body)) {
                 Ok(row) => self.row(&row, last),
                 Err(error) => self.report.report(error.to_string()),
             }
-            if self.report.is_full() {
-                break;
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn row(&mut self, row: &Row, last: CommitSeq) {
@@ -118,30 +113,25 @@ impl Check<'_> {
     }
 
     fn history(&mut self, ns: i64, last: CommitSeq) -> Result<(), StoreError> {
-        let mut problems = Vec::new();
-        let mut rows = 0;
-        self.each("SELECT commit_seq, body FROM history WHERE ns = ?1", [ns], |row| {
-            rows += 1;
-            let commit: i64 = row.get(0).map_err(store_error)?;
-            let commit = CommitSeq(commit.unsigned_abs());
+        let report = &mut self.report;
+        each_row(self.connection, "SELECT commit_seq, body FROM history WHERE ns = ?1", [ns], |row| {
+            report.rows += 1;
+            let commit = CommitSeq(number(row, 0)?);
             if commit > last {
-                problems.push(format!("there is history of commit {}, the newest is {}", commit.0, last.0));
+                report.report(format!("there is history of commit {}, the newest is {}", commit.0, last.0));
             }
             if let Err(error) = text(row, 1).and_then(|body| decode_history(commit, body)) {
-                problems.push(error.to_string());
+                report.report(error.to_string());
             }
             Ok(())
-        })?;
-        self.report.rows += rows;
-        problems.into_iter().for_each(|problem| self.report.report(problem));
-        Ok(())
+        })
     }
 
     /// Each definition that a run names is there, and its users are counted right.
     fn definitions(&mut self, ns: i64) -> Result<(), StoreError> {
         let mut counted: BTreeMap<String, i64> = BTreeMap::new();
         let sql = "SELECT u.hash, u.runs FROM definition_use u JOIN definition d USING (ns, hash) WHERE ns = ?1";
-        self.each(sql, [ns], |row| {
+        each_row(self.connection, sql, [ns], |row| {
             counted.insert(text(row, 0)?.into(), row.get(1).map_err(store_error)?);
             Ok(())
         })?;
@@ -156,20 +146,6 @@ impl Check<'_> {
         }
         for (hash, runs) in counted.into_iter().filter(|(_, runs)| *runs != 0) {
             self.report.report(format!("{runs} runs are counted on the definition `{hash}`, none names it"));
-        }
-        Ok(())
-    }
-
-    fn each(
-        &self,
-        sql: &str,
-        params: impl Params,
-        mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare(sql).map_err(store_error)?;
-        let mut rows = statement.query(params).map_err(store_error)?;
-        while let Some(row) = rows.next().map_err(store_error)? {
-            take(row)?;
         }
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! Reading the live rows back, as one transaction sees them.
 
-use super::{fault::store_error, namespace_number};
+use super::{
+    fault::store_error,
+    namespace_number,
+    rows::{each_row, number, text},
+};
 use crate::{
     Namespace, StoreError,
     body::{Kind, decode, decode_as, decode_definition},
@@ -60,25 +64,11 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Runs `sql` and hands each row's first column (whatever it is) and body on. Bodies are parsed
-    /// where SQLite keeps them, never copied.
-    fn each(
-        &self,
-        sql: &str,
-        mut take: impl FnMut(&rusqlite::Row<'_>, &str) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let mut rows = statement.query([self.ns]).map_err(store_error)?;
-        while let Some(row) = rows.next().map_err(store_error)? {
-            take(row, text(row, 1)?)?;
-        }
-        Ok(())
-    }
-
     fn runs(&self) -> Result<Vec<Run>, StoreError> {
         let mut runs = Vec::new();
-        self.each("SELECT run_id, body FROM run WHERE ns = ?1 ORDER BY run_id", |row, body| {
-            let run: Run = decode_as(Kind::Run, body)?;
+        let sql = "SELECT run_id, body FROM run WHERE ns = ?1 ORDER BY run_id";
+        each_row(self.connection, sql, [self.ns], |row| {
+            let run: Run = decode_as(Kind::Run, text(row, 1)?)?;
             if text(row, 0)? != run.id.to_string() {
                 return Err(StoreError::damaged(format!("the row of another run holds {}", run.id)));
             }
@@ -107,34 +97,26 @@ impl Loader<'_> {
 
     fn tasks(&self, run: RunId, rows: &mut Rows) -> Result<(), StoreError> {
         let sql = "SELECT place, body FROM task WHERE ns = ?1 AND run_id = ?2 ORDER BY place";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let mut found = statement.query((self.ns, run.to_string())).map_err(store_error)?;
-        while let Some(row) = found.next().map_err(store_error)? {
+        each_row(self.connection, sql, (self.ns, run.to_string()), |row| {
             let place: u32 = row.get(0).map_err(store_error)?;
             rows.push((Key::Task(run.task(TaskIndex(place))), decode(Kind::Task, text(row, 1)?)?));
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn named(&self, kind: Kind, key: impl Fn(String) -> Key, rows: &mut Rows) -> Result<(), StoreError> {
         let sql = format!("SELECT name, body FROM {} WHERE ns = ?1 ORDER BY name", kind.table());
-        self.each(&sql, |row, body| {
-            rows.push((key(text(row, 0)?.into()), decode(kind, body)?));
+        each_row(self.connection, &sql, [self.ns], |row| {
+            rows.push((key(text(row, 0)?.into()), decode(kind, text(row, 1)?)?));
             Ok(())
         })
     }
 
     fn continuations(&self, rows: &mut Rows) -> Result<(), StoreError> {
-        self.each("SELECT seq, body FROM continuation WHERE ns = ?1 ORDER BY seq", |row, body| {
-            let seq: i64 = row.get(0).map_err(store_error)?;
-            rows.push((Key::Continuation(Seq(seq.unsigned_abs())), decode(Kind::Continuation, body)?));
+        let sql = "SELECT seq, body FROM continuation WHERE ns = ?1 ORDER BY seq";
+        each_row(self.connection, sql, [self.ns], |row| {
+            rows.push((Key::Continuation(Seq(number(row, 0)?)), decode(Kind::Continuation, text(row, 1)?)?));
             Ok(())
         })
     }
-}
-
-/// A text column, where SQLite keeps it.
-pub(super) fn text<'a>(row: &'a rusqlite::Row<'_>, place: usize) -> Result<&'a str, StoreError> {
-    let value = row.get_ref(place).map_err(store_error)?;
-    value.as_str().map_err(|error| StoreError::damaged(format!("a column is not text: {error}")))
 }

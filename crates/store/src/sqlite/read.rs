@@ -9,7 +9,7 @@ use super::{
     fault::{open_error, store_error},
     folder::Folder,
     int,
-    load::text,
+    rows::{each_row, number, text},
     schema,
 };
 use crate::{
@@ -112,22 +112,17 @@ impl Snapshot<'_> {
         if self.deadline.has_passed() { Err(StoreError::TooSlow { limit: self.deadline.limit() }) } else { Ok(()) }
     }
 
-    /// Reads rows one by one until `take` has enough and says so with `false`.
+    /// Hands each row that `sql` finds on, until the read has had its time.
     fn each(
         &self,
         sql: &str,
         params: impl Params,
-        mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<bool, StoreError>,
+        mut take: impl FnMut(&rusqlite::Row<'_>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let mut rows = statement.query(params).map_err(store_error)?;
-        while let Some(row) = rows.next().map_err(store_error)? {
+        each_row(self.connection, sql, params, |row| {
             self.look_at_the_clock()?;
-            if !take(row)? {
-                break;
-            }
-        }
-        Ok(())
+            take(row)
+        })
     }
 
     /// The one text that a query finds, if it finds one.
@@ -156,12 +151,13 @@ impl Snapshot<'_> {
         let inline = inline.iter().flat_map(|record| record.run().indexed_tasks());
         let inline = inline.filter(|(index, _)| is_wanted(*index)).map(|(index, task)| (index, task.clone()));
         let mut found: Vec<_> = inline.take(size.items() + 1).collect();
-        let sql = "SELECT place, body FROM task WHERE ns = ?1 AND run_id = ?2 AND place > ?3 ORDER BY place";
+        let sql = "SELECT place, body FROM task WHERE ns = ?1 AND run_id = ?2 AND place > ?3
+                   ORDER BY place LIMIT ?4";
         let after = after.map_or(-1, |after| i64::from(after.0));
-        self.each(sql, (self.ns, run.to_string(), after), |row| {
+        self.each(sql, (self.ns, run.to_string(), after, one_more(size)), |row| {
             let place = row.get(0).map_err(store_error)?;
             found.push((TaskIndex(place), decode_as(Kind::Task, text(row, 1)?)?));
-            Ok(found.len() <= size.items())
+            Ok(())
         })?;
         Ok(Page::cut(found, size, |(index, _)| *index))
     }
@@ -187,12 +183,12 @@ impl Snapshot<'_> {
         let live = "SELECT body FROM run WHERE ns = ?1 AND source = ?2 ORDER BY run_id DESC LIMIT ?3";
         self.each(live, params, |row| {
             records.push(RunRecord::Live(decode_as(Kind::Run, text(row, 0)?)?));
-            Ok(true)
+            Ok(())
         })?;
         let finished = "SELECT body FROM finished WHERE ns = ?1 AND source = ?2 ORDER BY run_id DESC LIMIT ?3";
         self.each(finished, params, |row| {
             records.push(RunRecord::Finished(decode_as(Kind::Finished, text(row, 0)?)?));
-            Ok(true)
+            Ok(())
         })?;
         records.sort_by_key(|record| std::cmp::Reverse(record.id()));
         records.truncate(size.items());
@@ -202,9 +198,8 @@ impl Snapshot<'_> {
     fn counts(&self) -> Result<Counts, StoreError> {
         let mut counts = Counts::default();
         self.each("SELECT status, runs FROM finished_count WHERE ns = ?1 AND runs > 0", [self.ns], |row| {
-            let runs: i64 = row.get(1).map_err(store_error)?;
-            counts.finished.insert(parse_status(text(row, 0)?)?, runs.unsigned_abs());
-            Ok(true)
+            counts.finished.insert(parse_status(text(row, 0)?)?, number(row, 1)?);
+            Ok(())
         })?;
         let count = |sql: &str| {
             let found: rusqlite::Result<i64> = self.connection.query_row(sql, [self.ns], |row| row.get(0));
@@ -263,10 +258,10 @@ impl Reader for SqliteReader {
         self.ask(namespace, |snapshot| {
             let mut found: Vec<DeadLetter> = Vec::new();
             let sql = "SELECT body FROM dead_letter WHERE ns = ?1 AND (run_id, place) < (?2, ?3)
-                       ORDER BY run_id DESC, place DESC";
-            snapshot.each(sql, (snapshot.ns, &run, place), |row| {
+                       ORDER BY run_id DESC, place DESC LIMIT ?4";
+            snapshot.each(sql, (snapshot.ns, &run, place, one_more(size)), |row| {
                 found.push(decode_as(Kind::DeadLetter, text(row, 0)?)?);
-                Ok(found.len() <= size.items())
+                Ok(())
             })?;
             Ok(Page::cut(found, size, |letter| letter.task))
         })
@@ -281,11 +276,10 @@ impl Reader for SqliteReader {
         let below = after.map_or(i64::MAX, |seq| int(seq.0));
         self.ask(namespace, |snapshot| {
             let mut found: Vec<(Seq, Quarantined)> = Vec::new();
-            let sql = "SELECT seq, body FROM quarantine WHERE ns = ?1 AND seq < ?2 ORDER BY seq DESC";
-            snapshot.each(sql, (snapshot.ns, below), |row| {
-                let seq: i64 = row.get(0).map_err(store_error)?;
-                found.push((Seq(seq.unsigned_abs()), decode_as(Kind::Quarantine, text(row, 1)?)?));
-                Ok(found.len() <= size.items())
+            let sql = "SELECT seq, body FROM quarantine WHERE ns = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3";
+            snapshot.each(sql, (snapshot.ns, below, one_more(size)), |row| {
+                found.push((Seq(number(row, 0)?), decode_as(Kind::Quarantine, text(row, 1)?)?));
+                Ok(())
             })?;
             Ok(Page::cut(found, size, |(seq, _)| *seq))
         })
@@ -319,6 +313,11 @@ impl Reader for SqliteReader {
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |snapshot| snapshot.counts())
     }
+}
+
+/// A page's items and one more, which tells that there is a next page.
+fn one_more(size: PageSize) -> i64 {
+    int(size.items() as u64 + 1)
 }
 
 fn parse_run(text: &str) -> Result<RunId, StoreError> {

@@ -5,7 +5,10 @@ use crate::{
     Event, EventCursor, Page, PageSize, RunRecord, StoreError,
     body::decode_history,
     changes::HISTORY_WINDOW,
-    sqlite::{fault::store_error, int, load::text},
+    sqlite::{
+        int,
+        rows::{number, text},
+    },
 };
 use unknot_core::{CommitSeq, RunId};
 
@@ -34,9 +37,10 @@ pub(super) fn events(
     snapshot.each(sql, near, |row| search.look_through(row))?;
     let sql = "SELECT h.commit_seq, h.body FROM run_commit c
                  CROSS JOIN history h ON h.ns = c.ns AND h.commit_seq = c.commit_seq
-                WHERE c.ns = ?1 AND c.run_id = ?2 AND c.commit_seq >= ?3 ORDER BY c.commit_seq";
+                WHERE c.ns = ?1 AND c.run_id = ?2 AND c.commit_seq >= ?3 ORDER BY c.commit_seq LIMIT ?4";
     if search.found.len() < search.wanted {
-        let far = (snapshot.ns, run.to_string(), int(from.0));
+        // Each of these commits has a line of the run, but those of the first may lie before the cursor.
+        let far = (snapshot.ns, run.to_string(), int(from.0), int(search.wanted as u64 + 1));
         snapshot.each(sql, far, |row| search.look_through(row))?;
     }
 
@@ -56,13 +60,12 @@ struct Search {
 }
 
 impl Search {
-    /// Takes this run's lines from one commit; false once there are enough. A commit that does not
-    /// name the run is not parsed.
-    fn look_through(&mut self, row: &rusqlite::Row<'_>) -> Result<bool, StoreError> {
+    /// Takes this run's lines from one commit, unless there are enough. A commit that does not name the
+    /// run is not parsed.
+    fn look_through(&mut self, row: &rusqlite::Row<'_>) -> Result<(), StoreError> {
         let body = text(row, 1)?;
-        if body.contains(&self.needle) {
-            let commit: i64 = row.get(0).map_err(store_error)?;
-            let commit = CommitSeq(commit.unsigned_abs());
+        if self.found.len() < self.wanted && body.contains(&self.needle) {
+            let commit = CommitSeq(number(row, 0)?);
             for (line, entry) in (0u32..).zip(decode_history(commit, body)?) {
                 let cursor = EventCursor { commit, line };
                 if entry.run == self.run && self.after.is_none_or(|after| cursor > after) {
@@ -70,6 +73,6 @@ impl Search {
                 }
             }
         }
-        Ok(self.found.len() < self.wanted)
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::Snapshot;
 use crate::{
     Page, PageSize, RunFilter, RunRecord, RunSummary, StoreError,
     body::{Kind, decode_as},
-    sqlite::{fault::store_error, load::text},
+    sqlite::{fault::store_error, rows::text},
 };
 use rusqlite::{Rows, ToSql};
 use unknot_core::RunId;
