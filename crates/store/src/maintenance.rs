@@ -61,7 +61,8 @@ pub trait Maintenance: Send {
     ) -> Result<(), StoreError>;
 
     /// Examines the whole store as of one commit: the backend's own structure, then ours (each row is
-    /// readable, each run has its definition, no number is ahead of the last commit).
+    /// readable, each run has its definition, nothing belongs to a run that is nowhere, no number is
+    /// ahead of the last commit).
     ///
     /// # Errors
     /// If the store cannot be read at all. What is found wrong stands in the report.

@@ -25,6 +25,14 @@ const KINDS: [Kind; 10] = [
     Kind::Quarantine,
 ];
 
+/// Tables with rows that belong to a run, and where that run must be.
+const HOMES: [(&str, &[&str]); 4] = [
+    ("task", &["run", "finished", "pruned"]),
+    ("dead_letter", &["run", "finished", "pruned"]),
+    ("run_commit", &["run", "finished", "pruned"]),
+    ("finished_label", &["finished"]),
+];
+
 /// See [`crate::Maintenance::check`]. One read transaction covers it all.
 pub(super) fn run(connection: &Connection) -> Result<CheckReport, StoreError> {
     let snapshot = connection.unchecked_transaction().map_err(store_error)?;
@@ -73,18 +81,41 @@ impl Check<'_> {
         }
         self.history(ns, last)?;
         self.definitions(ns)?;
-        let sql = "SELECT c.status, c.runs, (SELECT count(*) FROM finished f WHERE f.ns = c.ns AND f.status = c.status)
-                     FROM finished_count c WHERE c.ns = ?1";
-        let mut wrong = Vec::new();
+        self.finished_counts(ns)?;
+        for (table, homes) in HOMES {
+            self.strays(ns, table, homes)?;
+        }
+        Ok(())
+    }
+
+    /// As many finished runs are counted as there are, of each status.
+    fn finished_counts(&mut self, ns: i64) -> Result<(), StoreError> {
+        let sql = "SELECT status, sum(counted), sum(found) FROM
+                       (SELECT status, runs AS counted, 0 AS found FROM finished_count WHERE ns = ?1
+                        UNION ALL SELECT status, 0, 1 FROM finished WHERE ns = ?1)
+                    GROUP BY status HAVING sum(counted) <> sum(found)";
+        let report = &mut self.report;
         each_row(self.connection, sql, [ns], |row| {
             let (counted, found): (i64, i64) = (row.get(1).map_err(store_error)?, row.get(2).map_err(store_error)?);
-            if counted != found {
-                wrong.push(format!("{counted} runs are counted as {}, {found} are there", text(row, 0)?));
-            }
+            report.report(format!("{counted} runs are counted as {}, {found} are there", text(row, 0)?));
             Ok(())
-        })?;
-        wrong.into_iter().for_each(|problem| self.report.report(problem));
-        Ok(())
+        })
+    }
+
+    /// Nothing is left of a run that is nowhere: nobody would ever remove it.
+    fn strays(&mut self, ns: i64, table: &str, homes: &[&str]) -> Result<(), StoreError> {
+        let home = |home: &&str| format!("NOT EXISTS (SELECT 1 FROM {home} h WHERE h.ns = ?1 AND h.run_id = t.run_id)");
+        let nowhere = homes.iter().map(home).collect::<Vec<_>>().join(" AND ");
+        let sql = format!("SELECT run_id FROM (SELECT DISTINCT run_id FROM {table} WHERE ns = ?1) t WHERE {nowhere}");
+        let report = &mut self.report;
+        each_row(self.connection, &sql, [ns], |row| {
+            report.report(format!(
+                "a {table} row is there of `{}`, which is not in {}",
+                text(row, 0)?,
+                homes.join(", ")
+            ));
+            Ok(())
+        })
     }
 
     /// Reads each row of a table as a load or a reader would.

@@ -199,3 +199,25 @@ fn a_row_that_cannot_be_understood_stops_the_load() {
     let report = store.maintenance().and_then(|mut upkeep| upkeep.check()).expect("readable");
     assert!(report.problems.iter().any(|problem| problem.contains("a run row cannot be read")), "{report:?}");
 }
+
+#[test]
+fn the_check_finds_what_belongs_to_no_run_and_is_not_counted() {
+    let folder = folder();
+    let mut brain = brain(folder.path());
+    submit(&mut brain, 1);
+    end(&mut brain, 1);
+    drop(brain);
+    let problems = || SqliteStore::check(folder.path()).expect("readable").problems;
+    assert_eq!(problems(), Vec::<String>::new());
+    let edited = Connection::open(database(folder.path())).expect("opened");
+    for (edit, says) in [
+        ("INSERT INTO task (ns, run_id, place, body) SELECT 1, 'run_x', 0, '7'", "a task row is there of `run_x`"),
+        ("INSERT INTO run_commit VALUES (1, 'run_x', 1)", "a run_commit row is there of `run_x`"),
+        ("INSERT INTO finished_label VALUES (1, 'a', 'b', 'run_x')", "a finished_label row is there of `run_x`"),
+        ("DELETE FROM finished_count", "0 runs are counted as COMPLETED, 1 are there"),
+    ] {
+        assert_eq!(edited.execute(edit, []).expect("edited"), 1);
+        let problems = problems();
+        assert!(problems.iter().any(|problem| problem.contains(says)), "{problems:?}");
+    }
+}
