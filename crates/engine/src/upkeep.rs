@@ -4,7 +4,9 @@
 
 use crate::{engine::ATTEMPTS, threads::Shared};
 use std::{
+    collections::BTreeSet,
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,7 +21,9 @@ use unknot_store::{Epoch, Maintenance, Namespace, Retention, StoreError};
 /// Pause between two looks at the store.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Pause between two slices of one pruning, so that the writer gets its turns.
-const SLICE_PAUSE: Duration = Duration::from_millis(20);
+const SLICE_PAUSE: Duration = Duration::from_millis(10);
+/// Looks after which folders that could not be removed are tried again.
+const STUCK_AGAIN_AFTER: u64 = 600;
 
 /// The upkeep's thread; dropping the sender ends it.
 #[derive(Debug)]
@@ -36,6 +40,9 @@ struct Work {
     epoch: Epoch,
     attempts: PathBuf,
     retention: Retention,
+    looks: u64,
+    /// Runs whose folders could not be removed: left alone for a while.
+    stuck: BTreeSet<RunId>,
 }
 
 impl Upkeep {
@@ -48,8 +55,8 @@ impl Upkeep {
     ) -> io::Result<Self> {
         let (stop, stopped) = sync_channel(1);
         let (namespace, epoch) = owned;
-        let work =
-            Work { shared: Arc::clone(shared), store, namespace, epoch, attempts: data.join(ATTEMPTS), retention };
+        let (shared, attempts) = (Arc::clone(shared), data.join(ATTEMPTS));
+        let work = Work { shared, store, namespace, epoch, attempts, retention, looks: 0, stuck: BTreeSet::new() };
         let thread = thread::Builder::new().name("unknot-upkeep".to_owned()).spawn(move || work.go(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
@@ -81,7 +88,13 @@ impl Work {
     fn slice(&mut self) -> Result<bool, StoreError> {
         let now = self.shared.clock.now();
         let done = self.store.maintain(&self.namespace, self.epoch, now, &self.retention)?;
-        let gone: Vec<RunId> = done.folders.0.into_iter().filter(|run| self.remove(*run)).collect();
+        self.looks += 1;
+        if self.looks.is_multiple_of(STUCK_AGAIN_AFTER) {
+            self.stuck.clear();
+        }
+        let tried = done.folders.0.into_iter().filter(|run| !self.stuck.contains(run));
+        let (gone, stuck): (Vec<RunId>, Vec<RunId>) = tried.partition(|run| self.remove(*run));
+        self.stuck.extend(stuck);
         if !gone.is_empty() {
             self.store.folders_removed(&self.namespace, self.epoch, &gone)?;
         }
@@ -89,9 +102,50 @@ impl Work {
     }
 
     fn remove(&self, run: RunId) -> bool {
-        match fs::remove_dir_all(self.attempts.join(run.to_string())) {
+        let folder = self.attempts.join(run.to_string());
+        let removed = fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied => open_up(&folder).and_then(|()| fs::remove_dir_all(&folder)),
+            _ => Err(error),
+        });
+        match removed {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+}
+
+/// Gives the owner all rights in a folder and in those below it: some tools leave theirs read-only.
+fn open_up(folder: &Path) -> io::Result<()> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_without_rights_are_opened_up() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let locked = folder.path().join("run/module/cache");
+        fs::create_dir_all(&locked).expect("made");
+        fs::write(locked.join("file"), "text").expect("written");
+        let folders = [folder.path().join("run/module"), locked];
+        for folder in folders.iter().rev() {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).expect("ours");
+        }
+        open_up(&folder.path().join("run")).expect("ours");
+        for folder in folders {
+            assert_eq!(fs::metadata(folder).expect("there").permissions().mode() & 0o777, 0o700);
         }
     }
 }

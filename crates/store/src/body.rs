@@ -92,6 +92,11 @@ pub(crate) fn decode_as<T: DeserializeOwned>(kind: Kind, body: &str) -> Result<T
 
 /// Reads a commit's history back.
 pub(crate) fn decode_history(commit: CommitSeq, body: &str) -> Result<Vec<HistoryEntry>, StoreError> {
+    decode_lines(commit, body)
+}
+
+/// Reads a commit's history back, or of each line what the caller needs.
+pub(crate) fn decode_lines<T: DeserializeOwned>(commit: CommitSeq, body: &str) -> Result<Vec<T>, StoreError> {
     from_json(body).map_err(|error| StoreError::Corrupt {
         detail: format!("the history of commit {} cannot be read", commit.0),
         cause: Some(error.into()),

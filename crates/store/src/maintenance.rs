@@ -33,8 +33,8 @@ pub trait Maintenance: Send {
 
     /// Strikes runs from the journal, because their attempt folders are gone.
     ///
-    /// Call this after the folders have been removed, never before: until then each call of
-    /// [`Maintenance::maintain`] names them again.
+    /// Call this after the folders have been removed, never before: until then
+    /// [`Maintenance::maintain`] names them again, in turn if there are many.
     ///
     /// # Errors
     /// As for [`Maintenance::maintain`].
@@ -102,6 +102,7 @@ pub struct Maintained {
 }
 
 /// Runs whose attempt folders are to be removed, up to 1,000; then call [`Maintenance::folders_removed`].
+/// One that cannot be removed holds up neither the others nor the pruning.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PrunedFolders(pub Vec<RunId>);
 
@@ -140,7 +141,7 @@ pub struct CheckReport {
 /// 7 days, 2 GiB.
 impl Default for Retention {
     fn default() -> Self {
-        Self { keep: Millis::from_days(7), bytes_max: 2 << 30, slice_rows_max: 1_000, wal_bytes_max: 16 << 20 }
+        Self { keep: Millis::from_days(7), bytes_max: 2 << 30, slice_rows_max: 100, wal_bytes_max: 16 << 20 }
     }
 }
 

@@ -254,7 +254,7 @@ fn int(value: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::conformance::fixture::*;
-    use unknot_core::run::RunStatus;
+    use unknot_core::{Millis, run::RunStatus};
 
     fn temporary() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
@@ -324,6 +324,37 @@ mod tests {
             assert_eq!(store.committed(&Namespace::default()).expect("readable"), CommitSeq(commit));
         }
         assert!(!folder.path().join("unknot.db.v1.3.bak").exists());
+    }
+
+    #[test]
+    fn folders_that_stay_hold_no_pruning_up() {
+        let folder = temporary();
+        let mut brain =
+            Brain::start(Box::new(SqliteStore::open(folder.path(), &SqliteOptions::default()).expect("free")));
+        let flow = definition("flow", 1);
+        brain.commit(vec![put_definition(&flow)]);
+        let runs: Vec<_> = (0..1_005).map(|id| run(run_id(id), &flow, brain.next())).collect();
+        let end = |run| end_run(&finished(run, RunStatus::Completed, brain.next()));
+        let ends = runs.iter().flat_map(end).collect();
+        brain.commit(ends);
+        let mut upkeep = brain.store.maintenance().expect("open");
+        let mut look = || {
+            let (later, retention) = (START.plus(Millis::from_days(9)), Default::default());
+            upkeep.maintain(&brain.namespace, brain.epoch, later, &retention).expect("nothing stands in the way")
+        };
+        let mut pruned = 0;
+        // Nobody ever says that a folder is gone.
+        for slice in 0.. {
+            assert!(slice < 100, "pruning comes to an end");
+            let done = look();
+            pruned += done.runs_pruned;
+            if !done.more {
+                break;
+            }
+        }
+        assert_eq!(pruned, 1_005);
+        let named: std::collections::BTreeSet<_> = (0..3).flat_map(|_| look().folders.0).collect();
+        assert_eq!(named.len(), 1_005, "none hides another");
     }
 
     #[test]

@@ -4,15 +4,28 @@
 //! rows go, then the history of commits that only gone runs are named in; then `rows_left` is 0.
 //! (3) The engine removes its folder and says so; the `pruned` row goes. A crash between any two
 //! leaves the `pruned` row, from which the rest is done.
+//!
+//! Only deleting holds the writer up. Which histories name no run any more is found out beside it: a
+//! commit's history never changes, and a run that is gone does not come back.
 
-use super::{commit::Tenure, fault::store_error, int};
-use crate::{Epoch, PrunedFolders, Retention, StoreError, body::decode_history, changes::HISTORY_WINDOW};
+use super::{
+    commit::Tenure,
+    fault::store_error,
+    int,
+    rows::{each_row, number, text},
+};
+use crate::{Epoch, PrunedFolders, Retention, StoreError, body::decode_lines, changes::HISTORY_WINDOW};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use serde::Deserialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 use unknot_core::{CommitSeq, RunId, Timestamp, workflow::DefinitionHash};
 
-/// Most runs whose folders wait to be removed; pruning pauses there until some are.
+/// Most runs out of the lists whose rows are not gone yet; no others are taken out meanwhile.
+const LEAVING_MAX: usize = 1_000;
+/// Most folders named at a time.
 const FOLDERS_MAX: usize = 1_000;
 
 /// What a slice did.
@@ -20,6 +33,17 @@ const FOLDERS_MAX: usize = 1_000;
 pub(super) struct Slice {
     pub(super) runs: usize,
     pub(super) rows: usize,
+}
+
+/// What gone runs have left of the history, as far as one slice goes.
+#[derive(Default)]
+pub(super) struct Remains {
+    /// Commits whose history names no run that is still there.
+    unneeded: Vec<CommitSeq>,
+    /// Entries of `run_commit` that have been looked at.
+    far: Vec<(String, CommitSeq)>,
+    /// Runs of which nothing is left but the folder.
+    clean: Vec<String>,
 }
 
 /// What is due for pruning.
@@ -58,11 +82,9 @@ pub(super) fn slice(
 ) -> Result<Slice, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
     require_epoch(&transaction, tenure)?;
-    let mut pruner =
-        Pruner { connection: &transaction, ns: tenure.ns, rows_max, done: Slice::default(), commits: BTreeSet::new() };
+    let mut pruner = Pruner { connection: &transaction, ns: tenure.ns, rows_max, done: Slice::default() };
     pruner.finish_earlier()?;
     pruner.take_expired(due)?;
-    pruner.drop_history()?;
     let done = pruner.done;
     transaction.commit().map_err(store_error)?;
     Ok(done)
@@ -76,11 +98,41 @@ pub(super) fn require_epoch(connection: &Connection, tenure: Tenure) -> Result<(
     if current == tenure.epoch { Ok(()) } else { Err(StoreError::Fenced { held: tenure.epoch, current }) }
 }
 
-/// The runs whose rows are gone and whose folders may still be there.
-pub(super) fn folders(connection: &Connection, ns: i64) -> rusqlite::Result<PrunedFolders> {
-    let sql = "SELECT run_id FROM pruned WHERE ns = ?1 AND NOT rows_left LIMIT ?2";
+/// Removes what has been found to be unneeded, in a transaction of its own. Returns the rows removed.
+pub(super) fn drop_remains(
+    connection: &mut Connection,
+    tenure: Tenure,
+    remains: &Remains,
+) -> Result<usize, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(store_error)?;
+    require_epoch(&transaction, tenure)?;
+    let remove = || {
+        let mut rows = 0;
+        for commit in &remains.unneeded {
+            let sql = "DELETE FROM history WHERE ns = ?1 AND commit_seq = ?2";
+            rows += transaction.prepare_cached(sql)?.execute(params![tenure.ns, int(commit.0)])?;
+        }
+        for (run, commit) in &remains.far {
+            let sql = "DELETE FROM run_commit WHERE ns = ?1 AND run_id = ?2 AND commit_seq = ?3";
+            transaction.prepare_cached(sql)?.execute(params![tenure.ns, run, int(commit.0)])?;
+        }
+        for run in &remains.clean {
+            let sql = "UPDATE pruned SET rows_left = 0 WHERE ns = ?1 AND run_id = ?2";
+            transaction.prepare_cached(sql)?.execute(params![tenure.ns, run])?;
+        }
+        Ok(rows)
+    };
+    let rows = remove().map_err(store_error)?;
+    transaction.commit().map_err(store_error)?;
+    Ok(rows)
+}
+
+/// Up to 1,000 runs behind `after` whose rows are gone and whose folders may still be there.
+pub(super) fn folders(connection: &Connection, ns: i64, after: Option<RunId>) -> rusqlite::Result<PrunedFolders> {
+    let sql = "SELECT run_id FROM pruned WHERE ns = ?1 AND NOT rows_left AND run_id > ?2 ORDER BY run_id LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
-    let runs = statement.query_map(params![ns, int(FOLDERS_MAX as u64)], |row| row.get::<_, String>(0))?;
+    let after = after.map(|run| run.to_string()).unwrap_or_default();
+    let runs = statement.query_map(params![ns, after, int(FOLDERS_MAX as u64)], |row| row.get::<_, String>(0))?;
     let runs = runs.map(|run| {
         run?.parse().map_err(|error: unknot_core::id::ParseIdError| {
             rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, error.into())
@@ -123,11 +175,12 @@ fn release_definition(connection: &Connection, ns: i64, hash: &DefinitionHash) -
     Ok(())
 }
 
-/// How many more runs may wait for the removal of their folders.
+/// How many more runs may leave the lists. Those that wait for the removal of their folders do not
+/// count: a folder that cannot be removed must not keep the store from staying small.
 fn room(connection: &Connection, ns: i64) -> rusqlite::Result<usize> {
-    let sql = "SELECT count(*) FROM pruned WHERE ns = ?1";
-    let waiting: u32 = connection.prepare_cached(sql)?.query_row([ns], |row| row.get(0))?;
-    Ok(FOLDERS_MAX.saturating_sub(waiting as usize))
+    let sql = "SELECT count(*) FROM pruned WHERE ns = ?1 AND rows_left";
+    let leaving: u32 = connection.prepare_cached(sql)?.query_row([ns], |row| row.get(0))?;
+    Ok(LEAVING_MAX.saturating_sub(leaving as usize))
 }
 
 /// What pruning needs to know of a finished run.
@@ -150,29 +203,26 @@ struct Pruner<'a> {
     ns: i64,
     rows_max: usize,
     done: Slice,
-    /// Commits that a run which is gone now was named in.
-    commits: BTreeSet<CommitSeq>,
 }
 
 impl Pruner<'_> {
     fn rows_left(&self) -> usize {
-        self.rows_max.saturating_sub(self.done.rows.max(self.commits.len()))
+        self.rows_max.saturating_sub(self.done.rows)
     }
 
     /// Goes on with runs that were too large for an earlier slice.
     fn finish_earlier(&mut self) -> Result<(), StoreError> {
-        let sql = "SELECT run_id, first_commit, last_commit FROM pruned WHERE ns = ?1 AND rows_left";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-        let span = |row: &rusqlite::Row<'_>| {
-            let commit = |place: usize| row.get::<_, i64>(place).map(|commit| CommitSeq(commit.unsigned_abs()));
-            Ok((row.get::<_, String>(0)?, commit(1)?, commit(2)?))
-        };
-        let earlier = statement.query_map([self.ns], span).and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>);
-        for (run, first, last) in earlier.map_err(store_error)? {
+        let mut earlier = Vec::new();
+        let sql = "SELECT run_id FROM pruned WHERE ns = ?1 AND rows_left";
+        each_row(self.connection, sql, [self.ns], |row| {
+            earlier.push(text(row, 0)?.to_owned());
+            Ok(())
+        })?;
+        for run in earlier {
             if self.rows_left() == 0 {
                 break;
             }
-            self.clean(&run, first, last).map_err(store_error)?;
+            self.clean(&run).map_err(store_error)?;
         }
         Ok(())
     }
@@ -204,11 +254,11 @@ impl Pruner<'_> {
         let (first, last) = (gone.run.first_commit, gone.last_commit);
         let sql = "INSERT INTO pruned (ns, run_id, first_commit, last_commit, rows_left) VALUES (?1, ?2, ?3, ?4, 1)";
         self.connection.prepare_cached(sql)?.execute(params![self.ns, run, int(first.0), int(last.0)])?;
-        self.clean(run, first, last)
+        self.clean(run)
     }
 
-    /// Removes what a run that left the lists has left behind, as far as the slice goes.
-    fn clean(&mut self, run: &str, first: CommitSeq, last: CommitSeq) -> rusqlite::Result<()> {
+    /// Removes the tasks that a run which left the lists has left behind, as far as the slice goes.
+    fn clean(&mut self, run: &str) -> rusqlite::Result<()> {
         for sql in [
             "DELETE FROM task WHERE ns = ?1 AND run_id = ?2 AND place IN
                 (SELECT place FROM task WHERE ns = ?1 AND run_id = ?2 LIMIT ?3)",
@@ -218,50 +268,92 @@ impl Pruner<'_> {
             let rows_max = int(self.rows_left() as u64);
             self.done.rows += self.connection.prepare_cached(sql)?.execute(params![self.ns, run, rows_max])?;
         }
-        let sql = "DELETE FROM run_commit WHERE ns = ?1 AND run_id = ?2 AND commit_seq IN
-                (SELECT commit_seq FROM run_commit WHERE ns = ?1 AND run_id = ?2 LIMIT ?3) RETURNING commit_seq";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let far =
-            statement.query_map(params![self.ns, run, int(self.rows_left() as u64)], |row| row.get::<_, i64>(0))?;
-        for commit in far {
-            self.commits.insert(CommitSeq(commit?.unsigned_abs()));
+        Ok(())
+    }
+}
+
+/// Looks for what runs that are gone have left of the history: at `commits_max` commits or few more.
+/// Takes no lock.
+pub(super) fn find_remains(connection: &Connection, ns: i64, commits_max: usize) -> Result<Remains, StoreError> {
+    let snapshot = connection.unchecked_transaction().map_err(store_error)?;
+    let mut search = Search { connection: &snapshot, ns, commits: BTreeSet::new(), remains: Remains::default() };
+    let mut gone = Vec::new();
+    let sql = "SELECT run_id, first_commit, last_commit FROM pruned p WHERE ns = ?1 AND rows_left
+                AND NOT EXISTS (SELECT 1 FROM task t WHERE t.ns = p.ns AND t.run_id = p.run_id)
+                AND NOT EXISTS (SELECT 1 FROM dead_letter d WHERE d.ns = p.ns AND d.run_id = p.run_id)";
+    each_row(&snapshot, sql, [ns], |row| {
+        gone.push((text(row, 0)?.to_owned(), number(row, 1)?, number(row, 2)?));
+        Ok(())
+    })?;
+    for (run, first, last) in gone {
+        let room = commits_max.saturating_sub(search.commits.len());
+        if room == 0 {
+            break;
         }
-        if self.rows_left() == 0 {
-            // Perhaps nothing is left, but the next slice finds that out as cheaply as this one.
-            return Ok(());
+        search.add(run, first..=last.min(first.saturating_add(HISTORY_WINDOW)), room)?;
+    }
+    search.judge()?;
+    Ok(search.remains)
+}
+
+struct Search<'a> {
+    connection: &'a Connection,
+    ns: i64,
+    /// Commits that a run which is gone was named in, or may have been.
+    commits: BTreeSet<CommitSeq>,
+    remains: Remains,
+}
+
+/// What pruning needs to know of a line of history.
+#[derive(Deserialize)]
+struct Line {
+    run: RunId,
+}
+
+impl Search<'_> {
+    /// Takes up the commits of a run: first those far from its first, as many as there is room for.
+    fn add(&mut self, run: String, near: RangeInclusive<u64>, room: usize) -> Result<(), StoreError> {
+        let mut far = Vec::new();
+        let sql = "SELECT commit_seq FROM run_commit WHERE ns = ?1 AND run_id = ?2 LIMIT ?3";
+        each_row(self.connection, sql, params![self.ns, run, int(room as u64)], |row| {
+            far.push(CommitSeq(number(row, 0)?));
+            Ok(())
+        })?;
+        self.commits.extend(&far);
+        if far.len() < room {
+            self.commits.extend(near.map(CommitSeq));
+            self.remains.clean.push(run.clone());
         }
-        let near = first.0..=last.0.min(first.0.saturating_add(HISTORY_WINDOW));
-        self.commits.extend(near.map(CommitSeq));
-        let sql = "UPDATE pruned SET rows_left = 0 WHERE ns = ?1 AND run_id = ?2";
-        self.connection.prepare_cached(sql)?.execute(params![self.ns, run])?;
+        self.remains.far.extend(far.into_iter().map(|commit| (run.clone(), commit)));
         Ok(())
     }
 
-    /// Drops those of the commits' histories that name no run that is still there. One that does is
+    /// Tells those of the commits whose histories name no run that is still there. One that does is
     /// looked at again when the last of its runs goes.
-    fn drop_history(&mut self) -> Result<(), StoreError> {
-        let mut is_there: BTreeMap<RunId, bool> = BTreeMap::new();
+    fn judge(&mut self) -> Result<(), StoreError> {
+        let mut known: BTreeMap<RunId, bool> = BTreeMap::new();
         for commit in std::mem::take(&mut self.commits) {
-            let key = params![self.ns, int(commit.0)];
+            let mut lines: Option<Vec<Line>> = None;
             let sql = "SELECT body FROM history WHERE ns = ?1 AND commit_seq = ?2";
-            let body: rusqlite::Result<Option<String>> = self
-                .connection
-                .prepare_cached(sql)
-                .and_then(|mut statement| statement.query_row(key, |row| row.get(0)).optional());
-            let Some(body) = body.map_err(store_error)? else { continue };
+            each_row(self.connection, sql, params![self.ns, int(commit.0)], |row| {
+                lines = Some(decode_lines(commit, text(row, 0)?)?);
+                Ok(())
+            })?;
+            let Some(lines) = lines else { continue };
             let mut is_needed = false;
-            for entry in decode_history(commit, &body)? {
-                let there = match is_there.get(&entry.run) {
-                    Some(there) => *there,
-                    None => self.is_there(entry.run).map_err(store_error)?,
+            for line in lines {
+                let is_there = match known.get(&line.run) {
+                    Some(is_there) => *is_there,
+                    None => self.is_there(line.run).map_err(store_error)?,
                 };
-                is_there.insert(entry.run, there);
-                is_needed |= there;
+                known.insert(line.run, is_there);
+                is_needed = is_there;
+                if is_needed {
+                    break;
+                }
             }
             if !is_needed {
-                let sql = "DELETE FROM history WHERE ns = ?1 AND commit_seq = ?2";
-                let deleted = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(key));
-                self.done.rows += deleted.map_err(store_error)?;
+                self.remains.unneeded.push(commit);
             }
         }
         Ok(())

@@ -10,8 +10,8 @@ use super::{
     prune::{self, Due},
 };
 use crate::{
-    BackupProgress, BackupStep, CheckReport, Epoch, Footprint, Maintained, Maintenance, Namespace, Retention,
-    StoreError,
+    BackupProgress, BackupStep, CheckReport, Epoch, Footprint, Maintained, Maintenance, Namespace, PrunedFolders,
+    Retention, StoreError,
 };
 use rusqlite::{Connection, params};
 use std::{path::Path, sync::Arc};
@@ -26,6 +26,8 @@ const FOLD_FRAMES_HELD: u64 = 64;
 pub(super) struct SqliteMaintenance {
     connection: Connection,
     gate: Gate,
+    /// The last of the folders named by the newest slice.
+    last_folder: Option<RunId>,
     _lock: Arc<FolderLock>,
 }
 
@@ -46,7 +48,7 @@ impl Wal {
 
 impl SqliteMaintenance {
     pub(super) fn open(folder: &Folder, gate: Gate, lock: Arc<FolderLock>) -> Result<Self, StoreError> {
-        Ok(Self { connection: connection::upkeep(&folder.database())?, gate, _lock: lock })
+        Ok(Self { connection: connection::upkeep(&folder.database())?, gate, last_folder: None, _lock: lock })
     }
 
     fn tenure(&self, namespace: &Namespace, epoch: Epoch) -> Result<Tenure, StoreError> {
@@ -70,6 +72,16 @@ impl SqliteMaintenance {
             wal_bytes: wal.pending() * page_bytes,
         };
         Ok((footprint, wal))
+    }
+
+    /// The next folders to be removed, in turn: those that cannot be removed hide no others.
+    fn next_folders(&mut self, ns: i64) -> rusqlite::Result<PrunedFolders> {
+        let mut folders = prune::folders(&self.connection, ns, self.last_folder)?;
+        if folders.0.is_empty() && self.last_folder.is_some() {
+            folders = prune::folders(&self.connection, ns, None)?;
+        }
+        self.last_folder = folders.0.last().copied();
+        Ok(folders)
     }
 
     fn checkpoint(&self, mode: &str) -> rusqlite::Result<Wal> {
@@ -109,9 +121,14 @@ impl Maintenance for SqliteMaintenance {
         let (footprint, _) = self.read_footprint().map_err(store_error)?;
         let due = Due::now(now, retention, footprint.used_bytes);
         if due.exists(&self.connection, tenure.ns)? {
+            let slice = {
+                let _turn = self.gate.enter();
+                prune::slice(&mut self.connection, tenure, due, retention.slice_rows_max)?
+            };
+            let remains = prune::find_remains(&self.connection, tenure.ns, retention.slice_rows_max)?;
             let _turn = self.gate.enter();
-            let slice = prune::slice(&mut self.connection, tenure, due, retention.slice_rows_max)?;
-            (done.runs_pruned, done.rows_pruned) = (slice.runs, slice.rows);
+            let dropped = prune::drop_remains(&mut self.connection, tenure, &remains)?;
+            (done.runs_pruned, done.rows_pruned) = (slice.runs, slice.rows + dropped);
         }
         let (footprint, _) = self.read_footprint().map_err(store_error)?;
         if footprint.wal_bytes > retention.wal_bytes_max {
@@ -119,7 +136,7 @@ impl Maintenance for SqliteMaintenance {
         }
         (done.footprint, _) = self.read_footprint().map_err(store_error)?;
         done.more = Due::now(now, retention, done.footprint.used_bytes).exists(&self.connection, tenure.ns)?;
-        done.folders = prune::folders(&self.connection, tenure.ns).map_err(store_error)?;
+        done.folders = self.next_folders(tenure.ns).map_err(store_error)?;
         Ok(done)
     }
 
