@@ -112,6 +112,20 @@ fn unreadable(kind: Kind, error: &serde_json::Error) -> StoreError {
 }
 
 impl Kind {
+    /// All of them, in the order in which they are declared.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::Definition,
+        Self::Run,
+        Self::Task,
+        Self::Finished,
+        Self::Pool,
+        Self::Queue,
+        Self::PausedWorkflow,
+        Self::Continuation,
+        Self::DeadLetter,
+        Self::Quarantine,
+    ];
+
     /// The kind of row that belongs under a key.
     pub(crate) fn of(key: &Key) -> Self {
         match key {
@@ -141,6 +155,17 @@ impl Kind {
             Self::Continuation => "continuation",
             Self::DeadLetter => "dead_letter",
             Self::Quarantine => "quarantine",
+        }
+    }
+
+    /// The columns of its key, behind the namespace.
+    pub(crate) const fn key_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Definition => &["hash"],
+            Self::Run | Self::Finished => &["run_id"],
+            Self::Task | Self::DeadLetter => &["run_id", "place"],
+            Self::Pool | Self::Queue | Self::PausedWorkflow => &["name"],
+            Self::Continuation | Self::Quarantine => &["seq"],
         }
     }
 

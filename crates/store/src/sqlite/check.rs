@@ -12,19 +12,6 @@ use rusqlite::Connection;
 use std::collections::BTreeMap;
 use unknot_core::{CommitSeq, row::Row};
 
-const KINDS: [Kind; 10] = [
-    Kind::Definition,
-    Kind::Run,
-    Kind::Task,
-    Kind::Finished,
-    Kind::Pool,
-    Kind::Queue,
-    Kind::PausedWorkflow,
-    Kind::Continuation,
-    Kind::DeadLetter,
-    Kind::Quarantine,
-];
-
 /// Tables with rows that belong to a run, and where that run must be.
 const HOMES: [(&str, &[&str]); 4] = [
     ("task", &["run", "finished", "pruned"]),
@@ -76,7 +63,7 @@ impl Check<'_> {
 
     fn namespace(&mut self, ns: i64, last: CommitSeq) -> Result<(), StoreError> {
         self.users.clear();
-        for kind in KINDS {
+        for kind in Kind::ALL {
             self.rows(ns, kind, last)?;
         }
         self.history(ns, last)?;

@@ -10,12 +10,13 @@ use super::{
 };
 use crate::{
     CommitError, Epoch,
-    body::Encoder,
+    body::{Encoder, Kind},
     changes::{Changes, Tally},
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter, types::ToSqlOutput};
+use std::sync::LazyLock;
 use unknot_core::{
-    CommitSeq,
+    CommitSeq, RunId,
     row::{Batch, FinishedRun, Key, Row},
     run::Run,
 };
@@ -151,74 +152,44 @@ impl Writer<'_> {
     }
 
     fn delete(&self, key: &Key) -> Result<(), Abort> {
-        match key {
-            Key::Definition(hash) => self.delete_named("DELETE FROM definition WHERE ns = ?1 AND hash = ?2", &hash.0),
-            Key::Run(run) => self.delete_named("DELETE FROM run WHERE ns = ?1 AND run_id = ?2", &run.to_string()),
-            Key::Finished(run) => self.delete_finished(&run.to_string()),
-            Key::Task(task) => self.delete_placed(
-                "DELETE FROM task WHERE ns = ?1 AND run_id = ?2 AND place = ?3",
-                &task.run.to_string(),
-                task.index.0,
-            ),
-            Key::DeadLetter(task) => self.delete_placed(
-                "DELETE FROM dead_letter WHERE ns = ?1 AND run_id = ?2 AND place = ?3",
-                &task.run.to_string(),
-                task.index.0,
-            ),
-            Key::Pool(name) => self.delete_named("DELETE FROM pool WHERE ns = ?1 AND name = ?2", name),
-            Key::Queue(name) => self.delete_named("DELETE FROM queue WHERE ns = ?1 AND name = ?2", name),
-            Key::PausedWorkflow(name) => {
-                self.delete_named("DELETE FROM paused_workflow WHERE ns = ?1 AND name = ?2", name)
-            }
-            Key::Continuation(seq) => {
-                self.delete_numbered("DELETE FROM continuation WHERE ns = ?1 AND seq = ?2", seq.0)
-            }
-            Key::Quarantine(seq) => self.delete_numbered("DELETE FROM quarantine WHERE ns = ?1 AND seq = ?2", seq.0),
+        if let Key::Finished(run) = key {
+            super::prune::delete_finished(self.connection, self.ns, &run.to_string())?;
+            return Ok(());
         }
-    }
-
-    fn delete_named(&self, sql: &str, name: &str) -> Result<(), Abort> {
-        self.connection.prepare_cached(sql)?.execute(params![self.ns, name])?;
-        Ok(())
-    }
-
-    fn delete_placed(&self, sql: &str, run: &str, place: u32) -> Result<(), Abort> {
-        self.connection.prepare_cached(sql)?.execute(params![self.ns, run, place])?;
-        Ok(())
-    }
-
-    fn delete_numbered(&self, sql: &str, number: u64) -> Result<(), Abort> {
-        self.connection.prepare_cached(sql)?.execute(params![self.ns, int(number)])?;
-        Ok(())
-    }
-
-    fn delete_finished(&self, run: &str) -> Result<(), Abort> {
-        super::prune::delete_finished(self.connection, self.ns, run)?;
+        let mut statement = self.connection.prepare_cached(&Statements::of(key).delete)?;
+        statement.execute(params_from_iter(self.place(key)))?;
         Ok(())
     }
 
     fn put(&mut self, key: &Key, row: &Row) -> Result<(), Abort> {
+        let place = self.place(key);
         let body = self.encoder.row(row).map_err(violated)?;
-        let (connection, ns) = (self.connection, self.ns);
-        let named = |sql: &str, name: &str| connection.prepare_cached(sql)?.execute(params![ns, name, body]);
-        let placed =
-            |sql: &str, run: &str, place: u32| connection.prepare_cached(sql)?.execute(params![ns, run, place, body]);
-        let numbered = |sql: &str, number: u64| connection.prepare_cached(sql)?.execute(params![ns, int(number), body]);
-        match (key, row) {
-            (_, Row::Run(run)) => put_run(connection, ns, run, body),
-            (_, Row::Finished(finished)) => put_finished(connection, ns, finished, body),
-            (Key::Definition(hash), _) => named(PUT_DEFINITION, &hash.0),
-            (Key::Task(task), _) => placed(PUT_TASK, &task.run.to_string(), task.index.0),
-            (Key::DeadLetter(task), _) => placed(PUT_DEAD_LETTER, &task.run.to_string(), task.index.0),
-            (Key::Pool(name), _) => named(PUT_POOL, name),
-            (Key::Queue(name), _) => named(PUT_QUEUE, name),
-            (Key::PausedWorkflow(name), _) => named(PUT_PAUSED_WORKFLOW, name),
-            (Key::Continuation(seq), _) => numbered(PUT_CONTINUATION, seq.0),
-            (Key::Quarantine(seq), _) => numbered(PUT_QUARANTINE, seq.0),
-            // `Changes::of` has refused rows of another kind than their key's.
-            (Key::Run(_) | Key::Finished(_), _) => Ok(0),
+        match row {
+            Row::Run(run) => put_run(self.connection, self.ns, run, body),
+            Row::Finished(finished) => put_finished(self.connection, self.ns, finished, body),
+            _ => {
+                let values = place.into_iter().chain([ToSqlOutput::from(body)]);
+                self.connection.prepare_cached(&Statements::of(key).put)?.execute(params_from_iter(values))
+            }
         }?;
         Ok(())
+    }
+
+    /// The columns under which the row of a key is kept: the namespace, then [`Kind::key_columns`].
+    fn place<'k>(&self, key: &'k Key) -> Vec<ToSqlOutput<'k>> {
+        let number = |number: u64| ToSqlOutput::from(int(number));
+        let id = |run: &RunId| ToSqlOutput::from(run.to_string());
+        let mut place = vec![ToSqlOutput::from(self.ns)];
+        match key {
+            Key::Definition(hash) => place.push(ToSqlOutput::from(&*hash.0)),
+            Key::Run(run) | Key::Finished(run) => place.push(id(run)),
+            Key::Task(task) | Key::DeadLetter(task) => place.extend([id(&task.run), number(task.index.0.into())]),
+            Key::Pool(name) | Key::Queue(name) | Key::PausedWorkflow(name) => {
+                place.push(ToSqlOutput::from(name.as_str()));
+            }
+            Key::Continuation(seq) | Key::Quarantine(seq) => place.push(number(seq.0)),
+        }
+        place
     }
 
     /// Writes what is counted per batch, not per row.
@@ -271,29 +242,40 @@ fn violated(detail: String) -> CommitError {
     CommitError::Violated { detail }
 }
 
-const PUT_DEFINITION: &str = "INSERT INTO definition (ns, hash, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (ns, hash) DO UPDATE SET body = excluded.body";
+/// What puts and deletes a row that is a body under a key and nothing else.
+struct Statements {
+    put: String,
+    delete: String,
+}
+
+impl Statements {
+    fn of(key: &Key) -> &'static Self {
+        static ALL: LazyLock<[Statements; Kind::ALL.len()]> = LazyLock::new(|| Kind::ALL.map(Statements::build));
+        &ALL[Kind::of(key) as usize]
+    }
+
+    fn build(kind: Kind) -> Self {
+        let (table, columns) = (kind.table(), kind.key_columns());
+        let body = columns.len() + 2;
+        let place: Vec<String> = (1..body).map(|number| format!("?{number}")).collect();
+        let (columns, place) = (columns.join(", "), place.join(", "));
+        Self {
+            put: format!(
+                "INSERT INTO {table} (ns, {columns}, body) VALUES ({place}, ?{body})
+                 ON CONFLICT (ns, {columns}) DO UPDATE SET body = excluded.body"
+            ),
+            delete: format!("DELETE FROM {table} WHERE (ns, {columns}) = ({place})"),
+        }
+    }
+}
+
 const PUT_RUN: &str = "INSERT INTO run (ns, run_id, idempotency_key, source, body) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (ns, run_id) DO UPDATE SET body = excluded.body";
-const PUT_TASK: &str = "INSERT INTO task (ns, run_id, place, body) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (ns, run_id, place) DO UPDATE SET body = excluded.body";
 /// A run ends once: a second end is a violation, not an update.
 const PUT_FINISHED: &str = "INSERT INTO finished
     (ns, run_id, status, ended_at, workflow, client_id, idempotency_key, source, body)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
 const PUT_LABEL: &str = "INSERT INTO finished_label (ns, name, value, run_id) VALUES (?1, ?2, ?3, ?4)";
-const PUT_DEAD_LETTER: &str = "INSERT INTO dead_letter (ns, run_id, place, body) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (ns, run_id, place) DO UPDATE SET body = excluded.body";
-const PUT_POOL: &str = "INSERT INTO pool (ns, name, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (ns, name) DO UPDATE SET body = excluded.body";
-const PUT_QUEUE: &str = "INSERT INTO queue (ns, name, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (ns, name) DO UPDATE SET body = excluded.body";
-const PUT_PAUSED_WORKFLOW: &str = "INSERT INTO paused_workflow (ns, name, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (ns, name) DO UPDATE SET body = excluded.body";
-const PUT_CONTINUATION: &str = "INSERT INTO continuation (ns, seq, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (ns, seq) DO UPDATE SET body = excluded.body";
-const PUT_QUARANTINE: &str = "INSERT INTO quarantine (ns, seq, body) VALUES (?1, ?2, ?3)
-    ON CONFLICT (ns, seq) DO UPDATE SET body = excluded.body";
 const COUNT_DEFINITION: &str = "INSERT INTO definition_use (ns, hash, runs) VALUES (?1, ?2, ?3)
     ON CONFLICT (ns, hash) DO UPDATE SET runs = runs + excluded.runs";
 const COUNT_FINISHED: &str = "INSERT INTO finished_count (ns, status, runs) VALUES (?1, ?2, ?3)
