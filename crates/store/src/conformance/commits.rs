@@ -131,6 +131,15 @@ fn idempotency_keys_are_unique(site: &mut dyn Site) {
     let refused = brain.try_commit(&batch);
     assert!(matches!(refused, Err(CommitError::Violated { .. })), "{refused:?}");
     brain.commit(vec![put_run(&first)]);
+    // Neither while its owner comes to its end, nor after.
+    let mut end = Vec::from(end_run(&finished(&first, RunStatus::Completed, brain.next())));
+    for changes in [[end.clone(), vec![put_run(&second)]].concat(), vec![put_run(&second)]] {
+        let refused = brain.try_commit(&brain.batch(changes, Vec::new()));
+        assert!(matches!(refused, Err(CommitError::Violated { .. })), "{refused:?}");
+        if !end.is_empty() {
+            brain.commit(std::mem::take(&mut end));
+        }
+    }
 }
 
 fn idempotency_keys_move(site: &mut dyn Site) {

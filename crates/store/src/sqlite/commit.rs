@@ -165,13 +165,19 @@ impl Writer<'_> {
         let place = self.place(key);
         let body = self.encoder.row(row).map_err(violated)?;
         match row {
-            Row::Run(run) => put_run(self.connection, self.ns, run, body),
-            Row::Finished(finished) => put_finished(self.connection, self.ns, finished, body),
+            Row::Run(run) => {
+                require_free(self.connection, self.ns, run, "finished")?;
+                put_run(self.connection, self.ns, run, body)?;
+            }
+            Row::Finished(finished) => {
+                require_free(self.connection, self.ns, &finished.run, "run")?;
+                put_finished(self.connection, self.ns, finished, body)?;
+            }
             _ => {
                 let values = place.into_iter().chain([ToSqlOutput::from(body)]);
-                self.connection.prepare_cached(&Statements::of(key).put)?.execute(params_from_iter(values))
+                self.connection.prepare_cached(&Statements::of(key).put)?.execute(params_from_iter(values))?;
             }
-        }?;
+        }
         Ok(())
     }
 
@@ -212,6 +218,21 @@ impl Writer<'_> {
             self.connection.prepare_cached(sql)?.execute(params![self.ns, run.to_string(), int(commit.0)])?;
         }
         Ok(())
+    }
+}
+
+/// Refuses a run whose idempotency key a run of the other table owns; within a table an index does.
+fn require_free(connection: &Connection, ns: i64, run: &Run, other: &str) -> Result<(), Abort> {
+    let Some(owned) = &run.idempotency else { return Ok(()) };
+    let sql = format!("SELECT run_id FROM {other} WHERE ns = ?1 AND idempotency_key = ?2");
+    let owner: Option<String> =
+        connection.prepare_cached(&sql)?.query_row(params![ns, owned.key], |row| row.get(0)).optional()?;
+    match owner {
+        None => Ok(()),
+        Some(owner) => {
+            let detail = format!("the idempotency key `{}` belongs to {owner} and to {}", owned.key, run.id);
+            Err(Abort::Known(violated(detail)))
+        }
     }
 }
 
