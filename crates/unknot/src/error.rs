@@ -46,6 +46,8 @@ pub(crate) enum Error {
     Command { attempt: String, source: CommandError },
     #[error("run `{run}` has already ended as {status}")]
     AlreadyEnded { run: RunId, status: RunStatus },
+    #[error("run `{run}` is frozen, since one of its events failed: {cause}")]
+    Frozen { run: RunId, cause: String },
     #[error("the engine stopped: {cause}")]
     EngineStopped { cause: String },
     #[error("the process that owns `{}` does not answer", data.display())]
@@ -95,6 +97,7 @@ impl Error {
             Self::AlreadyEnded { .. } => "UK0311",
             Self::EngineStopped { .. } => "UK0312",
             Self::OwnerSilent { .. } => "UK0313",
+            Self::Frozen { .. } => "UK0314",
             Self::Unsound { .. } => "UK0204",
             Self::Store { source, .. } => source.code(),
             // Printed by the report itself, problem by problem.
@@ -140,6 +143,9 @@ impl Error {
             Self::NoSuchTask { run, .. } => format!("`unknot show {run}` lists its tasks"),
             Self::NoLog { .. } => {
                 "a log begins with a task's first attempt; `unknot show` says whether there was one".to_owned()
+            }
+            Self::Frozen { run, .. } => {
+                format!("look at it with `unknot show {run}`; `unknot cancel {run} --force` ends it as it stands")
             }
             Self::OwnerSilent { .. } => "end that process (Ctrl-C in its terminal), then ask again".to_owned(),
             Self::Unsound { .. } => "keep the folder as it is and restore a backup into another one".to_owned(),

@@ -128,6 +128,7 @@ impl Looking {
         let id = progress.run;
         let Some(record) = self.ask(|reader, namespace| reader.run(namespace, id))?.value else { return Ok(()) };
         progress.status = record.status();
+        progress.frozen.clone_from(&record.run().poisoned);
         let definition = Arc::clone(&progress.definition);
         self.each_task(&record, &definition, |index, task| progress.take_over(index, task))
     }

@@ -30,6 +30,8 @@ pub(crate) struct Progress {
     pub(crate) since: Timestamp,
     /// Where it stands.
     pub(crate) status: RunStatus,
+    /// Why nothing moves it any more, if one of its events failed.
+    pub(crate) frozen: Option<String>,
     tasks: Vec<TaskStatus>,
     counts: BTreeMap<TaskStatus, u64>,
     active: BTreeMap<TaskIndex, Active>,
@@ -70,6 +72,7 @@ impl Progress {
             definition,
             since,
             status: RunStatus::Pending,
+            frozen: None,
             tasks: vec![TaskStatus::Pending; total],
             counts: [(TaskStatus::Pending, total as u64)].into(),
             active: BTreeMap::new(),
@@ -103,7 +106,8 @@ impl Progress {
         let (status, doing) = match entry.event {
             HistoryKind::RunSubmitted | HistoryKind::RunPaused | HistoryKind::RunResumed => return,
             HistoryKind::RunStarted => return self.status = RunStatus::Running,
-            HistoryKind::RunCancelling | HistoryKind::RunPoisoned => return self.status = RunStatus::Cancelling,
+            HistoryKind::RunCancelling => return self.status = RunStatus::Cancelling,
+            HistoryKind::RunPoisoned => return self.frozen = Some(word("error")),
             HistoryKind::RunCompleted => return self.status = RunStatus::Completed,
             HistoryKind::RunFailed => return self.status = RunStatus::Failed,
             HistoryKind::RunCancelled => return self.status = RunStatus::Cancelled,
@@ -212,20 +216,33 @@ mod tests {
         progress
     }
 
+    fn entry(run: RunId, task: Option<u32>, event: HistoryKind, detail: Detail) -> HistoryEntry {
+        HistoryEntry {
+            at: Timestamp(2_000),
+            run,
+            event,
+            task: task.map(TaskIndex),
+            name: None,
+            attempt: None,
+            detail,
+            first_commit: CommitSeq(0),
+        }
+    }
+
+    #[test]
+    fn a_frozen_run_is_known_as_such() {
+        let mut progress = half_way();
+        let poisoned = entry(progress.run, None, HistoryKind::RunPoisoned, Detail::of("error", "a bug"));
+        progress.apply(&poisoned);
+        assert_eq!(progress.frozen.as_deref(), Some("a bug"));
+    }
+
     #[test]
     fn each_task_counts_once() {
         let mut progress = half_way();
         assert_eq!((progress.total(), progress.done(), progress.active().len()), (3, 0, 3));
-        let ended = |task: u32, event: HistoryKind| HistoryEntry {
-            at: Timestamp(2_000),
-            run: progress.run,
-            event,
-            task: Some(TaskIndex(task)),
-            name: None,
-            attempt: None,
-            detail: Detail::NONE,
-            first_commit: CommitSeq(0),
-        };
+        let run = progress.run;
+        let ended = |task: u32, event: HistoryKind| entry(run, Some(task), event, Detail::NONE);
         let told = [
             ended(0, HistoryKind::TaskFailed),
             ended(2, HistoryKind::TaskCompleted),

@@ -82,8 +82,14 @@ fn end(engine: &Engine, wish: &CancelWish<'_>) -> Result<RunStatus, Error> {
             Heard::Nothing => {}
         }
         let record = engine.read(|reader, namespace| reader.run(namespace, wish.run));
-        if let Some(RunRecord::Finished(finished)) = record.map_err(Error::store("read the run"))?.value {
-            return Ok(finished.status);
+        match record.map_err(Error::store("read the run"))?.value {
+            Some(RunRecord::Finished(finished)) => return Ok(finished.status),
+            Some(RunRecord::Live(run)) if !wish.force => {
+                if let Some(cause) = run.poisoned {
+                    return Err(Error::Frozen { run: run.id, cause });
+                }
+            }
+            Some(RunRecord::Live(_)) | None => {}
         }
         if let Some(cause) = engine.health().fatal {
             return Err(Error::EngineStopped { cause });

@@ -18,7 +18,11 @@ use std::{
 };
 use unknot_engine::{
     CommandError, Engine, Heard, Subscription,
-    core::{CommitSeq, RunId, Timestamp, effect::Answer, row::HistoryEntry},
+    core::{
+        CommitSeq, RunId, Timestamp,
+        effect::Answer,
+        row::{HistoryEntry, HistoryKind},
+    },
     store::{EventCursor, PageSize, RunRecord},
 };
 
@@ -137,6 +141,7 @@ impl Watch<'_> {
                 }
             }
             self.check_health(&mut blocked, teller)?;
+            self.check_frozen(teller)?;
             self.check_cancel(teller)?;
             self.view.tick(teller.out, &self.progress, self.engine.now())?;
         }
@@ -168,7 +173,8 @@ impl Watch<'_> {
     fn forget_ended(&mut self) -> Result<(), Error> {
         for run in std::mem::take(&mut self.ending) {
             let found = self.engine.read(|reader, namespace| reader.run(namespace, run));
-            if let Some(RunRecord::Live(_)) = found.map_err(Error::store("read a run that ends"))?.value {
+            let record = found.map_err(Error::store("read a run that ends"))?.value;
+            if record.is_some_and(|record| matches!(&record, RunRecord::Live(run) if run.poisoned.is_none())) {
                 self.ending.insert(run);
             }
         }
@@ -179,6 +185,9 @@ impl Watch<'_> {
         if entry.run == self.progress.run {
             self.view.entry(teller.out, entry, &self.progress)?;
             self.progress.apply(entry);
+        } else if entry.event == HistoryKind::RunPoisoned && self.ending.remove(&entry.run) {
+            let text = format!("{} is frozen and not waited for: `unknot cancel {0} --force` ends it", entry.run);
+            self.say(Tone::Bad, text, teller)?;
         } else if is_end(entry) {
             self.ending.remove(&entry.run);
         }
@@ -227,6 +236,13 @@ impl Watch<'_> {
         self.say(tone, text, teller)
     }
 
+    /// Nothing moves a frozen run any more, no deadline either: only somebody's forced cancel does.
+    fn check_frozen(&mut self, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let Some(cause) = self.progress.frozen.clone() else { return Ok(()) };
+        self.view.finish(teller.out)?;
+        Err(Error::Frozen { run: self.progress.run, cause })
+    }
+
     fn say(&mut self, tone: Tone, text: String, teller: &mut Teller<'_>) -> Result<(), Error> {
         let note = Note { at: self.engine.now(), tone, rank: Rank::Notable, task: None, text };
         self.view.note(teller.out, note, &self.progress)?;
@@ -236,6 +252,6 @@ impl Watch<'_> {
 }
 
 fn is_end(entry: &HistoryEntry) -> bool {
-    use unknot_engine::core::row::HistoryKind as Kind;
+    use HistoryKind as Kind;
     matches!(entry.event, Kind::RunCompleted | Kind::RunFailed | Kind::RunCancelled | Kind::RunTimedOut)
 }
