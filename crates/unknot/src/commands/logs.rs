@@ -14,6 +14,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
+    ops::RangeInclusive,
     path::Path,
     sync::Arc,
     thread,
@@ -41,6 +42,7 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         None => None,
     };
     let mut printer = Printer::new(logs, Arc::clone(&definition), &config, only);
+    let mut newest = Newest::default();
     loop {
         let looked = Instant::now();
         let mut wanted = Vec::new();
@@ -48,7 +50,8 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         looking.each_task(&record, &definition, |index, task| {
             if only.is_none_or(|only| only == index) {
                 is_open &= only.is_none() || task.end().is_none();
-                wanted.extend(attempts(logs, record.id(), index, task));
+                let numbers = numbers(logs, task, newest.replace(index, task));
+                wanted.extend(numbers.map(|number| record.id().task(index).attempt(number)));
             }
         })?;
         let pause = (looked.elapsed() * STORE_SHARE).max(LOOK_EVERY);
@@ -78,15 +81,26 @@ fn task_named(definition: &Definition, name: &str, run: RunId) -> Result<TaskInd
     })
 }
 
-/// The attempts of a task whose logs are wanted.
-fn attempts(logs: &Logs, run: RunId, index: TaskIndex, task: &Task) -> impl Iterator<Item = AttemptId> {
+/// The newest attempt of each task at the last look.
+#[derive(Default)]
+struct Newest(BTreeMap<TaskIndex, u32>);
+
+impl Newest {
+    /// Takes the newest attempt of a task; gives that of the last look.
+    fn replace(&mut self, index: TaskIndex, task: &Task) -> Option<u32> {
+        self.0.insert(index, task.attempts)
+    }
+}
+
+/// The attempts of a task whose logs are wanted. Whoever follows gets the rest of the one that was the
+/// newest at the last look too: what it printed before it failed is what one follows for.
+fn numbers(logs: &Logs, task: &Task, before: Option<u32>) -> RangeInclusive<u32> {
     let newest = task.attempts;
-    let numbers = match logs.attempt {
+    match logs.attempt {
         Some(number) => number..=number,
         None if logs.all => 1..=newest,
-        None => newest.max(1)..=newest,
-    };
-    numbers.map(move |number| run.task(index).attempt(number))
+        None => before.unwrap_or(newest).max(1)..=newest,
+    }
 }
 
 /// Prints what is new in logs.

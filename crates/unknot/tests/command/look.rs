@@ -4,6 +4,7 @@ use super::{
     snapshot::check,
     support::{Bench, wait_for_file},
 };
+use rustix::process::Signal;
 
 /// A finished run with a retry, a handled failure and a skip.
 fn finished() -> Bench {
@@ -76,6 +77,35 @@ fn a_run_is_seen_while_another_process_runs_it() {
     bench.write("go", "");
     following.line("two");
     assert_eq!(following.end().0, Some(0), "following ends with the task");
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn following_misses_nothing_of_an_attempt_that_is_tried_again() {
+    let bench = Bench::with(
+        r#"
+name: again
+tasks:
+  a:
+    exec: |
+      if test "$UNKNOT_TRY" = 2; then echo three; touch second; while ! test -e end; do sleep 0.01; done; exit; fi
+      echo one; while ! test -e go; do sleep 0.01; done; echo two; exit 75
+    retry: {attempts: 2, backoff: {first: 10ms, jitter: 0}}
+"#,
+    );
+    let mut running = bench.start(&["run", "flow.yaml"]);
+    running.line("a  started");
+    let mut following = bench.start(&["logs", "latest", "a", "-f"]);
+    following.line("one");
+    // It looks away while the first attempt ends and the second one begins.
+    following.signal(Signal::STOP);
+    bench.write("go", "");
+    wait_for_file(&bench.path("second"));
+    following.signal(Signal::CONT);
+    following.line("three");
+    bench.write("end", "");
+    let (code, printed) = following.end();
+    assert_eq!((code, printed.as_str()), (Some(0), "one\ntwo\n── attempt 2 ──\nthree"));
     assert_eq!(running.end().0, Some(0));
 }
 
