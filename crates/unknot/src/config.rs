@@ -80,8 +80,18 @@ impl Config {
 
     /// How the other commands are told of the data folder: nothing, where they find it by themselves.
     pub(crate) fn data_option(&self) -> String {
-        match Self::here(&Place::default()) {
-            Ok(here) if here.data == self.data => String::new(),
+        self.option_beside(Self::here(&Place::default()))
+    }
+
+    /// The command that goes on with a run of a workflow file.
+    pub(crate) fn run_again(&self, flow: &Path) -> String {
+        let option = self.option_beside(Self::beside(flow, &Place::default()));
+        format!("unknot run {}{option}", quoted(&nicer(flow).display().to_string()))
+    }
+
+    fn option_beside(&self, found: Result<Self, Error>) -> String {
+        match found {
+            Ok(found) if found.data == self.data => String::new(),
             _ => format!(" --data {}", quoted(&nicer(&self.data).display().to_string())),
         }
     }

@@ -1,7 +1,10 @@
 //! Looking at a store that this or another process owns: nothing here takes the lock or asks the brain.
 
 use crate::{config::Config, error::Error, progress::Progress};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use unknot_engine::{
     core::{
         RunId, TaskIndex,
@@ -171,6 +174,21 @@ impl Looking {
     fn unknown(&self, given: &str) -> Error {
         Error::NoSuchRun { given: given.to_owned(), data: self.data.clone() }
     }
+}
+
+/// What is to be said of an unfinished run that no process serves.
+pub(crate) fn idle(run: &Run, config: &Config) -> String {
+    if run.poisoned.is_some() {
+        return "no process runs it now, and none can move it on".to_owned();
+    }
+    let what = if run.ending.is_some() { "brings it to its end" } else { "goes on with it" };
+    let has_inputs = run.input.value().as_object().is_some_and(|inputs| !inputs.is_empty());
+    let inputs = if has_inputs { " with the same inputs" } else { "" };
+    let again = match &run.source {
+        Some(source) => format!("`{}`{inputs} {what}", config.run_again(Path::new(source))),
+        None => "it goes on when one is started".to_owned(),
+    };
+    format!("no process runs it now: {again}")
 }
 
 fn damaged(detail: String) -> Error {

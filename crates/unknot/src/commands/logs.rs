@@ -4,9 +4,9 @@ use crate::{
     args::Logs,
     attempt_folder,
     config::Config,
-    error::Error,
+    error::{Error, eprint_quietly},
     exit::Exit,
-    looking::Looking,
+    looking::{Looking, idle},
     nearest::nearest,
     output::{Paint, Tone, pad, width},
 };
@@ -20,7 +20,10 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use unknot_engine::core::{AttemptId, RunId, TaskIndex, run::Task, workflow::Definition};
+use unknot_engine::{
+    control,
+    core::{AttemptId, RunId, TaskIndex, run::Task, workflow::Definition},
+};
 
 /// Pause between two looks at growing files.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -43,6 +46,7 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
     };
     let mut printer = Printer::new(logs, Arc::clone(&definition), &config, only);
     let mut newest = Newest::default();
+    let mut is_idle = false;
     loop {
         let looked = Instant::now();
         let mut wanted = Vec::new();
@@ -60,6 +64,10 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
             break;
         }
         out.flush()?;
+        if !is_idle && !control::is_served(&config.data) {
+            is_idle = true;
+            eprint_quietly(&format!("note: {}\n", idle(record.run(), &config)));
+        }
         thread::sleep(pause);
         record = looking.find(&record.id().to_string())?;
     }

@@ -7,7 +7,7 @@ use crate::{
     config::{Config, nicer},
     error::Error,
     exit::Exit,
-    looking::Looking,
+    looking::{Looking, idle},
     output::{Paint, Tone, count, fit, run_tone, task_tone, thousands, wrap},
     summary::counted,
     table::{Cell, Column, Table},
@@ -45,8 +45,15 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
     let definition = looking.definition(record.run())?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
     let is_served = record.status().is_terminal() || control::is_served(&config.data);
-    let mut view =
-        View { record: &record, definition, now, is_served, tasks: BTreeMap::new(), counts: BTreeMap::new() };
+    let mut view = View {
+        config: &config,
+        record: &record,
+        definition,
+        now,
+        is_served,
+        tasks: BTreeMap::new(),
+        counts: BTreeMap::new(),
+    };
     view.read(&mut looking, show.json)?;
     if show.json {
         view.write_json(out)?;
@@ -59,6 +66,7 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
 
 /// A run with those of its tasks that are shown.
 struct View<'r> {
+    config: &'r Config,
     record: &'r RunRecord,
     definition: Arc<Definition>,
     now: Timestamp,
@@ -203,11 +211,7 @@ impl View<'_> {
             }
         }
         if !self.is_served {
-            let again = match &run.source {
-                Some(source) => format!("`unknot run {}` goes on with it", nicer(Path::new(source)).display()),
-                None => "it goes on when one is started".to_owned(),
-            };
-            head.push(("idle", format!("no process runs it now: {again}")));
+            head.push(("idle", idle(run, self.config)));
         }
         if run.input.value().as_object().is_some_and(|inputs| !inputs.is_empty()) {
             head.push(("inputs", run.input.0.to_string()));

@@ -6,7 +6,11 @@ use super::{
 };
 use rustix::process::Signal;
 use serde_json::Value;
-use std::{fs, process::Stdio};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
 
 /// A chain, so that its lines have one order.
 const CHAIN: &str = r#"
@@ -122,7 +126,8 @@ fn a_killed_run_goes_on_where_it_was() {
     drop(running);
     // Before anything is started again.
     wait_until_gone(&format!("0.01{marker}"));
-    bench.run(&["show"]).code(0).says("no process runs it now: `unknot run flow.yaml` goes on with it");
+    let shown = bench.run(&["show"]).code(0).says("no process runs it now: `unknot run flow.yaml` goes on with it");
+    assert!(shown.stdout.contains("was on local, whose process is gone"), "{}", shown.stdout);
     bench.write("go", "");
     let ended = bench.run(&["run", "flow.yaml"]).code(0).says("resumed where it was (2 of 3 tasks done)");
     assert!(!ended.stdout.contains("first"), "a recorded completion was repeated:\n{}", ended.stdout);
@@ -130,6 +135,30 @@ fn a_killed_run_goes_on_where_it_was() {
     assert_eq!(bench.read("tries"), "third\nthird\n");
     let list = bench.run(&["ls", "--json"]).code(0);
     assert_eq!(list.stdout.lines().count(), 1, "one run, not two: {}", list.stdout);
+}
+
+#[test]
+fn how_a_run_goes_on_is_told_with_its_folder_and_inputs() {
+    let bench = Bench::with(
+        "name: asks\ninput:\n  word: {type: string}\ntasks:\n  \
+         a: {exec: 'echo here; touch began; while ! test -e go; do sleep 0.01; done'}\n",
+    );
+    let running = bench.start(&["run", "flow.yaml", "--data", "else where", "-i", "word=x"]);
+    wait_for_file(&bench.path("began"));
+    running.signal(Signal::KILL);
+    drop(running);
+    let advice = "no process runs it now: `unknot run flow.yaml --data 'else where'` with the same inputs";
+    let shown = bench.run(&["show", "--json", "--data", "else where"]).code(0);
+    shown.says("was on local, whose process is gone");
+    let mut following = bench.command(&["logs", "-f", "--data", "else where"]);
+    let mut following = following.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(following.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains(advice), "{told}");
+    bench.write("go", "");
+    let again = ["run", "flow.yaml", "--data", "else where", "-i", "word=x"];
+    bench.run(&again).code(0).says("resumed where it was");
+    assert_eq!(following.wait().unwrap().code(), Some(0));
 }
 
 #[test]

@@ -29,9 +29,9 @@ impl View<'_> {
     }
 
     fn explain_wait(&self, index: TaskIndex, task: &Task, wait: &Wait) -> String {
-        let left = time::length(wait.deadline.since(self.now));
+        let left = self.left(wait.deadline);
         match wait.on {
-            WaitOn::Needs => format!("{}; {left} left", self.explain_needs(index, task)),
+            WaitOn::Needs => format!("{}; {left}", self.explain_needs(index, task)),
             WaitOn::Grant => {
                 let def = self.definition.task(index);
                 let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
@@ -39,15 +39,25 @@ impl View<'_> {
                     0 => String::new(),
                     _ => format!(" with {}", def.resources.keys().cloned().collect::<Vec<_>>().join(", ")),
                 };
-                format!("stands in `{queue}` for a slot{beside}; {left} left")
+                format!("stands in `{queue}` for a slot{beside}; {left}")
             }
             WaitOn::Backoff => {
                 let error = task.error.as_ref().map(|error| error.message.as_str()).unwrap_or_default();
-                format!("tries again in {left}: {error}")
+                let when = if self.is_served { format!("tries again in {}", self.until(wait.deadline)) } else { left };
+                format!("{when}: {error}")
             }
-            WaitOn::Sleep => format!("sleeps; {left} left"),
-            WaitOn::Decision => format!("its attempt was lost, a person must decide; {left} left"),
+            WaitOn::Sleep => format!("sleeps; {left}"),
+            WaitOn::Decision => format!("its attempt was lost, a person must decide; {left}"),
         }
+    }
+
+    fn until(&self, moment: Timestamp) -> String {
+        time::length(moment.since(self.now))
+    }
+
+    /// How long something may still take; nobody counts where no process serves the run.
+    fn left(&self, deadline: Timestamp) -> String {
+        if self.is_served { format!("{} left", self.until(deadline)) } else { "nobody serves it now".to_owned() }
     }
 
     fn explain_needs(&self, index: TaskIndex, task: &Task) -> String {
@@ -76,8 +86,10 @@ impl View<'_> {
     }
 
     fn explain_lease(&self, lease: &Lease) -> String {
-        let left = |until: Timestamp| time::length(until.since(self.now));
         match (&lease.stopping, lease.started_at) {
+            _ if !self.is_served => {
+                format!("was on {}, whose process is gone; the next one ends what is left of it", lease.worker.name)
+            }
             (Some(stopping), _) => {
                 let why = match stopping.reason {
                     StopReason::Cancelled => "cancelled",
@@ -85,9 +97,9 @@ impl View<'_> {
                     StopReason::TimedOut => "out of time",
                     StopReason::Heartbeat => "silent for too long",
                 };
-                format!("is being stopped ({why}); given up in {}", left(stopping.fenced_at))
+                format!("is being stopped ({why}); given up in {}", self.until(stopping.fenced_at))
             }
-            (None, Some(_)) => format!("on {}; {} left", lease.worker.name, left(lease.deadline)),
+            (None, Some(_)) => format!("on {}; {}", lease.worker.name, self.left(lease.deadline)),
             (None, None) => format!("given to {}, not started yet", lease.worker.name),
         }
     }
