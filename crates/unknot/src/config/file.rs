@@ -18,6 +18,9 @@ use unknot_engine::core::{
     validate::Rules,
 };
 
+/// Most attempts at once of one worker: two commands to each fit in its guard's queue.
+const SLOTS_MAX: u32 = 512;
+
 /// What the file says, defaults filled in.
 #[derive(Clone, Debug)]
 pub(super) struct FileConfig {
@@ -112,7 +115,7 @@ impl Reader {
             config.data = self.value(&data, "a folder", |at| at.text(ScalarKind::Text).map(PathBuf::from));
         }
         if let Some(slots) = section("worker").and_then(|worker| worker.get("slots")) {
-            config.slots = self.count(&slots, 1).unwrap_or(config.slots);
+            config.slots = self.slots(&slots).unwrap_or(config.slots);
         }
         for deadlock in ["orchestrator", "deadlock"].into_iter().filter_map(section) {
             if let Some(depth) = deadlock.get("max_dependency_depth") {
@@ -163,8 +166,13 @@ impl Reader {
         Some(PoolSettings { size, lend })
     }
 
+    fn slots(&mut self, at: &At<'_, '_>) -> Option<u32> {
+        let read = |at: &At<'_, '_>| whole(at).filter(|slots| (1..=SLOTS_MAX).contains(slots));
+        self.value(at, &format!("a whole number from 1 to {SLOTS_MAX}"), read)
+    }
+
     fn count(&mut self, at: &At<'_, '_>, least: u32) -> Option<u32> {
-        let read = |at: &At<'_, '_>| at.text(ScalarKind::Number)?.parse().ok().filter(|&number: &u32| number >= least);
+        let read = |at: &At<'_, '_>| whole(at).filter(|&number| number >= least);
         self.value(at, &format!("a whole number, {least} or more"), read)
     }
 
@@ -181,6 +189,10 @@ impl Reader {
         }
         value
     }
+}
+
+fn whole(at: &At<'_, '_>) -> Option<u32> {
+    at.text(ScalarKind::Number)?.parse().ok()
 }
 
 fn truth(at: &At<'_, '_>) -> Option<bool> {
@@ -221,7 +233,8 @@ mod tests {
         );
         check("worker: {slot: 2}\n", "1:10 unknown key `slot` (did you mean `slots`?)");
         check("gateway:\n  breaker: {timout: 5}\n", "2:13 unknown key `timout` (did you mean `timeout`?)");
-        check("worker: {slots: many}\n", "1:17 this value cannot stand here (a whole number, 1 or more)");
+        check("worker: {slots: many}\n", "1:17 this value cannot stand here (a whole number from 1 to 512)");
+        check("worker: {slots: 513}\n", "1:17 this value cannot stand here (a whole number from 1 to 512)");
         check("pools: {gpu: {lend: true}}\n", "1:9 `size` of the pool is missing ()");
         check(
             "queues: {default: {visibility_timeout: 5}}\n",
