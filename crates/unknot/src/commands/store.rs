@@ -5,6 +5,7 @@ use crate::{
     config::{Config, nicer},
     error::{Error, eprint_quietly},
     exit::Exit,
+    looking::Looking,
     output::{count, thousands},
     terminal,
 };
@@ -85,6 +86,8 @@ fn check(config: &Config, out: &mut dyn Write) -> Result<Exit, Error> {
 }
 
 fn prune(config: &Config, retention: &Retention, out: &mut dyn Write) -> Result<Exit, Error> {
+    // Opening for writing makes a store where there is none.
+    drop(Looking::open(config)?);
     let failed = || Error::store(format!("make room in the store `{}`", nicer(&config.data).display()));
     let mut store = SqliteStore::open(&config.data, &SqliteOptions::default()).map_err(failed())?;
     let namespace = Namespace::default();

@@ -110,6 +110,8 @@ fn what_is_typed_wrongly_is_refused_by_example() {
     bench.run(&["rum"]).code(2).says("run");
     bench.run(&["help", "run"]).code(0).says("Exit status").says("-i topic=tides");
     bench.run(&["ls"]).code(2).says("error[UK0305]");
+    bench.run(&["store", "prune"]).code(2).says("error[UK0305]");
+    assert!(!bench.path(".unknot").exists(), "whoever looks makes no store");
     bench.run(&["completions", "bash"]).code(0).says("_unknot");
     bench.run(&["--version"]).code(0).says("unknot ");
 }
