@@ -95,7 +95,7 @@ Exit status:
   1  FAILED                 4  TIMED_OUT
   2  the command line, the workflow or its inputs cannot be used
   5  the store, the disk or the system stands in the way
-  130  killed by a second Ctrl-C; the run is unfinished";
+  130  killed by a second Ctrl-C, or its output was closed; the run is unfinished";
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {

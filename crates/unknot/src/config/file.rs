@@ -18,7 +18,7 @@ use unknot_engine::core::{
     validate::Rules,
 };
 
-/// Most attempts at once of one worker: two commands to each fit in its guard's queue.
+/// Most attempts at once of one worker: each has a process and places in queues.
 const SLOTS_MAX: u32 = 512;
 
 /// What the file says, defaults filled in.
@@ -240,5 +240,12 @@ mod tests {
             "queues: {default: {visibility_timeout: 5}}\n",
             "1:40 this value cannot stand here (a length of time such as `30s` or `10m`)",
         );
+    }
+
+    #[test]
+    fn the_documented_example_is_obeyed() {
+        let page = include_str!("../../../../docs/cli.md");
+        let example = page.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).expect("an example").0;
+        check(example, "Some(\".unknot\") 8 50 {\"gpu\": PoolSettings { size: 2, lend: false }}");
     }
 }

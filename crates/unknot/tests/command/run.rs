@@ -79,6 +79,19 @@ fn events_and_summary_are_json_lines() {
 }
 
 #[test]
+fn the_variables_of_a_process_are_documented() {
+    let bench = Bench::with("name: told\ntasks:\n  a: {exec: 'env | grep -o ^UNKNOT_[A-Z_]* > variables'}\n");
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let documented = include_str!("../../../../docs/workflow-files.md");
+    let variables = bench.read("variables");
+    assert!(variables.contains("UNKNOT_OUTPUT"), "{variables}");
+    // The guard's own: by it a later guard knows the processes of an earlier one.
+    for variable in variables.lines().filter(|variable| *variable != "UNKNOT_GUARD") {
+        assert!(documented.contains(&format!("`{variable}`")), "{variable} stands in no table");
+    }
+}
+
+#[test]
 fn an_output_that_cannot_be_written_does_not_end_the_run() {
     let bench = Bench::with(CHAIN);
     let mut command = bench.command(&["run", "flow.yaml"]);
