@@ -6,6 +6,7 @@
 mod bars;
 mod lines;
 mod note;
+mod remarks;
 
 pub(crate) use bars::Bars;
 pub(crate) use lines::Lines;

@@ -1,6 +1,6 @@
 //! What a line of history means to somebody who watches.
 
-use super::Progress;
+use super::{Progress, remarks::remarks};
 use crate::{output::Tone, time};
 use unknot_engine::core::{
     Millis, TaskIndex, Timestamp,
@@ -10,7 +10,7 @@ use unknot_engine::core::{
 };
 
 /// Whether a line is worth its place when there are very many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Rank {
     /// The ordinary course of things.
     Routine,
@@ -74,6 +74,8 @@ impl Note {
             Kind::TaskSkipped => (Tone::Faint, Notable, reasoned("skipped", said("reason"))),
             Kind::ReportRefused => (Tone::Faint, Routine, "a report came too late and was refused".to_owned()),
         };
+        let (remarks, their_rank) = remarks(entry);
+        let (rank, text) = (rank.max(their_rank), text + &remarks);
         Some(Self { at: entry.at, tone, rank, task: entry.name.as_deref().map(str::to_owned), text })
     }
 }

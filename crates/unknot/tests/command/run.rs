@@ -58,6 +58,18 @@ fn a_run_out_of_time_says_so_by_its_exit_status() {
 }
 
 #[test]
+fn what_a_task_leaves_behind_is_told() {
+    let marker = marker();
+    let bench = Bench::with(&format!(
+        "name: untidy\ntasks:\n  a: {{exec: 'sleep 1000.{marker} & true'}}\n  \
+         b: {{needs: [a], exec: 'sleep 1000.{marker} > /dev/null & exit 3'}}\n"
+    ));
+    let ended = bench.run(&["run", "flow.yaml"]).code(1).says("left 1 process behind, now ended");
+    assert!(ended.stdout.contains("still held its output"), "{}", ended.stdout);
+    assert!(!exists_process_with(&marker));
+}
+
+#[test]
 fn events_and_summary_are_json_lines() {
     let bench = Bench::with(CHAIN);
     let ended = bench.run(&["run", "flow.yaml", "--json"]).code(0);
