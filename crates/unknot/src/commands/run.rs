@@ -253,7 +253,8 @@ fn stop(engine: Arc<Engine>, how: fn(Engine)) {
     }
 }
 
-/// Tells a person what is going on, before and beside the progress; programs read only JSON.
+/// Tells a person what is going on, before and beside the progress. Where programs read JSON, what a
+/// person should know goes to standard error.
 pub(super) struct Teller<'o> {
     pub(super) out: &'o mut dyn Write,
     pub(super) paint: Paint,
@@ -263,9 +264,15 @@ pub(super) struct Teller<'o> {
 impl Teller<'_> {
     /// A line with a label.
     pub(super) fn line(&mut self, label: &str, text: &str) -> Result<(), Error> {
-        if self.is_json {
-            return Ok(());
+        match (self.is_json, label) {
+            (true, "note") => eprint_quietly(&format!("note: {text}\n")),
+            (true, _) => {}
+            (false, _) => self.print(label, text)?,
         }
+        Ok(())
+    }
+
+    fn print(&mut self, label: &str, text: &str) -> Result<(), Error> {
         let tone = if label == "note" { Tone::Warn } else { Tone::Faint };
         writeln!(self.out, "{}  {text}", self.paint.tone(tone, &format!("{label:<4}")))?;
         self.out.flush()?;

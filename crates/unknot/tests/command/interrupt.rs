@@ -56,6 +56,19 @@ fn the_second_signal_kills() {
 }
 
 #[test]
+fn beside_json_a_person_is_told_on_standard_error() {
+    let bench = Bench::with("name: long\ntasks:\n  a: {exec: 'touch began; while true; do sleep 0.1; done'}\n");
+    let mut command = bench.command(&["run", "flow.yaml", "--json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for_file(&bench.path("began"));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "note: TERM: cancelling; once more kills at once\n");
+    let last = String::from_utf8_lossy(&ended.stdout).lines().last().unwrap().to_owned();
+    assert!(last.starts_with("{\"summary\":"), "{last}");
+}
+
+#[test]
 fn two_signals_at_once_are_one_wish() {
     let marker = marker();
     let (_bench, mut running) = endless(&marker, false);

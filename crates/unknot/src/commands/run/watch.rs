@@ -2,7 +2,7 @@
 
 use super::Teller;
 use crate::{
-    error::Error,
+    error::{Error, eprint_quietly},
     output::Tone,
     progress::{Bars, Lines, Note, Progress, Rank},
     signals::{Interrupt, Interrupts},
@@ -74,7 +74,10 @@ impl View {
                 Ok(())
             }
             Self::Lines(lines) => lines.note(out, &note, progress),
-            Self::Json => Ok(()),
+            Self::Json => {
+                eprint_quietly(&format!("note: {}\n", note.text));
+                Ok(())
+            }
         }
     }
 
