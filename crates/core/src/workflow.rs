@@ -18,7 +18,7 @@ pub struct DefinitionHash(pub Arc<str>);
 
 /// A workflow: a directed acyclic graph of tasks, checked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Stored", into = "Stored")]
+#[serde(try_from = "Stored", into = "Stored")]
 pub struct Definition {
     /// What the file said, normalised and validated.
     pub body: Stored,
@@ -304,6 +304,10 @@ pub struct Limits {
 
 impl Definition {
     /// Derives the rest of a definition from its stored part.
+    ///
+    /// # Panics
+    /// If a task names one that is not there: the validator makes no such definition. What a store
+    /// gives back comes by `TryFrom`.
     pub fn new(body: Stored) -> Self {
         let mut dependents = vec![Vec::new(); body.tasks.len()];
         let mut primaries: BTreeMap<TaskIndex, Vec<TaskIndex>> = BTreeMap::new();
@@ -364,9 +368,33 @@ impl Stored {
     }
 }
 
-impl From<Stored> for Definition {
-    fn from(body: Stored) -> Self {
-        Self::new(body)
+/// A stored definition whose parts contradict each other. The store is damaged or was edited by hand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("task `{task}` names a task {}, there are {tasks}", named.0)]
+pub struct Contradiction {
+    /// The task.
+    pub task: String,
+    /// What its needs or its fallback name.
+    pub named: TaskIndex,
+    /// How many tasks there are.
+    pub tasks: usize,
+}
+
+impl TryFrom<Stored> for Definition {
+    type Error = Contradiction;
+
+    fn try_from(body: Stored) -> Result<Self, Contradiction> {
+        for task in &body.tasks {
+            let fallback = match task.on_failure {
+                OnFailure::Fallback(fallback) => Some(fallback),
+                OnFailure::Fail | OnFailure::Continue => None,
+            };
+            let mut named = task.needs.of.iter().map(|need| need.task).chain(fallback);
+            if let Some(named) = named.find(|named| named.0 as usize >= body.tasks.len()) {
+                return Err(Contradiction { task: task.name.to_string(), named, tasks: body.tasks.len() });
+            }
+        }
+        Ok(Self::new(body))
     }
 }
 

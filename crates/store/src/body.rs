@@ -9,7 +9,7 @@ use std::sync::Arc;
 use unknot_core::{
     CommitSeq,
     row::{HistoryEntry, Key, Row},
-    workflow::{Definition, DefinitionHash, Stored},
+    workflow::{Definition, DefinitionHash},
 };
 
 /// Writes bodies into one buffer, used again for each.
@@ -81,8 +81,7 @@ pub(crate) fn decode(kind: Kind, body: &str) -> Result<Row, StoreError> {
 
 /// Reads a definition back, with what is derived from it.
 pub(crate) fn decode_definition(body: &str) -> Result<Arc<Definition>, StoreError> {
-    let stored: Stored = from_json(body).map_err(|error| unreadable(Kind::Definition, &error))?;
-    Ok(Arc::new(Definition::new(stored)))
+    decode_as(Kind::Definition, body).map(Arc::new)
 }
 
 /// Reads any body back whose type is known where it is read.

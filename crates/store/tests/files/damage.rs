@@ -186,18 +186,31 @@ fn a_cut_database_is_told() {
 
 #[test]
 fn a_row_that_cannot_be_understood_stops_the_load() {
+    let a_number_for_a_hash = "UPDATE run SET body = json_set(body, '$.definition', 7)";
+    assert_unreadable(a_number_for_a_hash, "a run row cannot be read");
+    // One digit of a need, say: every task's index is a number, but there is no task of that number.
+    let a_need_of_nothing = r#"UPDATE definition SET body = json_set(body, '$.tasks[1].needs',
+        json('{"at_least": 1, "of": [{"task": 8, "until": "succeeded"}]}'))"#;
+    assert_unreadable(a_need_of_nothing, "`task-1` names a task 8, there are 2");
+    let a_fallback_of_nothing =
+        r#"UPDATE definition SET body = json_set(body, '$.tasks[0].on_failure', json('{"fallback": 2}'))"#;
+    assert_unreadable(a_fallback_of_nothing, "`task-0` names a task 2, there are 2");
+}
+
+/// What the edit leaves behind must neither load nor pass the check, and be told.
+fn assert_unreadable(edit: &str, says: &str) {
     let folder = folder();
     let mut brain = brain(folder.path());
     submit(&mut brain, 1);
     drop(brain);
     let edited = Connection::open(database(folder.path())).expect("opened");
-    edited.execute("UPDATE run SET body = json_set(body, '$.definition', 7)", []).expect("edited");
+    assert_eq!(edited.execute(edit, []).expect("edited"), 1);
     drop(edited);
     let mut store = open(folder.path()).expect("the file itself is sound");
     let error = store.load(&Default::default()).expect_err("unreadable");
     assert_eq!(error.code(), "UK0204", "{error}");
     let report = store.maintenance().and_then(|mut upkeep| upkeep.check()).expect("readable");
-    assert!(report.problems.iter().any(|problem| problem.contains("a run row cannot be read")), "{report:?}");
+    assert!(report.problems.iter().any(|problem| problem.contains(says)), "{report:?}");
 }
 
 #[test]
