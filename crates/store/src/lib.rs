@@ -28,8 +28,8 @@ pub use maintenance::{
 pub use memory::MemoryStore;
 pub use namespace::{Epoch, Namespace, Owner, ParseNamespaceError};
 pub use read::{
-    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, KeyedRun, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary,
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Page, PageSize, Reader, RunFilter, RunRecord,
+    RunSummary,
 };
 pub use sqlite::{NetworkFileSystems, SqliteOptions, SqliteStore};
 

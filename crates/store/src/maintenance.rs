@@ -40,12 +40,6 @@ pub trait Maintenance: Send {
     /// As for [`Maintenance::maintain`].
     fn folders_removed(&mut self, namespace: &Namespace, epoch: Epoch, runs: &[RunId]) -> Result<(), StoreError>;
 
-    /// How large the store is.
-    ///
-    /// # Errors
-    /// If it cannot be read.
-    fn footprint(&mut self) -> Result<Footprint, StoreError>;
-
     /// Writes a complete copy as of one commit to `target`, while work goes on.
     ///
     /// The copy appears under its name only when it is whole and durable. An existing file is never

@@ -89,12 +89,6 @@ pub trait Reader: Send {
         size: PageSize,
     ) -> Answer<Page<(Seq, Quarantined), Seq>>;
 
-    /// The run, live or finished, that owns an idempotency key.
-    ///
-    /// # Errors
-    /// See [`Reader::run`].
-    fn find_idempotency(&mut self, namespace: &Namespace, key: &str) -> Answer<Option<KeyedRun>>;
-
     /// A workflow's validated form.
     ///
     /// # Errors
@@ -212,17 +206,6 @@ pub struct Event {
     pub cursor: EventCursor,
     /// The line. `first_commit` is zero here: it is only told to the store.
     pub entry: HistoryEntry,
-}
-
-/// The owner of an idempotency key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyedRun {
-    /// The run.
-    pub run: RunId,
-    /// The hash of what was submitted under the key.
-    pub body_hash: String,
-    /// The final status, if it has ended.
-    pub ended: Option<RunStatus>,
 }
 
 /// What a command asks of the finished runs.

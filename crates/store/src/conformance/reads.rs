@@ -1,7 +1,7 @@
 //! Single runs, their tasks and their history; what commands need to know.
 
 use super::{Case, Site, fixture::*};
-use crate::{EventCursor, FactsQuery, KeyedRun, Namespace, PageSize, RunRecord, changes::HISTORY_WINDOW};
+use crate::{EventCursor, FactsQuery, Namespace, PageSize, RunRecord, changes::HISTORY_WINDOW};
 use unknot_core::{
     CommitSeq, TaskIndex,
     row::{HistoryKind, Key, Row},
@@ -14,7 +14,6 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "tasks come in pages, from inside the run and from rows", run: tasks_come_in_pages },
     Case { name: "a run's history is found among others', in pages", run: history_is_found },
     Case { name: "the history of a run that spans many commits is found", run: long_history_is_found },
-    Case { name: "idempotency keys find live and finished runs", run: keys_find_runs },
     Case { name: "facts know finished runs only", run: facts_know_the_finished },
     Case { name: "the newest runs of a file are found", run: sources_find_runs },
     Case { name: "a reader sees commits made after it was opened", run: readers_see_later_commits },
@@ -146,21 +145,6 @@ fn keyed(run: &mut Run, key: &str) {
     run.idempotency = Some(Idempotency { key: key.into(), body_hash: format!("hash of {key}") });
 }
 
-fn keys_find_runs(site: &mut dyn Site) {
-    let mut brain = Brain::start(site.open());
-    let flow = definition("flow", 1);
-    let mut first = run(run_id(1), &flow, brain.next());
-    keyed(&mut first, "k");
-    brain.commit(vec![put_definition(&flow), put_run(&first)]);
-    let find =
-        |brain: &Brain, key: &str| brain.reader().find_idempotency(&brain.namespace, key).expect("readable").value;
-    let owner = |ended| Some(KeyedRun { run: first.id, body_hash: "hash of k".into(), ended });
-    assert_eq!(find(&brain, "k"), owner(None));
-    brain.commit(end_run(&finished(&first, RunStatus::Cancelled, brain.next())).into());
-    assert_eq!(find(&brain, "k"), owner(Some(RunStatus::Cancelled)));
-    assert_eq!(find(&brain, "K"), None);
-}
-
 fn facts_know_the_finished(site: &mut dyn Site) {
     let mut brain = Brain::start(site.open());
     let flow = definition("flow", 1);
@@ -175,6 +159,8 @@ fn facts_know_the_finished(site: &mut dyn Site) {
     let facts = reader.facts(&brain.namespace, &query).expect("readable");
     let owner = Some((first.id, "hash of k".to_owned()));
     assert_eq!((facts.as_of, facts.key_owner, facts.ended), (brain.last, owner, Some(RunStatus::Failed)));
+    let other = FactsQuery { idempotency_key: Some("K".into()), run: None };
+    assert_eq!(reader.facts(&brain.namespace, &other).expect("readable").key_owner, None);
     let nothing = reader.facts(&brain.namespace, &FactsQuery::default()).expect("readable");
     assert_eq!((nothing.as_of, nothing.key_owner, nothing.ended), (brain.last, None, None));
 }

@@ -161,7 +161,7 @@ fn shared_history_stays(site: &mut dyn Site) {
 
     let ended = finished(&live, RunStatus::Completed, brain.next());
     brain.commit(end_run(&ended).into());
-    let used = |brain: &Brain| upkeep(brain).footprint().expect("readable").used_bytes;
+    let used = |brain: &Brain| maintain(brain, START, &KEEP).footprint.used_bytes;
     let before = used(&brain);
     let done = maintain(&brain, LATER, &KEEP);
     assert!(done.rows_pruned > 100, "the history goes with the last of its runs: {done:?}");
@@ -170,7 +170,7 @@ fn shared_history_stays(site: &mut dyn Site) {
 
 fn size_is_bounded(site: &mut dyn Site) {
     let brain = populate(site, 0);
-    let used = |brain: &Brain| upkeep(brain).footprint().expect("readable").used_bytes;
+    let used = |brain: &Brain| maintain(brain, START, &KEEP).footprint.used_bytes;
     let empty = used(&brain);
     drop(brain);
     let brain = populate(site, 300);

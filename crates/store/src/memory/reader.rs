@@ -2,8 +2,8 @@
 
 use super::{Disk, Space};
 use crate::{
-    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, KeyedRun, Namespace, Page, PageSize, Reader,
-    RunFilter, RunRecord, RunSummary, StoreError,
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
+    RunRecord, RunSummary, StoreError,
 };
 use std::{ops::Bound, sync::Arc};
 use unknot_core::{
@@ -169,15 +169,6 @@ impl Reader for MemoryReader {
         })
     }
 
-    fn find_idempotency(&mut self, namespace: &Namespace, key: &str) -> Answer<Option<KeyedRun>> {
-        self.ask(namespace, |space| {
-            let record = space.record(*space.keys.get(key)?)?;
-            let owned = record.run().idempotency.clone()?;
-            let ended = Some(record.status()).filter(|status| status.is_terminal());
-            Some(KeyedRun { run: record.id(), body_hash: owned.body_hash, ended })
-        })
-    }
-
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
         self.ask(namespace, |space| match &space.rows.get(&Key::Definition(hash.clone()))?.row {
             Row::Definition(definition) => Some(Arc::clone(definition)),
@@ -194,14 +185,17 @@ impl Reader for MemoryReader {
     }
 
     fn facts(&mut self, namespace: &Namespace, query: &FactsQuery) -> Result<Facts, StoreError> {
-        let key = query.idempotency_key.as_deref();
-        let owner = key.map(|key| self.find_idempotency(namespace, key)).transpose()?.and_then(|found| found.value);
-        let answer = self.ask(namespace, |space| query.run.and_then(|run| space.record(run)))?;
-        Ok(Facts {
-            as_of: answer.as_of,
-            key_owner: owner.filter(|owner| owner.ended.is_some()).map(|owner| (owner.run, owner.body_hash)),
-            ended: answer.value.map(|record| record.status()).filter(|status| status.is_terminal()),
-        })
+        let answer = self.ask(namespace, |space| {
+            let ended = |run| match space.record(run) {
+                Some(RunRecord::Finished(finished)) => Some(finished),
+                _ => None,
+            };
+            let owner = query.idempotency_key.as_ref().and_then(|key| ended(*space.keys.get(key)?));
+            let key_owner = owner.and_then(|owner| Some((owner.run.id, owner.run.idempotency?.body_hash)));
+            (key_owner, query.run.and_then(ended).map(|finished| finished.status))
+        })?;
+        let (key_owner, ended) = answer.value;
+        Ok(Facts { as_of: answer.as_of, key_owner, ended })
     }
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {

@@ -2,8 +2,8 @@
 
 use super::{Disk, Space};
 use crate::{
-    BackupProgress, BackupStep, CheckReport, Epoch, Footprint, Maintained, Maintenance, Namespace, PrunedFolders,
-    Retention, StoreError,
+    BackupProgress, BackupStep, CheckReport, Epoch, Maintained, Maintenance, Namespace, PrunedFolders, Retention,
+    StoreError,
 };
 use std::{collections::BTreeSet, path::Path};
 use unknot_core::{
@@ -52,11 +52,6 @@ impl Maintenance for MemoryMaintenance {
                 space.pruned.remove(run);
             }
         })
-    }
-
-    fn footprint(&mut self) -> Result<Footprint, StoreError> {
-        let used_bytes = self.disk.lock().values().map(Space::bytes).sum();
-        Ok(Footprint { used_bytes, ..Footprint::default() })
     }
 
     /// There is no file to write: always refused.

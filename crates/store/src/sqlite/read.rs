@@ -13,8 +13,8 @@ use super::{
     schema,
 };
 use crate::{
-    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, KeyedRun, Namespace, Page, PageSize, Reader,
-    RunFilter, RunRecord, RunSummary, StoreError,
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
+    RunRecord, RunSummary, StoreError,
     body::{Kind, decode_as, decode_definition},
 };
 use rusqlite::{Connection, OptionalExtension, Params};
@@ -24,7 +24,7 @@ use std::sync::{
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, Quarantined},
+    row::{DeadLetter, FinishedRun, Quarantined},
     run::{RunStatus, Task},
     workflow::{Definition, DefinitionHash},
 };
@@ -162,14 +162,12 @@ impl Snapshot<'_> {
         Ok(Page::cut(found, size, |(index, _)| *index))
     }
 
-    fn key_owner(&self, key: &str) -> Result<Option<KeyedRun>, StoreError> {
-        let sql = "SELECT run_id FROM run WHERE ns = ?1 AND idempotency_key = ?2
-                   UNION ALL SELECT run_id FROM finished WHERE ns = ?1 AND idempotency_key = ?2 LIMIT 1";
-        let Some(run) = self.one_text(sql, (self.ns, key))? else { return Ok(None) };
-        let Some(record) = self.record(parse_run(&run)?)? else { return Ok(None) };
-        let owned = record.run().idempotency.clone();
-        let ended = Some(record.status()).filter(|status| status.is_terminal());
-        Ok(owned.map(|owned| KeyedRun { run: record.id(), body_hash: owned.body_hash, ended }))
+    /// The finished run that owns a key, and the hash of what was submitted under it.
+    fn key_owner(&self, key: &str) -> Result<Option<(RunId, String)>, StoreError> {
+        let sql = "SELECT body FROM finished WHERE ns = ?1 AND idempotency_key = ?2";
+        let Some(body) = self.one_text(sql, (self.ns, key))? else { return Ok(None) };
+        let run = decode_as::<FinishedRun>(Kind::Finished, &body)?.run;
+        Ok(run.idempotency.map(|owned| (run.id, owned.body_hash)))
     }
 
     fn final_status(&self, run: RunId) -> Result<Option<RunStatus>, StoreError> {
@@ -285,10 +283,6 @@ impl Reader for SqliteReader {
         })
     }
 
-    fn find_idempotency(&mut self, namespace: &Namespace, key: &str) -> Answer<Option<KeyedRun>> {
-        self.ask(namespace, |snapshot| snapshot.key_owner(key))
-    }
-
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
         self.ask(namespace, |snapshot| {
             let sql = "SELECT body FROM definition WHERE ns = ?1 AND hash = ?2";
@@ -302,12 +296,12 @@ impl Reader for SqliteReader {
 
     fn facts(&mut self, namespace: &Namespace, query: &FactsQuery) -> Result<Facts, StoreError> {
         let answer = self.ask(namespace, |snapshot| {
-            let owner = query.idempotency_key.as_deref().map(|key| snapshot.key_owner(key)).transpose()?.flatten();
+            let key_owner = query.idempotency_key.as_deref().map(|key| snapshot.key_owner(key)).transpose()?.flatten();
             let ended = query.run.map(|run| snapshot.final_status(run)).transpose()?.flatten();
-            Ok((owner.filter(|owner| owner.ended.is_some()), ended))
+            Ok((key_owner, ended))
         })?;
-        let (owner, ended) = answer.value;
-        Ok(Facts { as_of: answer.as_of, key_owner: owner.map(|owner| (owner.run, owner.body_hash)), ended })
+        let (key_owner, ended) = answer.value;
+        Ok(Facts { as_of: answer.as_of, key_owner, ended })
     }
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
@@ -318,10 +312,6 @@ impl Reader for SqliteReader {
 /// A page's items and one more, which tells that there is a next page.
 fn one_more(size: PageSize) -> i64 {
     int(size.items() as u64 + 1)
-}
-
-fn parse_run(text: &str) -> Result<RunId, StoreError> {
-    text.parse().map_err(|error: unknot_core::id::ParseIdError| StoreError::damaged(error.to_string()))
 }
 
 pub(super) fn parse_status(text: &str) -> Result<RunStatus, StoreError> {

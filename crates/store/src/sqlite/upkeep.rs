@@ -155,10 +155,6 @@ impl Maintenance for SqliteMaintenance {
         transaction.commit().map_err(store_error)
     }
 
-    fn footprint(&mut self) -> Result<Footprint, StoreError> {
-        self.read_footprint().map(|(footprint, _)| footprint).map_err(store_error)
-    }
-
     fn backup(
         &mut self,
         target: &Path,
