@@ -243,6 +243,11 @@ impl Volatile {
         (room(&roomiest) > 0).then_some(roomiest.0)
     }
 
+    /// Slots of all workers that are here. One that offers none is as good as nobody.
+    pub(crate) fn slots(&self) -> u64 {
+        self.workers.values().map(|slots| u64::from(*slots)).sum()
+    }
+
     /// Runs that ended after a commit, the latest first: what facts read at that commit do not know.
     pub(crate) fn ended_since(&self, commit: CommitSeq) -> impl Iterator<Item = &RecentEnd> {
         self.recent.iter().rev().take_while(move |end| end.commit > commit)

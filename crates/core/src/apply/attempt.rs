@@ -64,7 +64,7 @@ impl Step<'_> {
     /// A report came too late.
     fn refuse_report(&mut self, attempt: AttemptId) {
         self.state.volatile.refused_reports += 1;
-        if self.run(attempt.task.run).is_some() {
+        if self.task(attempt.task).is_some() {
             self.record_task(
                 attempt.task,
                 HistoryKind::ReportRefused,

@@ -193,13 +193,14 @@ fn short_of(state: &State, run: &Run, resource: &Resource, units: u32) -> String
             let most = state.definitions[&run.definition].body.max_parallel.unwrap_or(taken);
             format!("waits for a place within its run's `max_parallel` ({taken} of {most} taken)")
         }
-        Resource::Slot | Resource::Queue(_) if state.volatile.workers.is_empty() => {
+        Resource::Slot | Resource::Queue(_) if state.volatile.slots() == 0 => {
             "waits for a worker: none is here".to_owned()
         }
         Resource::Slot | Resource::Queue(_) => {
             let workers = &state.volatile.workers;
-            let slots: u32 = workers.values().sum();
-            let taken: u32 = workers.keys().filter_map(|worker| state.volatile.leases.get(worker)).sum();
+            let slots = state.volatile.slots();
+            let leases = workers.keys().filter_map(|worker| state.volatile.leases.get(worker));
+            let taken: u64 = leases.map(|leases| u64::from(*leases)).sum();
             // Work fetched ahead has a lease and no slot yet.
             format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
         }

@@ -41,7 +41,7 @@ type Place = (bool, Rank);
 impl View<'_> {
     fn add_resources(&mut self) {
         let volatile = &self.state.volatile;
-        let slots: u64 = volatile.workers.values().map(|slots| u64::from(*slots)).sum();
+        let slots = volatile.slots();
         let resource = |id: String, units: u64| Resource { id, units, queue: Queue::Fifo };
         self.graph.resources.push(resource(SLOTS.to_owned(), slots));
         let pools = self.state.pools.iter().map(|(name, pool)| resource(pool_id(name), pool.size.into()));
@@ -137,7 +137,7 @@ impl View<'_> {
     fn grant(&mut self, run: &Run, definition: &Definition, index: TaskIndex) -> Expr {
         let asked = request(run.id, definition, index);
         let units = |resource: String, units: u32| Part::Resource { resource, units: units.into() };
-        let mut parts = vec![match self.state.volatile.workers.is_empty() {
+        let mut parts = vec![match self.state.volatile.slots() == 0 {
             true => self.outside("worker".to_owned()),
             false => units(SLOTS.to_owned(), 1),
         }];

@@ -8,6 +8,7 @@
 
 mod command;
 mod coverage;
+mod fuzz_events;
 mod lifecycle;
 mod loads;
 mod pairs;

@@ -1,0 +1,341 @@
+//! Random events: whatever comes, in whatever order, breaks no rule; and what was accepted can be ended.
+//!
+//! The fuzz target of the event stream. Events are wild: reports of attempts that never were, fences from
+//! elsewhere, tasks beyond the last, moments that nobody waits for, loads in between. After each, every
+//! rule is checked and the rows are held against the state. Two seconds here;
+//! `UNKNOT_FUZZ_SECONDS=60 UNKNOT_FUZZ_SEED=7 cargo test -p unknot-core --test scenarios fuzz` runs longer,
+//! from another seed. A failure prints the seed of its life and the event's number.
+
+use crate::{workflow_form, world::World};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use unknot_core::{
+    AttemptId, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
+    deadline::Deadline,
+    effect::Effect,
+    event::{AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, Outcome, PauseTarget, Submission},
+    row::{Detail, Quarantined},
+    run::{Idempotency, JsonText, WorkerId},
+    settings::{PoolSettings, QueueSettings, Settings},
+    workflow::Definition,
+};
+
+/// Events of one life.
+const EVENTS: u64 = 120;
+/// Events that may follow from one, before something goes round in a circle.
+const FOLLOWING_MAX: usize = 2_000;
+/// Steps down the queue of moments in which everything that was forced must have ended.
+const ENDING_MAX: usize = 200;
+
+/// Workflows with every kind of need, hold, bound and consequence.
+const WORKFLOWS: [(&str, &[&str]); 7] = [
+    ("workflow plain", &["task a", "task b needs a", "task c needs a"]),
+    ("workflow locks max_parallel 1", &["task a locks disk", "task b locks disk pools net:2", "task c pools net:1"]),
+    (
+        "workflow joins timeout 1h",
+        &[
+            "task a on_failure continue",
+            "task b retry 2 backoff 1s",
+            "task c needs any(a,b)",
+            "task d needs 2(a,b,c)",
+            "task e needs a:finished",
+        ],
+    ),
+    ("workflow falls", &["task a on_failure f", "task f fallback", "task z needs a:finished,f:finished"]),
+    ("workflow sleeps", &["task a sleep 10s", "task b needs a queue slow priority low", "task c queue_timeout 5s"]),
+    ("workflow lost", &["task a on_lost fail", "task b on_lost hold", "task c timeout 10s"]),
+    ("workflow wide", &["task a", "tasks leaf 20 needs a", "task join needs leaf1,leaf2"]),
+];
+const QUEUES: [&str; 2] = ["default", "slow"];
+const POOLS: [&str; 3] = ["disk", "net", "unheard-of"];
+
+/// The life of one namespace.
+struct Life {
+    world: World,
+    random: Random,
+    workflows: Vec<Arc<Definition>>,
+    runs: Vec<RunId>,
+    leases: Vec<(AttemptId, Fence)>,
+}
+
+impl Life {
+    fn of(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let pools = [("net".to_owned(), 2)];
+        let read = |(head, tasks): &(&str, &[&str])| workflow_form::read(head, tasks.iter().copied(), &pools);
+        let mut world = World::default();
+        let small_steps = random.one_in(2);
+        if small_steps {
+            world.settings.bounds.step_changes_max = 4;
+        }
+        world.settings.pools.insert("net".to_owned(), PoolSettings { size: 2, lend: true });
+        let workflows = WORKFLOWS.iter().map(read).collect();
+        let mut life = Self { world, random, workflows, runs: Vec::new(), leases: Vec::new() };
+        life.happen(Event::SettingsApplied(Box::new(life.world.settings.clone())));
+        life
+    }
+
+    /// An event and all that follows from it by itself.
+    fn happen(&mut self, event: Event) {
+        let mut next = Some(event);
+        for _ in 0..FOLLOWING_MAX {
+            let Some(event) = next else { return };
+            for effect in self.world.apply(event).effects {
+                if let Effect::Start(assignment) = effect {
+                    self.leases.push((assignment.attempt, assignment.fence));
+                }
+            }
+            next = self.world.due();
+        }
+        panic!("one event leads to another without an end: {next:?}");
+    }
+
+    fn any_event(&mut self) -> Event {
+        let caller = Caller(self.random.next());
+        match self.random.below(20) {
+            0..=2 => self.submission(caller),
+            3 => Event::WorkerJoined { worker: self.worker(), slots: self.random.below(4) as u32 },
+            4 => Event::WorkerLeft { worker: self.worker() },
+            5..=6 => {
+                let (attempt, fence) = self.lease();
+                Event::AttemptStarted { attempt, fence }
+            }
+            7 => {
+                let (attempt, fence) = self.lease();
+                Event::AttemptRenewed { attempt, fence }
+            }
+            8..=11 => self.end(),
+            12 => {
+                let (run, facts) = (self.run(), Facts::default());
+                let (reason, by, force) = ("unwanted".to_owned(), "ann".to_owned(), self.random.one_in(2));
+                Event::RunCancelRequested { run, request: CancelRequest { reason, by, force, facts }, caller }
+            }
+            13 => Event::Paused { target: self.target(), by: "ann".to_owned(), caller },
+            14 => Event::Resumed { target: self.target(), by: "ann".to_owned(), caller },
+            15 => self.operation(caller),
+            16 => self.moment(),
+            17 => Event::RunPoisoned { run: self.run(), error: "it failed alone".to_owned() },
+            18 => match self.random.below(3) {
+                0 => Event::GrantsDue,
+                1 => Event::ContinuationDue(Seq(self.random.next() % 200)),
+                _ => Event::RunsFocused(self.random.one_in(2).then(|| BTreeSet::from([self.run()]))),
+            },
+            _ => self.settings(),
+        }
+    }
+
+    fn submission(&mut self, caller: Caller) -> Event {
+        let run = RunId::from_parts(self.world.now.0, self.random.next().into());
+        self.runs.push(run);
+        let definition = Arc::clone(&self.workflows[self.random.below(self.workflows.len())]);
+        let key = self.random.below(3);
+        let body_hash = self.random.below(2).to_string();
+        Event::RunSubmitted(Box::new(Submission {
+            run,
+            definition,
+            input: JsonText("{}".into()),
+            labels: BTreeMap::new(),
+            client_id: None,
+            idempotency: self.random.one_in(4).then(|| Idempotency { key: format!("key {key}"), body_hash }),
+            source: None,
+            start_at: self.random.one_in(5).then(|| self.world.now.plus(Millis::from_secs(30))),
+            facts: Facts::default(),
+            caller,
+        }))
+    }
+
+    fn end(&mut self) -> Event {
+        let (attempt, fence) = self.lease();
+        let message = "as chance has it".to_owned();
+        let outcome = match self.random.below(10) {
+            0..=3 => Outcome::Succeeded { output: JsonText("{\"n\": 1}".into()) },
+            4 => Outcome::Failed { reason: "exit".to_owned(), message, exit: Some(1) },
+            5 => Outcome::Stopped,
+            6 => Outcome::LaunchFailed { message, transient: self.random.one_in(2) },
+            7 => Outcome::Released,
+            8 => Outcome::Lost { message, confirmed_dead: self.random.one_in(2) },
+            _ => Outcome::Unkillable { message },
+        };
+        Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail: Detail::of("usage", 1) }))
+    }
+
+    fn operation(&mut self, caller: Caller) -> Event {
+        let task = self.lease().0.task;
+        match self.random.below(4) {
+            0 => Event::TaskDecided { task, decision: Decision::Retry, caller },
+            1 => Event::TaskDecided { task, decision: Decision::Fail, caller },
+            2 => Event::DeadLetterDropped { task, caller },
+            _ => Event::EventQuarantined(Box::new(Quarantined {
+                event: "an event".to_owned(),
+                error: "it failed alone".to_owned(),
+                run: Some(task.run),
+                version: "0".to_owned(),
+                at: self.world.now,
+            })),
+        }
+    }
+
+    /// A moment that somebody may wait for, or not; or one that has not come yet.
+    fn moment(&mut self) -> Event {
+        let attempt = self.lease().0;
+        Event::DeadlinePassed(match self.random.below(6) {
+            0 => Deadline::TaskWait(attempt.task),
+            1 => Deadline::AttemptTimeout(attempt),
+            2 => Deadline::LeaseExpiry(attempt),
+            3 => Deadline::StopExpiry(attempt),
+            4 => Deadline::RunStart(attempt.task.run),
+            _ => Deadline::RunTimeout(attempt.task.run),
+        })
+    }
+
+    fn settings(&mut self) -> Event {
+        let mut settings = Settings { bounds: self.world.settings.bounds, ..Settings::default() };
+        for pool in POOLS {
+            if self.random.one_in(2) {
+                let size = self.random.below(4) as u32;
+                settings.pools.insert(pool.to_owned(), PoolSettings { size, lend: true });
+            }
+        }
+        if self.random.one_in(2) {
+            let max_queue_size = self.random.below(30) as u32;
+            settings.queues.insert("slow".to_owned(), QueueSettings { max_queue_size, ..QueueSettings::default() });
+        }
+        Event::SettingsApplied(Box::new(settings))
+    }
+
+    /// A lease that was given, as it was or a little off.
+    fn lease(&mut self) -> (AttemptId, Fence) {
+        let stranger = (self.run().task(TaskIndex(self.random.below(9) as u32)).attempt(1), Fence(0));
+        let recent = self.leases.len().min(12);
+        let known = match recent {
+            0 => None,
+            _ => self.leases.get(self.leases.len() - 1 - self.random.below(recent)).copied(),
+        };
+        let (attempt, fence) = known.unwrap_or(stranger);
+        match self.random.below(12) {
+            0 => stranger,
+            1 => (attempt, Fence(fence.0.wrapping_add(1))),
+            2 => (attempt.task.attempt(attempt.number.wrapping_add(1)), fence),
+            3 => (TaskId { index: TaskIndex(u32::MAX), ..attempt.task }.attempt(1), fence),
+            _ => (attempt, fence),
+        }
+    }
+
+    fn run(&mut self) -> RunId {
+        match self.runs.len() {
+            0 => RunId::from_parts(1, 1),
+            _ if self.random.one_in(20) => RunId::from_parts(2, 2),
+            known => self.runs[self.random.below(known)],
+        }
+    }
+
+    fn worker(&mut self) -> WorkerId {
+        let names = [WorkerId::LOCAL, "far", "further"];
+        WorkerId { name: names[self.random.below(3)].into(), boot: 1 + self.random.below(2) as u64 }
+    }
+
+    fn target(&mut self) -> PauseTarget {
+        match self.random.below(3) {
+            0 => PauseTarget::Queue(QUEUES[self.random.below(2)].to_owned()),
+            1 => PauseTarget::Workflow(["plain", "locks"][self.random.below(2)].to_owned()),
+            _ => PauseTarget::Run(self.run()),
+        }
+    }
+
+    /// Time goes on: to the next moment that is waited for, to just before it, or by a step.
+    fn pass_time(&mut self) {
+        let step = Millis(self.random.next() % 20_000);
+        let next = self.world.state.volatile.deadlines.first().map(|(at, _)| *at);
+        self.world.now = match (self.random.below(4), next) {
+            (0, Some(next)) => next.max(self.world.now),
+            (1, _) => self.world.now.plus(step),
+            _ => self.world.now,
+        };
+        if let Some(event) = self.world.due() {
+            self.happen(event);
+        }
+    }
+
+    /// Forces every run to its end: none may be left.
+    fn close(&mut self) {
+        for run in self.world.state.runs.keys().copied().collect::<Vec<_>>() {
+            let (reason, by, facts) = ("the end".to_owned(), "ann".to_owned(), Facts::default());
+            let request = CancelRequest { reason, by, force: true, facts };
+            self.happen(Event::RunCancelRequested { run, request, caller: Caller(0) });
+        }
+        for _ in 0..ENDING_MAX {
+            let Some((at, _)) = self.world.state.volatile.deadlines.first() else { break };
+            self.world.now = self.world.now.max(*at);
+            if let Some(event) = self.world.due() {
+                self.happen(event);
+            }
+        }
+        let left: Vec<RunId> = self.world.state.runs.keys().copied().collect();
+        assert!(left.is_empty(), "forced to their end, these runs are left: {left:?}");
+        assert_eq!(self.world.state.live_tasks(), 0, "no run is left, but tasks are");
+    }
+}
+
+/// The target: one life from one seed.
+fn live(seed: u64, number: &mut u64, newest: &mut String) {
+    let mut life = Life::of(seed);
+    for event in 0..EVENTS {
+        *number = event;
+        life.pass_time();
+        let event = life.any_event();
+        *newest = format!("{event:?}");
+        life.happen(event);
+        if life.random.one_in(25) {
+            // What is volatile is told anew after a load, as the engine does.
+            life.world.reload();
+            let worker = life.worker();
+            life.happen(Event::WorkerJoined { worker, slots: 2 });
+        }
+    }
+    *newest = "the end".to_owned();
+    life.close();
+}
+
+/// A generator whose whole state is a seed (SplitMix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    fn one_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+}
+
+fn from_variable(name: &str, usual: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+}
+
+#[test]
+fn fuzz_events_break_no_rule() {
+    let first = from_variable("UNKNOT_FUZZ_SEED", 1);
+    let until = Instant::now() + Duration::from_secs(from_variable("UNKNOT_FUZZ_SECONDS", 2));
+    let mut lives = 0;
+    while Instant::now() < until {
+        let seed = first.wrapping_add(lives);
+        let (mut number, mut newest) = (0, String::new());
+        let target = std::panic::AssertUnwindSafe(|| live(seed, &mut number, &mut newest));
+        let outcome = std::panic::catch_unwind(target);
+        assert!(outcome.is_ok(), "UNKNOT_FUZZ_SEED={seed}, event {number}: {newest}");
+        lives += 1;
+    }
+    println!("{lives} lives of {EVENTS} events from seed {first}");
+}
