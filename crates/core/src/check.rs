@@ -6,7 +6,7 @@ use crate::{
     State, TaskId,
     deadline::Deadline,
     ready::Supply,
-    row::Loaded,
+    row::{Loaded, Row},
     run::{OnExpiry, Phase, Run, Task, TaskEnd, WaitOn},
     volatile::{Volatile, request},
     workflow::{Definition, Until, When},
@@ -46,6 +46,11 @@ pub fn whole(state: &State) {
 /// # Panics
 /// If it does not.
 pub fn loads_equal(state: &State, loaded: Loaded) {
+    for (_, row) in &loaded.rows {
+        let Row::Run(run) = row else { continue };
+        let counts = (!run.is_inline() || run.tasks.is_empty()).then(|| state.volatile.tally(run.id).counts());
+        assert_eq!(run.counts, counts, "the row of {} counts its tasks wrongly", run.id);
+    }
     match State::load(loaded, state.volatile.bounds) {
         Ok(again) => {
             assert!(state.same_durable(&again), "the stored rows describe another state: {}", difference(state, &again))

@@ -86,9 +86,16 @@ pub struct Run {
     /// Bytes of its tasks' outputs together.
     #[serde(default)]
     pub output_bytes: u64,
+    /// In the row of a run whose tasks are rows of their own: how many there are by status, for whoever
+    /// looks at the run without reading them. None in memory, where the tasks themselves are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counts: Option<TaskCounts>,
     /// Its tasks, by their place in the definition. Stored apart for runs above [`INLINE_TASKS_MAX`].
     pub tasks: Vec<Task>,
 }
+
+/// How many of a run's tasks there are, by status.
+pub type TaskCounts = BTreeMap<TaskStatus, u32>;
 
 /// The key of a submission that must not happen twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -497,6 +504,19 @@ impl Task {
 }
 
 impl TaskStatus {
+    /// All of them, in the order in which they are declared.
+    pub const ALL: [Self; 9] = [
+        Self::Pending,
+        Self::Queued,
+        Self::Running,
+        Self::Waiting,
+        Self::Retrying,
+        Self::Completed,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Skipped,
+    ];
+
     /// The API's word for it.
     pub const fn word(self) -> &'static str {
         match self {

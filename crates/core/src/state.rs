@@ -114,6 +114,7 @@ impl State {
                 return Err(LoadError::NoDefinition { run: run.id, hash: run.definition.clone() });
             };
             let expected = definition.body.tasks.len();
+            run.counts = None;
             if run.tasks.is_empty() {
                 run.tasks = vec![run.untouched_task(); expected];
             } else if run.tasks.len() != expected {
@@ -163,7 +164,7 @@ impl State {
     pub fn row(&self, key: &Key) -> Option<Row> {
         match key {
             Key::Definition(hash) => self.definitions.get(hash).cloned().map(Row::Definition),
-            Key::Run(id) => self.runs.get(id).map(|run| Row::Run(Box::new(stored_run(run)))),
+            Key::Run(id) => self.runs.get(id).map(|run| Row::Run(Box::new(stored_run(run, &self.volatile)))),
             Key::Task(id) => {
                 let retired = || self.volatile.retired.get(&id.run)?.get(id.index.0 as usize);
                 self.task(*id).or_else(retired).map(|task| Row::Task(Box::new(task.clone())))
@@ -238,7 +239,7 @@ impl State {
 }
 
 /// A run as its row holds it: without tasks if they are rows of their own.
-fn stored_run(run: &Run) -> Run {
+fn stored_run(run: &Run, volatile: &Volatile) -> Run {
     if run.is_inline() {
         return run.clone();
     }
@@ -263,6 +264,7 @@ fn stored_run(run: &Run) -> Run {
         poisoned: run.poisoned.clone(),
         ending: run.ending.clone(),
         output_bytes: run.output_bytes,
+        counts: Some(volatile.tally(run.id).counts()),
         tasks: Vec::new(),
     }
 }

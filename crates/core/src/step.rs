@@ -178,6 +178,10 @@ impl<'a> Step<'a> {
             }
         }
         for run in std::mem::take(&mut self.visited) {
+            if self.run(run).is_some_and(|run| !run.is_inline()) {
+                // Its row counts the tasks that have changed.
+                self.touch(Key::Run(run));
+            }
             self.finish_if_done(run);
         }
     }

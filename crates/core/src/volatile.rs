@@ -7,7 +7,7 @@ use crate::{
     AttemptId, CommitSeq, RunId, TaskIndex, Timestamp,
     deadline::Deadline,
     ready::{Ready, Request, Resource},
-    run::{Phase, Run, Task, WaitOn, WorkerId},
+    run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
     settings::{Bounds, DEFAULT_QUEUE},
     workflow::{Definition, TaskDef},
 };
@@ -88,6 +88,16 @@ pub struct Tally {
     pub leased: u32,
     /// Tasks that failed for good with nothing to handle it.
     pub unhandled: u32,
+    /// All tasks, by [`TaskStatus`].
+    by_status: [u32; 9],
+}
+
+impl Tally {
+    /// All tasks, by status.
+    pub fn counts(&self) -> TaskCounts {
+        let counts = TaskStatus::ALL.map(|status| (status, self.by_status[status as usize]));
+        counts.into_iter().filter(|(_, tasks)| *tasks > 0).collect()
+    }
 }
 
 /// The moments that a run or a task waits for: two at most.
@@ -138,6 +148,7 @@ impl Volatile {
         let (task, def) = (run.task(index), definition.task(index));
         self.expect(self.task_deadlines(run, index, task));
         let tally = self.tallies.entry(run.id).or_default();
+        tally.by_status[task.status() as usize] += 1;
         match &task.phase {
             Phase::Waiting(wait) => {
                 tally.open += 1;
@@ -165,6 +176,7 @@ impl Volatile {
         let (task, def) = (run.task(index), definition.task(index));
         self.forget(self.task_deadlines(run, index, task));
         let tally = self.tallies.entry(run.id).or_default();
+        tally.by_status[task.status() as usize] -= 1;
         match &task.phase {
             Phase::Waiting(wait) => {
                 tally.open -= 1;

@@ -262,6 +262,7 @@ impl Step<'_> {
         let definition = self.definition(id);
         let Some(mut run) = self.state.runs.remove(&id) else { return };
         let volatile = &mut self.state.volatile;
+        run.counts = Some(volatile.tally(id).counts()).filter(|_| !run.is_inline());
         for (index, _) in run.indexed_tasks() {
             volatile.unindex_task(&run, &definition, index);
         }

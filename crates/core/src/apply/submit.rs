@@ -103,6 +103,7 @@ impl Step<'_> {
             poisoned: None,
             ending: None,
             output_bytes: 0,
+            counts: None,
             tasks: Vec::new(),
         };
         run.tasks = vec![run.untouched_task(); definition.body.tasks.len()];
