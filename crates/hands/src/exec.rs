@@ -112,8 +112,7 @@ async fn launch(
     let flow = Flow::new();
     let (exited, hears_exit) = watch::channel(false);
     let drain = tokio::spawn(drain::drain(pipes, log, flow.clone(), hears_exit));
-    let events =
-        link.spawn(spawn, writers).await.map_err(|error| failed(format!("cannot reach the guard: {error}")))?;
+    let events = link.spawn(spawn, writers).await?;
     let place = supervise::Place { folder, inodes, mark, link, limits };
     let senses = supervise::Senses { events, wishes, drain, flow, exited };
     Ok(Supervisor::new(bench.clone(), assignment.clone(), place, senses))

@@ -16,7 +16,7 @@ use super::output::Found;
 use super::{Bench, DISK_PATIENCE, OUTPUT_FILE, STOP_FILE, Wish, output};
 use crate::confirm::Fate;
 use crate::guard::link::{Event, Link};
-use crate::guard::wire::{Enforced, FromGuard, LaunchFailure, Sample, ToGuard};
+use crate::guard::wire::{Enforced, FromGuard, Sample, ToGuard};
 use crate::identity::Mark;
 use crate::proc;
 
@@ -270,9 +270,7 @@ impl Supervisor {
                 // Fails only if the worker's loop is gone, and with it everybody who would want to know.
                 self.bench.reports.send(report).await.unwrap_or_default();
             }
-            FromGuard::LaunchFailed { failure: LaunchFailure { message, transient }, .. } => {
-                return Some(Outcome::LaunchFailed { message, transient });
-            }
+            FromGuard::LaunchFailed { failure, .. } => return Some(failure.into()),
             FromGuard::Exited { exit, signal, usage, out_of_memory, alone, .. } => {
                 self.exit = Some(Exit { status: exit, signal, usage, out_of_memory, is_gone: alone });
                 // The drain has ended if nobody listens.

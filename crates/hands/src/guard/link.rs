@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::wire::{self, FromGuard, Inbound, Spawn, ToGuard};
+use super::wire::{self, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
 use super::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
 use crate::confirm::{self, Fate};
 use crate::identity::{Mark, ProcessRecord, Wanted};
@@ -143,9 +143,11 @@ struct Listener {
     is_over: bool,
 }
 
+/// A frame and the descriptors that go with it. Made before it is queued, so that a message that cannot be one is its
+/// sender's failure alone, never the connection's.
 #[derive(Debug)]
 struct Outgoing {
-    message: ToGuard,
+    frame: Vec<u8>,
     fds: Vec<OwnedFd>,
 }
 
@@ -190,24 +192,30 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// If the guard is gone; nothing was started.
-    pub(crate) async fn spawn(&self, spawn: Spawn, fds: [OwnedFd; 2]) -> io::Result<mpsc::Receiver<Event>> {
+    /// If the command cannot be told, or the guard is gone; nothing was started.
+    pub(crate) async fn spawn(&self, spawn: Spawn, fds: [OwnedFd; 2]) -> Result<mpsc::Receiver<Event>, LaunchFailure> {
         let (events, heard) = mpsc::channel(EVENTS_MAX);
         let mark = spawn.mark;
         let (attempt, folder) = (spawn.attempt.clone(), spawn.folder.clone());
+        let frame = wire::encode(&ToGuard::Spawn(Box::new(spawn))).map_err(|error| {
+            let folder = folder.display();
+            LaunchFailure::lasting(format!("cannot hand over the command, its variables and `{folder}`: {error}"))
+        })?;
         self.attempts().insert(mark, Listener { attempt, folder, events, is_over: false });
-        let outgoing = Outgoing { message: ToGuard::Spawn(Box::new(spawn)), fds: fds.into() };
-        if !self.is_alive() || self.outgoing.send(outgoing).await.is_err() {
+        if !self.is_alive() || self.outgoing.send(Outgoing { frame, fds: fds.into() }).await.is_err() {
             self.attempts().remove(&mark);
-            return Err(io::Error::other("the guard is gone"));
+            return Err(LaunchFailure::transient("cannot reach the guard: it is gone".to_owned()));
         }
         Ok(heard)
     }
 
     /// Sends a command about a running attempt. If the guard is gone, the attempt hears of it by itself.
     pub(crate) fn tell(&self, message: ToGuard) {
-        // A full queue means a guard that has not read for very long; the silence limit ends that.
-        self.outgoing.try_send(Outgoing { message, fds: Vec::new() }).unwrap_or_default();
+        // Only a Spawn can be too long or not be text.
+        let Ok(frame) = wire::encode(&message) else { return };
+        // There is room for all that the worker's attempts can say, so a full queue means a guard that has not read
+        // for very long; the silence limit ends that.
+        self.outgoing.try_send(Outgoing { frame, fds: Vec::new() }).unwrap_or_default();
     }
 
     /// Ends the connection; the guard kills what it has, and goes.
@@ -363,17 +371,16 @@ impl Reader {
 }
 
 async fn write_frames(stream: Arc<UnixStream>, mut queue: mpsc::Receiver<Outgoing>) {
-    while let Some(Outgoing { message, fds }) = queue.recv().await {
+    while let Some(Outgoing { frame, fds }) = queue.recv().await {
         // A failed write means a dead guard, and a half-written frame a useless one: the reader sees the end of it.
-        if write_frame(&stream, &message, &fds).await.is_err() {
+        if write_frame(&stream, &frame, &fds).await.is_err() {
             break;
         }
     }
     rustix::net::shutdown(stream.as_fd(), rustix::net::Shutdown::Both).unwrap_or_default();
 }
 
-async fn write_frame(stream: &UnixStream, message: &ToGuard, fds: &[OwnedFd]) -> io::Result<()> {
-    let frame = wire::encode(message)?;
+async fn write_frame(stream: &UnixStream, frame: &[u8], fds: &[OwnedFd]) -> io::Result<()> {
     let mut sent = 0;
     while sent < frame.len() {
         let fds: Vec<_> = if sent == 0 { fds.iter().map(AsFd::as_fd).collect() } else { Vec::new() };

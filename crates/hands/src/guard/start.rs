@@ -134,7 +134,9 @@ fn execute(origin: &Origin, spawn: &Spawn) -> String {
         io::ErrorKind::NotFound if !program.contains('/') => " (it is not in any folder of `PATH`)",
         io::ErrorKind::NotFound => " (it, or the interpreter that its first line names, does not exist)",
         io::ErrorKind::PermissionDenied => " (it, or a folder above it, must be executable for this user)",
-        _ if error.raw_os_error() == Some(libc::ENOEXEC) => " (a script's first line must be `#!` and an interpreter)",
+        io::ErrorKind::ArgumentListTooLong => {
+            " (of one argument or variable the kernel takes 128 KiB, of all together mostly 2 MiB; put more into files)"
+        }
         _ => "",
     };
     format!("cannot start `{program}`: {error}{hint}")

@@ -17,7 +17,7 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use unknot_api::work::{Limits, ProcessRef, Usage};
+use unknot_api::work::{Limits, Outcome, ProcessRef, Usage};
 
 use crate::identity::Mark;
 
@@ -81,6 +81,12 @@ impl LaunchFailure {
         }
         // Escaped, a character takes six bytes at most.
         serde_json::to_vec(&self).unwrap_or_default()
+    }
+}
+
+impl From<LaunchFailure> for Outcome {
+    fn from(LaunchFailure { message, transient }: LaunchFailure) -> Self {
+        Self::LaunchFailed { message, transient }
     }
 }
 

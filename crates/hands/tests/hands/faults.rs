@@ -1,6 +1,7 @@
 //! Dead workers, dead guards, dead disks.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,7 +9,9 @@ use std::time::Duration;
 use unknot_api::work::{Note, Outcome};
 use unknot_hands::{Fate, Phase, confirm_dead};
 
-use crate::support::{Bench, PATIENCE, alive, exists, has_note, kill, output, shell, sleep_time, until};
+use crate::support::{
+    Bench, PATIENCE, alive, argv, exec, exists, has_note, kill, launch_failure, output, shell, sleep_time, until,
+};
 
 const CHILD: &str = "HANDS_TEST_CHILD";
 const ESCAPE: &str =
@@ -55,6 +58,36 @@ async fn a_killed_guard_loses_its_attempts_and_no_more() {
         assert_eq!(output(&bench.shell("true").await), "null", "the next guard works");
         bench.close(Phase::Stopping).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_cannot_be_handed_over_harms_nobody_else() {
+    let bench = Bench::new();
+    let time = sleep_time();
+    let neighbour = argv(&["sleep", &time]);
+    bench.source.give([neighbour.clone()]);
+    until("the neighbour runs", PATIENCE, || alive(&time).len() == 1).await;
+    let before = alive(&time);
+
+    let many = vec!["x".repeat(60 << 10); 150];
+    let end = bench.perform(exec(unknot_api::work::Command::Argv(many))).await;
+    assert!(matches!(&end.outcome, Outcome::LaunchFailed { transient: false, .. }), "{end:?}");
+    assert!(launch_failure(&end).contains("longer than"), "{end:?}");
+    let end = bench.perform(argv(&["echo", &"x".repeat(200 << 10)])).await;
+    assert!(launch_failure(&end).contains("128 KiB"), "{end:?}");
+
+    assert_eq!(alive(&time), before, "the neighbour was neither ended nor started again");
+    bench.close(Phase::Killing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_folder_that_is_no_text_is_a_launch_failure() {
+    let place = tempfile::tempdir().unwrap();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let bench = Bench::with(|config| config.data_dir = place.path().join(name));
+    let end = bench.shell("true").await;
+    assert!(matches!(&end.outcome, Outcome::LaunchFailed { transient: false, .. }), "{end:?}");
+    assert!(launch_failure(&end).contains("UTF-8"), "{end:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
