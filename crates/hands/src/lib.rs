@@ -7,6 +7,7 @@
 //!
 //! Hands read no wall clock: they are given a [`Clock`]. Each wait in here has a bound.
 
+mod backoff;
 mod clock;
 mod confirm;
 mod exec;

@@ -24,7 +24,7 @@ pub use self::source::{Held, Order, Room, SourceError, WorkSource};
 use crate::exec::{self, Bench, Wish};
 use crate::guard::link::Guards;
 use crate::log::Logs;
-use crate::{Clock, GuardCommand};
+use crate::{Clock, GuardCommand, backoff};
 
 /// How many reports may be unsettled before nothing more is claimed.
 const UNSETTLED_MAX: usize = 10_000;
@@ -32,8 +32,6 @@ const UNSETTLED_MAX: usize = 10_000;
 const REPORTS_MAX: usize = 1024;
 /// How many orders about attempts that have not arrived yet are remembered.
 const EARLY_ORDERS_MAX: usize = 10_000;
-/// The pauses after failed calls to the source.
-const RETRY_PAUSES_MS: [u64; 6] = [0, 50, 200, 1_000, 2_000, 5_000];
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -403,7 +401,7 @@ async fn answer<T>(call: &mut Option<Call<T>>) -> Result<T, SourceError> {
 
 /// A call that is made after a pause that fits the failures before it.
 fn after<T>(failures: usize, call: impl Future<Output = Result<T, SourceError>> + Send + 'static) -> Call<T> {
-    let pause = Duration::from_millis(RETRY_PAUSES_MS[failures.min(RETRY_PAUSES_MS.len() - 1)]);
+    let pause = backoff::pause(failures);
     Box::pin(async move {
         if !pause.is_zero() {
             sleep(pause).await;

@@ -1,14 +1,18 @@
-//! The worker's side of its guard: starting it, speaking with it, and what to do when it is gone.
+//! The worker's side of its guard: speaking with it, and what to do when it is gone.
+//!
+//! - `guards`: which guard there is now, and starting the next. `charge`: its process.
 //!
 //! A guard that ends, or does not answer for [`SILENCE`], is killed; its attempts are ended from outside, reported
 //! lost, and the next attempt gets a new guard, with a growing pause between failures.
+
+mod charge;
+mod guards;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,28 +20,21 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
+use self::charge::{Charge, LAST_WORDS};
+pub(crate) use self::guards::Guards;
 use super::wire::{self, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
-use super::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
 use crate::confirm::{self, Fate};
 use crate::identity::{Mark, ProcessRecord, Wanted};
 use crate::proc;
 
-/// How long a guard may take to start.
-const START_PATIENCE: Duration = Duration::from_secs(10);
 /// How often a guard is asked to prove that it moves.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// After how much silence it is taken for dead.
 const SILENCE: Duration = Duration::from_secs(20);
-/// How long a guard that has ended the connection may take to kill what it has, and go.
-const LAST_WORDS: Duration = Duration::from_secs(5);
 /// How long the attempts of a lost guard may take to die.
 const LOST_PATIENCE: Duration = Duration::from_secs(5);
-/// The pauses between guards that fail one after another.
-const RESTART_PAUSES_MS: [u64; 6] = [0, 50, 200, 1_000, 2_000, 5_000];
-/// A guard that lived this long has not failed at once.
-const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 /// How many messages to the guard may wait. Each attempt has at most a few.
 const OUTGOING_MAX: usize = 1024;
 /// How many messages of the guard may wait for one attempt: all that there can be, and some samples.
@@ -49,80 +46,6 @@ pub(crate) enum Event {
     Guard(FromGuard),
     /// The guard is gone; this is what became of the attempt.
     Lost(Fate),
-}
-
-/// The guard of a worker, replaced when it dies.
-#[derive(Debug)]
-pub(crate) struct Guards {
-    command: GuardCommand,
-    use_cgroups: bool,
-    serials: AtomicU32,
-    nonce: u32,
-    current: tokio::sync::Mutex<Slot>,
-}
-
-#[derive(Debug, Default)]
-struct Slot {
-    link: Option<Arc<Link>>,
-    started: Option<Instant>,
-    failures: usize,
-}
-
-impl Guards {
-    pub(crate) fn new(command: GuardCommand, use_cgroups: bool) -> io::Result<Self> {
-        let mut nonce = [0; 4];
-        rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())?;
-        Ok(Self {
-            command,
-            use_cgroups,
-            serials: AtomicU32::new(1),
-            nonce: u32::from_le_bytes(nonce),
-            current: tokio::sync::Mutex::default(),
-        })
-    }
-
-    /// A mark that no other attempt of this worker has.
-    pub(crate) fn next_mark(&self) -> Mark {
-        Mark::new(self.nonce, self.serials.fetch_add(1, Ordering::Relaxed))
-    }
-
-    /// The living guard, started now if there is none. One start takes at most some 15 s, but whoever asks may stand
-    /// behind others whose starts failed; may be dropped at any time.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be started.
-    pub(crate) async fn current(&self) -> Result<Arc<Link>, String> {
-        let mut slot = self.current.lock().await;
-        if let Some(link) = slot.link.as_ref().filter(|link| link.is_alive()) {
-            return Ok(link.clone());
-        }
-        if slot.started.is_some_and(|started| started.elapsed() > HEALTHY_AFTER) {
-            slot.failures = 0;
-        }
-        let pause = RESTART_PAUSES_MS[slot.failures.min(RESTART_PAUSES_MS.len() - 1)];
-        sleep(Duration::from_millis(pause)).await;
-        slot.failures += 1;
-        slot.started = Some(Instant::now());
-        let nonce = format!("{:08x}-{}", self.nonce, slot.failures);
-        let started = timeout(START_PATIENCE, Link::start(&self.command, self.use_cgroups, nonce)).await;
-        let link = match started {
-            Ok(Ok(link)) => link,
-            Ok(Err(error)) => {
-                return Err(format!("cannot start the guard `{}`: {error}", self.command.program.display()));
-            }
-            Err(_) => return Err(format!("the guard `{}` does not answer", self.command.program.display())),
-        };
-        slot.link = Some(link.clone());
-        Ok(link)
-    }
-
-    /// Ends the guard, if one runs, and all that it has.
-    pub(crate) async fn close(&self) {
-        if let Some(link) = self.current.lock().await.link.take() {
-            link.close();
-        }
-    }
 }
 
 /// A connection to one guard.
@@ -152,25 +75,9 @@ struct Outgoing {
 }
 
 impl Link {
-    async fn start(command: &GuardCommand, use_cgroups: bool, nonce: String) -> io::Result<Arc<Self>> {
-        let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        ours.set_nonblocking(true)?;
-        theirs.set_nonblocking(true)?;
-        let mut starter = Command::new(&command.program);
-        starter.args(&command.args).env(NONCE_VARIABLE, nonce).stdin(OwnedFd::from(theirs));
-        // Nobody reads what a guard prints, and a full pipe must not be able to stop it.
-        starter.stdout(Stdio::null()).stderr(Stdio::null());
-        if !use_cgroups {
-            starter.env(NO_CGROUP_VARIABLE, "1");
-        }
-        let child = spawn_blocking(move || start_guard(&mut starter)).await.map_err(io::Error::other)??;
-        let stream = Arc::new(UnixStream::from_std(ours)?);
-        let mut reader = Reader { stream: stream.clone(), inbound: Inbound::default() };
-        let first = reader.next().await;
-        let Ok(Some(FromGuard::Ready)) = first else {
-            bury(child, Duration::ZERO).await;
-            return Err(io::Error::other("it ended before it was ready"));
-        };
+    /// Speaks from now on with a guard that has said that it is ready.
+    fn new(reader: Reader, child: Charge) -> Arc<Self> {
+        let stream = reader.stream.clone();
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
         let link = Arc::new(Self {
             stream: stream.clone(),
@@ -180,7 +87,7 @@ impl Link {
         });
         tokio::spawn(write_frames(stream, queue));
         tokio::spawn(link.clone().listen(reader, child));
-        Ok(link)
+        link
     }
 
     fn is_alive(&self) -> bool {
@@ -254,7 +161,7 @@ impl Link {
         };
         self.is_alive.store(false, Ordering::Release);
         self.close();
-        bury(child, grace).await;
+        child.bury(grace).await;
         self.end_lost().await;
     }
 
@@ -313,46 +220,17 @@ fn wanted(mark: Mark, attempt: String, folder: &Path) -> Wanted {
     })
 }
 
-#[expect(clippy::disallowed_methods, reason = "the guard starts all other processes; this starts the guard")]
-fn start_guard(starter: &mut Command) -> io::Result<Charge> {
-    starter.spawn().map(|child| Charge(Some(child)))
-}
-
-/// A guard's process, whose status is taken whatever happens: a start that is given up half-way leaves no zombie.
-#[derive(Debug)]
-struct Charge(Option<Child>);
-
-impl Drop for Charge {
-    fn drop(&mut self) {
-        let Some(child) = self.0.take() else { return };
-        // Its connection ends with whoever held this, so it kills what it has and goes by itself. Without a thread to
-        // be had it stays a zombie until this process ends.
-        std::thread::Builder::new().spawn(move || take_status(child, LAST_WORDS)).map(drop).unwrap_or_default();
-    }
-}
-
-/// Lets a guard end by itself for a while, then kills it; takes its status, so that it leaves no zombie.
-async fn bury(mut charge: Charge, grace: Duration) {
-    if let Some(child) = charge.0.take() {
-        spawn_blocking(move || take_status(child, grace)).await.unwrap_or_default();
-    }
-}
-
-fn take_status(mut child: Child, grace: Duration) {
-    let until = std::time::Instant::now() + grace;
-    while std::time::Instant::now() < until && child.try_wait().is_ok_and(|status| status.is_none()) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    // Both fail only if it is already gone and reaped, which is what is wanted.
-    child.kill().and_then(|()| child.wait()).map(drop).unwrap_or_default();
-}
-
+/// What a guard says, message by message.
 struct Reader {
     stream: Arc<UnixStream>,
     inbound: Inbound,
 }
 
 impl Reader {
+    fn new(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        Ok(Self { stream: Arc::new(UnixStream::from_std(stream)?), inbound: Inbound::default() })
+    }
+
     /// The next message; `None` at the guard's end. May be dropped and called again.
     async fn next(&mut self) -> io::Result<Option<FromGuard>> {
         let mut buffer = [0; 16 * 1024];

@@ -1,0 +1,116 @@
+//! Which guard a worker has now, and starting the next when it has none.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::charge::Charge;
+use super::{Link, Reader};
+use crate::backoff;
+use crate::guard::wire::FromGuard;
+use crate::guard::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
+use crate::identity::Mark;
+
+/// How long a guard may take to start.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+/// A guard that lived this long has not failed at once.
+const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+
+/// The guard of a worker, replaced when it dies.
+#[derive(Debug)]
+pub(crate) struct Guards {
+    command: GuardCommand,
+    use_cgroups: bool,
+    serials: AtomicU32,
+    nonce: u32,
+    current: Mutex<Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    link: Option<Arc<Link>>,
+    started: Option<Instant>,
+    failures: usize,
+}
+
+impl Guards {
+    pub(crate) fn new(command: GuardCommand, use_cgroups: bool) -> io::Result<Self> {
+        let mut nonce = [0; 4];
+        rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())?;
+        Ok(Self {
+            command,
+            use_cgroups,
+            serials: AtomicU32::new(1),
+            nonce: u32::from_le_bytes(nonce),
+            current: Mutex::default(),
+        })
+    }
+
+    /// A mark that no other attempt of this worker has.
+    pub(crate) fn next_mark(&self) -> Mark {
+        Mark::new(self.nonce, self.serials.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The living guard, started now if there is none. One start takes at most some 15 s, but whoever asks may stand
+    /// behind others whose starts failed; may be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be started.
+    pub(crate) async fn current(&self) -> Result<Arc<Link>, String> {
+        let mut slot = self.current.lock().await;
+        if let Some(link) = slot.link.as_ref().filter(|link| link.is_alive()) {
+            return Ok(link.clone());
+        }
+        if slot.started.is_some_and(|started| started.elapsed() > HEALTHY_AFTER) {
+            slot.failures = 0;
+        }
+        sleep(backoff::pause(slot.failures)).await;
+        slot.failures += 1;
+        slot.started = Some(Instant::now());
+        let nonce = format!("{:08x}-{}", self.nonce, slot.failures);
+        let program = self.command.program.display();
+        let link = match timeout(START_PATIENCE, self.start(nonce)).await {
+            Ok(Ok(link)) => link,
+            Ok(Err(error)) => return Err(format!("cannot start the guard `{program}`: {error}")),
+            Err(_) => return Err(format!("the guard `{program}` does not answer")),
+        };
+        slot.link = Some(link.clone());
+        Ok(link)
+    }
+
+    async fn start(&self, nonce: String) -> io::Result<Arc<Link>> {
+        let (ours, theirs) = UnixStream::pair()?;
+        ours.set_nonblocking(true)?;
+        theirs.set_nonblocking(true)?;
+        let mut starter = Command::new(&self.command.program);
+        starter.args(&self.command.args).env(NONCE_VARIABLE, nonce).stdin(OwnedFd::from(theirs));
+        // Nobody reads what a guard prints, and a full pipe must not be able to stop it.
+        starter.stdout(Stdio::null()).stderr(Stdio::null());
+        if !self.use_cgroups {
+            starter.env(NO_CGROUP_VARIABLE, "1");
+        }
+        let child = spawn_blocking(move || Charge::start(&mut starter)).await.map_err(io::Error::other)??;
+        let mut reader = Reader::new(ours)?;
+        let Ok(Some(FromGuard::Ready)) = reader.next().await else {
+            child.bury(Duration::ZERO).await;
+            return Err(io::Error::other("it ended before it was ready"));
+        };
+        Ok(Link::new(reader, child))
+    }
+
+    /// Ends the guard, if one runs, and all that it has.
+    pub(crate) async fn close(&self) {
+        if let Some(link) = self.current.lock().await.link.take() {
+            link.close();
+        }
+    }
+}
