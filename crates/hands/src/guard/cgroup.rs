@@ -18,11 +18,8 @@ pub(crate) struct Hierarchy {
 impl Hierarchy {
     /// Finds a place for this process's own cgroups; `None` if there is none that may be written.
     pub(crate) fn probe(nonce: &str) -> Option<Self> {
-        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-        let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let parent = mounts.lines().find_map(mount_point)?.join(own);
-        let folder = parent.join(format!("unknot-{nonce}"));
+        let parent = own_folder()?;
+        let folder = parent.join(folder_name(nonce));
         fs::create_dir(&folder).ok()?;
         if !folder.join("cgroup.kill").exists() {
             remove(&folder); // Linux before 5.14 has no `cgroup.kill`; without it a cgroup is no help here.
@@ -31,6 +28,11 @@ impl Hierarchy {
         delegate(&parent);
         delegate(&folder);
         Some(Self { folder })
+    }
+
+    /// What a guard of this process could not remove because it was killed; dropping it makes up for that.
+    pub(crate) fn left_by(nonce: &str) -> Option<Self> {
+        Some(Self { folder: own_folder()?.join(folder_name(nonce)) })
     }
 
     /// Makes the cgroup of one attempt, with the limits that its controllers can enforce.
@@ -52,6 +54,18 @@ impl Drop for Hierarchy {
         }
         remove(&self.folder);
     }
+}
+
+/// The folder of the cgroup that this process is in, and its guards with it.
+fn own_folder() -> Option<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    Some(mounts.lines().find_map(mount_point)?.join(own))
+}
+
+fn folder_name(nonce: &str) -> String {
+    format!("unknot-{nonce}")
 }
 
 /// The mount point of a cgroup v2 line of `mountinfo` (fields: id, parent, device, root, point, …, `-`, type).

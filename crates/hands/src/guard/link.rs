@@ -24,6 +24,7 @@ use tokio::time::timeout;
 
 use self::charge::{Charge, LAST_WORDS};
 pub(crate) use self::guards::Guards;
+use super::cgroup::Hierarchy;
 use super::wire::{self, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
 use crate::confirm::{self, Fate};
 use crate::identity::{Mark, ProcessRecord, Wanted};
@@ -55,6 +56,8 @@ pub(crate) struct Link {
     outgoing: mpsc::Sender<Outgoing>,
     attempts: Mutex<BTreeMap<Mark, Listener>>,
     is_alive: AtomicBool,
+    /// The guard's nonce, if it may have cgroups.
+    cgroup_nonce: Option<String>,
 }
 
 #[derive(Debug)]
@@ -76,7 +79,7 @@ struct Outgoing {
 
 impl Link {
     /// Speaks from now on with a guard that has said that it is ready.
-    fn new(reader: Reader, child: Charge) -> Arc<Self> {
+    fn new(reader: Reader, child: Charge, cgroup_nonce: Option<String>) -> Arc<Self> {
         let stream = reader.stream.clone();
         let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
         let link = Arc::new(Self {
@@ -84,6 +87,7 @@ impl Link {
             outgoing,
             attempts: Mutex::default(),
             is_alive: AtomicBool::new(true),
+            cgroup_nonce,
         });
         tokio::spawn(write_frames(stream, queue));
         tokio::spawn(link.clone().listen(reader, child));
@@ -191,15 +195,15 @@ impl Link {
     /// Ends from outside what the dead guard can no longer end, and tells each attempt what became of it.
     async fn end_lost(&self) {
         let lost = std::mem::take(&mut *self.attempts());
-        if lost.is_empty() {
-            return;
-        }
+        let nonce = self.cgroup_nonce.clone();
         let sought: Vec<(Mark, String, PathBuf)> =
             lost.iter().map(|(mark, listener)| (*mark, listener.attempt.clone(), listener.folder.clone())).collect();
         let end = move || {
             let wanted: Vec<Wanted> =
                 sought.into_iter().map(|(mark, attempt, folder)| wanted(mark, attempt, &folder)).collect();
-            confirm::end_all(&wanted, LOST_PATIENCE)
+            let fates = confirm::end_all(&wanted, LOST_PATIENCE);
+            drop(nonce.and_then(|nonce| Hierarchy::left_by(&nonce)));
+            fates
         };
         let ended = spawn_blocking(end).await;
         let unknown = |_| vec![Fate::Unknown { message: "the search for its processes failed".into() }; lost.len()];

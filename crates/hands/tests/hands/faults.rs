@@ -91,6 +91,23 @@ async fn a_data_folder_that_is_no_text_is_a_launch_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guard_that_is_killed_while_idle_leaves_no_cgroup() {
+    let bench = Bench::new();
+    let (first, second) = (shell("true"), shell("true"));
+    bench.perform(first.clone()).await;
+    let Some(cgroup) = bench.guard_cgroup(&first.attempt) else {
+        println!("SKIPPED: no cgroup v2 hierarchy may be written here");
+        return;
+    };
+    kill(bench.guard_pid(&first.attempt));
+    until("its cgroup is removed", PATIENCE, || !exists(&cgroup)).await;
+    bench.perform(second.clone()).await;
+    let next = bench.guard_cgroup(&second.attempt);
+    assert!(next.is_some() && next != Some(cgroup), "{next:?}");
+    bench.close(Phase::Stopping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn survivors_are_found_at_the_next_start() {
     let bench = Bench::without_cgroups();
     let time = sleep_time();

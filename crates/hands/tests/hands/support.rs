@@ -178,10 +178,17 @@ impl Bench {
         fs::read(self.folder(attempt).join("log.txt")).unwrap()
     }
 
+    pub(crate) fn record(&self, attempt: &str) -> serde_json::Value {
+        serde_json::from_slice(&fs::read(self.folder(attempt).join("process.json")).unwrap()).unwrap()
+    }
+
     pub(crate) fn guard_pid(&self, attempt: &str) -> u32 {
-        let record = fs::read(self.folder(attempt).join("process.json")).unwrap();
-        let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-        u32::try_from(record["guard_pid"].as_u64().unwrap()).unwrap()
+        u32::try_from(self.record(attempt)["guard_pid"].as_u64().unwrap()).unwrap()
+    }
+
+    /// The cgroup of the attempt's guard, if there is one.
+    pub(crate) fn guard_cgroup(&self, attempt: &str) -> Option<PathBuf> {
+        Some(Path::new(self.record(attempt)["cgroup"].as_str()?).parent().unwrap().to_owned())
     }
 
     /// Ends the worker and waits for it.

@@ -38,7 +38,11 @@ pub(crate) struct Guards {
 struct Slot {
     link: Option<Arc<Link>>,
     started: Option<Instant>,
+    /// How many in a row have failed soon after their start.
     failures: usize,
+    /// How many were started in all. It is a part of each guard's nonce, by which its cgroup is named, and a guard
+    /// must not find that of one before it.
+    starts: u32,
 }
 
 impl Guards {
@@ -75,8 +79,9 @@ impl Guards {
         }
         sleep(backoff::pause(slot.failures)).await;
         slot.failures += 1;
+        slot.starts += 1;
         slot.started = Some(Instant::now());
-        let nonce = format!("{:08x}-{}", self.nonce, slot.failures);
+        let nonce = format!("{:08x}-{}", self.nonce, slot.starts);
         let program = self.command.program.display();
         let link = match timeout(START_PATIENCE, self.start(nonce)).await {
             Ok(Ok(link)) => link,
@@ -92,7 +97,7 @@ impl Guards {
         ours.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
         let mut starter = Command::new(&self.command.program);
-        starter.args(&self.command.args).env(NONCE_VARIABLE, nonce).stdin(OwnedFd::from(theirs));
+        starter.args(&self.command.args).env(NONCE_VARIABLE, &nonce).stdin(OwnedFd::from(theirs));
         // Nobody reads what a guard prints, and a full pipe must not be able to stop it.
         starter.stdout(Stdio::null()).stderr(Stdio::null());
         if !self.use_cgroups {
@@ -104,7 +109,7 @@ impl Guards {
             child.bury(Duration::ZERO).await;
             return Err(io::Error::other("it ended before it was ready"));
         };
-        Ok(Link::new(reader, child))
+        Ok(Link::new(reader, child, self.use_cgroups.then_some(nonce)))
     }
 
     /// Ends the guard, if one runs, and all that it has.
