@@ -26,6 +26,8 @@ use crate::guard::link::Guards;
 use crate::log::Logs;
 use crate::{Clock, GuardCommand, backoff};
 
+/// The most attempts with processes that one worker runs at once.
+pub const SLOTS_MAX: usize = 10_000;
 /// How many reports may be unsettled before nothing more is claimed.
 const UNSETTLED_MAX: usize = 10_000;
 /// How many messages of attempts may wait for the loop.
@@ -36,7 +38,7 @@ const EARLY_ORDERS_MAX: usize = 10_000;
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many attempts with processes run at once; at least 1.
+    /// How many attempts with processes run at once; at least 1 and at most [`SLOTS_MAX`], whatever is asked for.
     pub slots: usize,
     /// How many more attempts it may hold that wait for a slot.
     pub prefetch: usize,
@@ -109,15 +111,15 @@ impl Worker {
         config: Config,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Summary> {
+        let config = Config { slots: config.slots.clamp(1, SLOTS_MAX), ..config };
         let (reports, mut arriving) = mpsc::channel(REPORTS_MAX);
         let bench = Arc::new(Bench {
             data_dir: std::path::absolute(&config.data_dir)?,
-            guards: Guards::new(config.guard.clone(), config.use_cgroups)?,
+            guards: Guards::new(config.guard.clone(), config.use_cgroups, config.slots)?,
             logs: Logs::start()?,
             clock: config.clock.clone(),
             reports,
         });
-        let config = Config { slots: config.slots.max(1), ..config };
         let mut turn = Loop::new(source, config, bench.clone());
         turn.go(phase, &mut arriving).await;
         bench.guards.close().await;

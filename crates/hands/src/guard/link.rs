@@ -36,8 +36,6 @@ const PING_EVERY: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long the attempts of a lost guard may take to die.
 const LOST_PATIENCE: Duration = Duration::from_secs(5);
-/// How many messages to the guard may wait. Each attempt has at most a few.
-const OUTGOING_MAX: usize = 1024;
 /// How many messages of the guard may wait for one attempt: all that there can be, and some samples.
 const EVENTS_MAX: usize = 32;
 
@@ -79,9 +77,9 @@ struct Outgoing {
 
 impl Link {
     /// Speaks from now on with a guard that has said that it is ready.
-    fn new(reader: Reader, child: Charge, cgroup_nonce: Option<String>) -> Arc<Self> {
+    fn new(reader: Reader, child: Charge, messages_max: usize, cgroup_nonce: Option<String>) -> Arc<Self> {
         let stream = reader.stream.clone();
-        let (outgoing, queue) = mpsc::channel(OUTGOING_MAX);
+        let (outgoing, queue) = mpsc::channel(messages_max);
         let link = Arc::new(Self {
             stream: stream.clone(),
             outgoing,

@@ -24,11 +24,16 @@ const START_PATIENCE: Duration = Duration::from_secs(10);
 /// A guard that lived this long has not failed at once.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
 
+/// How many messages to the guard may wait for each of the worker's slots: Spawn, Term, End, List and one more End,
+/// and as many of the attempt before it in the same slot.
+const MESSAGES_PER_SLOT: usize = 10;
+
 /// The guard of a worker, replaced when it dies.
 #[derive(Debug)]
 pub(crate) struct Guards {
     command: GuardCommand,
     use_cgroups: bool,
+    messages_max: usize,
     serials: AtomicU32,
     nonce: u32,
     current: Mutex<Slot>,
@@ -46,12 +51,13 @@ struct Slot {
 }
 
 impl Guards {
-    pub(crate) fn new(command: GuardCommand, use_cgroups: bool) -> io::Result<Self> {
+    pub(crate) fn new(command: GuardCommand, use_cgroups: bool, slots: usize) -> io::Result<Self> {
         let mut nonce = [0; 4];
         rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())?;
         Ok(Self {
             command,
             use_cgroups,
+            messages_max: slots * MESSAGES_PER_SLOT,
             serials: AtomicU32::new(1),
             nonce: u32::from_le_bytes(nonce),
             current: Mutex::default(),
@@ -109,7 +115,7 @@ impl Guards {
             child.bury(Duration::ZERO).await;
             return Err(io::Error::other("it ended before it was ready"));
         };
-        Ok(Link::new(reader, child, self.use_cgroups.then_some(nonce)))
+        Ok(Link::new(reader, child, self.messages_max, self.use_cgroups.then_some(nonce)))
     }
 
     /// Ends the guard, if one runs, and all that it has.
