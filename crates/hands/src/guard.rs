@@ -41,6 +41,15 @@ pub struct GuardCommand {
     pub args: Vec<OsString>,
 }
 
+impl GuardCommand {
+    /// The program that runs now, with these arguments. Not by its path: an upgrade may have put another version there,
+    /// or nothing, and a guard that is started later must speak as its worker does.
+    #[must_use]
+    pub fn this_program(args: Vec<OsString>) -> Self {
+        Self { program: "/proc/self/exe".into(), args }
+    }
+}
+
 /// The variable that names the guard's nonce, for the guard and for the processes of its attempts.
 pub(crate) const NONCE_VARIABLE: &str = "UNKNOT_GUARD";
 /// The variable with which a worker forbids its guard to use cgroups.
@@ -60,6 +69,8 @@ pub fn main() -> ExitCode {
 
 fn run() -> io::Result<()> {
     kernel::close_inherited();
+    // Its file's name need not say what it is; this is for people who look at a list of processes.
+    rustix::thread::set_name(c"unknot-guard")?;
     set_child_subreaper(Some(getpid()))?;
     // Refused only to a group's leader, which a guard started by hand is; it then shares its starter's session.
     setsid().map(drop).unwrap_or_default();

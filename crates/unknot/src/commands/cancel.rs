@@ -2,7 +2,7 @@
 
 use crate::{args::Cancel, config::Config, error::Error, exit::Exit, looking::Looking, output::count, terminal};
 use serde_json::Value;
-use std::{env, io::Write, time::Duration};
+use std::{io::Write, time::Duration};
 use unknot_engine::{
     Engine, Heard, Options,
     control::{self, CancelWish},
@@ -52,7 +52,7 @@ fn by_itself(config: &Config, wish: &CancelWish<'_>, out: &mut dyn Write) -> Res
         namespace: Namespace::default(),
         slots: 0,
         settings: config.settings.clone(),
-        guard: GuardCommand { program: env::current_exe().unwrap_or_default(), args: vec![crate::GUARD_WORD.into()] },
+        guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
         retention: Retention::default(),
         focus: Some([wish.run].into()),
     };

@@ -18,7 +18,7 @@ use crate::{
 };
 use choose::{Choice, Wanted};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, env, io::Write, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io::Write, path::Path, sync::Arc};
 use unhindered::Unhindered;
 use unknot_engine::{
     Engine, Options, Submit,
@@ -91,7 +91,7 @@ struct Session {
 
 impl Session {
     fn run(self, store: Box<dyn Store>, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Exit, Error> {
-        let engine = Arc::new(Engine::start(store, self.options()?).map_err(Error::start)?);
+        let engine = Arc::new(Engine::start(store, self.options()).map_err(Error::start)?);
         let control = Control::start(&engine);
         let served = self.serve(&engine, interrupts, teller, control.as_ref().err());
         // The control thread shares the engine: it lets go first.
@@ -166,20 +166,18 @@ impl Session {
         Ok((run, ended))
     }
 
-    fn options(&self) -> Result<Options, Error> {
-        let refused =
-            |source: std::io::Error| Error::Start { attempt: "find this program's file", source: source.into() };
+    fn options(&self) -> Options {
         let resumed = self.choice.resume.iter().map(|run| run.id);
         let focus: BTreeSet<RunId> = self.choice.ending.iter().copied().chain(resumed).collect();
-        Ok(Options {
+        Options {
             data: self.config.data.clone(),
             namespace: Namespace::default(),
             slots: self.config.slots,
             settings: self.config.settings.clone(),
-            guard: GuardCommand { program: env::current_exe().map_err(refused)?, args: vec![crate::GUARD_WORD.into()] },
+            guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
             retention: Retention::default(),
             focus: Some(focus),
-        })
+        }
     }
 
     fn submit(&self, engine: &Engine) -> Result<RunId, Error> {

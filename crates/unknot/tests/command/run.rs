@@ -2,14 +2,14 @@
 
 use super::{
     snapshot::check,
-    support::{Bench, exists_process_with, marker, wait_for_file, wait_until_gone},
+    support::{Bench, ended, exists_process_with, marker, wait_for_file, wait_until_gone},
 };
 use rustix::process::Signal;
 use serde_json::Value;
 use std::{
     fs,
     io::{BufRead, BufReader},
-    process::Stdio,
+    process::{Command, Stdio},
 };
 
 /// A chain, so that its lines have one order.
@@ -67,6 +67,19 @@ fn what_a_task_leaves_behind_is_told() {
     let ended = bench.run(&["run", "flow.yaml"]).code(1).says("left 1 process behind, now ended");
     assert!(ended.stdout.contains("still held its output"), "{}", ended.stdout);
     assert!(!exists_process_with(&marker));
+}
+
+#[test]
+fn a_program_that_is_replaced_while_it_runs_goes_on() {
+    let flow =
+        "name: flow\ntasks:\n  a: {exec: 'test -e tried || { touch tried; rm program; kill -9 $PPID; sleep 100; }'}\n";
+    let bench = Bench::with(flow);
+    let program = bench.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_unknot"), &program).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["run", "flow.yaml"]).current_dir(bench.path("."));
+    ended(command).code(0);
+    assert!(!program.exists(), "the second guard was started without its file");
 }
 
 #[test]

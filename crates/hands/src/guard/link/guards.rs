@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -104,6 +105,7 @@ impl Guards {
         theirs.set_nonblocking(true)?;
         let mut starter = Command::new(&self.command.program);
         starter.args(&self.command.args).env(NONCE_VARIABLE, &nonce).stdin(OwnedFd::from(theirs));
+        starter.arg0("unknot");
         // Nobody reads what a guard prints, and a full pipe must not be able to stop it.
         starter.stdout(Stdio::null()).stderr(Stdio::null());
         if !self.use_cgroups {
