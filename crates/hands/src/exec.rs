@@ -60,6 +60,28 @@ pub(crate) enum Wish {
     Kill(StopReason),
 }
 
+impl Wish {
+    /// Why the attempt should not go on, if it should not.
+    pub(crate) fn reason(self) -> Option<StopReason> {
+        match self {
+            Self::GoOn => None,
+            Self::Stop(reason) | Self::Kill(reason) => Some(reason),
+        }
+    }
+
+    /// Takes over a stronger wish; false if this one is as strong.
+    pub(crate) fn raise(&mut self, wish: Self) -> bool {
+        let rises = match (*self, wish) {
+            (_, Self::GoOn) | (Self::Stop(_), Self::Stop(_)) | (Self::Kill(_), _) => false,
+            (Self::GoOn, _) | (Self::Stop(_), Self::Kill(_)) => true,
+        };
+        if rises {
+            *self = wish;
+        }
+        rises
+    }
+}
+
 /// Performs one attempt to its very end; the end is returned, all else is reported on the way.
 pub(crate) async fn perform(
     bench: Arc<Bench>,
@@ -67,7 +89,7 @@ pub(crate) async fn perform(
     work: ExecWork,
     wishes: watch::Receiver<Wish>,
 ) -> End {
-    if let Wish::Stop(reason) | Wish::Kill(reason) = *wishes.borrow() {
+    if let Some(reason) = wishes.borrow().reason() {
         return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
     }
     match launch(&bench, &assignment, work, wishes).await {
@@ -109,6 +131,10 @@ async fn launch(
         cwd: work.cwd,
         limits,
     };
+    // The last look before it runs: whatever took its time up to here, a stop that came meanwhile starts nothing.
+    if let Some(reason) = wishes.borrow().reason() {
+        return Err(Outcome::Stopped { reason });
+    }
     let flow = Flow::new();
     let (exited, hears_exit) = watch::channel(false);
     let drain = tokio::spawn(drain::drain(pipes, log, flow.clone(), hears_exit));
@@ -120,10 +146,10 @@ async fn launch(
 
 /// Waits for a wish that the attempt should not go on; nobody who could have one is no such wish.
 async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopReason {
-    let wish = wishes.wait_for(|wish| *wish != Wish::GoOn).await.map(|wish| *wish);
-    match wish {
-        Ok(Wish::Stop(reason) | Wish::Kill(reason)) => reason,
-        Ok(Wish::GoOn) | Err(_) => std::future::pending().await,
+    let reason = wishes.wait_for(|wish| wish.reason().is_some()).await.ok().and_then(|wish| wish.reason());
+    match reason {
+        Some(reason) => reason,
+        None => std::future::pending().await,
     }
 }
 

@@ -265,10 +265,8 @@ impl<S: WorkSource> Loop<S> {
         let Ok(assignments) = count_failure(&mut self.claim_failures, answer) else { return };
         for assignment in assignments {
             let early = self.early.remove(&(assignment.attempt.clone(), assignment.fence));
-            match (early, &assignment.work) {
-                (Some(Wish::Stop(reason) | Wish::Kill(reason)), _) => {
-                    self.end(assignment, Outcome::Stopped { reason });
-                }
+            match (early.and_then(Wish::reason), &assignment.work) {
+                (Some(reason), _) => self.end(assignment, Outcome::Stopped { reason }),
                 _ if self.phase != Phase::Working => self.end(assignment, Outcome::Released),
                 (_, Work::Noop) => self.end(assignment, Outcome::Succeeded { output: JsonText::null() }),
                 _ => self.queue.push_back(assignment),
@@ -281,8 +279,9 @@ impl<S: WorkSource> Loop<S> {
             let Some(assignment) = self.queue.pop_front() else { return };
             match assignment.work.clone() {
                 Work::Exec(work) => self.start(assignment, work),
-                other => {
-                    let message = format!("this worker does not know this kind of work: {other:?}");
+                // Not shown: its variables may hold secrets, and this text goes into the history.
+                _ => {
+                    let message = "this worker does not know this kind of work".to_owned();
                     self.end(assignment, Outcome::LaunchFailed { message, transient: false });
                 }
             }
@@ -356,13 +355,13 @@ impl<S: WorkSource> Loop<S> {
     fn wish(&mut self, attempt: String, fence: u64, wish: Wish) {
         if let Some(running) = self.running.get(&attempt) {
             if running.fence == fence {
-                running.wish.send_replace(wish);
+                running.wish.send_if_modified(|now| now.raise(wish));
             }
             return;
         }
         let waiting = |assignment: &Assignment| assignment.attempt == attempt && assignment.fence == fence;
         if let Some(at) = self.queue.iter().position(waiting) {
-            if let (Some(assignment), Wish::Stop(reason) | Wish::Kill(reason)) = (self.queue.remove(at), wish) {
+            if let (Some(assignment), Some(reason)) = (self.queue.remove(at), wish.reason()) {
                 self.end(assignment, Outcome::Stopped { reason });
             }
             return;
@@ -371,7 +370,7 @@ impl<S: WorkSource> Loop<S> {
         if self.early.len() >= EARLY_ORDERS_MAX {
             self.early.clear();
         }
-        self.early.insert((attempt, fence), wish);
+        self.early.entry((attempt, fence)).or_default().raise(wish);
     }
 
     fn enter(&mut self, phase: Phase) {
@@ -388,7 +387,7 @@ impl<S: WorkSource> Loop<S> {
             Phase::Killing => Wish::Kill(StopReason::Shutdown),
         };
         for running in self.running.values() {
-            running.wish.send_replace(wish);
+            running.wish.send_if_modified(|now| now.raise(wish));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, kill_process_group};
+use rustix::process::{Signal, kill_process, kill_process_group};
 use unknot_api::work::{Limits, ProcessRef};
 
 use super::cgroup::Cgroup;
@@ -31,6 +31,7 @@ pub(crate) struct Attempt {
     pub(crate) sweep: Option<Sweep>,
     is_sampled: bool,
     has_main: bool,
+    is_told: bool,
     /// The most processor time that a sample has shown.
     cpu_ticks: u64,
 }
@@ -63,6 +64,7 @@ impl Attempt {
             sweep: None,
             is_sampled,
             has_main: true,
+            is_told: false,
             cpu_ticks: 0,
         }
     }
@@ -82,9 +84,15 @@ impl Attempt {
     }
 
     /// TERM to the group, then CONT: a stopped process would not hear the first without the second.
-    pub(crate) fn terminate(&self) {
+    pub(crate) fn terminate(&mut self) {
+        self.is_told = true;
         self.signal_group(Signal::TERM);
         self.signal_group(Signal::CONT);
+    }
+
+    /// Whether it has been asked or made to end.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_told || self.sweep.is_some()
     }
 
     /// KILL to all that can be reached without looking for it.
@@ -98,10 +106,11 @@ impl Attempt {
     /// Only while the main process is not reaped: it keeps the group's number from being given away.
     fn signal_group(&self, signal: Signal) {
         if self.has_main
-            && let Some(group) = proc::pid(self.main)
+            && let Some(main) = proc::pid(self.main)
         {
-            // Refused only if all members are gone or may not be signalled; the sweep meets those again.
-            kill_process_group(group, signal).unwrap_or_default();
+            // Between `fork` and `setsid` there is no such group yet. The child keeps what it gets then, and meets it
+            // before it becomes the program. Whoever may not be signalled, the sweep meets again.
+            kill_process_group(main, signal).or_else(|_| kill_process(main, signal)).unwrap_or_default();
         }
     }
 

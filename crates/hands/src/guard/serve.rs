@@ -152,7 +152,7 @@ impl<'a> Guard<'a> {
         match message {
             ToGuard::Spawn(spawn) => self.spawn(&spawn),
             ToGuard::Term { mark } => {
-                if let Some(attempt) = self.attempts.get(&mark) {
+                if let Some(attempt) = self.attempts.get_mut(&mark) {
                     attempt.terminate();
                 }
                 Ok(())
@@ -229,6 +229,12 @@ impl<'a> Guard<'a> {
     }
 
     fn ended(&mut self, mark: Mark, reaped: Reaped) -> io::Result<()> {
+        if let Some(attempt) = self.attempts.get_mut(&mark)
+            && attempt.is_ending()
+        {
+            // A closed pipe then means an end as often as a start, and what was to be stopped need not be said to run.
+            attempt.verdict = None;
+        }
         self.settle_launch(mark)?;
         let Some(attempt) = self.attempts.get_mut(&mark) else { return Ok(()) };
         attempt.main_ended();

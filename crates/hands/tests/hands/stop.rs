@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use unknot_api::work::{Outcome, Rung, StopReason};
 use unknot_hands::{Order, Phase};
 
-use crate::support::{Bench, PATIENCE, alive, exists, has_note, output, shell, sleep_time, stop, until, zombies_of};
+use crate::support::{
+    Bench, PATIENCE, alive, exists, has_note, output, shell, signal, sleep_time, stop, until, zombies_of,
+};
 
 /// Starts a line in which `TIME` stands for a sleep of its own, waits until so many of these sleeps live, stops it, and
 /// expects all of them gone when the end is reported.
@@ -107,6 +110,28 @@ async fn a_task_may_be_told_first() {
     assert!(matches!(end.outcome, Outcome::Stopped { .. }), "{end:?}");
 }
 
+/// A guard that gets both frames at once sends TERM before its child has a group, or any chance to run.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_comes_with_the_start_is_felt() {
+    let bench = Bench::new();
+    let first = shell("true");
+    bench.perform(first.clone()).await;
+    let guard = bench.guard_pid(&first.attempt);
+    for _ in 0..10 {
+        let task = shell("sleep 1000");
+        signal(guard, Signal::STOP);
+        bench.source.give([task.clone()]);
+        let log = bench.folder(&task.attempt).join("log.txt");
+        until("it is about to start", PATIENCE, || exists(&log)).await;
+        bench.source.order(stop(&task));
+        bench.source.until_ordered().await;
+        signal(guard, Signal::CONT);
+        let end = bench.source.end_of(&task.attempt).await;
+        assert!(matches!(end.outcome, Outcome::Stopped { .. }), "{end:?}");
+        assert!(end.rungs.iter().all(|taken| taken.rung == Rung::Term), "{end:?}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_skips_the_rungs_between() {
     let bench = Bench::new();
@@ -118,6 +143,8 @@ async fn kill_skips_the_rungs_between() {
     bench.source.order(stop(&task));
     let (attempt, fence) = (task.attempt.clone(), task.fence);
     bench.source.order(Order::Kill { attempt, fence, reason: StopReason::Cancelled });
+    // It comes with the one before, or after it; it takes nothing back.
+    bench.source.order(stop(&task));
     let end = bench.source.end_of(&task.attempt).await;
     assert_eq!(end.rungs.last().unwrap().rung, Rung::Kill);
     assert_eq!(alive(&time), [0; 0]);

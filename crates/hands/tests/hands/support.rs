@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -60,6 +61,11 @@ impl Source {
 
     pub(crate) fn order(&self, order: Order) {
         self.with(|state| state.orders.push(order));
+    }
+
+    /// Waits until the worker has taken all orders.
+    pub(crate) async fn until_ordered(&self) {
+        self.until(|state| state.orders.is_empty().then_some(())).await;
     }
 
     pub(crate) fn fail_reports(&self, times: u32) {
@@ -118,7 +124,9 @@ impl WorkSource for Source {
     }
 
     async fn orders(&self) -> Result<Vec<Order>, SourceError> {
-        Ok(self.until(|state| (!state.orders.is_empty()).then(|| std::mem::take(&mut state.orders))).await)
+        let orders = self.until(|state| (!state.orders.is_empty()).then(|| std::mem::take(&mut state.orders))).await;
+        self.changed.notify_waiters();
+        Ok(orders)
     }
 }
 
@@ -305,7 +313,11 @@ pub(crate) fn exists(path: &Path) -> bool {
     path.exists()
 }
 
-pub(crate) fn kill(pid: u32) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+pub(crate) fn kill(pid: u32) {
+    signal(pid, Signal::KILL);
 }
