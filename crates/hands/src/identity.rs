@@ -40,6 +40,11 @@ impl Mark {
         (value >> 62 == 1).then_some(Self(value))
     }
 
+    /// Whether another mark is of the same worker.
+    pub(crate) fn is_sibling(self, other: Self) -> bool {
+        self.0 >> 32 == other.0 >> 32
+    }
+
     pub(crate) fn as_limit(self) -> u64 {
         self.0
     }
@@ -63,7 +68,6 @@ pub(crate) struct ProcessRecord {
     pub(crate) attempt: String,
     pub(crate) mark: Mark,
     pub(crate) guard_pid: u32,
-    pub(crate) guard_nonce: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cgroup: Option<PathBuf>,
 }
@@ -141,6 +145,7 @@ mod tests {
             assert_eq!(Mark::from_limit(limit), None, "{limit}");
         }
         assert_ne!(Mark::new(1, 7), Mark::new(2, 7));
+        assert!(Mark::new(1, 7).is_sibling(Mark::new(1, 8)) && !Mark::new(1, 7).is_sibling(Mark::new(2, 7)));
     }
 
     #[test]
@@ -152,7 +157,6 @@ mod tests {
             attempt: "att_1".into(),
             mark: Mark::new(1, 1),
             guard_pid: 3,
-            guard_nonce: "n".into(),
             cgroup: None,
         };
         assert!(Wanted::from_record(record.clone(), "now").is_none());

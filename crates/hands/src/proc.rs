@@ -18,6 +18,7 @@ pub(crate) struct Stat {
     pub(crate) pid: u32,
     /// The name of its program, at most 15 bytes.
     pub(crate) name: String,
+    /// Whether it has ended and waits to be reaped; not if only its first thread has ended.
     pub(crate) zombie: bool,
     pub(crate) parent: u32,
     pub(crate) group: u32,
@@ -45,7 +46,7 @@ impl Stat {
         Some(Self {
             pid: pid.parse().ok()?,
             name: name.to_owned(),
-            zombie: matches!(*fields.first()?, "Z" | "X"),
+            zombie: matches!(*fields.first()?, "Z" | "X") && number(17)? <= 1,
             parent: u32::try_from(number(1)?).ok()?,
             group: u32::try_from(number(2)?).ok()?,
             session: u32::try_from(number(3)?).ok()?,
@@ -154,6 +155,13 @@ mod tests {
         assert_eq!((stat.pid, stat.name.as_str(), stat.parent), (42, "a) b) (c", 1));
         assert_eq!((stat.group, stat.session, stat.cpu_ticks), (40, 30, 125));
         assert_eq!((stat.start_ticks, stat.rss_pages, stat.zombie), (999, 33, false));
+    }
+
+    #[test]
+    fn a_process_outlives_its_first_thread() {
+        let line = |threads: u32| format!("42 (a) Z 1 40 30 0 -1 4 1 2 3 4 50 60 7 8 20 0 {threads} 0 999 1000 33 0");
+        assert!(Stat::parse(line(1).as_bytes()).unwrap().zombie);
+        assert!(!Stat::parse(line(2).as_bytes()).unwrap().zombie);
     }
 
     #[test]

@@ -132,11 +132,6 @@ impl Cgroup {
         events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
     }
 
-    /// Whether a living process is in it; a cgroup that cannot be asked is taken for empty.
-    pub(crate) fn is_populated(&self) -> bool {
-        fs::read_to_string(self.folder.join("cgroup.events")).is_ok_and(|events| events.contains("populated 1"))
-    }
-
     /// Its members.
     pub(crate) fn members(&self) -> Vec<u32> {
         let text = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();

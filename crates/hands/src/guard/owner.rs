@@ -4,7 +4,7 @@
 //! judged by evidence, best first: what was seen of it before, cgroup, mark, session, group, cookie. What bears none of
 //! them is judged by elimination: it was started while its attempt ran, so only attempts that were there by then can
 //! own it. If that is one, it is its; if several, it stays shared until the last but one has ended; if none, nobody
-//! waits for it and it is ended at once.
+//! waits for it and it is ended at once. So is what bears the mark of an attempt that is no more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -108,12 +108,22 @@ impl Owners {
         if let Some(mark) = self.by_evidence(stat, evidence) {
             return Owner::Attempt(mark);
         }
+        if self.is_of_the_past(evidence.mark(stat.pid)) {
+            return Owner::Stray;
+        }
         let mut candidates = self.attempts.iter().filter(|(_, traits)| traits.start_ticks <= stat.start_ticks);
         match (candidates.next(), candidates.next()) {
             (None, _) => Owner::Stray,
             (Some((mark, _)), None) => Owner::Attempt(*mark),
             (Some(_), Some(_)) => Owner::Shared,
         }
+    }
+
+    /// Whether a mark is of this worker, but of none of its attempts. (That of another worker, whose guard was an
+    /// attempt's process, says nothing here.)
+    fn is_of_the_past(&self, mark: Option<Mark>) -> bool {
+        let (Some(mark), Some(known)) = (mark, self.attempts.keys().next()) else { return false };
+        mark.is_sibling(*known) && !self.attempts.contains_key(&mark)
     }
 
     fn by_evidence(&self, stat: &Stat, evidence: &impl Evidence) -> Option<Mark> {
@@ -222,6 +232,15 @@ mod tests {
         assert_eq!(owner(&mut owners, process(300, 1, 30), &none), Owner::Attempt(mark(B)), "the last candidate");
         owners.remove(mark(B));
         assert_eq!(owner(&mut owners, process(300, 1, 30), &none), Owner::Stray);
+    }
+
+    #[test]
+    fn what_an_ended_attempt_left_is_no_others() {
+        let mut owners = two_attempts();
+        owners.remove(mark(B));
+        let table = Table { marks: HashMap::from([(301, mark(B)), (302, Mark::new(9, B))]), ..Table::default() };
+        assert_eq!(owner(&mut owners, process(301, 1, 30), &table), Owner::Stray);
+        assert_eq!(owner(&mut owners, process(302, 1, 30), &table), Owner::Attempt(mark(A)), "a worker within it");
     }
 
     #[test]

@@ -114,8 +114,8 @@ impl Attempt {
         }
     }
 
-    /// Kills what is left; says so once nothing is.
-    pub(crate) fn sweep_once(&mut self, mark: Mark, owned: &[&Stat]) -> Option<FromGuard> {
+    /// Kills what is left; says so once nothing is. `has_missed`: something may be that is not among `owned`.
+    pub(crate) fn sweep_once(&mut self, mark: Mark, owned: &[&Stat], has_missed: bool) -> Option<FromGuard> {
         let sweep = self.sweep.as_mut()?;
         for stat in owned {
             if stat.pid != self.main {
@@ -128,7 +128,7 @@ impl Attempt {
             proc::signal_exactly(stat, Signal::KILL).unwrap_or_default();
         }
         let sweep = self.sweep.as_mut()?;
-        if owned.is_empty() && !self.has_main {
+        if owned.is_empty() && !has_missed && !self.has_main {
             let count = u32::try_from(sweep.left.len()).unwrap_or(u32::MAX);
             let left = std::mem::take(&mut sweep.left).into_values().take(NAMED_MAX).collect();
             return Some(FromGuard::Gone { mark, count, left });

@@ -1,6 +1,8 @@
 //! The guard's one loop: frames of the worker, ended children, verdicts of launches, sweeps and samples, in turn.
 //!
-//! Nothing in it waits for a peer, a disk or a child. Its only wait is `poll`, bounded by the next sweep or sample.
+//! Nothing in it waits for a peer, a disk or a child. Its only wait is `poll`, bounded by the next sweep or sample. (As a
+//! last resort it reads the environment of an orphan without a mark, which a stuck process can hold up; the worker then
+//! hears nothing for too long, and ends the guard and what it has.)
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read};
@@ -9,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::cgroup::Hierarchy;
+use super::cgroup::{Cgroup, Hierarchy};
 use super::kernel::{self, Reap, Reaped};
 use super::owner::{Kernel, Owner, Owners, Traits};
 use super::roster::{Attempt, Sweep};
-use super::start::{self, Origin, Outputs};
+use super::start::{self, Born, Origin, Outputs};
 use super::wire::{self, Enforced, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
 use crate::identity::Mark;
 use crate::proc::{self, Stat};
@@ -98,7 +100,10 @@ impl<'a> Guard<'a> {
             }
             loop {
                 match kernel::reap() {
-                    Reap::Ended(_) => {}
+                    Reap::Ended(reaped) => {
+                        let ended = self.attempts.values_mut().find(|attempt| attempt.is_main(reaped.pid));
+                        ended.into_iter().for_each(Attempt::main_ended);
+                    }
                     Reap::AllAlive => break,
                     Reap::NoChildren => return,
                 }
@@ -177,14 +182,9 @@ impl<'a> Guard<'a> {
         let (Some(stdout), Some(stderr)) = (self.descriptors.pop_front(), self.descriptors.pop_front()) else {
             return Err(io::Error::other("a Spawn frame came without its descriptors"));
         };
-        let name = spawn.mark.to_string();
-        // Without a cgroup the other evidence serves, and the limits are sampled.
-        let made = self.hierarchy.as_ref().and_then(|place| place.create(&name, &spawn.limits).ok());
-        let (cgroup, enforced) = made.map_or((None, Enforced::default()), |(cgroup, by)| (Some(cgroup), by));
-        let born = match start::start(&self.origin, spawn, Outputs { stdout, stderr }, cgroup.as_ref()) {
-            Ok(born) => born,
+        let (born, cgroup, enforced) = match self.bear(spawn, &Outputs { stdout, stderr }) {
+            Ok(started) => started,
             Err(error) => {
-                cgroup.inspect(super::cgroup::Cgroup::remove);
                 let failure = LaunchFailure::transient(format!("cannot start a process: {error}"));
                 return self.say(&FromGuard::LaunchFailed { mark: spawn.mark, failure });
             }
@@ -202,9 +202,24 @@ impl<'a> Guard<'a> {
         Ok(())
     }
 
+    /// Starts the process of an attempt, in a cgroup if that can be. Without one the other evidence serves, and the
+    /// limits are sampled; so it is as well where a sandbox refuses the call by which a process is born in one.
+    fn bear(&self, spawn: &Spawn, outputs: &Outputs) -> io::Result<(Born, Option<Cgroup>, Enforced)> {
+        let name = spawn.mark.to_string();
+        let made = self.hierarchy.as_ref().and_then(|place| place.create(&name, &spawn.limits).ok());
+        if let Some((cgroup, enforced)) = made {
+            match start::start(&self.origin, spawn, outputs, Some(&cgroup)) {
+                Ok(born) => return Ok((born, Some(cgroup), enforced)),
+                Err(_) => cgroup.remove(),
+            }
+        }
+        Ok((start::start(&self.origin, spawn, outputs, None)?, None, Enforced::default()))
+    }
+
     fn drain_signals(&self) {
-        // TERM, INT and HUP are caught and left: they reach the worker as well, which walks its ladder and then goes,
-        // and its going is what ends the guard. Were the guard to go first, nobody could finish that ladder.
+        // CHLD only wakes the loop, and PIPE shows where one writes. TERM, INT, HUP and QUIT are caught and left: they
+        // reach the worker as well, which walks its ladder and then goes, and its going is what ends the guard. Were
+        // the guard to go first, nobody could finish that ladder.
         let mut buffer = [0_u8; 1024];
         while rustix::io::read(&self.signals, &mut buffer).is_ok_and(|count| count > 0) {}
     }
@@ -239,7 +254,8 @@ impl<'a> Guard<'a> {
         let Some(attempt) = self.attempts.get_mut(&mark) else { return Ok(()) };
         attempt.main_ended();
         let out_of_memory = attempt.cgroup.as_ref().is_some_and(|cgroup| cgroup.ran_out_of_memory());
-        let alone = attempt.sweep.is_none() && self.is_alone(mark);
+        let is_swept = attempt.sweep.is_some();
+        let alone = !is_swept && self.is_alone();
         let Reaped { exit, signal, usage, .. } = reaped;
         self.say(&FromGuard::Exited { mark, exit, signal, usage, out_of_memory, alone })?;
         if alone {
@@ -251,13 +267,22 @@ impl<'a> Guard<'a> {
     /// Whether it is certain, and cheap to know, that nothing is left of an attempt whose main process is gone.
     ///
     /// What a dead process leaves behind is the guard's child at once. So if all of the guard's children are main
-    /// processes, no orphan exists; if a cgroup is there, it knows.
-    fn is_alone(&self, mark: Mark) -> bool {
-        if let Some(cgroup) = self.attempts.get(&mark).and_then(|attempt| attempt.cgroup.as_ref()) {
-            return !cgroup.is_populated();
-        }
-        let known = |pid: &u32| self.attempts.values().any(|attempt| attempt.is_main(*pid));
-        proc::children(self.origin.guard_pid).is_some_and(|children| children.iter().all(known))
+    /// processes, no orphan exists. That its cgroup is empty does not suffice: a process may have moved to another, as
+    /// those of containers do.
+    fn is_alone(&self) -> bool {
+        proc::children(self.origin.guard_pid).is_some_and(|children| children.iter().all(|pid| self.is_main(*pid)))
+    }
+
+    fn is_main(&self, pid: u32) -> bool {
+        self.attempts.values().any(|attempt| attempt.is_main(pid))
+    }
+
+    /// Whether a look at the descendants has missed one. It is no picture of one moment: a process that forks and ends
+    /// while it is taken shows neither itself nor its child. But that child is the guard's then, and the list of these
+    /// is exact, since only the guard takes from it.
+    fn has_missed(&self, descendants: &[Stat]) -> bool {
+        let is_known = |pid: &u32| self.is_main(*pid) || descendants.iter().any(|stat| stat.pid == *pid);
+        proc::children(self.origin.guard_pid).is_some_and(|children| !children.iter().all(is_known))
     }
 
     fn forget(&mut self, mark: Mark) {
@@ -317,12 +342,14 @@ impl<'a> Guard<'a> {
         if marks.is_empty() && !strays {
             return Ok(());
         }
-        let judged = self.judge();
+        let descendants = proc::descendants(self.origin.guard_pid);
+        let has_missed = self.has_missed(&descendants);
+        let judged = self.owners.judge(descendants, &Kernel);
         for mark in marks {
             let owned: Vec<&Stat> =
                 judged.iter().filter(|(_, owner)| *owner == Owner::Attempt(mark)).map(|(stat, _)| stat).collect();
             let Some(attempt) = self.attempts.get_mut(&mark) else { continue };
-            if let Some(gone) = attempt.sweep_once(mark, &owned) {
+            if let Some(gone) = attempt.sweep_once(mark, &owned, has_missed) {
                 self.forget(mark);
                 self.say(&gone)?;
             }

@@ -14,10 +14,11 @@ use rustix::process::{Resource, Rlimit, Signal, getpid, getppid, set_parent_proc
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use unknot_api::work::Limits;
 
+use super::NONCE_VARIABLE;
 use super::cgroup::Cgroup;
 use super::kernel::{self, Forked};
 use super::wire::{LaunchFailure, Spawn};
-use crate::identity::{COOKIE, ProcessRecord};
+use crate::identity::ProcessRecord;
 use crate::proc::Stat;
 
 /// What is the same for all attempts of one guard.
@@ -45,19 +46,19 @@ pub(crate) struct Born {
     pub(crate) verdict: OwnedFd,
 }
 
-/// Starts an attempt; its outputs are closed on this side in any case.
+/// Starts an attempt.
 ///
 /// # Errors
 ///
 /// If there is no process or pipe to be had.
-pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: Outputs, cgroup: Option<&Cgroup>) -> io::Result<Born> {
+pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> io::Result<Born> {
     let (verdict, mut teller) = io::pipe()?;
     rustix::io::ioctl_fionbio(&verdict, true)?;
     let folder = cgroup.map(Cgroup::open).transpose()?;
     match kernel::fork(folder.as_ref().map(File::as_fd))? {
         Forked::Parent { child } => Ok(Born { pid: child, verdict: verdict.into() }),
         Forked::Child => {
-            let failure = become_program(origin, spawn, &outputs, cgroup);
+            let failure = become_program(origin, spawn, outputs, cgroup);
             // If even this cannot be told, the status alone says that the launch failed.
             // In one write, which the pipe keeps whole: the guard reads once.
             teller.write_all(&failure.told()).unwrap_or_default();
@@ -69,7 +70,7 @@ pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: Outputs, cgroup: Op
 /// Turns this process, fresh from `fork`, into the program; returns only why that failed.
 fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> LaunchFailure {
     kernel::reset_signals();
-    if let Err(error) = settle(origin, spawn, outputs) {
+    if let Err(error) = settle(spawn, outputs) {
         return LaunchFailure::transient(format!("cannot set up the process: {error}"));
     }
     if let Err(error) = record(origin, spawn, cgroup) {
@@ -87,7 +88,7 @@ fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Opt
 }
 
 /// A session of its own, the mark, and the three standard streams.
-fn settle(_origin: &Origin, spawn: &Spawn, outputs: &Outputs) -> io::Result<()> {
+fn settle(spawn: &Spawn, outputs: &Outputs) -> io::Result<()> {
     setsid()?;
     let soft = Some(spawn.mark.as_limit());
     let limit = rustix::process::getrlimit(Resource::Rttime);
@@ -109,7 +110,6 @@ fn record(origin: &Origin, spawn: &Spawn, cgroup: Option<&Cgroup>) -> io::Result
         attempt: spawn.attempt.clone(),
         mark: spawn.mark,
         guard_pid: origin.guard_pid,
-        guard_nonce: origin.nonce.clone(),
         cgroup: cgroup.map(|cgroup| cgroup.folder().to_owned()),
     };
     record.write(&spawn.folder)
@@ -124,7 +124,7 @@ fn execute(origin: &Origin, spawn: &Spawn) -> String {
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(origin.environment.iter().map(|(name, value)| (name, value)));
-    command.envs(&spawn.env).env(COOKIE, &spawn.attempt).env("UNKNOT_GUARD", &origin.nonce);
+    command.envs(&spawn.env).env(NONCE_VARIABLE, &origin.nonce);
     // Last, because opening anything may need what this takes away.
     if let Err(error) = limit(&spawn.limits) {
         return format!("cannot set the limits: {error}");

@@ -96,6 +96,24 @@ async fn the_end_of_a_task_is_the_end_of_all_it_started() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_moves_to_another_cgroup_ends_with_its_task() {
+    let bench = Bench::new();
+    let first = shell("true");
+    bench.perform(first.clone()).await;
+    let Some(cgroup) = bench.guard_cgroup(&first.attempt) else {
+        println!("SKIPPED: no cgroup v2 hierarchy may be written here");
+        return;
+    };
+    let time = sleep_time();
+    let line = "sh -c 'echo $$ > PROCS; touch \"$UNKNOT_ARTIFACTS/moved\"; exec sleep TIME' > /dev/null 2>&1 &
+        until test -e \"$UNKNOT_ARTIFACTS/moved\"; do sleep 0.01; done";
+    let procs = cgroup.parent().unwrap().join("cgroup.procs");
+    let end = bench.shell(&line.replace("PROCS", &procs.display().to_string()).replace("TIME", &time)).await;
+    assert_eq!(alive(&time), [0; 0]);
+    assert!(has_note(&end, |note| matches!(note, unknot_api::work::Note::LeftBehind { .. })), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_may_be_told_first() {
     let bench = Bench::new();
     let time = sleep_time();
