@@ -20,6 +20,8 @@ use crate::guard::wire::{Enforced, FromGuard, Sample, ToGuard};
 use crate::identity::Mark;
 use crate::proc;
 
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use self::verdict::{Exit, Why};
@@ -80,6 +82,8 @@ pub(super) struct Supervisor {
     drained: Option<Drained>,
     /// The guard has been told to end all that is left.
     is_sweeping: bool,
+    /// It has been asked what is left after that.
+    is_listing: bool,
     notes: Vec<Note>,
 }
 
@@ -100,6 +104,7 @@ impl Supervisor {
             exit: None,
             drained: None,
             is_sweeping: false,
+            is_listing: false,
             notes: Vec::new(),
         }
     }
@@ -113,7 +118,8 @@ impl Supervisor {
             let wake = self.next_wake();
             let over = tokio::select! {
                 biased;
-                event = self.senses.events.recv() => self.hear(event).await,
+                // Once all of it is gone, nothing more that its guard could say matters, its death included.
+                event = self.senses.events.recv(), if !self.is_gone() => self.hear(event).await,
                 wish = self.senses.wishes.changed(), if has_worker => {
                     has_worker = wish.is_ok();
                     self.obey();
@@ -123,7 +129,7 @@ impl Supervisor {
                     self.drained = Some(drained.unwrap_or_else(|error| Drained::failed(&error)));
                     self.after_drain().await
                 }
-                () = sleep_until(wake) => self.on_time().await,
+                () = sleep_until(wake) => self.on_time(),
             };
             if let Some(outcome) = over {
                 break outcome;
@@ -154,19 +160,19 @@ impl Supervisor {
     }
 
     /// A deadline may have passed.
-    async fn on_time(&mut self) -> Option<Outcome> {
+    fn on_time(&mut self) -> Option<Outcome> {
         let now = Instant::now();
         if self.rung_due.is_some_and(|due| due <= now) {
-            return self.climb().await;
+            return self.climb();
         }
         if self.exit.is_some() {
             return None;
         }
         if self.why.is_none() && self.hard_deadline() <= now {
-            return self.stop(Why::Asked(StopReason::TimedOut)).await;
+            return self.stop(Why::Asked(StopReason::TimedOut));
         }
         if self.why.is_none() && self.silence_deadline().is_some_and(|due| due <= now) {
-            return self.stop(Why::Asked(StopReason::Heartbeat)).await;
+            return self.stop(Why::Asked(StopReason::Heartbeat));
         }
         if self.progress_at <= now {
             self.progress_at = now + PROGRESS_EVERY;
@@ -193,6 +199,9 @@ impl Supervisor {
     /// The worker wishes something; it is taken up at once, by way of the ladder's due time.
     fn obey(&mut self) {
         let wish = *self.senses.wishes.borrow_and_update();
+        if self.is_gone() {
+            return;
+        }
         match wish {
             Wish::GoOn => {}
             Wish::Stop(reason) if self.why.is_none() && self.exit.is_none() => {
@@ -200,6 +209,8 @@ impl Supervisor {
                 self.rung_due = Some(Instant::now());
             }
             Wish::Stop(_) => {}
+            // The end of the task is decided; what is left of it goes at once.
+            Wish::Kill(_) if self.exit.is_some() && self.rungs.is_empty() => self.sweep_rest(),
             Wish::Kill(reason) => {
                 self.why.get_or_insert(Why::Asked(reason));
                 if self.rungs.last().is_none_or(|last| last.rung < Rung::Kill) {
@@ -209,20 +220,21 @@ impl Supervisor {
         }
     }
 
-    async fn stop(&mut self, why: Why) -> Option<Outcome> {
+    fn stop(&mut self, why: Why) -> Option<Outcome> {
         self.why.get_or_insert(why);
-        self.climb().await
+        self.climb()
     }
 
-    /// Takes the next rung; after the last there is only giving up.
-    async fn climb(&mut self) -> Option<Outcome> {
+    /// Takes the next rung; after the last, asks what is left, and then gives up.
+    fn climb(&mut self) -> Option<Outcome> {
         let told = self.assignment.ladder.told_ms.is_some();
         match self.rungs.last().map(|last| last.rung) {
-            _ if self.is_sweeping => return Some(self.give_up().await),
+            _ if self.is_listing => return Some(self.unkillable(Vec::new())),
+            _ if self.is_sweeping => self.list(),
             None if told => self.take(Rung::Told),
             None | Some(Rung::Told) => self.take(Rung::Term),
             Some(Rung::Term) => self.take(Rung::Kill),
-            Some(Rung::Kill) => return Some(self.give_up().await),
+            Some(Rung::Kill) => self.list(),
         }
         None
     }
@@ -256,10 +268,31 @@ impl Supervisor {
         self.place.link.tell(ToGuard::End { mark: self.place.mark });
     }
 
+    /// Ends what the main process has left behind. That is no rung: nobody stopped the task.
+    fn sweep_rest(&mut self) {
+        if !self.is_sweeping {
+            self.sweep();
+            let patience = Duration::from_millis(self.assignment.ladder.kill_ms).clamp(Duration::from_secs(1), FAR);
+            self.rung_due = Some(Instant::now() + patience);
+        }
+    }
+
+    /// It has survived KILL; its guard shall say what is left, or that nothing is after all.
+    fn list(&mut self) {
+        self.is_listing = true;
+        self.place.link.tell(ToGuard::List { mark: self.place.mark });
+        self.rung_due = Some(Instant::now() + LIST_PATIENCE);
+    }
+
+    fn unkillable(&self, pids: Vec<u32>) -> Outcome {
+        let message = format!("still there {} ms after KILL", self.assignment.ladder.kill_ms);
+        Outcome::Unkillable { message, pids }
+    }
+
     async fn hear(&mut self, event: Option<Event>) -> Option<Outcome> {
         let message = match event {
             Some(Event::Guard(message)) => message,
-            Some(Event::Lost(fate)) => return Some(verdict::lost(fate)),
+            Some(Event::Lost(fate)) => return self.lost(fate).await,
             None => return Some(verdict::lost(Fate::Unknown { message: "its guard was left".into() })),
         };
         match message {
@@ -272,25 +305,55 @@ impl Supervisor {
             }
             FromGuard::LaunchFailed { failure, .. } => return Some(failure.into()),
             FromGuard::Exited { exit, signal, usage, out_of_memory, alone, .. } => {
-                self.exit = Some(Exit { status: exit, signal, usage, out_of_memory, is_gone: alone });
+                self.exit = Some(Exit { status: exit, signal, usage, out_of_memory, is_gone: false });
+                if self.rungs.is_empty() {
+                    // A stop that comes with the end, before any rung was taken, changes nothing.
+                    self.why = None;
+                    self.rung_due = None;
+                }
+                if alone {
+                    self.nothing_is_left();
+                }
                 // The drain has ended if nobody listens.
                 self.senses.exited.send(true).unwrap_or_default();
                 return self.after_drain().await;
             }
             FromGuard::Gone { count, left, .. } => return self.gone(count, left).await,
-            FromGuard::Sample { sample, .. } => return self.check(sample).await,
+            FromGuard::Sample { sample, .. } => return self.check(sample),
+            // With none left, its `Gone` is on its way.
+            FromGuard::Left { pids, .. } if !pids.is_empty() => return Some(self.unkillable(pids)),
             FromGuard::Left { .. } | FromGuard::Ready | FromGuard::Pong => {}
         }
         None
     }
 
     async fn gone(&mut self, count: u32, processes: Vec<ProcessRef>) -> Option<Outcome> {
-        let exit = self.exit.as_mut()?;
-        exit.is_gone = true;
+        self.nothing_is_left();
         if count > 0 && self.why.is_none() {
             self.notes.push(Note::LeftBehind { count, processes });
         }
         self.after_drain().await
+    }
+
+    /// The guard is gone. What is known of the end stays known, if the rest is certain.
+    async fn lost(&mut self, fate: Fate) -> Option<Outcome> {
+        if self.exit.is_none() || fate != Fate::ConfirmedDead {
+            return Some(verdict::lost(fate));
+        }
+        self.nothing_is_left();
+        self.after_drain().await
+    }
+
+    /// Nothing of it lives; all that is still waited for is its output, which has an end of its own.
+    fn nothing_is_left(&mut self) {
+        if let Some(exit) = &mut self.exit {
+            exit.is_gone = true;
+            self.rung_due = None;
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.exit.is_some_and(|exit| exit.is_gone)
     }
 
     /// What follows once the main process is gone and its output is drained.
@@ -307,9 +370,7 @@ impl Supervisor {
         if !is_complete {
             self.name_holders().await;
         }
-        self.sweep();
-        let patience = Duration::from_millis(self.assignment.ladder.kill_ms).clamp(Duration::from_secs(1), FAR);
-        self.rung_due = Some(Instant::now() + patience);
+        self.sweep_rest();
         None
     }
 
@@ -329,36 +390,16 @@ impl Supervisor {
         }
     }
 
-    async fn check(&mut self, sample: Sample) -> Option<Outcome> {
+    fn check(&mut self, sample: Sample) -> Option<Outcome> {
         let message = verdict::breach(&self.place.limits, sample)?;
         if self.why.is_some() || self.exit.is_some() {
             return None;
         }
-        self.stop(Why::Limit(message)).await
-    }
-
-    /// It survived KILL, or its guard does not say otherwise.
-    async fn give_up(&mut self) -> Outcome {
-        let mark = self.place.mark;
-        self.place.link.tell(ToGuard::List { mark });
-        let until = Instant::now() + LIST_PATIENCE;
-        let mut pids = Vec::new();
-        while let Ok(Some(event)) = tokio::time::timeout_at(until, self.senses.events.recv()).await {
-            match event {
-                Event::Guard(FromGuard::Left { pids: left, .. }) => {
-                    pids = left;
-                    break;
-                }
-                Event::Lost(fate) => return verdict::lost(fate),
-                Event::Guard(_) => {}
-            }
-        }
-        let message = format!("still there {} ms after KILL", self.assignment.ladder.kill_ms);
-        Outcome::Unkillable { message, pids }
+        self.stop(Why::Limit(message))
     }
 
     async fn judge(&mut self, exit: Exit) -> Outcome {
-        if let Some(outcome) = verdict::of_exit(exit, self.why.as_ref(), !self.rungs.is_empty(), &self.place.limits) {
+        if let Some(outcome) = verdict::of_exit(exit, self.why.as_ref(), &self.place.limits) {
             return outcome;
         }
         let found = self.drained.as_mut().map_or(Found::Nothing, |drained| std::mem::take(&mut drained.found));

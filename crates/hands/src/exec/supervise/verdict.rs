@@ -25,9 +25,9 @@ pub(super) struct Exit {
 }
 
 /// The outcome of an attempt whose processes are all gone; `None` if it has succeeded so far and its output decides.
-/// A stop that came after the end, before any rung was taken, changes nothing.
-pub(super) fn of_exit(exit: Exit, why: Option<&Why>, rung_taken: bool, limits: &Limits) -> Option<Outcome> {
-    match why.filter(|_| rung_taken) {
+/// `why`: what it was stopped for, if a rung was taken before its end.
+pub(super) fn of_exit(exit: Exit, why: Option<&Why>, limits: &Limits) -> Option<Outcome> {
+    match why {
         Some(Why::Asked(reason)) => return Some(Outcome::Stopped { reason: *reason }),
         Some(Why::Limit(message)) => return Some(failed(FailureCode::Limit, message.clone(), exit)),
         None => {}
@@ -133,28 +133,27 @@ mod tests {
     #[test]
     fn an_exit_speaks_for_itself() {
         let none = Limits::default();
-        assert_eq!(of_exit(exit(Some(0), None), None, false, &none), None);
-        assert_eq!(code(of_exit(exit(Some(3), None), None, false, &none)), FailureCode::Exit);
-        assert_eq!(code(of_exit(exit(None, Some(11)), None, false, &none)), FailureCode::Signal);
+        assert_eq!(of_exit(exit(Some(0), None), None, &none), None);
+        assert_eq!(code(of_exit(exit(Some(3), None), None, &none)), FailureCode::Exit);
+        assert_eq!(code(of_exit(exit(None, Some(11)), None, &none)), FailureCode::Signal);
     }
 
     #[test]
-    fn a_stop_counts_only_if_it_was_felt() {
+    fn what_was_stopped_is_stopped() {
         let why = Why::Asked(StopReason::Cancelled);
         let none = Limits::default();
-        assert_eq!(of_exit(exit(Some(0), None), Some(&why), false, &none), None);
         let stopped = Some(Outcome::Stopped { reason: StopReason::Cancelled });
-        assert_eq!(of_exit(exit(Some(0), None), Some(&why), true, &none), stopped);
+        assert_eq!(of_exit(exit(Some(0), None), Some(&why), &none), stopped);
     }
 
     #[test]
     fn the_kernels_limits_are_recognised() {
         let limits = Limits { file_size_bytes: Some(10), cpu_time_ms: Some(100), ..Limits::default() };
-        assert_eq!(code(of_exit(exit(None, Some(libc::SIGXFSZ)), None, false, &limits)), FailureCode::Limit);
-        assert_eq!(code(of_exit(exit(None, Some(libc::SIGXCPU)), None, false, &limits)), FailureCode::Signal);
+        assert_eq!(code(of_exit(exit(None, Some(libc::SIGXFSZ)), None, &limits)), FailureCode::Limit);
+        assert_eq!(code(of_exit(exit(None, Some(libc::SIGXCPU)), None, &limits)), FailureCode::Signal);
         let usage = Usage { user_ms: 90, system_ms: 20, max_rss_bytes: 0 };
         let used = Exit { usage, ..exit(None, Some(libc::SIGXCPU)) };
-        assert_eq!(code(of_exit(used, None, false, &limits)), FailureCode::Limit);
+        assert_eq!(code(of_exit(used, None, &limits)), FailureCode::Limit);
     }
 
     #[test]

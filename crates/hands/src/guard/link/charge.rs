@@ -25,6 +25,11 @@ impl Charge {
         starter.spawn().map(|child| Self(Some(child)))
     }
 
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     /// Lets the guard end by itself for a while, then kills it; takes its status, so that it leaves no zombie.
     pub(super) async fn bury(mut self, grace: Duration) {
         if let Some(child) = self.0.take() {
