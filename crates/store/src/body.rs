@@ -55,7 +55,7 @@ impl Encoder {
         self.json(entries)
     }
 
-    fn json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<&str, String> {
+    pub(crate) fn json(&mut self, value: &(impl Serialize + ?Sized)) -> Result<&str, String> {
         self.buffer.clear();
         serde_json::to_writer(&mut self.buffer, value).map_err(|error| format!("a row cannot be written: {error}"))?;
         std::str::from_utf8(&self.buffer).map_err(|error| format!("a row is not text: {error}"))

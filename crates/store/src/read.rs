@@ -2,14 +2,17 @@
 
 use crate::{Namespace, StoreError};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
     row::{DeadLetter, FinishedRun, HistoryEntry, Quarantined},
-    run::{Run, RunStatus, Task},
+    run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
-    workflow::{Definition, DefinitionHash},
+    workflow::{Definition, DefinitionHash, TaskDef},
 };
 
 /// A connection of its own for questions. Every answer comes from one transaction and says up to
@@ -54,6 +57,18 @@ pub trait Reader: Send {
         size: PageSize,
     ) -> Answer<Page<(TaskIndex, Task), TaskIndex>>;
 
+    /// The first stored tasks of a run with a status, in their order; found without looking at the others.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn tasks_in(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        status: TaskStatus,
+        size: PageSize,
+    ) -> Answer<Vec<(TaskIndex, Task)>>;
+
     /// A run's history, the oldest first. `next` is also given at the end of a live run's history, so
     /// that one can go on when there is more.
     ///
@@ -94,6 +109,17 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::run`].
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>>;
+
+    /// Some of a workflow's tasks, read without the others. What it has not is left out.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn task_definitions(
+        &mut self,
+        namespace: &Namespace,
+        hash: &DefinitionHash,
+        wanted: &BTreeSet<TaskIndex>,
+    ) -> Answer<BTreeMap<TaskIndex, TaskDef>>;
 
     /// The newest runs made from a workflow file, live and finished, the newest submission first.
     ///

@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod commit;
 mod connection;
+mod definition;
 mod fault;
 mod folder;
 mod load;
@@ -254,7 +255,12 @@ fn int(value: u64) -> i64 {
 mod tests {
     use super::*;
     use crate::conformance::fixture::*;
-    use unknot_core::{Millis, run::RunStatus};
+    use crate::{PageSize, body::Encoder};
+    use unknot_core::{
+        Millis, TaskIndex,
+        row::Row,
+        run::{RunStatus, TaskStatus},
+    };
 
     fn temporary() -> tempfile::TempDir {
         tempfile::tempdir().expect("a temporary folder")
@@ -298,8 +304,11 @@ mod tests {
         let mut brain = Brain::start(Box::new(SqliteStore::open(folder.path(), &options).expect("free")));
         brain.commit(Vec::new());
         drop(brain);
-        let [first] = schema::STEPS else { panic!("give this test a step that follows the last") };
-        let next = |sql| [schema::Step { to: first.to, sql: first.sql }, schema::Step { to: 2, sql }];
+        let now = schema::STEPS.last().expect("there are steps").to;
+        let next = |sql| {
+            let known = schema::STEPS.iter().map(|step| schema::Step { to: step.to, sql: step.sql });
+            known.chain([schema::Step { to: now + 1, sql }]).collect::<Vec<_>>()
+        };
 
         let broken = SqliteStore::open_with_steps(folder.path(), &options, &next("CREATE TABLE extra (x); NONSENSE"));
         let error = broken.err().expect("the step fails");
@@ -317,13 +326,43 @@ mod tests {
         assert_eq!(SqliteStore::open(folder.path(), &options).err().expect("newer").code(), "UK0201");
 
         // The copy of the first try was out of date at the second.
-        for (name, commit) in [("unknot.db.v1.bak", 1), ("unknot.db.v1.2.bak", 2)] {
+        for (number, commit) in [("", 1), (".2", 2)] {
+            let name = format!("unknot.db.v{now}{number}.bak");
             let old = temporary();
             std::fs::copy(folder.path().join(name), old.path().join("unknot.db")).expect("the copy is there");
             let mut store = SqliteStore::open(old.path(), &options).expect("the old program reads the copy");
             assert_eq!(store.committed(&Namespace::default()).expect("readable"), CommitSeq(commit));
         }
-        assert!(!folder.path().join("unknot.db.v1.3.bak").exists());
+        assert!(!folder.path().join(format!("unknot.db.v{now}.3.bak")).exists());
+    }
+
+    #[test]
+    fn a_store_of_version_1_is_brought_forward_with_its_tasks() {
+        let folder = temporary();
+        let options = SqliteOptions::default();
+        let first = SqliteStore::open_with_steps(folder.path(), &options, &schema::STEPS[..1]).expect("free");
+        let flow = definition("flow", 300);
+        let whole = run(run_id(1), &flow, CommitSeq(1));
+        let body = |row: Row| Encoder::default().row(&row).expect("a row").to_owned();
+        let definition = body(Row::Definition(Arc::clone(&flow)));
+        let task = body(Row::Task(Box::new(queued_task(&whole))));
+        let id = whole.id.to_string();
+        let sql = "INSERT INTO namespace VALUES (1, 'default', 1, 'test', 1, 1, 1, 1)";
+        first.connection.execute(sql, []).expect("written");
+        let sql = "INSERT INTO definition VALUES (1, ?1, ?2)";
+        first.connection.execute(sql, params![flow.body.hash.0, definition]).expect("written");
+        first.connection.execute("INSERT INTO task VALUES (1, ?1, 299, ?2)", params![id, task]).expect("written");
+        let sql = "INSERT INTO run VALUES (1, ?1, NULL, NULL, ?2)";
+        first.connection.execute(sql, params![id, body(Row::Run(Box::new(whole.clone())))]).expect("written");
+        drop(first);
+
+        let store = SqliteStore::open(folder.path(), &options).expect("brought forward");
+        let (mut reader, namespace) = (store.reader().expect("readable"), Namespace::default());
+        let queued = reader.tasks_in(&namespace, whole.id, TaskStatus::Queued, PageSize::MAX).expect("readable").value;
+        assert_eq!(queued, [(TaskIndex(299), queued_task(&whole))]);
+        let wanted = [TaskIndex(299)].into();
+        let named = reader.task_definitions(&namespace, &flow.body.hash, &wanted).expect("readable").value;
+        assert_eq!(&*named[&TaskIndex(299)].name, "task-299");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::{EventCursor, FactsQuery, Namespace, PageSize, RunRecord, changes::HI
 use unknot_core::{
     CommitSeq, TaskIndex,
     row::{HistoryKind, Key, Row},
-    run::{Idempotency, Run, RunStatus},
+    run::{Idempotency, Run, RunStatus, TaskStatus},
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "tasks come in pages, from inside the run and from rows", run: tasks_come_in_pages },
     Case { name: "a run's history is found among others', in pages", run: history_is_found },
     Case { name: "the history of a run that spans many commits is found", run: long_history_is_found },
+    Case { name: "few of many tasks are read without the others", run: few_of_many_are_read },
     Case { name: "facts know finished runs only", run: facts_know_the_finished },
     Case { name: "the newest runs of a file are found", run: sources_find_runs },
     Case { name: "a reader sees commits made after it was opened", run: readers_see_later_commits },
@@ -143,6 +144,37 @@ fn long_history_is_found(site: &mut dyn Site) {
 
 fn keyed(run: &mut Run, key: &str) {
     run.idempotency = Some(Idempotency { key: key.into(), body_hash: format!("hash of {key}") });
+}
+
+fn few_of_many_are_read(site: &mut dyn Site) {
+    let mut brain = Brain::start(site.open());
+    let large = definition("large", 1_000);
+    let split = run(run_id(1), &large, brain.next());
+    let mut changes = vec![put_definition(&large), put_run(&split)];
+    changes.extend((0..1_000).step_by(3).map(|index| put_task(split.id, index, &queued_task(&split))));
+    let waiting = split.untouched_task();
+    changes.extend((0..1_000).skip(1).step_by(3).map(|index| put_task(split.id, index, &waiting)));
+    brain.commit(changes);
+    brain.commit(vec![put_task(split.id, 0, &waiting), put_task(split.id, 1, &queued_task(&split))]);
+    let mut reader = brain.reader();
+    let mut places = |status, most| {
+        let found = reader.tasks_in(&brain.namespace, split.id, status, PageSize::new(most)).expect("readable").value;
+        assert!(found.iter().all(|(_, task)| task.status() == status));
+        found.into_iter().map(|(index, _)| index.0).collect::<Vec<_>>()
+    };
+    assert_eq!(places(TaskStatus::Queued, 3), [1, 3, 6]);
+    assert_eq!(places(TaskStatus::Queued, 1_000).len(), 334);
+    assert_eq!(places(TaskStatus::Pending, 3), [0, 4, 7]);
+    assert_eq!(places(TaskStatus::Failed, 3), [0u32; 0]);
+    for (hash, flow) in [(&large.body.hash, &large), (&definition("few", 2).body.hash, &definition("few", 2))] {
+        let wanted = [0, 1, 255, 256, 999, 1_000].map(TaskIndex).into();
+        let found = reader.task_definitions(&brain.namespace, hash, &wanted).expect("readable").value;
+        let is_stored = flow.body.tasks.len() == 1_000;
+        let expected = flow.body.indexed().filter(|(index, _)| is_stored && wanted.contains(index));
+        assert!(found.iter().map(|(index, task)| (*index, task)).eq(expected));
+    }
+    let whole = reader.definition(&brain.namespace, &large.body.hash).expect("readable").value;
+    assert_eq!(whole, Some(large));
 }
 
 fn facts_know_the_finished(site: &mut dyn Site) {

@@ -5,12 +5,16 @@ use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
     RunRecord, RunSummary, StoreError,
 };
-use std::{ops::Bound, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
     row::{DeadLetter, Key, Quarantined, Row},
-    run::Task,
-    workflow::{Definition, DefinitionHash},
+    run::{Task, TaskStatus},
+    workflow::{Definition, DefinitionHash, TaskDef},
 };
 
 pub(super) struct MemoryReader {
@@ -119,6 +123,19 @@ impl Reader for MemoryReader {
         self.ask(namespace, |space| Page::cut(space.tasks(run, after), size, |(index, _)| *index))
     }
 
+    fn tasks_in(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        status: TaskStatus,
+        size: PageSize,
+    ) -> Answer<Vec<(TaskIndex, Task)>> {
+        self.ask(namespace, |space| {
+            let tasks = space.tasks(run, None).into_iter();
+            tasks.filter(|(_, task)| task.status() == status).take(size.items()).collect()
+        })
+    }
+
     fn events(
         &mut self,
         namespace: &Namespace,
@@ -174,6 +191,18 @@ impl Reader for MemoryReader {
             Row::Definition(definition) => Some(Arc::clone(definition)),
             _ => None,
         })
+    }
+
+    fn task_definitions(
+        &mut self,
+        namespace: &Namespace,
+        hash: &DefinitionHash,
+        wanted: &BTreeSet<TaskIndex>,
+    ) -> Answer<BTreeMap<TaskIndex, TaskDef>> {
+        let definition = self.definition(namespace, hash)?;
+        let tasks = definition.value.iter().flat_map(|definition| definition.body.indexed());
+        let tasks = tasks.filter(|(index, _)| wanted.contains(index)).map(|(index, task)| (index, task.clone()));
+        Ok(AsOf { as_of: definition.as_of, value: tasks.collect() })
     }
 
     fn latest_by_source(&mut self, namespace: &Namespace, source: &str, size: PageSize) -> Answer<Vec<RunRecord>> {

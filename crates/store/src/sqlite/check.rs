@@ -1,6 +1,7 @@
 //! The examination of a whole store: SQLite's structure first, then our own rules.
 
 use super::{
+    definition,
     fault::store_error,
     rows::{each_row, number, text},
 };
@@ -10,7 +11,7 @@ use crate::{
 };
 use rusqlite::Connection;
 use std::collections::BTreeMap;
-use unknot_core::{CommitSeq, row::Row};
+use unknot_core::{CommitSeq, row::Row, workflow::DefinitionHash};
 
 /// Tables with rows that belong to a run, and where that run must be.
 const HOMES: [(&str, &[&str]); 4] = [
@@ -64,7 +65,10 @@ impl Check<'_> {
     fn namespace(&mut self, ns: i64, last: CommitSeq) -> Result<(), StoreError> {
         self.users.clear();
         for kind in Kind::ALL {
-            self.rows(ns, kind, last)?;
+            match kind {
+                Kind::Definition => self.bodies(ns)?,
+                kind => self.rows(ns, kind, last)?,
+            }
         }
         self.history(ns, last)?;
         self.definitions(ns)?;
@@ -112,6 +116,21 @@ impl Check<'_> {
             self.report.rows += 1;
             match text(row, 0).and_then(|body| decode(kind, body)) {
                 Ok(row) => self.row(&row, last),
+                Err(error) => self.report.report(error.to_string()),
+            }
+            Ok(())
+        })
+    }
+
+    /// Reads each definition with its parts.
+    fn bodies(&mut self, ns: i64) -> Result<(), StoreError> {
+        let sql = "SELECT hash FROM definition WHERE ns = ?1 UNION SELECT hash FROM definition_part WHERE ns = ?1";
+        each_row(self.connection, sql, [ns], |row| {
+            self.report.rows += 1;
+            let hash = DefinitionHash(text(row, 0)?.into());
+            match definition::read(self.connection, ns, &hash) {
+                Ok(Some(_)) => {}
+                Ok(None) => self.report.report(format!("parts are left of the definition `{}`", hash.0)),
                 Err(error) => self.report.report(error.to_string()),
             }
             Ok(())

@@ -5,8 +5,9 @@
 //! them (namespace, definition users, finished runs) is written once per batch.
 
 use super::{
+    definition,
     fault::{Fault, commit_error},
-    int,
+    int, prune,
 };
 use crate::{
     CommitError, Epoch,
@@ -152,16 +153,21 @@ impl Writer<'_> {
     }
 
     fn delete(&self, key: &Key) -> Result<(), Abort> {
-        if let Key::Finished(run) = key {
-            super::prune::delete_finished(self.connection, self.ns, &run.to_string())?;
-            return Ok(());
+        match key {
+            Key::Finished(run) => drop(prune::delete_finished(self.connection, self.ns, &run.to_string())?),
+            Key::Definition(hash) => definition::delete(self.connection, self.ns, hash)?,
+            _ => {
+                let mut statement = self.connection.prepare_cached(&Statements::of(key).delete)?;
+                statement.execute(params_from_iter(self.place(key)))?;
+            }
         }
-        let mut statement = self.connection.prepare_cached(&Statements::of(key).delete)?;
-        statement.execute(params_from_iter(self.place(key)))?;
         Ok(())
     }
 
     fn put(&mut self, key: &Key, row: &Row) -> Result<(), Abort> {
+        if let Row::Definition(definition) = row {
+            return Ok(definition::put(self.connection, self.encoder, self.ns, definition)?);
+        }
         let place = self.place(key);
         let body = self.encoder.row(row).map_err(violated)?;
         match row {
@@ -172,6 +178,11 @@ impl Writer<'_> {
             Row::Finished(finished) => {
                 require_free(self.connection, self.ns, &finished.run, "run")?;
                 put_finished(self.connection, self.ns, finished, body)?;
+            }
+            Row::Task(task) => {
+                let values =
+                    place.into_iter().chain([ToSqlOutput::from(body), ToSqlOutput::from(task.status().word())]);
+                self.connection.prepare_cached(PUT_TASK)?.execute(params_from_iter(values))?;
             }
             _ => {
                 let values = place.into_iter().chain([ToSqlOutput::from(body)]);
@@ -290,6 +301,8 @@ impl Statements {
     }
 }
 
+const PUT_TASK: &str = "INSERT INTO task (ns, run_id, place, body, status) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (ns, run_id, place) DO UPDATE SET body = excluded.body, status = excluded.status";
 const PUT_RUN: &str = "INSERT INTO run (ns, run_id, idempotency_key, source, body) VALUES (?1, ?2, ?3, ?4, ?5)
     ON CONFLICT (ns, run_id) DO UPDATE SET body = excluded.body";
 /// A run ends once: a second end is a violation, not an update.

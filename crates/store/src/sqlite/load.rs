@@ -1,13 +1,14 @@
 //! Reading the live rows back, as one transaction sees them.
 
 use super::{
+    definition,
     fault::store_error,
     namespace_number,
     rows::{each_row, number, text},
 };
 use crate::{
     Namespace, StoreError,
-    body::{Kind, decode, decode_as, decode_definition},
+    body::{Kind, decode, decode_as},
 };
 use rusqlite::{Connection, OptionalExtension};
 use std::collections::BTreeSet;
@@ -81,16 +82,12 @@ impl Loader<'_> {
     /// The definitions that live runs name.
     fn definitions(&self, runs: &[Run]) -> Result<Rows, StoreError> {
         let hashes: BTreeSet<&DefinitionHash> = runs.iter().map(|run| &run.definition).collect();
-        let sql = "SELECT body FROM definition WHERE ns = ?1 AND hash = ?2";
-        let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
         let mut rows = Vec::with_capacity(hashes.len() + runs.len());
         for hash in hashes {
-            let body: Option<String> =
-                statement.query_row((self.ns, &hash.0), |row| row.get(0)).optional().map_err(store_error)?;
-            let body = body.ok_or_else(|| {
+            let definition = definition::read(self.connection, self.ns, hash)?.ok_or_else(|| {
                 StoreError::damaged(format!("a live run names the definition `{}`, which is not stored", hash.0))
             })?;
-            rows.push((Key::Definition(hash.clone()), Row::Definition(decode_definition(&body)?)));
+            rows.push((Key::Definition(hash.clone()), Row::Definition(definition)));
         }
         Ok(rows)
     }

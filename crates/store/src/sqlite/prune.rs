@@ -10,6 +10,7 @@
 
 use super::{
     commit::Tenure,
+    definition,
     fault::store_error,
     int,
     rows::{each_row, number, text},
@@ -165,12 +166,7 @@ fn release_definition(connection: &Connection, ns: i64, hash: &DefinitionHash) -
     let left: Option<i64> =
         connection.prepare_cached(sql)?.query_row(params![ns, hash.0], |row| row.get(0)).optional()?;
     if left == Some(0) {
-        for sql in [
-            "DELETE FROM definition WHERE ns = ?1 AND hash = ?2",
-            "DELETE FROM definition_use WHERE ns = ?1 AND hash = ?2",
-        ] {
-            connection.prepare_cached(sql)?.execute(params![ns, hash.0])?;
-        }
+        definition::delete(connection, ns, hash)?;
     }
     Ok(())
 }

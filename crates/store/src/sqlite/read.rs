@@ -6,6 +6,7 @@ mod listing;
 use super::{
     SqliteOptions,
     connection::{self, Deadline},
+    definition,
     fault::{open_error, store_error},
     folder::Folder,
     int,
@@ -15,18 +16,21 @@ use super::{
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
     RunRecord, RunSummary, StoreError,
-    body::{Kind, decode_as, decode_definition},
+    body::{Kind, decode_as},
 };
 use rusqlite::{Connection, OptionalExtension, Params};
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
     row::{DeadLetter, FinishedRun, Quarantined},
-    run::{RunStatus, Task},
-    workflow::{Definition, DefinitionHash},
+    run::{RunStatus, Task, TaskStatus},
+    workflow::{Definition, DefinitionHash, TaskDef},
 };
 
 /// How many readers may be open, and how many are.
@@ -163,6 +167,21 @@ impl Snapshot<'_> {
     }
 
     /// The finished run that owns a key, and the hash of what was submitted under it.
+    fn tasks_in(&self, run: RunId, status: TaskStatus, size: PageSize) -> Result<Vec<(TaskIndex, Task)>, StoreError> {
+        let inline = self.record(run)?;
+        let inline = inline.iter().flat_map(|record| record.run().indexed_tasks());
+        let inline = inline.filter(|(_, task)| task.status() == status).map(|(index, task)| (index, task.clone()));
+        let mut found: Vec<_> = inline.take(size.items()).collect();
+        let sql = "SELECT place, body FROM task INDEXED BY task_by_status
+                    WHERE ns = ?1 AND run_id = ?2 AND status = ?3 ORDER BY place LIMIT ?4";
+        self.each(sql, (self.ns, run.to_string(), status.word(), int(size.items() as u64)), |row| {
+            let place = row.get(0).map_err(store_error)?;
+            found.push((TaskIndex(place), decode_as(Kind::Task, text(row, 1)?)?));
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     fn key_owner(&self, key: &str) -> Result<Option<(RunId, String)>, StoreError> {
         let sql = "SELECT body FROM finished WHERE ns = ?1 AND idempotency_key = ?2";
         let Some(body) = self.one_text(sql, (self.ns, key))? else { return Ok(None) };
@@ -234,6 +253,16 @@ impl Reader for SqliteReader {
         self.ask(namespace, |snapshot| snapshot.tasks(run, after, size))
     }
 
+    fn tasks_in(
+        &mut self,
+        namespace: &Namespace,
+        run: RunId,
+        status: TaskStatus,
+        size: PageSize,
+    ) -> Answer<Vec<(TaskIndex, Task)>> {
+        self.ask(namespace, |snapshot| snapshot.tasks_in(run, status, size))
+    }
+
     fn events(
         &mut self,
         namespace: &Namespace,
@@ -284,10 +313,16 @@ impl Reader for SqliteReader {
     }
 
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
-        self.ask(namespace, |snapshot| {
-            let sql = "SELECT body FROM definition WHERE ns = ?1 AND hash = ?2";
-            snapshot.one_text(sql, (snapshot.ns, &hash.0))?.map(|body| decode_definition(&body)).transpose()
-        })
+        self.ask(namespace, |snapshot| definition::read(snapshot.connection, snapshot.ns, hash))
+    }
+
+    fn task_definitions(
+        &mut self,
+        namespace: &Namespace,
+        hash: &DefinitionHash,
+        wanted: &BTreeSet<TaskIndex>,
+    ) -> Answer<BTreeMap<TaskIndex, TaskDef>> {
+        self.ask(namespace, |snapshot| definition::tasks(snapshot.connection, snapshot.ns, hash, wanted))
     }
 
     fn latest_by_source(&mut self, namespace: &Namespace, source: &str, size: PageSize) -> Answer<Vec<RunRecord>> {

@@ -17,8 +17,10 @@ pub(super) struct Step {
 }
 
 /// All steps there ever were, from an empty file on. A step is never edited once it is released.
-pub(super) const STEPS: &[Step] =
-    &[Step { to: 1, sql: concat!(include_str!("schema.sql"), include_str!("views.sql")) }];
+pub(super) const STEPS: &[Step] = &[
+    Step { to: 1, sql: concat!(include_str!("schema.sql"), include_str!("views.sql")) },
+    Step { to: 2, sql: include_str!("schema-2.sql") },
+];
 
 /// What a database says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
--- The layout of an Unknot store, version 1. docs/store.md explains it to operators.
+-- The layout of an Unknot store, version 1; schema-2.sql goes on from it. docs/store.md explains it to operators.
 --
 -- Times are milliseconds since 1970. A `body` is the row as JSON; the other columns are its key, or a
 -- copy of what lists look for. Hot rows (run, task) have no index beyond their key, except for runs
