@@ -21,13 +21,13 @@ use unknot_engine::{
         Millis, TaskIndex, Timestamp,
         row::{HistoryEntry, HistoryKind},
         run::{Run, Task, TaskStatus},
-        workflow::Definition,
+        workflow::{Definition, TaskDef},
     },
     store::{PageSize, RunRecord},
 };
 
 /// Runs with more tasks than this are summarised.
-const SMALL_RUN: usize = 200;
+const SMALL_RUN: u64 = 200;
 /// Tasks of each interesting status that a summary names.
 const NAMED_MAX: usize = 8;
 /// What somebody who looks at a large run looks for, in this order.
@@ -42,13 +42,12 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
     if show.events {
         return events(&mut looking, &record, show.json, out);
     }
-    let definition = looking.definition(record.run())?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
     let is_served = record.status().is_terminal() || control::is_served(&config.data);
     let mut view = View {
         config: &config,
         record: &record,
-        definition,
+        definitions: Definitions::Some(BTreeMap::new()),
         now,
         is_served,
         tasks: BTreeMap::new(),
@@ -68,12 +67,20 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
 struct View<'r> {
     config: &'r Config,
     record: &'r RunRecord,
-    definition: Arc<Definition>,
+    definitions: Definitions,
     now: Timestamp,
     /// Whether it has ended, or a process is there that may move it.
     is_served: bool,
     tasks: BTreeMap<TaskIndex, Task>,
     counts: BTreeMap<TaskStatus, u64>,
+}
+
+/// What is known of the workflow.
+enum Definitions {
+    /// All of it.
+    All(Arc<Definition>),
+    /// The tasks that are shown, of a workflow with very many.
+    Some(BTreeMap<TaskIndex, TaskDef>),
 }
 
 /// How long attempts took, by task.
@@ -84,38 +91,67 @@ impl View<'_> {
         self.record.run()
     }
 
-    fn total(&self) -> usize {
-        self.definition.body.tasks.len()
+    fn total(&self) -> u64 {
+        self.counts.values().sum()
     }
 
     fn is_small(&self) -> bool {
         self.total() <= SMALL_RUN
     }
 
-    /// Counts all tasks and keeps those that will be shown.
+    fn task_def(&self, index: TaskIndex) -> &TaskDef {
+        match &self.definitions {
+            Definitions::All(definition) => definition.task(index),
+            Definitions::Some(tasks) => &tasks[&index],
+        }
+    }
+
+    /// Counts all tasks and reads those that will be shown: few of a large run, unless all are asked for.
     fn read(&mut self, looking: &mut Looking, all: bool) -> Result<(), Error> {
-        let keep_all = all || self.is_small();
-        let Self { tasks, counts, definition, .. } = self;
-        let mut told = 0;
-        looking.each_task(self.record, definition, |index, task| {
-            let status = task.status();
-            let count = counts.entry(status).or_default();
-            *count += 1;
-            told += 1;
-            if keep_all || (INTERESTING.contains(&status) && *count <= NAMED_MAX as u64) {
-                tasks.insert(index, task.clone());
-            }
-        })?;
-        // A large live run stores no row for a task that nothing has happened to yet.
-        let untouched = (self.total() as u64).saturating_sub(told);
-        if untouched > 0 {
-            *self.counts.entry(TaskStatus::Pending).or_default() += untouched;
-            let missing: Vec<TaskIndex> = self.definition.body.indexed().map(|(index, _)| index).collect();
-            for index in missing.into_iter().filter(|_| keep_all) {
-                let untouched = self.run().untouched_task();
-                self.tasks.entry(index).or_insert(untouched);
+        if let Some(counts) = &self.run().counts {
+            self.counts = counts.iter().map(|(status, tasks)| (*status, u64::from(*tasks))).collect();
+            if !all && !self.is_small() {
+                return self.read_some(looking);
             }
         }
+        self.read_all(looking)?;
+        if !all && !self.is_small() {
+            // An earlier version stored it, without counts.
+            let mut named = BTreeMap::new();
+            self.tasks.retain(|_, task| {
+                let of_status: &mut usize = named.entry(task.status()).or_default();
+                *of_status += 1;
+                INTERESTING.contains(&task.status()) && *of_status <= NAMED_MAX
+            });
+        }
+        Ok(())
+    }
+
+    fn read_all(&mut self, looking: &mut Looking) -> Result<(), Error> {
+        let definition = looking.definition(self.run())?;
+        let untouched = self.run().untouched_task();
+        // A large live run stores no row for a task that nothing has happened to yet.
+        self.tasks = definition.body.indexed().map(|(index, _)| (index, untouched.clone())).collect();
+        looking.each_task(self.record, &definition, |index, task| drop(self.tasks.insert(index, task.clone())))?;
+        self.counts.clear();
+        for task in self.tasks.values() {
+            *self.counts.entry(task.status()).or_default() += 1;
+        }
+        self.definitions = Definitions::All(definition);
+        Ok(())
+    }
+
+    fn read_some(&mut self, looking: &mut Looking) -> Result<(), Error> {
+        let (run, size) = (self.run().id, PageSize::new(NAMED_MAX));
+        for status in INTERESTING.into_iter().filter(|status| self.counts.contains_key(status)) {
+            let found = looking.ask(|reader, namespace| reader.tasks_in(namespace, run, status, size))?;
+            self.tasks.extend(found.value);
+        }
+        let (hash, wanted) = (&self.run().definition, self.tasks.keys().copied().collect());
+        let found = looking.ask(|reader, namespace| reader.task_definitions(namespace, hash, &wanted))?.value;
+        // What has no definition has no name: damage, which `store check` tells.
+        self.tasks.retain(|index, _| found.contains_key(index));
+        self.definitions = Definitions::Some(found);
         Ok(())
     }
 
@@ -154,7 +190,7 @@ impl View<'_> {
             let status = task.status();
             let tone = if status == TaskStatus::Failed { Tone::Plain } else { Tone::Faint };
             table.row(vec![
-                self.definition.task(*index).name.as_ref().into(),
+                self.task_def(*index).name.as_ref().into(),
                 Cell::new(task_tone(status), status.word()),
                 if task.attempts == 0 { "-".into() } else { task.attempts.to_string().into() },
                 self.time(*index, task, times).into(),
@@ -167,11 +203,7 @@ impl View<'_> {
         }
         if !self.is_small() {
             let named = count(self.tasks.len() as u64, "task");
-            writeln!(
-                out,
-                "  {}",
-                paint.tone(Tone::Faint, &format!("… {named} of {} named", thousands(self.total() as u64)))
-            )?;
+            writeln!(out, "  {}", paint.tone(Tone::Faint, &format!("… {named} of {} named", thousands(self.total()))))?;
         }
         Ok(())
     }
@@ -278,7 +310,7 @@ impl View<'_> {
         let lease = task.lease();
         let end = task.end();
         json!({
-            "task": self.definition.task(index).name,
+            "task": self.task_def(index).name,
             "place": index,
             "status": task.status(),
             "attempts": task.attempts,

@@ -48,6 +48,23 @@ fn finished_runs_are_shown() {
 }
 
 #[test]
+fn a_large_run_is_summarised_and_those_that_failed_are_named() {
+    let mut flow = "name: large\ntasks:\n".to_owned();
+    for task in 0..300 {
+        flow += &format!("  t{task}: {{sleep: 0s}}\n");
+    }
+    flow += "  last: {exec: 'exit 3', on_failure: continue}\n";
+    let bench = Bench::with(&flow);
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let shown = bench.run(&["show"]).code(0).says("300 completed, 1 failed");
+    let shown = shown.says("last  FAILED").says("1 task of 301 named");
+    assert!(!shown.stdout.contains("t299"), "{}", shown.stdout);
+    let all: serde_json::Value = serde_json::from_str(&bench.run(&["show", "--json"]).code(0).stdout).unwrap();
+    assert_eq!(all["tasks"].as_array().unwrap().len(), 301);
+    assert_eq!(all["counts"], serde_json::json!({"COMPLETED": 300, "FAILED": 1}));
+}
+
+#[test]
 fn runs_are_found_by_the_beginning_of_their_id() {
     let bench = finished();
     let id = bench.run(&["ls", "--json"]).stdout.split('"').nth(3).unwrap().to_owned();

@@ -1,6 +1,6 @@
 //! What a task waits for, in a sentence: on what, and until when at the latest.
 
-use super::View;
+use super::{Definitions, View};
 use crate::time;
 use unknot_engine::core::{
     TaskIndex, Timestamp,
@@ -33,7 +33,7 @@ impl View<'_> {
         match wait.on {
             WaitOn::Needs => format!("{}; {left}", self.explain_needs(index, task)),
             WaitOn::Grant => {
-                let def = self.definition.task(index);
+                let def = self.task_def(index);
                 let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
                 let beside = match def.resources.len() {
                     0 => String::new(),
@@ -61,10 +61,12 @@ impl View<'_> {
     }
 
     fn explain_needs(&self, index: TaskIndex, task: &Task) -> String {
-        let def = self.definition.task(index);
+        // Tasks that wait for others are not among the few that are shown of a large run.
+        let Definitions::All(definition) = &self.definitions else { return "waits for others".to_owned() };
+        let def = definition.task(index);
         if def.when == When::Fallback && task.met >= def.needs.at_least {
-            let primaries = self.definition.primaries.get(&index).into_iter().flatten();
-            let names: Vec<&str> = primaries.map(|primary| self.definition.task(*primary).name.as_ref()).collect();
+            let primaries = definition.primaries.get(&index).into_iter().flatten();
+            let names: Vec<&str> = primaries.map(|primary| definition.task(*primary).name.as_ref()).collect();
             return format!("runs if {} fails", names.join(" or "));
         }
         let open: Vec<&Need> = def.needs.of.iter().filter(|need| !self.is_settled(need)).collect();
@@ -72,7 +74,7 @@ impl View<'_> {
             (least, total) if least == total => String::new(),
             (least, total) => format!("{least} of {total}: "),
         };
-        let name = |need: &&Need| self.definition.task(need.task).name.to_string();
+        let name = |need: &&Need| definition.task(need.task).name.to_string();
         let mut names: Vec<String> = open.iter().take(NEEDS_NAMED_MAX).map(name).collect();
         if open.len() > NEEDS_NAMED_MAX {
             names.push(format!("{} more", open.len() - NEEDS_NAMED_MAX));
