@@ -3,23 +3,26 @@
 //! No statements, loops, macros, comments or functions; a closed list of filters of our own. What a
 //! template may cost is bounded in every direction, because it runs on the only thread that
 //! decides: the source at [`SOURCE_MAX`] bytes, the nesting and length of an expression (the
-//! library recurses), its work and memory by fuel, its result at [`RESULT_MAX`] bytes.
+//! library recurses), its work and memory by fuel, its result at [`RESULT_MAX`] bytes. What all
+//! templates of one task may cost together is bounded by its [`Renderer`].
 //!
 //! What a template names is known before it runs ([`Template::names`]): `tasks` is followed by a
 //! task's name and never by a computed one. So a check can tell every wrong name, and a render
-//! reads only what is named out of its [`Context`].
+//! reads only what is named out of its [`Context`], each part once for the whole task.
 
 mod filters;
+mod render;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod write;
 
+pub use render::{Context, Renderer, TASK_TEXT_MAX, TEMPLATES_MAX, TaskFacts, text_cost};
 pub use scan::{Name, TaskPart};
 
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, UndefinedBehavior};
 use scan::{Expression, Piece};
-use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 /// Longest source, in bytes.
 pub const SOURCE_MAX: usize = 4 * 1024;
@@ -55,33 +58,6 @@ pub enum TemplateErrorKind {
     TooLarge,
     /// The expression made no sense of its values.
     Failed,
-}
-
-/// What the templates of one task can see. Cheap to make: JSON is given as text, and read only if
-/// the template names it.
-#[derive(Clone, Copy)]
-pub struct Context<'a> {
-    /// The run's input, as JSON text.
-    pub input: &'a str,
-    /// Finds a task of the run by name.
-    pub task: &'a dyn Fn(&str) -> Option<TaskFacts<'a>>,
-    /// The run's id as printed.
-    pub run_id: &'a str,
-    /// The run's labels.
-    pub labels: &'a BTreeMap<String, String>,
-    /// The item that a task of a `for_each` stands for, as JSON text.
-    pub item: Option<&'a str>,
-}
-
-/// What a template sees of a task.
-#[derive(Clone, Debug)]
-pub struct TaskFacts<'a> {
-    /// Its status as the API prints it.
-    pub status: &'a str,
-    /// Its output as JSON text; none is null.
-    pub output: Option<&'a str>,
-    /// Why it failed, as JSON text; none is null.
-    pub error: Option<Cow<'a, str>>,
 }
 
 /// A template that was read and passed every check that needs no values.
@@ -135,138 +111,6 @@ pub fn is_template(source: &str) -> bool {
     source.contains("{{") || source.contains("{%")
 }
 
-/// Renders `source` to text: strings as they are, numbers plainly, lists and maps as JSON.
-///
-/// A null is an error, like a missing name: it would hide a mistake in the middle of a text.
-///
-/// # Errors
-/// What is wrong with the template, or what failed.
-pub fn render_text(source: &str, context: &Context<'_>) -> Result<String, TemplateError> {
-    if !is_template(source) {
-        return Ok(source.to_owned());
-    }
-    let template = Template { pieces: scan::template(source)? };
-    let mut values = evaluate(&template, context)?.into_iter();
-    let mut text = write::Bounded::new();
-    for piece in &template.pieces {
-        match piece {
-            Piece::Text(literal) => text.push(literal)?,
-            Piece::Expression(expression) => {
-                let value = values.next().unwrap_or_default();
-                write::as_text(&value, expression.source, &mut text)?;
-            }
-        }
-    }
-    Ok(text.into_string())
-}
-
-/// Renders `source` to JSON: exactly one `{{ expr }}` keeps its type, anything else is a string.
-///
-/// # Errors
-/// What is wrong with the template, or what failed.
-pub fn render_value(source: &str, context: &Context<'_>) -> Result<serde_json::Value, TemplateError> {
-    if is_template(source) {
-        let template = Template { pieces: scan::template(source)? };
-        if let [Piece::Expression(expression)] = template.pieces.as_slice() {
-            let value = evaluate(&template, context)?.pop().unwrap_or_default();
-            return write::as_json(&value, expression.source);
-        }
-    }
-    render_text(source, context).map(serde_json::Value::String)
-}
-
-/// Evaluates a condition, an expression without braces.
-///
-/// # Errors
-/// What is wrong with it, or what failed; also if it gives anything but true or false.
-pub fn eval_condition(source: &str, context: &Context<'_>) -> Result<bool, TemplateError> {
-    let template = Template { pieces: vec![Piece::Expression(scan::condition(source)?)] };
-    let value = evaluate(&template, context)?.pop().unwrap_or_default();
-    if value.is_undefined() {
-        return Err(TemplateError::missing(source));
-    }
-    bool::try_from(value.clone()).ok().filter(|_| value.kind() == minijinja::value::ValueKind::Bool).ok_or_else(|| {
-        TemplateError::new(
-            TemplateErrorKind::Failed,
-            format!("condition `{}` gave {}, not true or false", crate::validate::clip(source), article(value.kind())),
-        )
-        .help("compare it: `… == …`, `… is defined`, `… | length > 0`")
-    })
-}
-
-/// The values of all expressions of a template, in order.
-///
-/// They run as one list, so that they share one budget of fuel.
-fn evaluate(template: &Template<'_>, context: &Context<'_>) -> Result<Vec<Value>, TemplateError> {
-    let mut source = String::with_capacity(64);
-    source.push('[');
-    for expression in template.expressions() {
-        source.push('(');
-        source.push_str(expression.source);
-        source.push_str("),");
-    }
-    source.push(']');
-    let compiled = LIBRARY.compile_expression_owned(source).map_err(|error| TemplateError::from_library(&error))?;
-    let list = compiled.eval(scope(template, context)?).map_err(|error| {
-        let only = template.expressions().next().filter(|_| template.expressions().count() == 1);
-        TemplateError::from_library(&error).within(only.map(|expression| expression.source))
-    })?;
-    Ok(list.try_iter().map_err(|error| TemplateError::from_library(&error))?.collect())
-}
-
-/// The names that the template uses, with their values.
-fn scope(template: &Template<'_>, context: &Context<'_>) -> Result<Value, TemplateError> {
-    let mut tasks: BTreeMap<&str, Value> = BTreeMap::new();
-    let mut roots: BTreeMap<&'static str, Value> = BTreeMap::new();
-    for name in template.names() {
-        match name {
-            Name::Task { task, .. } => {
-                if let (false, Some(facts)) = (tasks.contains_key(&**task), (context.task)(task)) {
-                    tasks.insert(task, facts.to_value()?);
-                }
-                roots.insert("tasks", Value::UNDEFINED);
-            }
-            Name::Input(_) if !roots.contains_key("input") => {
-                roots.insert("input", read_json(Some(context.input))?);
-            }
-            Name::Item => {
-                if let Some(item) = context.item {
-                    roots.insert("item", read_json(Some(item))?);
-                }
-            }
-            Name::Run => {
-                let labels =
-                    Value::from_pairs(context.labels.iter().map(|(key, value)| (key.as_str(), value.as_str())));
-                roots.insert("run", Value::from_pairs([("id", Value::from(context.run_id)), ("labels", labels)]));
-            }
-            Name::Input(_) => {}
-        }
-    }
-    if let Some(value) = roots.get_mut("tasks") {
-        *value = Value::from_pairs(tasks);
-    }
-    Ok(Value::from_pairs(roots))
-}
-
-impl TaskFacts<'_> {
-    fn to_value(&self) -> Result<Value, TemplateError> {
-        Ok(Value::from_pairs([
-            ("status", Value::from(self.status)),
-            ("output", read_json(self.output)?),
-            ("error", read_json(self.error.as_deref())?),
-        ]))
-    }
-}
-
-fn read_json(text: Option<&str>) -> Result<Value, TemplateError> {
-    match text {
-        None => Ok(Value::from(())),
-        Some(text) => serde_json::from_str(text).map_err(|error| {
-            TemplateError::new(TemplateErrorKind::Failed, format!("a value of the run is not valid JSON: {error}"))
-        }),
-    }
-}
-
 fn compile(source: &str) -> Result<(), TemplateError> {
     LIBRARY.compile_expression(source).map(|_| ()).map_err(|error| TemplateError::from_library(&error))
 }
@@ -295,10 +139,12 @@ impl TemplateError {
             .help("`… | default(\"…\")` gives a value for that case")
     }
 
-    fn within(self, expression: Option<&str>) -> Self {
-        match (self.kind, expression) {
-            (TemplateErrorKind::Missing, Some(expression)) => Self::missing(expression),
-            _ => self,
+    /// The same, saying which expression of its text it was.
+    fn of(self, expression: &str, is_only_one: bool) -> Self {
+        match self.kind {
+            TemplateErrorKind::Missing => Self::missing(expression),
+            _ if is_only_one => self,
+            _ => Self { message: format!("`{}`: {}", crate::validate::clip(expression), self.message), ..self },
         }
     }
 

@@ -6,7 +6,7 @@ use crate::{
     effect::Work,
     run::{Run, TaskError},
     step::Step,
-    template::{self, Context, TaskFacts, TemplateError},
+    template::{Context, Renderer, TaskFacts, TemplateError},
     workflow::{Command, Definition, TaskKind, When},
 };
 use std::borrow::Cow;
@@ -25,7 +25,7 @@ impl Step<'_> {
             When::Always | When::Fallback => Ok(true),
             When::Expr(source) => {
                 let run = &self.state.runs[&id.run];
-                with_context(run, &definition, |context| template::eval_condition(source, context))
+                with_renderer(run, &definition, |renderer| renderer.condition(source))
                     .map_err(|problem| template_error("when", &problem))
             }
         }
@@ -36,30 +36,32 @@ impl Step<'_> {
 pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<Work, TaskError> {
     let def = definition.task(id.index);
     let TaskKind::Exec(command) = &def.kind else { return Ok(Work::Noop) };
-    with_context(run, definition, |context| {
-        let text = |key: &str, source: &str| {
-            template::render_text(source, context).map_err(|problem| template_error(key, &problem))
+    with_renderer(run, definition, |renderer| {
+        let mut text = |key: &dyn Fn() -> String, source: &str| {
+            renderer.text(source).map_err(|problem| template_error(&key(), &problem))
         };
         let command = match command {
             Command::Argv(argv) => {
-                Command::Argv(argv.iter().map(|source| text("exec", source)).collect::<Result<_, _>>()?)
+                let words = argv.iter().enumerate();
+                let words = words.map(|(place, source)| text(&|| format!("exec[{place}]"), source));
+                Command::Argv(words.collect::<Result<_, _>>()?)
             }
             Command::Shell(line) => Command::Shell(line.clone()),
         };
-        let env = def.env.iter().map(|(name, source)| {
-            let key = format!("env.{name}");
-            text(&key, source).map(|value| (name.clone(), value))
-        });
+        let env = def
+            .env
+            .iter()
+            .map(|(name, source)| text(&|| format!("env.{name}"), source).map(|value| (name.clone(), value)));
         Ok(Work::Exec {
             command,
             env: env.collect::<Result<_, _>>()?,
-            cwd: def.cwd.as_deref().map(|source| text("cwd", source)).transpose()?,
+            cwd: def.cwd.as_deref().map(|source| text(&|| "cwd".to_owned(), source)).transpose()?,
             limits: def.limits.clone(),
         })
     })
 }
 
-fn with_context<T>(run: &Run, definition: &Definition, render: impl FnOnce(&Context<'_>) -> T) -> T {
+fn with_renderer<T>(run: &Run, definition: &Definition, render: impl FnOnce(&mut Renderer<'_>) -> T) -> T {
     let run_id = run.id.to_string();
     let find = |name: &str| {
         let task = run.task(definition.find(name)?);
@@ -69,9 +71,11 @@ fn with_context<T>(run: &Run, definition: &Definition, render: impl FnOnce(&Cont
             error: task.error.as_ref().and_then(|error| serde_json::to_string(error).ok()).map(Cow::Owned),
         })
     };
-    render(&Context { input: &run.input.0, task: &find, run_id: &run_id, labels: &run.labels, item: None })
+    let context = Context { input: &run.input.0, task: &find, run_id: &run_id, labels: &run.labels, item: None };
+    render(&mut Renderer::new(context))
 }
 
 fn template_error(key: &str, problem: &TemplateError) -> TaskError {
-    error("template", &format!("`{key}`: {}", problem.message), None)
+    let help = problem.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+    error("template", &format!("`{key}`: {}{help}", problem.message), None)
 }

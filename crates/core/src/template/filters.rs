@@ -19,6 +19,9 @@ pub(super) const FILTERS: [&str; 24] = [
 /// The tests behind `is`.
 pub(super) const TESTS: [&str; 8] = ["boolean", "defined", "list", "map", "none", "number", "string", "undefined"];
 
+/// The filter, of no template's own, that tells how much fuel was used so far.
+pub(super) const FUEL_USED: &str = "fuel_used";
+
 /// Bytes that one unit of fuel pays for.
 const BYTES_PER_FUEL: u64 = 64;
 
@@ -54,6 +57,7 @@ pub(super) fn register(library: &mut Environment<'_>) {
     library.add_filter("split", split);
     library.add_filter("string", |state: &State<'_, '_>, value: Value| text_of(state, &value));
     library.add_filter("unique", unique);
+    library.add_filter(FUEL_USED, |state: &State<'_, '_>, _: Value| state.fuel_levels().map(|(used, _)| used));
     library.add_test("boolean", |value: &Value| value.kind() == ValueKind::Bool);
     library.add_test("defined", |value: &Value| !value.is_undefined());
     library.add_test("list", |value: &Value| matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable));

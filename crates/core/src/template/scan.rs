@@ -66,6 +66,18 @@ pub enum TaskPart {
     Error,
 }
 
+impl TaskPart {
+    /// The words of what it names.
+    pub(super) const fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Whole => &["output", "status", "error"],
+            Self::Output => &["output"],
+            Self::Status => &["status"],
+            Self::Error => &["error"],
+        }
+    }
+}
+
 /// Splits a template into text and expressions.
 pub(super) fn template(source: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
     check_length(source)?;

@@ -1,6 +1,7 @@
 //! What templates give, case by case.
 
 use super::*;
+use std::collections::BTreeMap;
 
 const INPUT: &str = r#"{"topic": "tea \"x\"", "n": 3, "f": 1.0, "big": 18446744073709551615, "list": [3, 1, 2],
     "words": ["b", "a", "b"], "map": {"z": 1, "a": [true, null]}, "none": null, "flag": false, "hyphen-ated": 1,
@@ -23,15 +24,11 @@ fn with_context<T>(run: impl FnOnce(&Context<'_>) -> T) -> T {
 
 /// The text, or the error with its help.
 fn text(source: &str) -> String {
-    with_context(|context| render_text(source, context)).unwrap_or_else(|error| shown(&error))
-}
-
-fn value(source: &str) -> String {
-    with_context(|context| render_value(source, context)).map_or_else(|error| shown(&error), |value| value.to_string())
+    with_context(|context| Renderer::new(*context).text(source)).unwrap_or_else(|error| shown(&error))
 }
 
 fn condition(source: &str) -> String {
-    with_context(|context| eval_condition(source, context))
+    with_context(|context| Renderer::new(*context).condition(source))
         .map_or_else(|error| shown(&error), |value| value.to_string())
 }
 
@@ -72,23 +69,6 @@ fn text_is_rendered_with_strings_raw_and_the_rest_as_json() {
         ("{{ 2 ** 100 }}", "Failed: the number does not fit in 64 bits"),
     ] {
         assert_eq!(text(source), expected, "{source}");
-    }
-}
-
-#[test]
-fn a_lone_expression_keeps_its_type() {
-    for (source, expected) in [
-        ("{{ input.n }}", "3"),
-        ("{{ input.list }}", "[3,1,2]"),
-        ("{{ input.none }}", "null"),
-        ("{{ tasks.fetch.output }}", r#"{"pages":[1,2],"text":"hi"}"#),
-        ("{{ tasks.fetch.error }}", "null"),
-        (" {{ input.n }}", r#"" 3""#),
-        ("{{ input.n }}{{ input.n }}", r#""33""#),
-        ("text", r#""text""#),
-        ("{{ input.nothing }}", "Missing: `input.nothing` is missing"),
-    ] {
-        assert_eq!(value(source), expected, "{source}");
     }
 }
 
@@ -165,5 +145,55 @@ fn only_what_is_named_is_read() {
     let labels = BTreeMap::new();
     let task = |name: &str| panic!("`{name}` was asked for");
     let context = Context { input: "{not json", task: &task, run_id: "run_01", labels: &labels, item: None };
-    assert_eq!(render_text("{{ run.id }}", &context).as_deref(), Ok("run_01"));
+    assert_eq!(Renderer::new(context).text("{{ run.id }}").as_deref(), Ok("run_01"));
+}
+
+/// However many templates name it, a part of a task is read once, and only that part.
+#[test]
+fn each_part_of_a_task_is_read_once() {
+    let asked = std::cell::Cell::new(0);
+    let labels = BTreeMap::new();
+    let task = |_: &str| {
+        asked.set(asked.get() + 1);
+        Some(TaskFacts { status: "COMPLETED", output: Some("{not json"), error: None })
+    };
+    let mut renderer =
+        Renderer::new(Context { input: "{}", task: &task, run_id: "run_01", labels: &labels, item: None });
+    for _ in 0..3 {
+        assert_eq!(renderer.text("{{ tasks.a.status }}").as_deref(), Ok("COMPLETED"));
+    }
+    assert_eq!(asked.get(), 1);
+    assert!(renderer.text("{{ tasks.a.output }}").is_err());
+}
+
+/// What one template may do, a thousand may not do together.
+#[test]
+fn the_texts_of_one_task_share_a_budget() {
+    for (source, expected) in [
+        ("{{ 'x' * 60000 }}", "the texts of the task are longer than 1048576 bytes together"),
+        ("{{ ('x' * 60000 * 7) | length }}", "the templates of the task do more work together than one task may"),
+    ] {
+        with_context(|context| {
+            let mut renderer = Renderer::new(*context);
+            let error = (0..TEMPLATES_MAX).find_map(|_| renderer.text(source).err());
+            let error = error.unwrap_or_else(|| panic!("{source} was rendered {TEMPLATES_MAX} times"));
+            assert_eq!((error.kind, error.message.as_str()), (TemplateErrorKind::TooLarge, expected));
+        });
+    }
+    with_context(|context| {
+        let mut renderer = Renderer::new(*context);
+        for _ in 0..TEMPLATES_MAX {
+            renderer.text("--topic={{ input.topic }}/{{ tasks.fetch.output.pages | length }}").expect("ordinary work");
+        }
+    });
+}
+
+#[test]
+fn the_expression_that_failed_is_named() {
+    for (source, expected) in [
+        ("{{ input.map.b.c }}/{{ run.id }}", "Missing: `input.map.b.c` is missing"),
+        ("{{ run.id }}/{{ input.topic | round }}", "Failed: `input.topic | round`: a string is no number"),
+    ] {
+        assert_eq!(text(source), expected, "{source}");
+    }
 }

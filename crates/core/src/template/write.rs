@@ -48,17 +48,6 @@ pub(super) fn as_text(value: &Value, expression: &str, text: &mut Bounded) -> Re
     }
 }
 
-/// The value as JSON, with its type.
-pub(super) fn as_json(value: &Value, expression: &str) -> Result<serde_json::Value, TemplateError> {
-    if value.is_undefined() {
-        return Err(TemplateError::missing(expression));
-    }
-    let mut text = Bounded::new();
-    json(value, &mut text)?;
-    serde_json::from_str(&text.0)
-        .map_err(|error| TemplateError::new(Kind::Failed, format!("the result is no JSON value: {error}")))
-}
-
 /// Writes a value as JSON.
 pub(super) fn json(value: &Value, text: &mut Bounded) -> Result<(), TemplateError> {
     nested_json(value, text, DEPTH_MAX)

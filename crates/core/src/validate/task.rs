@@ -7,7 +7,7 @@ use super::{
     problem::{Code, Problems, clip, join_key},
 };
 use crate::{
-    template::is_template,
+    template::{TASK_TEXT_MAX, TEMPLATES_MAX, is_template, text_cost},
     workflow::{Command, TaskKind},
 };
 
@@ -37,6 +37,7 @@ pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Pr
             });
         }
     }
+    check_amount(task, problems);
     if let Some(queue) = &task.queue {
         names::check_value(queue, "queue", || path("queue"), problems);
     }
@@ -48,6 +49,35 @@ pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Pr
                 "`cpu` holds only where control groups (cgroup v2) are delegated",
             )
             .help("elsewhere the attempt runs and records `limit not enforced`")
+        });
+    }
+}
+
+/// What the brain renders of a task in one step, and the kernel takes in one call, is bounded.
+fn check_amount(task: &DraftTask, problems: &mut Problems) {
+    let command: &[String] = match &task.kind {
+        TaskKind::Exec(Command::Argv(arguments)) => arguments,
+        TaskKind::Exec(Command::Shell(line)) => std::slice::from_ref(line),
+        TaskKind::Sleep(_) | TaskKind::Noop => &[],
+    };
+    let texts = || command.iter().chain(task.env.values()).chain(&task.cwd);
+    let names: usize = task.env.keys().map(String::len).sum();
+    let bytes = names + texts().map(|text| text_cost(text.len())).sum::<usize>();
+    let path = || join_key("tasks", &task.name);
+    if bytes > TASK_TEXT_MAX {
+        problems.add(|| {
+            let message = format!("the texts of task `{}` have {bytes} bytes together", clip(&task.name));
+            Problem::new(Code::Range, path(), message)
+                .on_key()
+                .expected(format!("at most {TASK_TEXT_MAX} in `exec`, `env` and `cwd`, 9 for each text included"))
+                .help("put long text into a file that the task reads")
+        });
+    }
+    let templates = texts().filter(|text| is_template(text)).count();
+    if templates > TEMPLATES_MAX {
+        problems.add(|| {
+            let message = format!("task `{}` has {templates} templates", clip(&task.name));
+            Problem::new(Code::Template, path(), message).on_key().expected(format!("at most {TEMPLATES_MAX}"))
         });
     }
 }

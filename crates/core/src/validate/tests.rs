@@ -127,3 +127,19 @@ fn a_workflow_that_declares_nothing_takes_any_input() {
     let given = json!({"x": [1, {"y": null}]});
     assert_eq!(check_input(&definition, given.as_object().cloned().expect("a map")), Ok(given));
 }
+
+#[test]
+fn the_texts_and_templates_of_a_task_are_bounded() {
+    let exec = |words: Vec<String>| DraftTask::new("a", TaskKind::Exec(Command::Argv(words)));
+    let long = vec!["x".repeat(60_000); 18];
+    let shell = TaskKind::Exec(Command::Shell("x".repeat(1 << 20)));
+    let many = vec!["{{ run.id }}".to_owned(); 1_001];
+    for (task, expected) in [
+        (exec(long), "tasks.a: error[UK0128]: the texts of task `a` have 1080162 bytes together"),
+        (DraftTask::new("a", shell), "tasks.a: error[UK0128]: the texts of task `a` have 1048585 bytes together"),
+        (exec(many), "tasks.a: error[UK0130]: task `a` has 1001 templates"),
+    ] {
+        let problem = first_problem(draft(vec![task]));
+        assert!(problem.starts_with(expected), "{problem}");
+    }
+}
