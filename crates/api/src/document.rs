@@ -20,7 +20,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 pub const DEPTH_MAX: usize = 64;
 /// Most values in one file: 40 for each of the 200,000 tasks that one may have.
 pub const NODES_MAX: usize = 8_000_000;
-/// How many times the file aliases may expand to.
+/// How many times the file aliases may expand to, and never to more than a file may have.
 pub const ALIAS_FACTOR: usize = 10;
 
 /// A value and its place.
@@ -81,7 +81,8 @@ impl<'s> Document<'s> {
         let loaded = if is_json {
             json::load(text)
         } else if text.trim_start().starts_with('{') {
-            json::load(text).or_else(|_| yaml::load(text))
+            // What the YAML reader would take a whole file in brackets for is bounded.
+            json::load(text).or_else(|error| if text.len() > yaml::PIECE_MAX { Err(error) } else { yaml::load(text) })
         } else {
             yaml::load(text)
         };

@@ -86,7 +86,7 @@ fn files_that_are_not_text_are_refused_at_their_place() {
         ("bytes.json", b"\xFF\xFE{\x00}\x00", "bytes.json:1:1: error[UK0102]"),
         ("bom.yaml", b"\xEF\xBB\xBFname: a\ntasks: {a: {sleep: 0s}}\n", "ok: a with 1 tasks"),
         ("crlf.yaml", b"name: a\r\ntasks:\r\n  a: {slep: 0s}\r\n", "crlf.yaml:3:7: error[UK0106]"),
-        ("tabs.yaml", b"name: a\ntasks:\n\ta: {sleep: 0s}\n", "error[UK0103]"),
+        ("tabs.yaml", b"name: a\ntasks:\n\ta: {sleep: 0s}\n", "indented by spaces, never by tabs"),
         ("nul.json", b"{\"name\": \"a\", \"tasks\": {\"a\": {\"exec\": [\"a\\u0000b\"]}}}", "error[UK0135]"),
     ];
     for (name, bytes, expected) in cases {
@@ -103,8 +103,16 @@ fn files_beyond_a_bound_are_refused_by_name() {
         format!("{text}a{level}: &a{level} [{}]\n", vec![last; 9].join(", "))
     });
     let chain: String = (1..8).map(|task| format!("  t{task}: {{sleep: 0s, needs: [t{}]}}\n", task - 1)).collect();
+    let text = "x".repeat(1 << 20);
+    let copies = format!("name: a\nlabels: [&a \"{text}\"{}]\n", ", *a".repeat(12));
+    let nested = format!("name: a\nlabels: {}\"{text}\"{}\n", "&a [".repeat(15), "]".repeat(15));
     let cases = [
         ("laughs.yaml", laughs, "aliases make the file many times larger"),
+        ("copies.yaml", copies, "aliases make the file many times larger"),
+        ("nested.yaml", nested, "aliases make the file many times larger"),
+        ("flow.yaml", format!("[{}", "1,".repeat(2 << 20)), "more than 2097152 characters in one piece"),
+        ("flow-below.yaml", format!("name: a\nlabels:\n- [{}", "1,".repeat(2 << 20)), "flow-below.yaml:3:1: error[UK0101]"),
+        ("comma.yaml", format!("{{\"name\": \"{}\",}}", "x".repeat(3 << 20)), "JSON allows no comma behind"),
         ("deep.yaml", format!("name: {}", "[".repeat(100_000)), "nested too deep"),
         ("deep.json", "[".repeat(100_000), "nested too deep"),
         ("deep-map.json", r#"{"a":"#.repeat(100_000), "nested too deep"),

@@ -4,16 +4,33 @@
 //! keys. Anchors and aliases are allowed; what they expand to is counted before it is copied.
 
 use super::{ALIAS_FACTOR, DEPTH_MAX, Entry, LoadError, NODES_MAX, Node, Scalar, Value, check_keys};
-use crate::{report::Code, source::Span};
+use crate::{
+    report::Code,
+    source::{SOURCE_MAX, Span},
+};
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, rc::Rc};
+
+/// Most characters that the parser may read before it gives an event.
+///
+/// Where a list or map in brackets could be a key, it reads on to the closing bracket before it gives
+/// anything of it, and none of our bounds would be asked. No text that a task may have is as long.
+pub(super) const PIECE_MAX: usize = 2 * 1024 * 1024;
 
 pub(super) fn load(text: &str) -> Result<Node<'_>, LoadError> {
     let mut builder = Builder::new(text);
-    for event in Parser::new_from_str(text) {
+    let left = Rc::new(Cell::new(PIECE_MAX));
+    let of_piece = Rc::clone(&left);
+    // The text seems to end where a piece becomes too long; what the parser makes of that is not said.
+    let letters = text.chars().take_while(move |_| of_piece.replace(of_piece.get().saturating_sub(1)) > 0);
+    let mut last = Span::default();
+    for event in Parser::new_from_iter(letters) {
+        if left.replace(PIECE_MAX) == 0 {
+            return Err(too_long(last));
+        }
         let (event, span) = event.map_err(|error| builder.syntax(&error))?;
-        let span = builder.offsets.span(span);
-        builder.event(event, span)?;
+        last = builder.offsets.span(span);
+        builder.event(event, last)?;
     }
     builder.root.ok_or_else(|| {
         LoadError::new(Code::Syntax, Span::default(), "the file is empty")
@@ -32,8 +49,16 @@ struct Frame<'s> {
     open: Open<'s>,
     span: Span,
     anchor: usize,
-    /// Values inside, aliases counted as what they stand for.
-    size: usize,
+    extent: Extent,
+}
+
+/// How large a value is, aliases counted as what they stand for.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// Values, itself included.
+    values: usize,
+    /// Bytes of text.
+    text: usize,
     /// Levels inside.
     height: usize,
 }
@@ -41,8 +66,7 @@ struct Frame<'s> {
 /// What an anchor names.
 struct Anchored<'s> {
     node: Node<'s>,
-    size: usize,
-    height: usize,
+    extent: Extent,
 }
 
 struct Builder<'s> {
@@ -52,7 +76,7 @@ struct Builder<'s> {
     root: Option<Node<'s>>,
     documents: usize,
     nodes: usize,
-    /// Values that came out of aliases, and how many may.
+    /// Values and bytes of text that were copied for anchors and aliases, and how many may.
     expanded: usize,
     expanded_max: usize,
 }
@@ -67,7 +91,7 @@ impl<'s> Builder<'s> {
             documents: 0,
             nodes: 0,
             expanded: 0,
-            expanded_max: text.len().saturating_mul(ALIAS_FACTOR),
+            expanded_max: text.len().saturating_mul(ALIAS_FACTOR).min(SOURCE_MAX),
         }
     }
 
@@ -107,12 +131,8 @@ impl<'s> Builder<'s> {
         }
         let scalar = if plain { Scalar::plain(text) } else { Scalar::text(text) };
         self.count(1, span)?;
-        let node = Node { span, value: Value::Scalar(scalar) };
-        if anchor > 0 {
-            self.expand(node.text_len() / 16, span)?;
-            self.anchors.insert(anchor, Anchored { node: node.clone(), size: 1, height: 0 });
-        }
-        self.add(node, 1, 0)
+        let extent = Extent { values: 1, text: scalar.text.len(), height: 0 };
+        self.finish(Node { span, value: Value::Scalar(scalar) }, extent, anchor)
     }
 
     fn expects_key(&self) -> bool {
@@ -131,7 +151,7 @@ impl<'s> Builder<'s> {
         self.count(1, span)?;
         // Where a block begins is all that is worth marking of it.
         let span = Span { start: span.start, end: span.end.min(span.start + 1) };
-        self.stack.push(Frame { open, span, anchor, size: 1, height: 1 });
+        self.stack.push(Frame { open, span, anchor, extent: Extent { values: 1, text: 0, height: 1 } });
         Ok(())
     }
 
@@ -144,38 +164,40 @@ impl<'s> Builder<'s> {
                 Value::Map(entries)
             }
         };
-        let node = Node { span: frame.span, value };
-        if frame.anchor > 0 {
-            self.expand(frame.size, frame.span)?;
-            let anchored = Anchored { node: node.clone(), size: frame.size, height: frame.height };
-            self.anchors.insert(frame.anchor, anchored);
+        self.finish(Node { span: frame.span, value }, frame.extent, frame.anchor)
+    }
+
+    /// Puts a value where it belongs, and a copy of it aside if aliases may name it.
+    fn finish(&mut self, node: Node<'s>, extent: Extent, anchor: usize) -> Result<(), LoadError> {
+        if anchor > 0 {
+            self.expand(extent, node.span)?;
+            self.anchors.insert(anchor, Anchored { node: node.clone(), extent });
         }
-        self.add(node, frame.size, frame.height)
+        self.add(node, extent)
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<(), LoadError> {
         let Some(anchored) = self.anchors.get(&anchor) else {
             return Err(LoadError::new(Code::Unsupported, span, "the alias stands inside of what it names"));
         };
-        let (size, height) = (anchored.size, anchored.height);
-        if self.stack.len() + height > DEPTH_MAX {
+        let extent = anchored.extent;
+        if self.stack.len() + extent.height > DEPTH_MAX {
             return Err(LoadError::too_deep(span));
         }
-        let weight = size + anchored.node.text_len() / 16;
-        self.expand(weight, span)?;
-        self.count(size, span)?;
+        self.expand(extent, span)?;
         let node = self.anchors[&anchor].node.clone();
-        self.add(node, size, height)
+        self.add(node, extent)
     }
 
-    /// Counts values that are copied for an anchor or alias.
-    fn expand(&mut self, size: usize, span: Span) -> Result<(), LoadError> {
-        self.expanded += size;
+    /// Counts what is about to be copied for an anchor or alias.
+    fn expand(&mut self, extent: Extent, span: Span) -> Result<(), LoadError> {
+        self.count(extent.values, span)?;
+        self.expanded += extent.values + extent.text;
         if self.expanded <= self.expanded_max {
             return Ok(());
         }
         Err(LoadError::new(Code::TooLarge, span, "aliases make the file many times larger than it is")
-            .expected(format!("at most {ALIAS_FACTOR} times")))
+            .expected(format!("at most {ALIAS_FACTOR} times, and 64 MiB in all")))
     }
 
     fn count(&mut self, size: usize, span: Span) -> Result<(), LoadError> {
@@ -184,13 +206,14 @@ impl<'s> Builder<'s> {
     }
 
     /// Puts a finished value where it belongs.
-    fn add(&mut self, node: Node<'s>, size: usize, height: usize) -> Result<(), LoadError> {
+    fn add(&mut self, node: Node<'s>, extent: Extent) -> Result<(), LoadError> {
         let Some(frame) = self.stack.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
-        frame.size += size;
-        frame.height = frame.height.max(height + 1);
+        frame.extent.values += extent.values;
+        frame.extent.text += extent.text;
+        frame.extent.height = frame.extent.height.max(extent.height + 1);
         match &mut frame.open {
             Open::List(items) => items.push(node),
             Open::Map(entries, waiting) => match waiting.take() {
@@ -216,12 +239,20 @@ impl<'s> Builder<'s> {
             return LoadError::too_deep(span);
         }
         let message = format!("not valid YAML: {}", error.info());
-        let indented_by_tab =
-            self.offsets.text[..start as usize].rsplit('\n').next().is_some_and(|line| line.contains('\t'))
-                || self.offsets.text[start as usize..].starts_with('\t');
+        let line = self.offsets.text[..start as usize].rsplit('\n').next().map_or(0, str::len);
+        let line = &self.offsets.text[start as usize - line..];
+        let blanks = line.len() - line.trim_start_matches([' ', '\t']).len();
+        let indented_by_tab = line[..blanks].contains('\t');
         let error = LoadError::new(Code::Syntax, span, message);
         if indented_by_tab { error.help("YAML is indented by spaces, never by tabs") } else { error }
     }
+}
+
+fn too_long(last: Span) -> LoadError {
+    let message = format!("what follows here is more than {PIECE_MAX} characters in one piece");
+    LoadError::new(Code::TooLarge, last, message)
+        .expected("shorter texts, comments, and lists and maps in brackets")
+        .help("put large data into a file that a task reads; write generated files as JSON")
 }
 
 fn refuse_tag(tagged: bool, span: Span) -> Result<(), LoadError> {
@@ -230,17 +261,6 @@ fn refuse_tag(tagged: bool, span: Span) -> Result<(), LoadError> {
     }
     Err(LoadError::new(Code::Unsupported, span, "tags (`!…`) are not supported")
         .help("put text that begins with `!` in quotes"))
-}
-
-impl Node<'_> {
-    /// Bytes of text inside.
-    fn text_len(&self) -> usize {
-        match &self.value {
-            Value::Scalar(scalar) => scalar.text.len(),
-            Value::List(items) => items.iter().map(Node::text_len).sum(),
-            Value::Map(entries) => entries.iter().map(|entry| entry.key.len() + entry.node.text_len()).sum(),
-        }
-    }
 }
 
 /// Turns the parser's count of characters into bytes. Events come nearly in order, so that a cursor
