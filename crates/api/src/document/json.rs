@@ -151,8 +151,10 @@ impl<'s> Reader<'s> {
         let code = match first {
             0xD800..=0xDBFF if self.bytes[self.at..].starts_with(b"\\u") => {
                 self.at += 2;
-                let second = self.hex()?;
-                0x1_0000 + ((first - 0xD800) << 10) + second.wrapping_sub(0xDC00).min(0x400_0000)
+                match self.hex()? {
+                    second @ 0xDC00..=0xDFFF => 0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00),
+                    _ => first,
+                }
             }
             _ => first,
         };
@@ -235,15 +237,21 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Digits of a number that no machine number holds; whoever wants a number will say so.
+/// A number that no machine number holds; whoever wants a number will say so.
 fn is_huge(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.starts_with('0');
-    plain
-        || digits.split_once(['e', 'E']).is_some_and(|(mantissa, exponent)| {
-            exponent.trim_start_matches('+').bytes().all(|byte| byte.is_ascii_digit())
-                && serde_json::from_str::<serde_json::Number>(mantissa).is_ok()
-        })
+    let is_number = |text: &str| serde_json::from_str::<serde_json::Number>(text).is_ok();
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => {
+            let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+            all_digits(exponent) && (is_number(mantissa) || is_huge(mantissa))
+        }
+        None => {
+            let digits = text.strip_prefix('-').unwrap_or(text);
+            let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+            all_digits(whole) && all_digits(part) && !whole.starts_with('0')
+        }
+    }
 }
 
 fn span(start: usize, end: usize) -> Span {
