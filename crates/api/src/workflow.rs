@@ -15,7 +15,7 @@ pub use task::{
 
 use crate::{
     document::{Document, Node},
-    report::Report,
+    report::{Code, Diagnostic, Report},
     shape::{Definitions, Duration, Fields, Moment, Reader, Record, Shape, Table, Text, read_word, word_schema},
 };
 
@@ -108,14 +108,37 @@ impl Record for WorkflowFile {
                 .map(|Table(list)| list)
                 .unwrap_or_default(),
             input: fields
-                .optional("input", "Declared inputs by name. Without this key a run takes any.")
-                .map(|Table(list)| list)
+                .optional("input", "Declared inputs by name, at least one. Without this key a run takes any.")
+                .map(|Inputs(list)| list)
                 .unwrap_or_default(),
             tasks: fields
                 .required(&["tasks"], "The tasks by name: small letters, digits, `_` and `-`, beginning with a letter.")
                 .map(|Table(list)| list)
                 .unwrap_or_default(),
         }
+    }
+}
+
+/// The declared inputs. None at all would read as if none were taken, and is what a run takes any by.
+struct Inputs(Vec<(String, InputFile)>);
+
+impl Shape for Inputs {
+    fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        let Table(list) = Shape::read(node, reader)?;
+        if list.is_empty() {
+            reader.tell(node.span, || {
+                Diagnostic::new(Code::WrongType, "`input` declares nothing")
+                    .expected("at least one input")
+                    .help("leave the key out to take any input")
+            });
+        }
+        Some(Self(list))
+    }
+
+    fn schema(definitions: &mut Definitions) -> serde_json::Value {
+        let mut schema = Table::<InputFile>::schema(definitions);
+        schema["minProperties"] = 1.into();
+        schema
     }
 }
 
