@@ -194,6 +194,23 @@ impl Record for TaskFile {
 /// The words of which each task has one, those of later versions included.
 const KINDS: [&str; 7] = ["exec", "sleep", "http", "worker", "workflow", "signal", "chat"];
 
+/// What only an attempt, or a place in a queue, can obey: a task that sleeps has neither, and a lock
+/// that is not held must not look as if it were.
+const OF_ATTEMPTS: [&str; 12] = [
+    "priority",
+    "queue",
+    "queue_timeout",
+    "heartbeat_timeout",
+    "retry",
+    "on_lost",
+    "cancel",
+    "env",
+    "cwd",
+    "pools",
+    "locks",
+    "limits",
+];
+
 /// The words of the language that this version cannot do yet.
 const LATER: [(&str, &str); 6] = [
     ("http", "the HTTP hand"),
@@ -216,6 +233,9 @@ fn later(fields: &mut Fields<'_, '_, '_>) {
 
 fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
     fields.exclusive(&["exec", "sleep"]);
+    if !fields.has("exec") {
+        OF_ATTEMPTS.iter().for_each(|name| fields.exclusive(&["sleep", name]));
+    }
     let exec = fields.optional(
         "exec",
         "A process: a list is a program with arguments (each a template), a string goes to the shell.",
