@@ -174,12 +174,18 @@ impl Diagnostic {
         self
     }
 
+    /// Whether it stops the file from being used.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+
     fn write_block(&self, file: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         };
         let place = if self.line == 0 { String::new() } else { format!(":{}:{}", self.line, self.column) };
+        let file = harmless(file);
         writeln!(f, "{file}{place}: {severity}[{}]: {}", self.code, harmless(&self.message))?;
         let gutter = self.line.to_string();
         let margin = " ".repeat(gutter.len());

@@ -1,6 +1,6 @@
 //! A file's text, and the places in it that a person is shown.
 
-use crate::report::{Code, Diagnostic, Excerpt, Report, Severity};
+use crate::report::{Code, Diagnostic, Excerpt, Report};
 
 /// Largest file, in bytes.
 pub const SOURCE_MAX: usize = 64 * 1024 * 1024;
@@ -29,13 +29,13 @@ impl Source {
     /// A file that is too large, or is not UTF-8.
     pub fn new(name: impl Into<String>, bytes: &[u8]) -> Result<Self, Report> {
         let name = name.into();
-        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+        // Before the mark is dropped: whoever gave the bytes may have stopped reading right behind the bound.
         if bytes.len() > SOURCE_MAX {
-            let message = format!("the file has {} bytes", bytes.len());
-            let problem =
-                Diagnostic::new(Code::TooLarge, message).expected(format!("at most {SOURCE_MAX} bytes (64 MiB)"));
+            let problem = Diagnostic::new(Code::TooLarge, "the file is too large")
+                .expected(format!("at most {SOURCE_MAX} bytes (64 MiB)"));
             return Err(Report::new(name, vec![problem]));
         }
+        let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Self { name, text: text.to_owned() }),
             Err(error) => {
@@ -100,11 +100,4 @@ fn floor_char_boundary(text: &str, at: usize) -> usize {
         at -= 1;
     }
     at
-}
-
-impl Diagnostic {
-    /// Whether it stops the file from being used.
-    pub fn is_error(&self) -> bool {
-        self.severity == Severity::Error
-    }
 }

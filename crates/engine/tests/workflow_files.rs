@@ -81,9 +81,10 @@ fn each_file_gets_its_answer() {
 /// What cannot stand in a text file of cases: bytes.
 #[test]
 fn files_that_are_not_text_are_refused_at_their_place() {
-    let cases: [(&str, &[u8], &str); 6] = [
+    let cases: [(&str, &[u8], &str); 7] = [
         ("bytes.yaml", b"name: a\ntasks: {a: {exec: [\"caf\xE9\"]}}\n", "bytes.yaml:2:24: error[UK0102]"),
         ("bytes.json", b"\xFF\xFE{\x00}\x00", "bytes.json:1:1: error[UK0102]"),
+        ("\x1b[2Jname.yaml", b"{", "·[2Jname.yaml:1:"),
         ("bom.yaml", b"\xEF\xBB\xBFname: a\ntasks: {a: {sleep: 0s}}\n", "ok: a with 1 tasks"),
         ("crlf.yaml", b"name: a\r\ntasks:\r\n  a: {slep: 0s}\r\n", "crlf.yaml:3:7: error[UK0106]"),
         ("tabs.yaml", b"name: a\ntasks:\n\ta: {sleep: 0s}\n", "indented by spaces, never by tabs"),
@@ -93,6 +94,14 @@ fn files_that_are_not_text_are_refused_at_their_place() {
         let given = answer(name, bytes);
         assert!(given.contains(expected), "{name}: expected {expected}, given {given}");
     }
+}
+
+/// Whoever reads a file stops right behind the bound, so nothing may be dropped before the length is asked.
+#[test]
+fn a_file_that_was_cut_is_no_smaller_file() {
+    let mut bytes = b"\xEF\xBB\xBFname: a\ntasks: {a: {sleep: 0s}}\n".to_vec();
+    bytes.resize(unknot_api::source::SOURCE_MAX + 1, b'\n');
+    assert!(answer("cut.yaml", &bytes).contains("error[UK0101]: the file is too large"));
 }
 
 /// Files built to eat memory or time: each is refused for what it is.
@@ -111,7 +120,11 @@ fn files_beyond_a_bound_are_refused_by_name() {
         ("copies.yaml", copies, "aliases make the file many times larger"),
         ("nested.yaml", nested, "aliases make the file many times larger"),
         ("flow.yaml", format!("[{}", "1,".repeat(2 << 20)), "more than 2097152 characters in one piece"),
-        ("flow-below.yaml", format!("name: a\nlabels:\n- [{}", "1,".repeat(2 << 20)), "flow-below.yaml:3:1: error[UK0101]"),
+        (
+            "flow-below.yaml",
+            format!("name: a\nlabels:\n- [{}", "1,".repeat(2 << 20)),
+            "flow-below.yaml:3:1: error[UK0101]",
+        ),
         ("comma.yaml", format!("{{\"name\": \"{}\",}}", "x".repeat(3 << 20)), "JSON allows no comma behind"),
         ("deep.yaml", format!("name: {}", "[".repeat(100_000)), "nested too deep"),
         ("deep.json", "[".repeat(100_000), "nested too deep"),

@@ -121,8 +121,13 @@ impl<T: Shape> Shape for Vec<T> {
             reader.wrong_with(node, "a list", single.map(|scalar| format!("write `[{}]`", clip(&scalar.text))));
             return None;
         };
-        let read: Vec<T> =
-            items.iter().enumerate().filter_map(|(place, item)| reader.below_item(place, item)).collect();
+        let mut read = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            if reader.is_full() {
+                break;
+            }
+            read.extend(reader.below_item(place, item));
+        }
         (read.len() == items.len()).then_some(read)
     }
 
