@@ -197,3 +197,13 @@ fn the_expression_that_failed_is_named() {
         assert_eq!(text(source), expected, "{source}");
     }
 }
+
+/// A number comes out as it went in, however many digits it has.
+#[test]
+fn numbers_keep_their_digits() {
+    let labels = BTreeMap::new();
+    let task = |_: &str| None;
+    let input = r#"{"score": 0.9452706955539223}"#;
+    let context = Context { input, task: &task, run_id: "run_01", labels: &labels, item: None };
+    assert_eq!(Renderer::new(context).text("{{ input.score }}").as_deref(), Ok("0.9452706955539223"));
+}
