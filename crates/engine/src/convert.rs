@@ -3,6 +3,7 @@
 //! The file's form is checked by `api`, its meaning by `core`; here names are carried over, and
 //! what the core says of a path is said of a line and column.
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, io, path::Path, sync::Arc};
 use unknot_api::{
@@ -104,13 +105,26 @@ fn diagnostic(problem: Problem, severity: Severity) -> Diagnostic {
     diagnostic
 }
 
-/// SHA-256 of the definition's JSON, with the keys of free values in order.
+impl Checked {
+    /// What two submissions under one idempotency key must have in common: the definition, the inputs
+    /// (checked, defaults filled in, keys in order), and whose the run is.
+    pub fn body_hash(&self, input: &serde_json::Value) -> String {
+        hash(&(&self.definition.body.hash, input, &self.run.labels, &self.run.client_id))
+    }
+}
+
+/// The definition's hash, with the keys of free values in order.
 fn content_hash(body: &Stored) -> DefinitionHash {
+    DefinitionHash(hash(body).into())
+}
+
+/// SHA-256 of the JSON of something that is always JSON.
+fn hash(value: &impl Serialize) -> String {
     let mut hasher = io::BufWriter::with_capacity(64 * 1024, HashWriter(Sha256::new()));
-    // Writing into a hash cannot fail, and a definition has no keys that JSON refuses.
-    serde_json::to_writer(&mut hasher, body).expect("a definition is always JSON");
+    // Writing into a hash cannot fail, and neither a definition nor an input has keys that JSON refuses.
+    serde_json::to_writer(&mut hasher, value).expect("what is hashed is always JSON");
     let digest = hasher.into_inner().unwrap_or_else(|_| unreachable!("a hash takes every byte")).0.finalize();
-    DefinitionHash(digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct HashWriter(Sha256);

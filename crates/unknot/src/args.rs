@@ -68,11 +68,24 @@ pub(crate) struct Run {
     /// Start afresh, even if an unfinished run of this file and these inputs is there
     #[arg(long)]
     pub(crate) new: bool,
+    /// Run it once under this key: the same again finds that run, even one that has ended
+    #[arg(long, value_name = "TEXT", conflicts_with = "new", value_parser = key)]
+    pub(crate) key: Option<String>,
     /// Print events as JSON, one object a line, and a summary as the last one
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) place: Place,
+}
+
+/// Letters of an idempotency key.
+const KEY_MAX: usize = 200;
+
+fn key(given: &str) -> Result<String, String> {
+    match given.chars().count() {
+        1..=KEY_MAX => Ok(given.to_owned()),
+        _ => Err(format!("a key has 1 to {KEY_MAX} letters")),
+    }
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -84,6 +97,8 @@ Examples:
       Gives inputs. Text stays text; numbers, lists and maps are read as JSON.
   unknot run flow.yaml -i @inputs.json --new
       Takes inputs from a file, and starts afresh.
+  unknot run flow.yaml --key \"nightly $(date +%F)\"
+      Once a day, however often it is typed: the same key finds the same run.
   unknot run flow.yaml --json | jq -c 'select(.event == \"TASK_FAILED\")'
       For programs: one JSON object a line. The first is {\"start\": …}, the last {\"summary\": …}.
 

@@ -46,6 +46,8 @@ pub(crate) enum Error {
     Command { attempt: String, source: CommandError },
     #[error("run `{run}` has already ended as {status}")]
     AlreadyEnded { run: RunId, status: RunStatus },
+    #[error("the key `{key}` was used for another content or other inputs, by run `{run}`")]
+    KeyReused { key: String, run: RunId },
     #[error("run `{run}` is frozen, since one of its events failed: {cause}")]
     Frozen { run: RunId, cause: String },
     #[error("the engine stopped: {cause}")]
@@ -98,6 +100,7 @@ impl Error {
             Self::EngineStopped { .. } => "UK0312",
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
+            Self::KeyReused { .. } => "UK0315",
             Self::Unsound { .. } => "UK0204",
             Self::Store { source, .. } => source.code(),
             // Printed by the report itself, problem by problem.
@@ -118,7 +121,8 @@ impl Error {
             | Self::NothingRan { .. }
             | Self::ManyRuns { .. }
             | Self::NoSuchTask { .. }
-            | Self::NoLog { .. } => Exit::Usage,
+            | Self::NoLog { .. }
+            | Self::KeyReused { .. } => Exit::Usage,
             Self::AlreadyEnded { .. } | Self::Unsound { .. } => Exit::Failed,
             Self::Command { source: CommandError::Refused(_), .. } | Self::OwnerRefused { .. } => Exit::Failed,
             _ => Exit::Environment,
@@ -144,6 +148,7 @@ impl Error {
             Self::NoLog { .. } => {
                 "a log begins with a task's first attempt; `unknot show` says whether there was one".to_owned()
             }
+            Self::KeyReused { run, .. } => format!("take another key; `unknot show {run}` shows that run"),
             Self::Frozen { run, .. } => {
                 format!("look at it with `unknot show {run}`; `unknot cancel {run} --force` ends it as it stands")
             }

@@ -16,17 +16,18 @@ use crate::{
     signals::{self, Interrupts},
     summary, terminal, time, workflow,
 };
-use choose::{Choice, Wanted};
+use choose::{Choice, Wanted, Wish};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, io::Write, path::Path, sync::Arc};
 use unhindered::Unhindered;
 use unknot_engine::{
-    Engine, Options, Submit,
+    CommandError, Engine, Options, Submit,
     control::Control,
     convert::Checked,
     core::{
         RunId, Timestamp,
-        run::{Run, RunStatus},
+        effect::Refusal,
+        run::{Idempotency, Run, RunStatus},
     },
     store::{Namespace, Retention, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
@@ -58,10 +59,19 @@ fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     }
     let store = open(&config, &mut teller)?;
     let source = config::absolute(&run.flow).display().to_string();
-    let wanted = Wanted { source: &source, definition: &checked.definition.body.hash, input: &input, afresh: run.new };
-    let choice = choose::choose(&*store, &wanted).map_err(Error::store("look for an unfinished run"))?;
-    let session = Session { config, checked, source, input, choice };
-    session.run(store, &interrupts, &mut teller)
+    let key = run.key.clone().map(|key| Idempotency { key, body_hash: checked.body_hash(&input) });
+    let wish = match (&key, run.new) {
+        (Some(key), _) => Wish::Keyed(key.clone()),
+        (None, true) => Wish::New,
+        (None, false) => Wish::Unfinished,
+    };
+    let wanted = Wanted { source: &source, definition: &checked.definition.body.hash, input: &input, wish };
+    let choice = choose::choose(&*store, &wanted)?;
+    let session = Session { config, checked, source, input, key, choice };
+    match &session.choice.ended {
+        Some(ended) => session.repeat(ended, &mut teller),
+        None => session.run(store, &interrupts, &mut teller),
+    }
 }
 
 /// Opens the store for writing; the first line says which one, and whose it is.
@@ -86,6 +96,7 @@ struct Session {
     checked: Checked,
     source: String,
     input: Value,
+    key: Option<Idempotency>,
     choice: Choice,
 }
 
@@ -137,6 +148,15 @@ impl Session {
         }
     }
 
+    /// What was asked for was done before: tells how that ended.
+    fn repeat(&self, record: &RunRecord, teller: &mut Teller<'_>) -> Result<Exit, Error> {
+        self.start(record.id(), teller)?;
+        teller.line("run", &format!("{}, which has ended under this key: nothing is run again", record.id()))?;
+        let exit = Exit::of(record.status());
+        self.print_end(record, exit, teller)?;
+        Ok(exit)
+    }
+
     /// Submits or resumes, and watches to the end.
     fn serve(
         &self,
@@ -148,7 +168,7 @@ impl Session {
         let subscription = engine.subscribe();
         let (run, resumed) = match &self.choice.resume {
             Some(run) => (run.id, true),
-            None => (self.submit(engine)?, false),
+            None => self.submit(engine)?,
         };
         let now = engine.now();
         let mut progress = Progress::new(run, Arc::clone(&self.checked.definition), now);
@@ -180,24 +200,28 @@ impl Session {
         }
     }
 
-    fn submit(&self, engine: &Engine) -> Result<RunId, Error> {
+    /// Makes the run; says whether it was there, under the key, for another file of the same content.
+    fn submit(&self, engine: &Engine) -> Result<(RunId, bool), Error> {
         let options = &self.checked.run;
         let attempt = format!("submit `{}`", nicer(Path::new(&self.source)).display());
-        let failed = |source| Error::Command { attempt: attempt.clone(), source };
+        let failed = |source| match source {
+            CommandError::Refused(Refusal::KeyReused { key, run }) => Error::KeyReused { key, run },
+            source => Error::Command { attempt: attempt.clone(), source },
+        };
         let accepted = engine
             .submit(Submit {
                 definition: Arc::clone(&self.checked.definition),
                 input: self.input.clone(),
                 labels: options.labels.clone(),
                 client_id: options.client_id.clone(),
-                idempotency: None,
+                idempotency: self.key.clone(),
                 source: Some(self.source.clone()),
                 start_at: self.start_at(engine.now()),
             })
             .map_err(failed)?;
         let focus = self.choice.ending.iter().copied().chain([accepted.run]).collect();
         engine.focus(Some(focus)).map_err(failed)?;
-        Ok(accepted.run)
+        Ok((accepted.run, accepted.existing))
     }
 
     /// When its tasks may start, if the workflow says so.
@@ -210,17 +234,7 @@ impl Session {
     fn tell(&self, progress: &Progress, now: Timestamp, teller: &mut Teller<'_>) -> Result<(), Error> {
         let run = progress.run;
         let total = count(progress.total(), "task");
-        if teller.is_json {
-            let start = json!({"start": {
-                "run": run,
-                "workflow": progress.definition.body.name,
-                "resumed": self.choice.resume.is_some(),
-                "tasks": progress.total(),
-                "data": self.config.data,
-            }});
-            writeln!(teller.out, "{start}")?;
-            teller.out.flush()?;
-        }
+        self.start(run, teller)?;
         let what = match &self.choice.resume {
             None => format!("{run}, {total}"),
             Some(resumed) => format!("{run}, {} ({} of {total} done)", self.resumed(resumed, now), progress.done()),
@@ -234,6 +248,22 @@ impl Session {
         let option = self.config.data_option();
         for note in self.choice.notes(&option) {
             teller.line("note", &note)?;
+        }
+        Ok(())
+    }
+
+    /// The first line for programs.
+    fn start(&self, run: RunId, teller: &mut Teller<'_>) -> Result<(), Error> {
+        if teller.is_json {
+            let start = json!({"start": {
+                "run": run,
+                "workflow": self.checked.definition.body.name,
+                "resumed": self.choice.resume.is_some(),
+                "tasks": self.checked.definition.body.tasks.len(),
+                "data": self.config.data,
+            }});
+            writeln!(teller.out, "{start}")?;
+            teller.out.flush()?;
         }
         Ok(())
     }

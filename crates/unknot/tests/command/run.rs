@@ -176,6 +176,34 @@ fn a_killed_run_goes_on_where_it_was() {
 }
 
 #[test]
+fn under_a_key_there_is_one_run() {
+    let marker = marker();
+    let bench = interrupted(&marker);
+    let keyed = ["run", "flow.yaml", "--key", "monday"];
+    let mut running = bench.start(&keyed);
+    running.line("second  completed");
+    running.signal(Signal::KILL);
+    drop(running);
+    wait_until_gone(&format!("0.01{marker}"));
+    bench.write("go", "");
+    let other = bench.run(&["run", "flow.yaml", "--key", "tuesday"]).code(0);
+    other.says("under no key or another one");
+    // Whatever the file is called.
+    bench.write("copy.yaml", &bench.read("flow.yaml"));
+    bench.run(&["run", "copy.yaml", "--key", "monday"]).code(0);
+    assert_eq!(bench.read("done").matches("first").count(), 2, "nothing was repeated");
+    let again = bench.run(&keyed).code(0).says("which has ended under this key");
+    assert!(again.stdout.contains("COMPLETED  interrupted"), "{}", again.stdout);
+    let lines = bench.run(&[&keyed[..], &["--json"]].concat()).code(0).stdout;
+    assert_eq!(lines.lines().count(), 2, "start and summary: {lines}");
+    assert_eq!(bench.run(&["ls", "--json"]).stdout.lines().count(), 2, "one run for each key");
+    let flow = bench.read("flow.yaml").replace("third: {", "third: {priority: high, ");
+    bench.write("flow.yaml", &flow);
+    bench.run(&keyed).code(2).says("error[UK0315]");
+    bench.run(&["run", "flow.yaml", "--key", ""]).code(2).says("1 to 200 letters");
+}
+
+#[test]
 fn how_a_run_goes_on_is_told_with_its_folder_and_inputs() {
     let bench = Bench::with(
         "name: asks\ninput:\n  word: {type: string}\ntasks:\n  \

@@ -1,13 +1,15 @@
-//! Which run is meant: an unfinished one of the same file, content and inputs, or a new one.
+//! Which run is meant: an unfinished one of the same file, content and inputs, the one under a key, or a
+//! new one.
 
+use crate::error::Error;
 use serde_json::Value;
 use unknot_engine::{
     core::{
         CommitSeq, RunId,
-        run::{Run, RunStatus},
+        run::{Idempotency, Run, RunStatus},
         workflow::DefinitionHash,
     },
-    store::{Namespace, PageSize, Reader, RunFilter, RunRecord, Store, StoreError},
+    store::{FactsQuery, Namespace, PageSize, Reader, RunFilter, RunRecord, Store, StoreError},
 };
 
 /// What was asked for.
@@ -18,8 +20,18 @@ pub(super) struct Wanted<'w> {
     pub(super) definition: &'w DefinitionHash,
     /// The inputs, normalised.
     pub(super) input: &'w Value,
-    /// Whether a new run is wanted in any case.
-    pub(super) afresh: bool,
+    /// Whether one that is there will do.
+    pub(super) wish: Wish,
+}
+
+/// Which run will do.
+pub(super) enum Wish {
+    /// An unfinished one that is like it, else a new one.
+    Unfinished,
+    /// A new one.
+    New,
+    /// The one under this key, however far it is, else a new one.
+    Keyed(Idempotency),
 }
 
 /// What will be done, and what else is there.
@@ -27,6 +39,8 @@ pub(super) struct Wanted<'w> {
 pub(super) struct Choice {
     /// The run that goes on; none: a new one is made.
     pub(super) resume: Option<Box<Run>>,
+    /// The run under the key, if it has ended: nothing is run.
+    pub(super) ended: Option<RunRecord>,
     /// Runs of the file that are on their way to their end: it cannot be undone, so it is completed.
     pub(super) ending: Vec<RunId>,
     /// Unfinished runs of the file that are left alone, and why.
@@ -40,12 +54,17 @@ pub(super) struct Choice {
 /// Looks at the unfinished runs of the file, before the engine moves any of them.
 ///
 /// # Errors
-/// If the store cannot be read.
-pub(super) fn choose(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Choice, StoreError> {
-    let mut reader = store.reader()?;
+/// If the store cannot be read, or the key belongs to something else.
+pub(super) fn choose(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Choice, Error> {
+    let failed = || Error::store("look for an unfinished run");
+    let mut reader = store.reader().map_err(failed())?;
     let namespace = Namespace::default();
-    let found = reader.latest_by_source(&namespace, wanted.source, PageSize::MAX)?;
-    let mut choice = Choice { resume: None, ending: Vec::new(), others: Vec::new(), elsewhere: 0, as_of: found.as_of };
+    let found = reader.latest_by_source(&namespace, wanted.source, PageSize::MAX).map_err(failed())?;
+    let mut choice =
+        Choice { resume: None, ended: None, ending: Vec::new(), others: Vec::new(), elsewhere: 0, as_of: found.as_of };
+    if let Wish::Keyed(key) = &wanted.wish {
+        choice.ended = ended(&mut *reader, &namespace, key)?;
+    }
     let live = found.value.into_iter().filter_map(|record| match record {
         RunRecord::Live(run) => Some(run),
         RunRecord::Finished(_) => None,
@@ -53,15 +72,32 @@ pub(super) fn choose(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Choice, S
     let mut of_this_file = 0;
     for run in live {
         of_this_file += 1;
-        match judge(&run, wanted) {
+        match judge(&run, wanted)? {
             Judgement::Ending => choice.ending.push(run.id),
             Judgement::Other(why) => choice.others.push((run.id, why)),
             Judgement::Same if choice.resume.is_none() => choice.resume = Some(run),
             Judgement::Same => choice.others.push((run.id, "an earlier one like it")),
         }
     }
-    choice.elsewhere = live_runs(&mut *reader, &namespace)?.saturating_sub(of_this_file);
+    choice.elsewhere = live_runs(&mut *reader, &namespace).map_err(failed())?.saturating_sub(of_this_file);
     Ok(choice)
+}
+
+/// The run that a key was used for, if it has ended. Of those that have not, one of another file is found
+/// by the engine.
+fn ended(reader: &mut dyn Reader, namespace: &Namespace, wanted: &Idempotency) -> Result<Option<RunRecord>, Error> {
+    let failed = || Error::store("look for the run under the key");
+    let query = FactsQuery { idempotency_key: Some(wanted.key.clone()), run: None };
+    let Some((run, body_hash)) = reader.facts(namespace, &query).map_err(failed())?.key_owner else { return Ok(None) };
+    same_body(wanted, run, &body_hash)?;
+    Ok(reader.run(namespace, run).map_err(failed())?.value)
+}
+
+fn same_body(wanted: &Idempotency, run: RunId, body_hash: &str) -> Result<(), Error> {
+    if wanted.body_hash == body_hash {
+        return Ok(());
+    }
+    Err(Error::KeyReused { key: wanted.key.clone(), run })
 }
 
 enum Judgement {
@@ -70,8 +106,13 @@ enum Judgement {
     Other(&'static str),
 }
 
-fn judge(run: &Run, wanted: &Wanted<'_>) -> Judgement {
-    if run.poisoned.is_some() {
+fn judge(run: &Run, wanted: &Wanted<'_>) -> Result<Judgement, Error> {
+    if let (Wish::Keyed(key), Some(own)) = (&wanted.wish, &run.idempotency)
+        && key.key == own.key
+    {
+        return same_body(key, run.id, &own.body_hash).map(|()| Judgement::Same);
+    }
+    Ok(if run.poisoned.is_some() {
         Judgement::Other("frozen, since one of its events failed")
     } else if run.ending.is_some() {
         Judgement::Ending
@@ -79,11 +120,13 @@ fn judge(run: &Run, wanted: &Wanted<'_>) -> Judgement {
         Judgement::Other("of an older content of this file")
     } else if run.input.value() != *wanted.input {
         Judgement::Other("with other inputs")
-    } else if wanted.afresh {
-        Judgement::Other("left alone because of `--new`")
     } else {
-        Judgement::Same
-    }
+        match wanted.wish {
+            Wish::Unfinished => Judgement::Same,
+            Wish::New => Judgement::Other("left alone because of `--new`"),
+            Wish::Keyed(_) => Judgement::Other("under no key or another one"),
+        }
+    })
 }
 
 /// How many runs have not ended; counts up to a page of each status.
