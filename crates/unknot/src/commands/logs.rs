@@ -24,6 +24,7 @@ use unknot_engine::{
     control,
     core::{AttemptId, RunId, TaskIndex, run::Task, workflow::Definition},
 };
+use unknot_hands::LOG_PART_BYTES;
 
 /// Pause between two looks at growing files.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -64,6 +65,7 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
             break;
         }
         out.flush()?;
+        printer.tell_full();
         if !is_idle && !control::is_served(&config.data) {
             is_idle = true;
             eprint_quietly(&format!("note: {}\n", idle(record.run(), &config)));
@@ -133,6 +135,8 @@ struct Position {
     offset: u64,
     /// The beginning of a line whose end is not there yet.
     rest: Vec<u8>,
+    /// Whether it was said that it is full.
+    is_told: bool,
 }
 
 impl<'l> Printer<'l> {
@@ -167,6 +171,18 @@ impl<'l> Printer<'l> {
             self.print_new(*attempt, &mut file, &path, out)?;
         }
         Ok(())
+    }
+
+    /// Says, once of each, that a log takes nothing more while its attempt goes on.
+    fn tell_full(&mut self) {
+        for (attempt, position) in &mut self.logs {
+            if position.offset == LOG_PART_BYTES && !std::mem::replace(&mut position.is_told, true) {
+                let name = &self.definition.task(attempt.task.index).name;
+                let size = LOG_PART_BYTES >> 20;
+                let text = format!("note: `{name}` has printed {size} MiB; the last {size} MiB follow when it ends\n");
+                eprint_quietly(&text);
+            }
+        }
     }
 
     fn print_new(

@@ -5,6 +5,11 @@ use super::{
     support::{Bench, wait_for_file},
 };
 use rustix::process::Signal;
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
 
 /// A finished run with a retry, a handled failure and a skip.
 fn finished() -> Bench {
@@ -127,6 +132,26 @@ tasks:
 }
 
 #[test]
+fn following_says_where_a_long_log_stops() {
+    let bench = Bench::with(
+        "name: long\ntasks:\n  \
+         a: {exec: 'yes $(printf %0200d 0) | head -c 9m; touch printed; while ! test -e go; do sleep 0.01; done; echo; echo end'}\n",
+    );
+    let running = bench.start(&["run", "flow.yaml"]);
+    wait_for_file(&bench.path("printed"));
+    let mut command = bench.command(&["logs", "latest", "a", "-f"]);
+    let mut following =
+        command.stdout(fs::File::create(bench.path("seen")).unwrap()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(following.stderr.take().unwrap()).read_line(&mut told).unwrap();
+    assert_eq!(told, "note: `a` has printed 8 MiB; the last 8 MiB follow when it ends\n");
+    bench.write("go", "");
+    assert_eq!(following.wait().unwrap().code(), Some(0));
+    assert!(bench.read("seen").ends_with("\nend\n"));
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
 fn the_store_is_looked_after() {
     let bench = finished();
     bench.run(&["store", "check"]).code(0).says("sound");
@@ -137,5 +162,5 @@ fn the_store_is_looked_after() {
     bench.run(&["store", "prune", "--older-than", "7"]).code(2).says("error[UK0304]");
     bench.run(&["store", "prune", "--older-than", "0s"]).code(0).says("1 run removed");
     bench.run(&["ls"]).code(0).says("no such runs");
-    assert_eq!(std::fs::read_dir(bench.path(".unknot/attempts")).unwrap().count(), 0, "logs go with their run");
+    assert_eq!(fs::read_dir(bench.path(".unknot/attempts")).unwrap().count(), 0, "logs go with their run");
 }
