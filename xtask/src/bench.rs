@@ -1,76 +1,138 @@
 //! `cargo xtask bench`: builds what is measured in release, measures it, and prints a table.
 //!
-//! The measuring itself is `crates/engine/examples/bench.rs`, which prints one JSON object a line.
+//! The measuring itself is `crates/engine/examples/bench.rs`, which prints one JSON object a line;
+//! with `--peers` the scripts in `bench/peers` print theirs in between (see [`peers`]).
+
+mod figures;
+mod peers;
 
 use crate::{Repository, Result, child};
+use peers::Peers;
 use serde_json::Value;
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-/// The whole of it; a measurement that hangs is a failure.
+/// One call of what measures; one that hangs is a failure.
 const LIMIT: Duration = Duration::from_secs(900);
 /// The build before it.
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
+/// Runs of each throughput, ours and the peers'.
+const TASKS: &str = "20000";
+/// Rounds beside peers unless asked otherwise: the least of which the middle one says something.
+const ROUNDS_WITH_PEERS: usize = 3;
 
 /// Builds, measures, prints.
 pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
-    let as_json = arguments.iter().any(|argument| argument == "--json");
-    let unknown = arguments.iter().find(|argument| *argument != "--json");
-    if let Some(unknown) = unknown {
-        return Err(format!("bench takes only `--json`, not `{unknown}`").into());
-    }
-    child::run(&mut repository.cargo(&["build", "--release", "-p", "unknot"]), BUILD_LIMIT)?;
-    let build = ["build", "--release", "-p", "unknot-engine", "--example", "bench"];
-    child::run(&mut repository.cargo(&build), BUILD_LIMIT)?;
+    let Asked { as_json, with_peers, rounds } = Asked::parse(arguments)?;
     let target = repository.target()?;
-    let scratch = target.join("bench");
-    let text = |path: &std::path::Path| path.display().to_string();
-    let (bench, unknot) = (text(&target.join("release/examples/bench")), text(&target.join("release/unknot")));
-    let mut lines = String::new();
-    for part in ["speed", "memory"] {
-        let call = [unknot.as_str(), &text(&scratch), "20000", part];
-        lines += &child::capture(&mut repository.command(&bench, &call), LIMIT)?;
+    let peers = if with_peers { Some(Peers::prepare(repository, &target)?) } else { None };
+    let ours = Ours::build(repository, &target)?;
+    let mut taken = Vec::new();
+    for _ in 0..rounds {
+        let mut round = ours.measure(None)?;
+        if let Some(peers) = &peers {
+            round.extend(figures::parse(&peers.measure()?)?);
+        }
+        taken.push(round);
     }
-    fs::remove_dir_all(&scratch)?;
-    let figures: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<std::result::Result<_, _>>()?;
+    let mut figures = figures::middle(taken)?;
+    figures.extend(ours.measure(Some("memory"))?);
+    figures::compare(&mut figures);
+    fs::remove_dir_all(&ours.scratch)?;
     if as_json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
-        print!("{}", table(&figures));
+        print!("{}", figures::table(&mut figures));
     }
     Ok(())
 }
 
-fn table(figures: &[Value]) -> String {
-    let mut text = format!("{:<24} {:>14}  {:<12} {}\n", "what", "value", "unit", "how");
-    for figure in figures {
-        let word = |key: &str| figure[key].as_str().unwrap_or_default();
-        let with = figure["with"].as_object().into_iter().flatten();
-        let how: Vec<String> = with.map(|(key, value)| format!("{key} {}", plain(value))).collect();
-        let value = figure["value"].as_f64().unwrap_or_default();
-        text += &format!("{:<24} {value:>14.2}  {:<12} {}\n", word("what"), word("unit"), how.join(", "));
-    }
-    text + "\nSQLite, WAL, synchronous=FULL: every figure is fsynced before it is answered.\n"
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    /// JSON instead of a table.
+    as_json: bool,
+    /// Peers are measured too.
+    with_peers: bool,
+    /// How often everything but memory is measured; what is told of each figure is its middle one.
+    rounds: usize,
 }
 
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.as_f64().map_or_else(|| number.to_string(), |float| format!("{float:.2}")),
-        other => other.to_string(),
+impl Asked {
+    fn parse(arguments: &[String]) -> Result<Self> {
+        let (mut as_json, mut with_peers, mut rounds) = (false, false, None);
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--json" => as_json = true,
+                "--peers" => with_peers = true,
+                "--rounds" => {
+                    let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
+                    rounds = Some(number.ok_or("`--rounds` needs a number from 1 on")?);
+                }
+                other => return Err(format!("bench takes `--json`, `--peers` and `--rounds N`, not `{other}`").into()),
+            }
+        }
+        let rounds = rounds.unwrap_or(if with_peers { ROUNDS_WITH_PEERS } else { 1 });
+        Ok(Self { as_json, with_peers, rounds })
+    }
+}
+
+/// Our own bench, built.
+struct Ours<'a> {
+    repository: &'a Repository,
+    bench: PathBuf,
+    unknot: PathBuf,
+    /// Where its stores are while it runs: below the target folder, on the disk that the peers' are on.
+    scratch: PathBuf,
+}
+
+impl<'a> Ours<'a> {
+    fn build(repository: &'a Repository, target: &Path) -> Result<Self> {
+        child::run(&mut repository.cargo(&["build", "--release", "-p", "unknot"]), BUILD_LIMIT)?;
+        let build = ["build", "--release", "-p", "unknot-engine", "--example", "bench"];
+        child::run(&mut repository.cargo(&build), BUILD_LIMIT)?;
+        let (bench, unknot) = (target.join("release/examples/bench"), target.join("release/unknot"));
+        Ok(Self { repository, bench, unknot, scratch: target.join("bench") })
+    }
+
+    /// The figures of one part of the bench; of all but memory if none is named.
+    fn measure(&self, part: Option<&str>) -> Result<Vec<Value>> {
+        let mut command = self.repository.command(&self.bench.display().to_string(), &[]);
+        command.arg(&self.unknot).arg(&self.scratch).arg(TASKS).args(part);
+        let mut figures = figures::parse(&child::capture(&mut command, LIMIT)?)?;
+        for figure in &mut figures {
+            figure["who"] = figures::US.into();
+            figure["durability"] = "SQLite WAL, synchronous=FULL; all of it fsynced before it is answered".into();
+        }
+        Ok(figures)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+
+    fn asked(words: &[&str]) -> Result<Asked> {
+        Asked::parse(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+    }
 
     #[test]
-    fn a_figure_stands_in_one_line_with_how_it_was_taken() {
-        let figure = json!({"what": "spawns", "unit": "per_s", "value": 985.248, "with": {"slots": 16}});
-        let table = table(&[figure]);
-        assert!(
-            table.lines().any(|line| line.contains("spawns") && line.contains("985.25") && line.contains("slots 16"))
-        );
+    fn beside_peers_there_are_rounds_of_which_one_can_be_the_middle() {
+        assert_eq!(asked(&[]).unwrap(), Asked { as_json: false, with_peers: false, rounds: 1 });
+        assert_eq!(asked(&["--peers"]).unwrap(), Asked { as_json: false, with_peers: true, rounds: 3 });
+        let short = asked(&["--rounds", "1", "--peers", "--json"]).unwrap();
+        assert_eq!(short, Asked { as_json: true, with_peers: true, rounds: 1 });
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told() {
+        assert!(asked(&["--peer"]).unwrap_err().to_string().contains("not `--peer`"));
+        for words in [&["--rounds"][..], &["--rounds", "0"], &["--rounds", "few"]] {
+            assert!(asked(words).unwrap_err().to_string().contains("a number from 1 on"), "{words:?}");
+        }
     }
 }

@@ -46,8 +46,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--json]",
-        summary: "throughput, latency, spawns, memory, recovery; a release build",
+        arguments: "[--json] [--peers]",
+        summary: "throughput, latency, spawns, memory, recovery; also --rounds N; a release build",
         run: bench::run,
     },
     Command {
