@@ -48,6 +48,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::AttemptRenewed { attempt, fence } => step.attempt_renewed(*attempt, *fence),
         Event::AttemptEnded(end) => step.attempt_ended(end),
         Event::DeadlinePassed(deadline) => step.deadline_passed(*deadline),
+        Event::TimeSkipped { since } => step.time_skipped(*since),
         Event::ContinuationDue(seq) => step.resume(*seq),
         Event::GrantsDue => {}
         Event::RunPoisoned { run, error } => step.poison(*run, error),

@@ -78,7 +78,7 @@ fn difference(state: &State, again: &State) -> String {
 
 /// Rule 1: everything volatile that is derived equals a fresh derivation.
 fn indices_equal_a_rebuild(state: &State) {
-    let mut fresh = Volatile { renewed: state.volatile.renewed.clone(), ..Volatile::default() };
+    let mut fresh = Volatile { moved: state.volatile.moved.clone(), ..Volatile::default() };
     for run in state.runs.values() {
         let definition = &state.definitions[&run.definition];
         fresh.index_run(run, definition);
@@ -88,6 +88,8 @@ fn indices_equal_a_rebuild(state: &State) {
     }
     let kept = &state.volatile;
     assert_eq!(kept.deadlines, fresh.deadlines, "deadlines");
+    let stale = kept.moved.iter().find(|(deadline, at)| !kept.deadlines.contains(&(**at, **deadline)));
+    assert_eq!(stale, None, "deadlines that were moved and are not waited for");
     assert_eq!(kept.tallies, fresh.tallies, "tallies");
     assert_eq!(kept.held, fresh.held, "units held");
     assert_eq!(kept.queued, fresh.queued, "tasks queued");
@@ -137,7 +139,8 @@ fn bounds_are_watched(state: &State, run: &Run) {
     if run.poisoned.is_some() {
         return;
     }
-    let watched = |at, deadline| state.volatile.deadlines.contains(&(at, deadline));
+    let watched =
+        |stored, deadline| state.volatile.deadlines.contains(&(state.volatile.moment_of(deadline, stored), deadline));
     let own = run.ending.is_some() || watched(run.deadline, Deadline::RunTimeout(run.id));
     assert!(own, "nobody waits for the end of {}", run.id);
     for (index, task) in run.indexed_tasks() {
@@ -178,29 +181,31 @@ fn nobody_is_forgotten(run: &Run, definition: &Definition) {
 /// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
 /// anybody. (Who may pass whom is the business of the ready lines and their model.)
 fn nobody_is_left_standing(state: &State) {
-    // A run that is out of time or half closed is passed over and still stands before others until the next
-    // step: what is due comes first.
+    // A run that is out of time is passed over and still stands before others: what is due comes first.
     let is_passed = state.volatile.deadlines.first().is_some_and(|(at, _)| *at <= state.meta.high_water);
-    if state.volatile.grants_due || is_passed || !state.continuations.is_empty() {
+    if state.volatile.grants_due || is_passed {
         return;
     }
     let mut standing = Vec::new();
     for run in state.runs.values() {
         let definition = &state.definitions[&run.definition];
+        // One that is closed step by step keeps its place in line with what is not closed yet.
+        let is_closing = run.ending.is_some() && run.poisoned.is_none();
         for (index, task) in run.indexed_tasks() {
             let id = run.id.task(index);
-            if task.wait().is_some_and(|wait| wait.on == WaitOn::Grant) && !state.is_held(id) {
-                standing.push((id, request(run.id, definition, index)));
+            let is_held = state.is_held(id);
+            if task.wait().is_some_and(|wait| wait.on == WaitOn::Grant) && (!is_held || is_closing) {
+                standing.push((id, request(run.id, definition, index), is_held));
             }
         }
     }
-    standing.retain(|(_, asked)| state.closed(asked).is_none());
+    standing.retain(|(_, asked, _)| state.closed(asked).is_none());
     let mut short = BTreeSet::new();
-    for (_, asked) in &standing {
+    for (_, asked, _) in &standing {
         let lacking = asked.needs().filter(|(resource, units)| state.free(resource, asked) < *units);
         short.extend(lacking.map(|(resource, _)| resource));
     }
-    for (id, asked) in &standing {
+    for (id, asked, _) in standing.iter().filter(|(_, _, is_held)| !is_held) {
         let held_up = asked.needs().any(|(resource, _)| short.contains(&resource));
         assert!(held_up, "{id} stands in line and nothing that it needs is short");
     }

@@ -115,6 +115,13 @@ pub enum Event {
     AttemptEnded(Box<AttemptEnd>),
     /// A moment that something waited for has come. From the driver, out of the state's own index.
     DeadlinePassed(Deadline),
+    /// Time passed in which nobody could be heard: the wall clock was set forward, the machine or the process
+    /// stood still, or nothing could be committed. From the driver, which had its last turn at `since`;
+    /// volatile.
+    TimeSkipped {
+        /// The last moment at which reports could still arrive.
+        since: Timestamp,
+    },
     /// Work that was too large for one step is gone on with. From the driver.
     ContinuationDue(Seq),
     /// Grants that the last step had no room for are gone on with. From the driver; volatile cause.

@@ -81,6 +81,7 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
         limits::check(task, &limits::Run { timeout: run_timeout, is_default: draft.timeout.is_none() }, &mut problems);
         resources::check(task, &rules.pools, &mut problems);
     }
+    resources::check_count(&draft.tasks, &rules.pools, &mut problems);
     let links = resolve(&draft, &index, &mut problems);
     check_fallbacks(&draft, &links, &mut problems);
     check_graph(&draft, &index, &links, rules, &mut problems);

@@ -4,7 +4,7 @@
 //! runs only the first of each pair, so the two cannot disagree.
 
 use crate::{
-    AttemptId, CommitSeq, RunId, TaskIndex, Timestamp,
+    AttemptId, CommitSeq, Millis, RunId, TaskIndex, Timestamp,
     deadline::Deadline,
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
@@ -51,8 +51,9 @@ pub struct Volatile {
     pub retired: BTreeMap<RunId, Vec<Task>>,
     /// Only these runs are served; none: all.
     pub focus: Option<BTreeSet<RunId>>,
-    /// Expiry of remote leases as renewed; the stored one is older.
-    pub renewed: BTreeMap<AttemptId, Timestamp>,
+    /// Deadlines that come later than the rows say: of renewed leases, and of what would have passed while
+    /// nobody could be heard.
+    pub moved: BTreeMap<Deadline, Timestamp>,
     /// Whether nothing was applied since the load.
     pub just_loaded: bool,
     /// Whether the last step left grants undone.
@@ -134,13 +135,29 @@ impl Volatile {
     }
 
     fn expect(&mut self, deadlines: Deadlines) {
-        self.deadlines.extend(deadlines.into_iter().flatten());
+        for (stored, deadline) in deadlines.into_iter().flatten() {
+            self.deadlines.insert((self.moment_of(deadline, stored), deadline));
+        }
     }
 
+    /// Takes deadlines out of the index; what moved them is forgotten with them.
     fn forget(&mut self, deadlines: Deadlines) {
-        for deadline in deadlines.into_iter().flatten() {
-            self.deadlines.remove(&deadline);
+        for (stored, deadline) in deadlines.into_iter().flatten() {
+            let at = self.moved.remove(&deadline).unwrap_or(stored);
+            self.deadlines.remove(&(at, deadline));
         }
+    }
+
+    /// When a deadline that is stored as `stored` really comes.
+    pub(crate) fn moment_of(&self, deadline: Deadline, stored: Timestamp) -> Timestamp {
+        self.moved.get(&deadline).copied().unwrap_or(stored)
+    }
+
+    /// Moves a deadline from where it comes now.
+    fn move_to(&mut self, deadline: Deadline, from: Timestamp, to: Timestamp) {
+        self.deadlines.remove(&(from, deadline));
+        self.deadlines.insert((to, deadline));
+        self.moved.insert(deadline, to);
     }
 
     /// Takes a task into the indices.
@@ -190,7 +207,6 @@ impl Volatile {
                 tally.open -= 1;
                 tally.leased -= 1;
                 self.open_total -= 1;
-                self.renewed.remove(&run.id.task(index).attempt(task.attempts));
                 decrement(&mut self.leases, &lease.worker, 1);
                 self.ready.freed(Resource::Slot);
                 for (pool, units) in &lease.holds {
@@ -220,25 +236,31 @@ impl Volatile {
                     Some(stopping) => (stopping.fenced_at, Deadline::StopExpiry(attempt)),
                     None => (lease.deadline, Deadline::AttemptTimeout(attempt)),
                 };
-                let expiry = lease.expires_at.map(|stored| {
-                    let until = self.renewed.get(&attempt).copied().unwrap_or(stored);
-                    (until, Deadline::LeaseExpiry(attempt))
-                });
-                [Some(first), expiry]
+                [Some(first), lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)))]
             }
         }
     }
 
     /// Until when a task's lease was renewed, if it was.
     pub(crate) fn renewed_until(&self, run: &Run, index: TaskIndex) -> Option<Timestamp> {
-        self.renewed.get(&run.id.task(index).attempt(run.task(index).attempts)).copied()
+        let attempt = run.id.task(index).attempt(run.task(index).attempts);
+        self.moved.get(&Deadline::LeaseExpiry(attempt)).copied()
     }
 
     /// Moves the expiry of a remote lease.
     pub(crate) fn renew(&mut self, attempt: AttemptId, stored: Timestamp, until: Timestamp) {
-        let before = self.renewed.insert(attempt, until).unwrap_or(stored);
-        self.deadlines.remove(&(before, Deadline::LeaseExpiry(attempt)));
-        self.deadlines.insert((until, Deadline::LeaseExpiry(attempt)));
+        let deadline = Deadline::LeaseExpiry(attempt);
+        self.move_to(deadline, self.moment_of(deadline, stored), until);
+    }
+
+    /// Gives every deadline that expires something and passed after `since` the time that it had left then,
+    /// `most` at the most, counted from `now`.
+    pub(crate) fn spare(&mut self, since: Timestamp, now: Timestamp, most: Millis, expires: impl Fn(Deadline) -> bool) {
+        let passed = self.deadlines.iter().take_while(|(at, _)| *at <= now);
+        let spared = passed.filter(|(at, deadline)| *at > since && expires(*deadline)).copied();
+        for (at, deadline) in spared.collect::<Vec<_>>() {
+            self.move_to(deadline, at, now.plus(at.since(since).min(most)));
+        }
     }
 
     /// The worker with the most room for a task, among those that may take it now.

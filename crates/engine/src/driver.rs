@@ -36,6 +36,8 @@ const WORK_QUANTUM: usize = 512;
 const DUE_QUANTUM: usize = 256;
 /// Row changes from which on a batch is closed to further events.
 const BATCH_CHANGES_MAX: usize = 8_192;
+/// A turn that comes so much later than it was due was held up from outside, or the clock was set forward.
+const SKIP_LEAST: Millis = Millis(5_000);
 /// Pauses between tries of a refused commit double from here …
 const RETRY_FIRST: Millis = Millis(50);
 /// … up to here.
@@ -128,6 +130,10 @@ pub struct Driver {
     durable: CommitSeq,
     phase: Phase,
     recovery: recover::Recovery,
+    /// The last turn, and when the next was due at the latest.
+    last_turn: Option<(Timestamp, Option<Timestamp>)>,
+    /// Since when nobody could be heard, until the brain knows.
+    unheard_since: Option<Timestamp>,
 }
 
 /// Where the driver stands with its store.
@@ -178,6 +184,8 @@ impl Driver {
             durable,
             phase: Phase::Going,
             recovery: recover::Recovery::default(),
+            last_turn: None,
+            unheard_since: None,
         })
     }
 
@@ -218,6 +226,7 @@ impl Driver {
     /// is free. `entropy` seeds the turn's chance.
     pub fn turn(&mut self, now: Timestamp, entropy: u64, inputs: Inputs) -> Turn {
         let mut turn = Turn::default();
+        self.notice_skip(now);
         self.control.extend(inputs.control);
         self.work.extend(inputs.work);
         if let Some(report) = inputs.store {
@@ -233,11 +242,23 @@ impl Driver {
             turn.fatal = Some(fatal.clone());
         }
         turn.next_wake = self.next_wake(now);
+        self.last_turn = Some((now, turn.next_wake));
         turn
+    }
+
+    /// Sees from a turn that is far too late that nobody was heard meanwhile.
+    fn notice_skip(&mut self, now: Timestamp) {
+        let Some((last, Some(due))) = self.last_turn else { return };
+        if now.since(due) > SKIP_LEAST {
+            self.unheard_since.get_or_insert(last);
+        }
     }
 
     /// Applies the control lane, the work lane, deadlines and continuations, each within its quantum.
     fn apply_due(&mut self, now: Timestamp, chance: &mut Chance) {
+        if let Some(since) = self.unheard_since.take() {
+            self.apply_event(now, chance, Event::TimeSkipped { since });
+        }
         if self.recovery.is_replaying() {
             return self.replay_one(now, chance);
         }

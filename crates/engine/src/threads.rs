@@ -39,6 +39,7 @@ pub(crate) struct Shared {
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
     let mut inputs = Inputs::default();
     loop {
+        shared.clock.follow_wall();
         let turn = driver.turn(shared.clock.now(), chance(), inputs);
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();

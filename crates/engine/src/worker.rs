@@ -26,7 +26,7 @@ pub(crate) struct WorkerHandle {
 impl WorkerHandle {
     /// Starts the worker on threads of its own.
     pub(crate) fn start(shared: &Arc<Shared>, data: &Path, guard: GuardCommand, slots: u32) -> io::Result<Self> {
-        let clock = shared.clock;
+        let clock = shared.clock.clone();
         let mut config = Config::new(data.to_path_buf(), guard, Clock::new(move || clock.now().0));
         config.slots = slots as usize;
         config.prefetch = slots as usize * 3;

@@ -15,6 +15,8 @@ pub enum Fault {
     Usurp,
     /// The whole process of the brain stands still for a while.
     Freeze,
+    /// The wall clock is set forward, and the brain's clock with it.
+    Jump,
     /// A remote worker dies and comes back under its name.
     Reboot,
     /// A remote worker can not be reached for a while.
@@ -52,6 +54,7 @@ impl Faults {
             (some(8), Fault::Crash),
             (some(1), Fault::Usurp),
             (some(2), Fault::Freeze),
+            (some(2), Fault::Jump),
             (some(2), Fault::Reboot),
             (some(2), Fault::Partition),
         ];

@@ -228,6 +228,7 @@ impl World {
             Fault::Crash => self.crash()?,
             Fault::Usurp => self.disk.usurp().map_err(|error| error.to_string())?,
             Fault::Freeze => self.freeze(),
+            Fault::Jump => self.jump(),
             Fault::Reboot => self.lose_a_worker(true),
             Fault::Partition => self.lose_a_worker(false),
         }

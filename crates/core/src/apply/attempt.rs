@@ -356,8 +356,8 @@ impl Step<'_> {
     }
 
     fn lease_expired(&mut self, attempt: AttemptId) {
-        let renewed = self.state.volatile.renewed.get(&attempt).copied();
-        let until = |lease: &Lease| renewed.or(lease.expires_at).unwrap_or(crate::Timestamp(u64::MAX));
+        let moved = self.state.volatile.moved.get(&Deadline::LeaseExpiry(attempt)).copied();
+        let until = |lease: &Lease| moved.or(lease.expires_at).unwrap_or(crate::Timestamp(u64::MAX));
         if self.due_lease(attempt, until) {
             self.lose(attempt.task, "its lease ran out without a word from its worker", Detail::NONE);
         }

@@ -1,13 +1,14 @@
 //! What operators and the engine tell the brain: settings, workers, pauses, poison.
 
 use crate::{
-    RunId, TaskId,
+    RunId, TaskId, Timestamp,
+    deadline::Deadline,
     effect::{Answer, Refusal},
     event::{Caller, PauseTarget},
     ready::Resource,
     row::{Detail, HistoryKind, Key, Pause, Quarantined, Row},
-    run::{Run, WorkerId},
-    settings::{Pool, Queue, Settings},
+    run::{OnExpiry, Run, Task, WorkerId},
+    settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
     volatile::request,
 };
@@ -37,6 +38,29 @@ impl Step<'_> {
             }
         }
         self.review_ready();
+    }
+
+    /// Lets nothing expire that nobody could have kept alive: each bound goes on with what it had left, for
+    /// a lease's term at the most. What only waited for a moment (a start time, a pause, a sleep) has its moment.
+    pub(crate) fn time_skipped(&mut self, since: Timestamp) {
+        let (now, most) = (self.now, QueueSettings::default().visibility_timeout);
+        let mut volatile = std::mem::take(&mut self.state.volatile);
+        volatile.spare(since, now, most, |deadline| self.expires(deadline));
+        self.state.volatile = volatile;
+    }
+
+    /// Whether something is given up when a deadline passes.
+    fn expires(&self, deadline: Deadline) -> bool {
+        match deadline {
+            Deadline::RunStart(_) => false,
+            Deadline::TaskWait(task) => {
+                self.task(task).and_then(Task::wait).is_some_and(|wait| wait.on_expiry == OnExpiry::FailTask)
+            }
+            Deadline::RunTimeout(_)
+            | Deadline::AttemptTimeout(_)
+            | Deadline::LeaseExpiry(_)
+            | Deadline::StopExpiry(_) => true,
+        }
     }
 
     /// Serves only these runs from now on.

@@ -8,6 +8,22 @@ use super::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Locks that nobody configured and one workflow may use: each becomes a row with its first run, in one step.
+pub(super) const LOCKS_MAX: usize = 500;
+
+/// Whether a workflow uses more locks of its own than one step may bring into being.
+pub(super) fn check_count(tasks: &[DraftTask], pools: &BTreeMap<String, u32>, problems: &mut Problems) {
+    let of_its_own = tasks.iter().flat_map(|task| &task.locks).filter(|lock| !pools.contains_key(*lock));
+    let count = of_its_own.collect::<BTreeSet<_>>().len();
+    if count > LOCKS_MAX {
+        problems.add(|| {
+            Problem::new(Code::Resource, "tasks", format!("the tasks use {count} different locks"))
+                .expected(format!("at most {LOCKS_MAX}"))
+                .help("locks that are declared as pools in `unknot.yaml` do not count")
+        });
+    }
+}
+
 pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &mut Problems) {
     let path = |rest: &str| format!("{}.{rest}", join_key("tasks", &task.name));
     for (pool, units) in &task.pools {

@@ -56,6 +56,17 @@ fn too_many_tasks_are_refused() {
     assert!(first_problem(draft(tasks.collect())).contains("200001 tasks"));
 }
 
+#[test]
+fn more_locks_than_one_step_can_make_are_refused() {
+    let locked = |lock: usize| DraftTask { locks: vec![format!("l{lock}")], ..sleep(format!("t{lock}"), []) };
+    check(draft((0..resources::LOCKS_MAX).map(locked).collect()), &Rules::default()).expect("as many as one may");
+    let problem = first_problem(draft((0..=resources::LOCKS_MAX).map(locked).collect()));
+    assert!(problem.contains("501 different locks"), "{problem}");
+    let pools = [("l0".to_owned(), 1)].into();
+    let rules = Rules { pools, ..Rules::default() };
+    check(draft((0..=resources::LOCKS_MAX).map(locked).collect()), &rules).expect("a declared one does not count");
+}
+
 /// Every task is wrong in several ways: the text of a problem is made only for those that are shown.
 #[test]
 fn a_draft_full_of_problems_is_told_in_time() {

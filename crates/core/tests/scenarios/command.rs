@@ -6,7 +6,7 @@
 //!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME`, `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
-//! * the world: `advance TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
+//! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
 //! * questions: `show [RUN]`, `waits`, `pools`, `letters`, `steps MOST`.
 
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
@@ -28,6 +28,7 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         "start" | "renew" => report(story, &command, words),
         "end" => end(story, words),
         "advance" => advance(story, words),
+        "skip" => skip(story, words),
         "turn" => turn(story, words),
         "cancel" => cancel(story, words),
         "pause" | "resume" => pause(story, &command, words),
@@ -161,6 +162,15 @@ fn advance(story: &mut Story, mut words: Words) {
         story.follow();
     }
     story.world.now = end;
+}
+
+/// Time passes and the brain is not there: the clock was set forward, or everything stood still.
+fn skip(story: &mut Story, mut words: Words) {
+    let since = story.world.now;
+    story.world.now = since.plus(words.length("how long"));
+    words.end();
+    story.happen(Event::TimeSkipped { since });
+    story.follow();
 }
 
 /// So many events of those that are due; `all` of them.

@@ -277,6 +277,7 @@ fn event_name(event: &Event) -> &'static str {
             Deadline::LeaseExpiry(_) => "DeadlinePassed LeaseExpiry",
             Deadline::StopExpiry(_) => "DeadlinePassed StopExpiry",
         },
+        Event::TimeSkipped { .. } => "TimeSkipped",
         Event::ContinuationDue(_) => "ContinuationDue",
         Event::GrantsDue => "GrantsDue",
         Event::RunPoisoned { .. } => "RunPoisoned",

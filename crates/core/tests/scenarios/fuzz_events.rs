@@ -118,8 +118,9 @@ impl Life {
             15 => self.operation(caller),
             16 => self.moment(),
             17 => Event::RunPoisoned { run: self.run(), error: "it failed alone".to_owned() },
-            18 => match self.random.below(3) {
+            18 => match self.random.below(4) {
                 0 => Event::GrantsDue,
+                3 => Event::TimeSkipped { since: self.world.now.minus(Millis(self.random.next() % 100_000)) },
                 1 => Event::ContinuationDue(Seq(self.random.next() % 200)),
                 _ => Event::RunsFocused(self.random.one_in(2).then(|| BTreeSet::from([self.run()]))),
             },

@@ -83,6 +83,9 @@ impl Driver {
     }
 
     fn commit_succeeded(&mut self, turn: &mut Turn) {
+        if let Some(blocked) = self.blocked() {
+            self.unheard_since = Some(self.unheard_since.map_or(blocked.since, |since| since.min(blocked.since)));
+        }
         self.committed(turn);
         self.recovery.alone = false;
     }

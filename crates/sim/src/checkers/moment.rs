@@ -5,6 +5,7 @@ use crate::workload::SHORTEST_TERM;
 use unknot_core::{
     Millis, State, Timestamp,
     row::{HistoryEntry, HistoryKind},
+    settings::QueueSettings,
     wait::{reduce, snapshot},
 };
 
@@ -45,8 +46,10 @@ pub fn nothing_is_deadlocked(state: &State, now: Timestamp) -> Checked {
 /// # Errors
 /// The run that is late.
 pub fn runs_are_in_time(state: &State, now: Timestamp, quiet: Timestamp, grace: Millis) -> Checked {
+    // What passed while nobody could be heard is put off by a lease's term at the most.
+    let put_off = quiet.plus(QueueSettings::default().visibility_timeout);
     for run in state.runs.values().filter(|run| run.poisoned.is_none()) {
-        if now > run.deadline.max(quiet).plus(grace) {
+        if now > run.deadline.max(put_off).plus(grace) {
             let open: Vec<_> = run.tasks.iter().filter(|task| task.end().is_none()).take(2).collect();
             return Err(format!(
                 "{} should have ended by {} and is {} at {now}: {open:?}",

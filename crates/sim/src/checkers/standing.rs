@@ -46,7 +46,7 @@ pub fn nothing_is_left_standing(state: &State, now: Timestamp) -> Checked {
                     return Err(format!("{id} runs, its run is ending, and nobody stops it"));
                 }
                 Phase::Waiting(wait) if wait.on == WaitOn::Needs && run.started => still_needs(state, run, id)?,
-                Phase::Waiting(wait) if wait.on == WaitOn::Grant && !is_held(state, run) => {
+                Phase::Waiting(wait) if wait.on == WaitOn::Grant && !is_held(state, run, now) => {
                     queued.push(Queued { id, run, def, wait, short: short_of(state, run, def) });
                 }
                 _ => {}
@@ -56,8 +56,10 @@ pub fn nothing_is_left_standing(state: &State, now: Timestamp) -> Checked {
     queued.iter().try_for_each(|task| is_blocked(state, task, &queued, now))
 }
 
-fn is_held(state: &State, run: &Run) -> bool {
+fn is_held(state: &State, run: &Run, now: Timestamp) -> bool {
     run.paused
+        // Its time-out may have been put off, because nobody could be heard; it starts nothing more.
+        || run.deadline <= now
         || state.paused_workflows.contains_key(&*run.workflow)
         || state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id))
 }

@@ -145,6 +145,17 @@ impl World {
         }
     }
 
+    /// The wall clock is set forward while the process runs.
+    pub(super) fn jump(&mut self) {
+        let by = *self.chance.weighted(&[(2, 6_000), (2, 60_000), (1, 3_600_000)]);
+        if let Some(process) = &mut self.process {
+            process.skew += by;
+            self.count("jump");
+        }
+        // The real thread takes a turn twice a second, whatever was due.
+        self.wake(Millis(500));
+    }
+
     /// It goes on at once.
     pub(super) fn thaw(&mut self) {
         if let Some(process) = &mut self.process {
