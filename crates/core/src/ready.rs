@@ -183,8 +183,19 @@ impl Ready {
             if at.is_empty() {
                 return Some(Next::Grant(request, seq, task));
             }
+            let reserved = self.only_reserved(&request, &at, supply);
             self.stand_at(request, seq, at);
+            // Whoever comes first there may do so only since it came of age, and was not looked at since.
+            self.open.extend(reserved);
         }
+    }
+
+    /// Those of the resources of which there is enough, were it not for somebody earlier.
+    fn only_reserved(&self, request: &Request, at: &[Resource], supply: &impl Supply) -> Vec<Resource> {
+        let enough = |(resource, units): &(Resource, u32)| {
+            at.contains(resource) && self.standing.contains_key(resource) && supply.free(resource, request) >= *units
+        };
+        request.needs().filter(enough).map(|(resource, _)| resource).collect()
     }
 
     /// Sets a task aside because its run is held; [`Ready::recall`] brings it back.

@@ -47,6 +47,8 @@ impl Step<'_> {
         let mut volatile = std::mem::take(&mut self.state.volatile);
         volatile.spare(since, now, most, |deadline| self.expires(deadline));
         self.state.volatile = volatile;
+        // A run whose time-out is put off starts nothing more, and shall not stand in the way of others.
+        self.review_ready();
     }
 
     /// Whether something is given up when a deadline passes.
