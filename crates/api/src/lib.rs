@@ -6,6 +6,7 @@
 
 pub mod document;
 pub mod report;
+pub mod rest;
 pub mod schema;
 pub mod source;
 pub mod work;

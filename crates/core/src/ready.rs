@@ -226,6 +226,18 @@ impl Ready {
         self.aside.remove(&run).unwrap_or_default()
     }
 
+    /// Since when the task that stands longest in each queue does so. Tasks set aside do not count.
+    pub fn oldest(&self) -> BTreeMap<Arc<str>, Timestamp> {
+        let mut oldest: BTreeMap<Arc<str>, Timestamp> = BTreeMap::new();
+        for (request, group) in &self.groups {
+            // Within a group places follow age.
+            let Some((_, (_, since))) = group.line.first_key_value() else { continue };
+            let first = oldest.entry(Arc::clone(&request.demand.queue)).or_insert(*since);
+            *first = (*first).min(*since);
+        }
+        oldest
+    }
+
     /// The runs that have tasks set aside.
     pub(crate) fn runs_aside(&self) -> Vec<RunId> {
         self.aside.keys().copied().collect()

@@ -192,6 +192,13 @@ pub struct HistoryEntry {
     pub first_commit: CommitSeq,
 }
 
+impl HistoryKind {
+    /// Whether it is the last line of its run.
+    pub const fn ends_run(self) -> bool {
+        matches!(self, Self::RunCompleted | Self::RunFailed | Self::RunCancelled | Self::RunTimedOut)
+    }
+}
+
 /// The kinds of history lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]

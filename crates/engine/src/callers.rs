@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
     },
 };
 use unknot_core::{
@@ -16,20 +16,28 @@ use unknot_core::{
 /// The answer to a command.
 pub(crate) type Answered = Result<Answer, Refusal>;
 
+/// Takes an answer to whoever waits for it; never waits itself.
+pub(crate) type Deliver = Box<dyn FnOnce(Answered) + Send>;
+
 /// Callers by number. An answer that nobody waits for any more is dropped.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Callers {
     next: AtomicU64,
-    waiting: Mutex<BTreeMap<Caller, SyncSender<Answered>>>,
+    waiting: Mutex<BTreeMap<Caller, Deliver>>,
+}
+
+impl fmt::Debug for Callers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Callers").finish_non_exhaustive()
+    }
 }
 
 impl Callers {
-    /// A number for a new caller, and where its answer will arrive.
-    pub(crate) fn register(&self) -> (Caller, Receiver<Answered>) {
+    /// A number for a new caller, whose answer is to be delivered so.
+    pub(crate) fn register(&self, deliver: Deliver) -> Caller {
         let caller = Caller(self.next.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = sync_channel(1);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(caller, sender);
-        (caller, receiver)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(caller, deliver);
+        caller
     }
 
     /// A caller gave up.
@@ -39,10 +47,9 @@ impl Callers {
 
     /// Hands an answer over; never waits.
     pub(crate) fn answer(&self, caller: Caller, answer: Answered) {
-        let sender = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&caller);
-        if let Some(sender) = sender {
-            // The channel has room for the one answer; a receiver that is gone wants none.
-            sender.try_send(answer).ok();
+        let deliver = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&caller);
+        if let Some(deliver) = deliver {
+            deliver(answer);
         }
     }
 }

@@ -15,7 +15,7 @@ use unknot_core::{
 };
 
 /// The folder of an attempt below the one of all attempts: `run_…/fetch/att_….0.1`.
-pub(crate) fn folder(attempts: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
+pub fn folder(attempts: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
     attempts.join(attempt.task.run.to_string()).join(task_name).join(attempt.to_string())
 }
 

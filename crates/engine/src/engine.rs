@@ -15,7 +15,9 @@ use crate::{
     driver::{Driver, StoreRequest},
     inbox::{Inbox, LaneFull},
     local::LocalDesk,
+    overview::Overview,
     progress::{Health, Progress},
+    reads::{Reads, Sort},
     reconcile::reconcile,
     stream::{Stream, Subscription},
     threads::{self, Shared},
@@ -26,7 +28,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -45,7 +47,7 @@ use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store
 /// The folder of all attempts, below the data folder.
 pub const ATTEMPTS: &str = "attempts";
 /// How long a caller waits for an answer before it is told to ask again.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -121,6 +123,24 @@ pub struct Submit {
     pub start_at: Option<Timestamp>,
 }
 
+impl Submit {
+    /// The event that has it executed.
+    pub(crate) fn event(self, run: RunId, facts: Facts, caller: Caller) -> Event {
+        Event::RunSubmitted(Box::new(Submission {
+            run,
+            definition: self.definition,
+            input: JsonText::of(&self.input),
+            labels: self.labels,
+            client_id: self.client_id,
+            idempotency: self.idempotency,
+            source: self.source,
+            start_at: self.start_at,
+            facts,
+            caller,
+        }))
+    }
+}
+
 /// A run that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accepted {
@@ -132,10 +152,9 @@ pub struct Accepted {
 
 /// A running engine. Dropping it stops everything it started, attempts included, within their ladders.
 pub struct Engine {
-    shared: Arc<Shared>,
-    namespace: Namespace,
+    pub(crate) shared: Arc<Shared>,
     data: PathBuf,
-    reader: Mutex<Box<dyn Reader>>,
+    reads: Reads,
     brain: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
     worker: Option<WorkerHandle>,
@@ -154,7 +173,7 @@ impl Engine {
         let owner = Owner(format!("pid {} boot {boot:x}", std::process::id()));
         let epoch = store.acquire(&options.namespace, &owner)?;
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
-        let reader = Mutex::new(store.reader()?);
+        let reads = Reads::open(&*store, options.namespace.clone())?;
         let maintenance = store.maintenance()?;
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
@@ -177,9 +196,8 @@ impl Engine {
         let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
-            namespace: options.namespace,
             data: options.data,
-            reader,
+            reads,
             brain: Some(brain),
             writer: Some(writer),
             worker,
@@ -222,23 +240,15 @@ impl Engine {
             }
             None => Facts::default(),
         };
-        let chance = (u128::from(worker::boot_nonce()) << 64) | u128::from(worker::boot_nonce());
-        let run = RunId::from_parts(self.shared.clock.now().0, chance);
-        let asked = self.ask(|caller| {
-            Event::RunSubmitted(Box::new(Submission {
-                run,
-                definition: submit.definition,
-                input: JsonText::of(&submit.input),
-                labels: submit.labels,
-                client_id: submit.client_id,
-                idempotency: submit.idempotency,
-                source: submit.source,
-                start_at: submit.start_at,
-                facts,
-                caller,
-            }))
-        })?;
+        let run = self.new_run();
+        let asked = self.ask(|caller| submit.event(run, facts, caller))?;
         Ok(Submitted { run, asked })
+    }
+
+    /// The id of a run to come.
+    pub(crate) fn new_run(&self) -> RunId {
+        let chance = (u128::from(worker::boot_nonce()) << 64) | u128::from(worker::boot_nonce());
+        RunId::from_parts(self.shared.clock.now().0, chance)
     }
 
     /// Asks a run to end. Returns once the wish is durable, not when the run has ended.
@@ -282,7 +292,12 @@ impl Engine {
         self.shared.stream.subscribe()
     }
 
-    /// Asks the store something. Never waits for the brain.
+    /// Follows one run from now on, for a caller that awaits. Whoever falls behind reads the store.
+    pub fn follow(&self, run: RunId) -> tokio::sync::broadcast::Receiver<crate::stream::RunLines> {
+        self.shared.stream.follow(run)
+    }
+
+    /// Asks the store something short. Never waits for the brain.
     ///
     /// # Errors
     /// What the question's answer says.
@@ -290,13 +305,28 @@ impl Engine {
         &self,
         question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        question(&mut **reader, &self.namespace)
+        self.reads.ask(Sort::Short, question)
+    }
+
+    /// As [`Engine::read`], for lists and histories: they never hold up what is short.
+    ///
+    /// # Errors
+    /// What the question's answer says.
+    pub fn read_long<T>(
+        &self,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.reads.ask(Sort::Long, question)
     }
 
     /// What the brain left behind at its last turn.
     pub fn health(&self) -> Health {
         self.shared.progress.health()
+    }
+
+    /// The last look at queues, pools and workers, at most about a second old while the brain turns. Asks nobody.
+    pub fn overview(&self) -> Arc<Overview> {
+        self.shared.progress.overview()
     }
 
     /// Now, by this engine's clock.
@@ -312,6 +342,18 @@ impl Engine {
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// Takes no new work from now on; what runs goes on.
+    pub fn drain(&self) {
+        if let Some(worker) = &self.worker {
+            worker.drain();
+        }
+    }
+
+    /// Whether the local worker still has attempts.
+    pub fn is_working(&self) -> bool {
+        self.overview().workers.iter().any(|(worker, seen)| worker.is_local() && seen.leases > 0)
     }
 
     /// Stops what runs, by its ladder, and then everything else. Unfinished runs go on at the next start.
@@ -341,13 +383,28 @@ impl Engine {
         }
     }
 
-    fn facts(&self, query: FactsQuery) -> Result<Facts, StoreError> {
+    /// What a command needs to know of finished runs.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn facts(&self, query: FactsQuery) -> Result<Facts, StoreError> {
         let found = self.read(|reader, namespace| reader.facts(namespace, &query))?;
         Ok(Facts { as_of: found.as_of, key_owner: found.key_owner, ended: found.ended })
     }
 
+    /// Why a command stayed without an answer.
+    pub(crate) fn no_answer(&self) -> CommandError {
+        let health = self.health();
+        let cause = health.fatal.or(health.blocked.map(|blocked| blocked.cause));
+        let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
+        CommandError::NoAnswer { waited: ANSWER_WITHIN, cause }
+    }
+
     fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Asked<'_>, CommandError> {
-        let (caller, answer) = self.shared.callers.register();
+        let (sender, answer) = mpsc::sync_channel(1);
+        // The channel has room for the one answer; a receiver that is gone wants none.
+        let caller =
+            self.shared.callers.register(Box::new(move |answered| sender.try_send(answered).unwrap_or_default()));
         self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
         Ok(Asked { engine: self, caller, answer })
     }
@@ -367,10 +424,7 @@ impl Asked<'_> {
             Ok(answered) => Ok(answered?),
             Err(_) => {
                 self.engine.shared.callers.forget(self.caller);
-                let health = self.engine.health();
-                let cause = health.fatal.or(health.blocked.map(|blocked| blocked.cause));
-                let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
-                Err(CommandError::NoAnswer { waited: ANSWER_WITHIN, cause })
+                Err(self.engine.no_answer())
             }
         }
     }

@@ -3,8 +3,9 @@
 //! Senders never wait for the brain. A full control lane refuses the sender, who tells its caller; the
 //! work lane is bounded by what workers hold, since each lease has at most a few reports.
 
-use crate::driver::{Inputs, StoreReport};
+use crate::driver::{Driver, Inputs, StoreReport};
 use std::{
+    fmt,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -12,6 +13,12 @@ use unknot_core::event::Event;
 
 /// Commands that may wait for the brain at once.
 pub(crate) const CONTROL_LANE_MAX: usize = 10_000;
+
+/// Questions that may wait for the brain at once.
+const QUESTIONS_MAX: usize = 1_000;
+
+/// A look at the brain between two of its turns.
+pub(crate) type Question = Box<dyn FnOnce(&Driver) + Send>;
 
 /// The brain has more commands before it than it may have. Try again later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,10 +32,17 @@ pub(crate) struct Inbox {
     arrived: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Lanes {
     inputs: Inputs,
+    questions: Vec<Question>,
     stopping: bool,
+}
+
+impl fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lanes").field("inputs", &self.inputs).field("stopping", &self.stopping).finish_non_exhaustive()
+    }
 }
 
 /// What the brain's thread found.
@@ -55,6 +69,25 @@ impl Inbox {
         Ok(())
     }
 
+    /// Asks for a look at the brain.
+    ///
+    /// # Errors
+    /// If too many wait for one.
+    pub(crate) fn question(&self, question: Question) -> Result<(), LaneFull> {
+        let mut lanes = self.lock();
+        if lanes.questions.len() >= QUESTIONS_MAX {
+            return Err(LaneFull);
+        }
+        lanes.questions.push(question);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// The questions that arrived.
+    pub(crate) fn take_questions(&self) -> Vec<Question> {
+        std::mem::take(&mut self.lock().questions)
+    }
+
     /// Sends workers' reports.
     pub(crate) fn work(&self, events: impl IntoIterator<Item = Event>) {
         self.lock().inputs.work.extend(events);
@@ -76,7 +109,7 @@ impl Inbox {
     /// Takes all that arrived; waits at most so long if there is nothing. `None` waits until something does.
     pub(crate) fn take(&self, at_most: Option<Duration>) -> Arrival {
         let mut lanes = self.lock();
-        let idle = |lanes: &mut Lanes| lanes.inputs.is_empty() && !lanes.stopping;
+        let idle = |lanes: &mut Lanes| lanes.inputs.is_empty() && lanes.questions.is_empty() && !lanes.stopping;
         lanes = match at_most {
             Some(limit) => {
                 let waited = self.arrived.wait_timeout_while(lanes, limit, idle);

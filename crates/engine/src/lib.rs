@@ -6,6 +6,7 @@
 
 mod callers;
 mod clock;
+mod command;
 pub mod control;
 pub mod convert;
 mod convert_work;
@@ -13,7 +14,9 @@ pub mod driver;
 mod engine;
 mod inbox;
 mod local;
+mod overview;
 mod progress;
+mod reads;
 mod reconcile;
 mod stream;
 mod threads;
@@ -21,10 +24,12 @@ mod upkeep;
 mod worker;
 
 pub use clock::Clock;
+pub use convert_work::folder as attempt_folder;
 pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit, Submitted};
 pub use inbox::LaneFull;
+pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
-pub use stream::{Heard, Lines, Subscription};
+pub use stream::{Heard, Lines, RunLines, Subscription};
 
 /// The brain's types, for programs that stand on the engine.
 pub use unknot_core as core;

@@ -1,9 +1,9 @@
 //! Proof of progress: what the brain's thread leaves behind at every turn, readable by anybody without
 //! asking it.
 
-use crate::driver::Blocked;
+use crate::{driver::Blocked, overview::Overview};
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 use unknot_core::Timestamp;
@@ -15,8 +15,11 @@ pub(crate) struct Progress {
     last_turn: AtomicU64,
     durable: AtomicU64,
     backlog: AtomicU64,
+    /// When the request that the store has not answered was sent; 0: there is none.
+    store_asked_at: AtomicU64,
     blocked: Mutex<Option<Blocked>>,
     fatal: Mutex<Option<String>>,
+    overview: Mutex<Arc<Overview>>,
 }
 
 /// A copy for whoever looks.
@@ -30,6 +33,8 @@ pub struct Health {
     pub durable: u64,
     /// Events that wait to be applied.
     pub backlog: u64,
+    /// Since when the store owes an answer.
+    pub store_asked_at: Option<Timestamp>,
     /// Why nothing can be committed, if so.
     pub blocked: Option<Blocked>,
     /// Why the brain stopped for good, if it did.
@@ -48,8 +53,23 @@ impl Progress {
         }
     }
 
+    /// The store was asked for something, or has answered.
+    pub(crate) fn store_owes_since(&self, asked_at: Option<Timestamp>) {
+        self.store_asked_at.store(asked_at.map_or(0, |at| at.0), Ordering::Relaxed);
+    }
+
     pub(crate) fn stopped(&self, cause: String) {
         *self.fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+    }
+
+    /// Leaves a look at the whole behind.
+    pub(crate) fn seen(&self, overview: Overview) {
+        *self.overview.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(overview);
+    }
+
+    /// The last look at the whole.
+    pub(crate) fn overview(&self) -> Arc<Overview> {
+        Arc::clone(&self.overview.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What is known now.
@@ -59,6 +79,7 @@ impl Progress {
             last_turn: Timestamp(self.last_turn.load(Ordering::Relaxed)),
             durable: self.durable.load(Ordering::Relaxed),
             backlog: self.backlog.load(Ordering::Relaxed),
+            store_asked_at: Some(Timestamp(self.store_asked_at.load(Ordering::Relaxed))).filter(|at| at.0 > 0),
             blocked: self.blocked.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             fatal: self.fatal.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

@@ -1,11 +1,16 @@
 //! The live stream of history: every line, once durable, to whoever listens.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
 };
-use std::time::Duration;
-use unknot_core::{CommitSeq, row::HistoryEntry};
+use tokio::sync::broadcast;
+use unknot_core::{CommitSeq, RunId, row::HistoryEntry};
+use unknot_store::{Event, EventCursor};
 
 /// Batches that a listener may be behind before it is cut off and has to read the store.
 const BEHIND_MAX: usize = 4_096;
@@ -19,10 +24,17 @@ pub struct Lines {
     pub entries: Arc<Vec<HistoryEntry>>,
 }
 
+/// Batches that somebody who follows one run may be behind.
+const FOLLOWER_BEHIND_MAX: usize = 256;
+
+/// What happened to one run in one commit, each line with its place.
+pub type RunLines = Arc<[Event]>;
+
 /// All listeners.
 #[derive(Debug, Default)]
 pub(crate) struct Stream {
     listeners: Mutex<Vec<SyncSender<Lines>>>,
+    followers: Mutex<BTreeMap<RunId, broadcast::Sender<RunLines>>>,
 }
 
 /// One listener.
@@ -48,8 +60,16 @@ impl Stream {
         Subscription(receiver)
     }
 
+    /// Follows one run, for a caller that awaits: it hears what becomes durable from now on.
+    pub(crate) fn follow(&self, run: RunId) -> broadcast::Receiver<RunLines> {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = followers.entry(run).or_insert_with(|| broadcast::Sender::new(FOLLOWER_BEHIND_MAX));
+        sender.subscribe()
+    }
+
     /// Tells everybody; never waits. Who is too far behind, or gone, is dropped.
     pub(crate) fn publish(&self, commit: CommitSeq, entries: Vec<HistoryEntry>) {
+        self.tell_followers(commit, &entries);
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         if listeners.is_empty() || entries.is_empty() {
             return;
@@ -58,6 +78,27 @@ impl Stream {
         listeners.retain(|listener| {
             !matches!(listener.try_send(lines.clone()), Err(TrySendError::Full(_) | TrySendError::Disconnected(_)))
         });
+    }
+}
+
+impl Stream {
+    fn tell_followers(&self, commit: CommitSeq, entries: &[HistoryEntry]) {
+        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+        if followers.is_empty() || entries.is_empty() {
+            return;
+        }
+        followers.retain(|_, sender| sender.receiver_count() > 0);
+        let mut by_run: BTreeMap<RunId, Vec<Event>> = BTreeMap::new();
+        for (line, entry) in (0u32..).zip(entries).filter(|(_, entry)| followers.contains_key(&entry.run)) {
+            let event = Event { cursor: EventCursor { commit, line }, entry: entry.clone() };
+            by_run.entry(entry.run).or_default().push(event);
+        }
+        for (run, lines) in by_run {
+            if let Some(sender) = followers.get(&run) {
+                // Fails only if nobody follows any more.
+                sender.send(lines.into()).unwrap_or_default();
+            }
+        }
     }
 }
 

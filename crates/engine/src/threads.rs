@@ -6,6 +6,7 @@ use crate::{
     driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox},
     local::LocalDesk,
+    overview::Overview,
     progress::Progress,
     stream::Stream,
 };
@@ -18,11 +19,13 @@ use std::{
     },
     time::Duration,
 };
-use unknot_core::effect::Effect;
+use unknot_core::{Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
+/// How often a look at the whole is left behind for those who must not ask.
+const LOOK_EVERY: Millis = Millis(1_000);
 
 /// What the brain's thread shares with everybody else.
 #[derive(Debug)]
@@ -38,13 +41,24 @@ pub(crate) struct Shared {
 /// Runs the driver until it is told to stop or can not go on.
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
     let mut inputs = Inputs::default();
+    let mut look_at = Timestamp::default();
     loop {
         shared.clock.follow_wall();
+        if inputs.store.is_some() {
+            shared.progress.store_owes_since(None);
+        }
         let turn = driver.turn(shared.clock.now(), chance(), inputs);
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();
         perform(shared, &driver, store, turn);
+        for question in shared.inbox.take_questions() {
+            question(&driver);
+        }
         let now = shared.clock.now();
+        if now >= look_at {
+            shared.progress.seen(Overview::of(&driver, now));
+            look_at = now.plus(LOOK_EVERY);
+        }
         shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
         if let Some(fatal) = fatal {
             return shared.progress.stopped(fatal.to_string());
@@ -60,10 +74,11 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
 /// Does what a turn asks for. Nothing here waits: the store has one request at most, and every
 /// other receiver is a queue with room for what it can be sent.
 fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, turn: Turn) {
-    if let Some(request) = turn.store
-        && store.try_send(request).is_err()
-    {
-        shared.progress.stopped("the store's thread is gone".to_owned());
+    if let Some(request) = turn.store {
+        shared.progress.store_owes_since(Some(shared.clock.now()));
+        if store.try_send(request).is_err() {
+            shared.progress.stopped("the store's thread is gone".to_owned());
+        }
     }
     for effect in turn.effects {
         match effect {

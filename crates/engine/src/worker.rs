@@ -45,6 +45,15 @@ impl WorkerHandle {
         Ok(Self { phase, thread: Some(thread) })
     }
 
+    /// Claims nothing more and finishes what runs.
+    pub(crate) fn drain(&self) {
+        self.phase.send_if_modified(|phase| {
+            let forward = *phase < Phase::Draining;
+            *phase = (*phase).max(Phase::Draining);
+            forward
+        });
+    }
+
     /// Takes the last rung with all that runs.
     pub(crate) fn kill(&mut self) {
         self.phase.send_replace(Phase::Killing);

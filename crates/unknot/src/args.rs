@@ -1,7 +1,7 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// An orchestrator for work that must not freeze.
 #[derive(Debug, Parser)]
@@ -26,6 +26,9 @@ pub(crate) enum Command {
     /// Run a workflow to its end, or go on with an unfinished run of it
     #[command(after_long_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Serve the API: what teams run
+    #[command(after_long_help = SERVE_EXAMPLES)]
+    Serve(Serve),
     /// Say whether a workflow is sound, and which bounds it has
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -111,6 +114,31 @@ Exit status:
   2  the command line, the workflow or its inputs cannot be used
   5  the store, the disk or the system stands in the way
   130  killed by a second Ctrl-C, or its output was closed; the run is unfinished";
+
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// Where to listen [default: `server.listen` of `unknot.yaml`, else 127.0.0.1:8001]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "UNKNOT_SERVER_LISTEN", hide_env = true)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Let callers on this machine do everything without a token
+    #[arg(long)]
+    pub(crate) insecure_loopback: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  unknot serve
+      Serves the API at 127.0.0.1:8001, with the data folder of the nearest `unknot.yaml`.
+      The first start makes a token, in `admin.token` in the data folder.
+  curl http://127.0.0.1:8001/health
+      Whether work makes progress; 503 when not. `/docs` lists everything else.
+  curl -H \"Authorization: Bearer $(cat .unknot/admin.token)\" http://127.0.0.1:8001/runs
+      With the token.
+
+TERM or Ctrl-C: nothing new starts, what runs may go on for 30 s, then it is stopped. A second one ends it at once.
+Either way nothing is lost: the next start goes on.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {

@@ -6,6 +6,7 @@ mod completions;
 mod logs;
 mod ls;
 mod run;
+mod serve;
 mod show;
 mod store;
 
@@ -24,6 +25,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
     let mut out = BufWriter::new(io::stdout());
     let exit = match arguments.command {
         Command::Run(run) => run::perform(&run, &mut out),
+        Command::Serve(serve) => serve::perform(&serve, &mut out),
         Command::Check(check) => check::perform(&check, &mut out),
         Command::Ls(ls) => ls::perform(&ls, &mut out),
         Command::Show(show) => show::perform(&show, &mut out),

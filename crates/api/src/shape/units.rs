@@ -5,7 +5,9 @@ use super::{
     values::{scalar, text_of},
 };
 use crate::document::{Node, Scalar};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::json;
+use std::{borrow::Cow, fmt};
 
 /// A length of time, written `500ms`, `30s`, `10m`, `2h`, `7d`, or combined: `1h30m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -171,6 +173,48 @@ impl Moment {
     }
 }
 
+/// As RFC 3339 in UTC; milliseconds only where there are any. The year 9999 is the end of calendars.
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const LAST: u64 = 253_402_300_799_999;
+        let ms = self.ms.min(LAST);
+        let seconds = ms / 1_000;
+        let (year, month, day) = date(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        match ms % 1_000 {
+            0 => f.write_str("Z"),
+            fraction => write!(f, ".{fraction:03}Z"),
+        }
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not {MOMENT}")))
+    }
+}
+
+impl schemars::JsonSchema for Moment {
+    fn schema_name() -> Cow<'static, str> {
+        "Moment".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string", "format": "date-time",
+            "description": "A moment by RFC 3339, in UTC.", "examples": ["2031-05-01T08:00:00Z"],
+        })
+    }
+}
+
 /// Exactly `N` numbers of so many digits.
 fn parts<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Option<[i64; N]> {
     let mut numbers = [0; N];
@@ -200,4 +244,35 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Year, month and day of a day since 1970: [`days_since_epoch`] the other way round.
+fn date(days_since_epoch: u64) -> (u64, u64, u64) {
+    let days = days_since_epoch + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_follow_the_calendar_in_both_directions() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399_000, "2000-02-28T23:59:59Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_709_251_200_007, "2024-03-01T00:00:00.007Z"),
+        ] {
+            assert_eq!(Moment { ms }.to_string(), text);
+            assert_eq!(Moment::parse(text), Some(Moment { ms }));
+        }
+        assert_eq!(Moment { ms: u64::MAX }.to_string(), "9999-12-31T23:59:59.999Z");
+    }
 }

@@ -1,0 +1,181 @@
+//! What operators look at and decide: queues, pools, workers, dead letters, registered workflows, health.
+
+use super::TaskError;
+use crate::Moment;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Who holds something back, and since when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Paused {
+    /// Who asked.
+    pub by: String,
+    /// Since when.
+    pub since: Moment,
+}
+
+/// A queue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Queue {
+    /// Its name.
+    pub name: String,
+    /// Tasks that stand in it.
+    pub size: u64,
+    /// Since when the oldest of them stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_since: Option<Moment>,
+    /// Set while an operator holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
+    /// Its configuration.
+    pub settings: QueueSettings,
+}
+
+/// A queue's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct QueueSettings {
+    /// Most tasks that may stand in it.
+    pub max_queue_size: u32,
+    /// Term of a remote worker's lease, in milliseconds.
+    pub visibility_timeout_ms: u64,
+    /// Retries of tasks that say nothing and whose kind retries.
+    pub max_retries: u32,
+    /// After so long a task counts as high, in milliseconds.
+    pub low_counts_as_high_after_ms: u64,
+}
+
+/// A pool or lock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Units there are.
+    pub size: u32,
+    /// Units that attempts hold.
+    pub held: u32,
+    /// Why it is closed: a holder could not be confirmed dead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poisoned: Option<String>,
+}
+
+/// A worker that is connected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Worker {
+    /// Its name.
+    pub name: String,
+    /// Drawn when it started, in hexadecimal: a name that is used again is another worker.
+    pub boot: String,
+    /// Attempts that it performs at once.
+    pub slots: u32,
+    /// Leases that it has.
+    pub leases: u32,
+}
+
+/// A task out of tries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadLetter {
+    /// Which task.
+    pub task_id: String,
+    /// Of which run.
+    pub run_id: String,
+    /// The task's name.
+    pub task: String,
+    /// The workflow's name.
+    pub workflow_name: String,
+    /// The task's queue.
+    pub queue: String,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Why the newest did not succeed.
+    pub error: TaskError,
+    /// When it was given up.
+    pub at: Moment,
+}
+
+/// A workflow to be kept under its name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Registration {
+    /// A definition with the keys of a workflow file; its `name` is the name.
+    pub workflow: Map<String, Value>,
+}
+
+/// A registered workflow with its newest versions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// The hash of the version that runs are made of.
+    pub hash: String,
+    /// Its versions, the newest first.
+    pub versions: Vec<RegisteredVersion>,
+    /// What may still surprise its author.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<super::Finding>,
+}
+
+/// One version of a registered workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RegisteredVersion {
+    /// The hash of its content.
+    pub hash: String,
+    /// When it was registered.
+    pub registered_at: Moment,
+    /// Who did that.
+    pub by: String,
+}
+
+/// Whether work makes progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthState {
+    /// It does.
+    Ok,
+    /// It does not, or not durably; `reasons` say why.
+    Failing,
+}
+
+/// What `/health` says; out of memory that nobody locks, so that it answers whatever hangs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Health {
+    /// The verdict; the HTTP status is 200 or 503 with it.
+    pub status: HealthState,
+    /// What is wrong, one sentence each.
+    pub reasons: Vec<String>,
+    /// The program's version.
+    pub version: String,
+    /// Milliseconds since the brain's last turn.
+    pub last_turn_ms_ago: u64,
+    /// The newest durable commit.
+    pub durable_commit: u64,
+    /// Events that wait for the brain.
+    pub backlog: u64,
+    /// Since when nothing can be committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_commit_since: Option<Moment>,
+}
+
+/// Counts since the start of the store and of the process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// Runs that have not ended.
+    pub unfinished_runs: u64,
+    /// Their tasks that have not ended.
+    pub unfinished_tasks: u64,
+    /// Runs that ended and are kept, by status.
+    pub finished_runs: BTreeMap<String, u64>,
+    /// Tasks out of tries that are kept.
+    pub dead_letters: u64,
+    /// Events that failed alone and are kept.
+    pub quarantined: u64,
+    /// Queues by name.
+    pub queues: BTreeMap<String, Queue>,
+    /// Pools and locks by name.
+    pub pools: BTreeMap<String, Pool>,
+    /// Workers that are connected.
+    pub workers: Vec<Worker>,
+    /// Reports that came too late and were refused, since the process started.
+    pub refused_reports: u64,
+}

@@ -1,0 +1,263 @@
+//! Runs, their tasks and their history.
+
+use crate::Moment;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A wish to execute a workflow.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// The name of a registered workflow, or a definition with the keys of a workflow file.
+    pub workflow: WorkflowChoice,
+    /// Inputs by name; those that are absent take their defaults.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub input: Map<String, Value>,
+    /// Labels to find the run by, beside those of the workflow.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// On whose behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// Its tasks do not start before this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Moment>,
+    /// The workflow file that the definition was read from, an absolute path: tasks work in its folder. Over the
+    /// local socket only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// Which workflow a run is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum WorkflowChoice {
+    /// A registered one, by name; `name@HASH` is one version of it.
+    Name(String),
+    /// A definition.
+    Inline(Map<String, Value>),
+}
+
+/// A run that exists.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunCreated {
+    /// Its id.
+    pub run_id: String,
+    /// Its status; after `?wait=` as it is then.
+    pub status: String,
+    /// Whether it existed before, under the same `Idempotency-Key`.
+    pub existing: bool,
+}
+
+/// A wish to take a run that ended further.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryRequest {
+    /// Whether every task is run again; otherwise those that COMPLETED are taken over.
+    pub from_scratch: bool,
+}
+
+/// One line of a list of runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RunSummary {
+    /// Its id.
+    pub run_id: String,
+    /// The workflow's name.
+    pub workflow_name: String,
+    /// `PENDING RUNNING CANCELLING COMPLETED FAILED CANCELLED TIMED_OUT`.
+    pub status: String,
+    /// Whether an operator holds it.
+    pub paused: bool,
+    /// When it was accepted.
+    pub submitted_at: Moment,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
+    /// On whose behalf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The run that it takes further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// What lists show of it.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// The hash of the workflow's content, pinned for its life.
+    pub workflow_hash: String,
+    /// Its inputs, defaults filled in.
+    pub input: Value,
+    /// When its tasks may start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_at: Option<Moment>,
+    /// When it is TIMED_OUT at the latest.
+    pub deadline: Moment,
+    /// Why it is frozen: one of its events failed. Only `DELETE …/cancel` ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poisoned: Option<String>,
+    /// What brings it to its end before its tasks ended by themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// The workflow file that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// How many tasks it has.
+    pub task_count: u64,
+    /// How many there are by status.
+    pub tasks: BTreeMap<String, u64>,
+    /// The newest commit that this was read from.
+    pub as_of: u64,
+    /// Whether that is durable. False: the store does not answer, this is what the brain knows.
+    pub durable: bool,
+}
+
+/// Why a run comes to its end early.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Ending {
+    /// `cancelled failed timed_out`.
+    pub cause: String,
+    /// For people.
+    pub reason: String,
+    /// Who asked; `system` for failures and time-outs.
+    pub by: String,
+    /// Since when.
+    pub since: Moment,
+    /// Whether its attempts are given up at once.
+    pub force: bool,
+}
+
+/// A task of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Task {
+    /// Its id.
+    pub task_id: String,
+    /// Its name in the workflow.
+    pub name: String,
+    /// `PENDING QUEUED RUNNING WAITING RETRYING COMPLETED FAILED CANCELLED SKIPPED`.
+    pub status: String,
+    /// Attempts made so far.
+    pub attempts: u32,
+    /// Attempts that did not succeed, by kind.
+    pub failures: Failures,
+    /// What it waits for, unless a worker has it or it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Wait>,
+    /// Who performs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Lease>,
+    /// What it produced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Why its newest attempt did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<TaskError>,
+    /// Why it ended as it did, where the status does not say it all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
+    /// When anything here last changed.
+    pub updated_at: Moment,
+}
+
+/// Attempts that did not succeed; only `handler` counts against the task's own retries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failures {
+    /// The work ran and failed.
+    pub handler: u32,
+    /// It could not be started.
+    pub launch: u32,
+    /// Nobody knows how it ended.
+    pub lost: u32,
+    /// It was stopped to resolve a deadlock.
+    pub victim: u32,
+}
+
+/// A named, bounded wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Wait {
+    /// `needs grant backoff sleep decision …`.
+    pub on: String,
+    /// Since when.
+    pub since: Moment,
+    /// Until when at the latest.
+    pub deadline: Moment,
+    /// What happens then: `run_times_out fail_task requeue complete …`.
+    pub then: String,
+}
+
+/// A worker's right to an attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Lease {
+    /// The worker's name.
+    pub worker: String,
+    /// Reports under an older one are refused.
+    pub fence: u64,
+    /// Units that it holds, by pool or lock.
+    pub holds: BTreeMap<String, u32>,
+    /// When it was granted.
+    pub granted_at: Moment,
+    /// When the worker started the work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Moment>,
+    /// When the attempt is out of time.
+    pub deadline: Moment,
+    /// Set once it is being stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+}
+
+/// An attempt on its way down the ladder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Stopping {
+    /// `cancelled run_ending timed_out heartbeat`.
+    pub reason: String,
+    /// Since when.
+    pub since: Moment,
+    /// When it is given up, whatever the worker says.
+    pub fenced_at: Moment,
+}
+
+/// Why an attempt did not succeed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskError {
+    /// A short word: `exit signal timed_out launch lost …`.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+    /// The exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+}
+
+/// A line of a run's history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Its place; give it as `after` or `Last-Event-ID` to go on behind it.
+    pub id: String,
+    /// When.
+    pub at: Moment,
+    /// What: `RUN_SUBMITTED TASK_STARTED TASK_CANCELLED …`.
+    pub event: String,
+    /// To which task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<String>,
+    /// The task's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<String>,
+    /// In which attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// What else is to be known.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub detail: Value,
+}

@@ -1,0 +1,95 @@
+//! What an operator sees of a namespace at one look: queues, pools, workers, and how much there is.
+
+use crate::driver::Driver;
+use std::collections::BTreeMap;
+use unknot_core::{
+    CommitSeq, State, Timestamp,
+    row::Pause,
+    run::WorkerId,
+    settings::{Pool, QueueSettings},
+};
+
+/// One look at the brain, between two of its turns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overview {
+    /// When.
+    pub at: Timestamp,
+    /// The newest commit whose changes are in it; perhaps not durable yet.
+    pub commit: CommitSeq,
+    /// Runs that have not ended.
+    pub runs: usize,
+    /// Their tasks that have not ended.
+    pub tasks: u32,
+    /// Queues that are configured, held, or have tasks in them.
+    pub queues: BTreeMap<String, QueueView>,
+    /// Pools and locks, with the units that are held.
+    pub pools: BTreeMap<String, (Pool, u32)>,
+    /// Workers that are here.
+    pub workers: BTreeMap<WorkerId, WorkerView>,
+    /// Workflows that an operator holds.
+    pub paused_workflows: BTreeMap<String, Pause>,
+    /// Reports that were refused because they came too late, since the last load.
+    pub refused_reports: u64,
+}
+
+/// A queue at one look.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueView {
+    /// Tasks that stand in it.
+    pub size: u32,
+    /// Since when the oldest stands there; none if it is empty.
+    pub oldest_since: Option<Timestamp>,
+    /// Who holds it.
+    pub paused: Option<Pause>,
+    /// Its configuration.
+    pub settings: QueueSettings,
+}
+
+/// A worker at one look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WorkerView {
+    /// Attempts that it performs at once.
+    pub slots: u32,
+    /// Leases that it has.
+    pub leases: u32,
+}
+
+impl Overview {
+    /// Looks.
+    pub(crate) fn of(driver: &Driver, at: Timestamp) -> Self {
+        let state = driver.state();
+        let volatile = &state.volatile;
+        let held = |name: &String| volatile.held.get(name).copied().unwrap_or_default();
+        let leases = |worker| volatile.leases.get(worker).copied().unwrap_or_default();
+        Self {
+            at,
+            commit: state.commit(),
+            runs: state.runs.len(),
+            tasks: state.live_tasks(),
+            queues: queues(state),
+            pools: state.pools.iter().map(|(name, pool)| (name.clone(), (pool.clone(), held(name)))).collect(),
+            workers: volatile
+                .workers
+                .iter()
+                .map(|(worker, slots)| (worker.clone(), WorkerView { slots: *slots, leases: leases(worker) }))
+                .collect(),
+            paused_workflows: state.paused_workflows.clone(),
+            refused_reports: volatile.refused_reports,
+        }
+    }
+}
+
+fn queues(state: &State) -> BTreeMap<String, QueueView> {
+    let mut queues: BTreeMap<String, QueueView> = BTreeMap::new();
+    for (name, queue) in &state.queues {
+        let view = QueueView { settings: queue.settings, paused: queue.paused.clone(), ..QueueView::default() };
+        queues.insert(name.clone(), view);
+    }
+    for (name, size) in &state.volatile.queued {
+        queues.entry(name.clone()).or_default().size = *size;
+    }
+    for (name, since) in state.volatile.ready.oldest() {
+        queues.entry(name.to_string()).or_default().oldest_since = Some(since);
+    }
+    queues
+}

@@ -1,0 +1,117 @@
+//! What all requests share.
+
+use crate::{
+    auth::Sessions,
+    problem::{Answer, Problem},
+    rim::Limiter,
+    tokens::Tokens,
+};
+use axum::http::StatusCode;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::time::timeout;
+use unknot_engine::{
+    Engine,
+    core::validate::Rules,
+    store::{Namespace, Reader, StoreError},
+};
+
+/// How long a question to the store may take until its caller is told that it is too slow.
+const READ_WITHIN: Duration = Duration::from_secs(8);
+/// How long a short one may take before memory is asked instead.
+const SHORT_WITHIN: Duration = Duration::from_millis(500);
+
+/// How a server is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Names, beside its address and `localhost`, under which it may be asked.
+    pub hosts: Vec<String>,
+    /// Whether callers on this machine need no token. Refused for any other address.
+    pub insecure_loopback: bool,
+    /// What workflows are checked against.
+    pub rules: Rules,
+    /// How much one client may ask.
+    pub rate: Rate,
+}
+
+/// How often one client may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests a second in the long run.
+    pub per_second: u32,
+    /// Requests at once.
+    pub burst: u32,
+}
+
+impl Default for Rate {
+    fn default() -> Self {
+        Self { per_second: 1_000, burst: 5_000 }
+    }
+}
+
+/// The server's shared state.
+pub(crate) struct App {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) tokens: Tokens,
+    pub(crate) sessions: Sessions,
+    pub(crate) limiter: Limiter,
+    pub(crate) options: Options,
+}
+
+impl App {
+    /// Asks the store something long, on a thread of its own.
+    pub(crate) async fn list<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        let engine = Arc::clone(&self.engine);
+        let asked = tokio::task::spawn_blocking(move || engine.read_long(question));
+        match timeout(READ_WITHIN, asked).await {
+            Ok(Ok(answer)) => Ok(answer?),
+            Ok(Err(_)) => Err(broken()),
+            Err(_) => Err(too_slow()),
+        }
+    }
+
+    /// Asks the store something short.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError> + Send + 'static,
+    ) -> Answer<T> {
+        match self.read_soon(READ_WITHIN, question).await {
+            Some(answer) => answer,
+            None => Err(too_slow()),
+        }
+    }
+
+    /// Asks the store something short, and does not wait for it when it is stuck: `None` after half a second.
+    pub(crate) async fn read_or_memory<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<Answer<T>> {
+        self.read_soon(SHORT_WITHIN, question).await
+    }
+
+    async fn read_soon<T: Send + 'static>(
+        self: &Arc<Self>,
+        within: Duration,
+        question: impl FnOnce(&mut dyn Reader, &Namespace) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<Answer<T>> {
+        let engine = Arc::clone(&self.engine);
+        let asked = tokio::task::spawn_blocking(move || engine.read(question));
+        match timeout(within, asked).await {
+            Ok(Ok(answer)) => Some(answer.map_err(Problem::from)),
+            Ok(Err(_)) => Some(Err(broken())),
+            Err(_) => None,
+        }
+    }
+}
+
+fn too_slow() -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store does not answer").retry_after(Duration::from_secs(5))
+}
+
+fn broken() -> Problem {
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the question to the store failed in the middle")
+}

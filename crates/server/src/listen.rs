@@ -1,0 +1,259 @@
+//! Sockets, connections, and their end.
+
+use crate::{
+    app::{App, Options},
+    auth::{Peer, Sessions, is_loopback},
+    problem::Problem,
+    rim::{self, Limiter},
+    routes,
+    tokens::{ADMIN_TOKEN, TokenError, Tokens},
+};
+use axum::{Router, extract::Request, http::StatusCode, middleware};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+use tower::ServiceExt as _;
+use unknot_engine::Engine;
+
+/// The local socket's name in the data folder.
+const SOCKET: &str = "api.sock";
+/// Connections at once; more wait to be accepted.
+const CONNECTIONS_MAX: usize = 4_096;
+/// How long a client may take to send its headers, which is also how long an idle connection is kept.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
+/// Bytes of a request's headers.
+const HEADERS_MAX: usize = 64 * 1024;
+/// Pause after a failed accept, which mostly means that there are too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Threads of the API's runtime.
+const THREADS: usize = 2;
+/// How long connections may take to end, once the server does.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody could do everything without a token.
+    #[error("`--insecure-loopback` would let everybody in at `{0}`; it is for loopback addresses only")]
+    Insecure(SocketAddr),
+    /// The address cannot be listened at.
+    #[error("cannot listen at `{address}`")]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The local socket cannot be made.
+    #[error("cannot make the socket `{}`", path.display())]
+    Socket {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The tokens cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The system refuses a thread or chance.
+    #[error("cannot start the server's threads")]
+    System(#[source] io::Error),
+}
+
+/// A server that listens. Dropping it ends it.
+pub struct Server {
+    address: SocketAddr,
+    login: Option<String>,
+    is_first_start: bool,
+    socket: PathBuf,
+    stop: watch::Sender<bool>,
+    runtime: Option<Runtime>,
+}
+
+impl Server {
+    /// Listens, and answers from now on.
+    ///
+    /// # Errors
+    /// If it would let everybody in, or the address, the socket or the tokens cannot be used.
+    pub fn start(engine: Arc<Engine>, options: Options) -> Result<Self, StartError> {
+        if options.insecure_loopback && !is_loopback(options.listen.ip()) {
+            return Err(StartError::Insecure(options.listen));
+        }
+        let data = engine.data().to_path_buf();
+        let (tokens, is_first_start) = Tokens::open(&data)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("unknot-api")
+            .enable_all()
+            .build()
+            .map_err(StartError::System)?;
+        let _inside = runtime.enter();
+        let wanted = options.listen;
+        let failed = |source| StartError::Address { address: wanted, source };
+        let tcp = runtime.block_on(TcpListener::bind(wanted)).map_err(failed)?;
+        let address = tcp.local_addr().map_err(failed)?;
+        let socket = data.join(SOCKET);
+        let local = bind(&data, &socket).map_err(|source| StartError::Socket { path: socket.clone(), source })?;
+        let sessions = Sessions::default();
+        let login = match options.insecure_loopback {
+            true => None,
+            false => Some(sessions.new_link().map_err(StartError::System)?),
+        };
+        let limiter = Limiter::new(options.rate);
+        let app = Arc::new(App { engine, tokens, sessions, limiter, options });
+        let (stop, stopping) = watch::channel(false);
+        let door = Door { router: router(&app), places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), stopping };
+        runtime.spawn(door.clone().network(tcp));
+        runtime.spawn(door.local(local));
+        drop(_inside);
+        Ok(Self { address, login, is_first_start, socket, stop, runtime: Some(runtime) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A link that lets one browser in, once; none where no token is needed.
+    pub fn login_link(&self) -> Option<String> {
+        self.login.as_ref().map(|code| format!("http://{}/login?code={code}", self.address))
+    }
+
+    /// Whether the first token was made just now.
+    pub fn is_first_start(&self) -> bool {
+        self.is_first_start
+    }
+
+    /// The file that holds the first token, in a data folder.
+    pub fn admin_token_file(data: &Path) -> PathBuf {
+        data.join(ADMIN_TOKEN)
+    }
+
+    /// Accepts nothing more, and ends what is open within two seconds.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.send_replace(true);
+        fs::remove_file(&self.socket).unwrap_or_default();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(FAREWELL);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn router(app: &Arc<App>) -> Router {
+    let nothing = || async { Problem::not_found("there is nothing at this path; `/docs` lists what there is") };
+    let other = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods, see `/docs`") };
+    routes::router(app)
+        .fallback(nothing)
+        .method_not_allowed_fallback(other)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rim::check))
+        .with_state(Arc::clone(app))
+}
+
+/// The local socket, which shows up under its name only once nobody else may use it. The data folder is owned
+/// by this process, so whatever stood there is stale.
+fn bind(data: &Path, socket: &Path) -> io::Result<UnixListener> {
+    let folder = fs::File::open(data)?;
+    // A socket's name may have 108 bytes, the folder's path may have more: through the descriptor it is short.
+    let draft = format!("/proc/self/fd/{}/{SOCKET}.{}", std::os::fd::AsRawFd::as_raw_fd(&folder), std::process::id());
+    fs::remove_file(&draft).unwrap_or_default();
+    let listener = UnixListener::bind(&draft)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&draft, socket)?;
+    Ok(listener)
+}
+
+/// Lets connections in.
+#[derive(Clone)]
+struct Door {
+    router: Router,
+    places: Arc<Semaphore>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Door {
+    async fn network(self, listener: TcpListener) {
+        while let Some(place) = self.place().await {
+            match listener.accept().await {
+                Ok((stream, from)) => {
+                    // Small answers shall not wait for more to come; without it they are only slower.
+                    stream.set_nodelay(true).unwrap_or_default();
+                    self.serve(stream, Peer::Network(from), place);
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    async fn local(self, listener: UnixListener) {
+        let us = rustix::process::geteuid().as_raw();
+        while let Some(place) = self.place().await {
+            match listener.accept().await {
+                Ok((stream, _)) => match stream.peer_cred() {
+                    Ok(peer) if peer.uid() == us || peer.uid() == 0 => self.serve(stream, Peer::Local, place),
+                    Ok(_) | Err(_) => {}
+                },
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).acquire_owned().await.ok()
+    }
+
+    fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: Peer,
+        place: OwnedSemaphorePermit,
+    ) {
+        let router = self.router.clone();
+        let mut stopping = self.stopping.clone();
+        let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            router.clone().oneshot(request.map(axum::body::Body::new) as Request)
+        });
+        tokio::spawn(async move {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADERS_WITHIN)
+                .max_buf_size(HEADERS_MAX)
+                .serve_connection(TokioIo::new(stream), answer);
+            let mut connection = std::pin::pin!(connection);
+            tokio::select! {
+                // A connection that breaks has nobody left to be told.
+                ended = &mut connection => ended.unwrap_or_default(),
+                _ = stopping.changed() => {
+                    connection.as_mut().graceful_shutdown();
+                    tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(())).unwrap_or_default();
+                }
+            }
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,179 @@
+//! What every request must pass, whatever it wants: names, origins, kinds of bodies, and how often.
+//!
+//! A browser on another site can send requests to a loopback address, with or without its user's knowledge. So a
+//! request must name this server (`Host`: no rebinding of names), must not come from another origin, and a body
+//! must call itself JSON, which no form on another site can make it do. There is no CORS.
+
+use crate::{
+    app::{App, Rate},
+    auth::Peer,
+    problem::Problem,
+};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Clients whose requests are counted at once; beyond, those that were quiet longest are forgotten.
+const CLIENTS_MAX: usize = 10_000;
+
+/// Passes a request on, or says what is wrong with it.
+pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match judge(&app, &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn judge(app: &App, request: &Request) -> Result<(), Problem> {
+    let peer = request.extensions().get::<Peer>().copied();
+    let headers = request.headers();
+    if let Some(Peer::Network(from)) = peer {
+        let host = host_of(headers, request.uri())?;
+        is_ours(app, host)?;
+        same_origin(headers, host)?;
+        app.limiter.take(from.ip(), Instant::now())?;
+    }
+    is_json(request.method(), headers)
+}
+
+fn host_of<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Result<&'r str, Problem> {
+    let mut named = headers.get_all(header::HOST).iter();
+    let told = named.next().and_then(|host| host.to_str().ok());
+    match (told, named.next(), uri.authority()) {
+        (Some(host), None, None) => Ok(host),
+        (Some(host), None, Some(authority)) if authority.as_str() == host => Ok(host),
+        _ => Err(Problem::bad("a request has exactly one `Host`")),
+    }
+}
+
+/// Whether the server may be asked under that name.
+fn is_ours(app: &App, host: &str) -> Result<(), Problem> {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let known = match name.parse::<IpAddr>() {
+        // An address is no name that somebody else could point here.
+        Ok(_) => true,
+        Err(_) => {
+            let ours = app.options.hosts.iter().map(String::as_str).chain(["localhost"]);
+            ours.into_iter().any(|ours| ours.eq_ignore_ascii_case(name))
+        }
+    };
+    let unknown = || {
+        let detail = format!("`{name}` is no name of this server; add it to `server.hosts` if it should be");
+        Problem::new(StatusCode::MISDIRECTED_REQUEST, detail)
+    };
+    known.then_some(()).ok_or_else(unknown)
+}
+
+/// Whether a browser that sends this shows a page of this very server.
+fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let from = origin.to_str().unwrap_or_default();
+    let authority = from.strip_prefix("http://").or_else(|| from.strip_prefix("https://"));
+    let foreign = || Problem::forbidden(format!("requests from pages of `{from}` are not answered"));
+    (authority == Some(host)).then_some(()).ok_or_else(foreign)
+}
+
+/// Whether a body, if there is one, calls itself JSON.
+fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let has_body = headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0");
+    let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    let fits = essence.eq_ignore_ascii_case("application/json");
+    let wrong = || {
+        let detail = "a body must have `Content-Type: application/json`";
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)
+    };
+    (!(changes && has_body) || fits).then_some(()).ok_or_else(wrong)
+}
+
+/// How often each client may ask: a token bucket an address.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    rate: Rate,
+    buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Limiter {
+    pub(crate) fn new(rate: Rate) -> Self {
+        Self { rate, buckets: Mutex::default() }
+    }
+
+    /// Takes one token.
+    ///
+    /// # Errors
+    /// If there is none, with the time until there is one.
+    pub(crate) fn take(&self, client: IpAddr, now: Instant) -> Result<(), Problem> {
+        let (burst, per_second) = (f64::from(self.rate.burst.max(1)), f64::from(self.rate.per_second.max(1)));
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if buckets.len() >= CLIENTS_MAX && !buckets.contains_key(&client) {
+            // Who has been quiet long enough has a full bucket again, so forgetting it changes nothing.
+            buckets.retain(|_, bucket| bucket.at(now, per_second, burst) < burst);
+        }
+        let bucket = buckets.entry(client).or_insert(Bucket { tokens: burst, filled: now });
+        bucket.tokens = bucket.at(now, per_second, burst);
+        bucket.filled = now;
+        if bucket.tokens >= 1.0 {
+            bucket.tokens -= 1.0;
+            return Ok(());
+        }
+        let pause = Duration::from_secs_f64((1.0 - bucket.tokens) / per_second);
+        let detail = format!("more than {} requests a second from `{client}`", self.rate.per_second);
+        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(pause))
+    }
+}
+
+impl Bucket {
+    fn at(self, now: Instant, per_second: f64, burst: f64) -> f64 {
+        (self.tokens + now.saturating_duration_since(self.filled).as_secs_f64() * per_second).min(burst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_empty_after_its_burst_and_fills_with_time() {
+        let limiter = Limiter::new(Rate { per_second: 10, burst: 3 });
+        let (client, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let now = Instant::now();
+        assert!((0..3).all(|_| limiter.take(client, now).is_ok()));
+        assert!(limiter.take(client, now).is_err());
+        assert!(limiter.take(other, now).is_ok(), "each client has its own");
+        assert!(limiter.take(client, now + Duration::from_millis(99)).is_err());
+        assert!(limiter.take(client, now + Duration::from_millis(201)).is_ok());
+    }
+
+    #[test]
+    fn many_clients_do_not_grow_it_for_ever() {
+        let limiter = Limiter::new(Rate { per_second: 10, burst: 3 });
+        let now = Instant::now();
+        for client in 0..20_000u32 {
+            let later = now + Duration::from_millis(u64::from(client));
+            limiter.take(IpAddr::from(client.to_be_bytes()), later).expect("its first");
+        }
+        assert!(limiter.buckets.lock().expect("whole").len() <= CLIENTS_MAX);
+    }
+}

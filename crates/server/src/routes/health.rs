@@ -1,0 +1,93 @@
+//! Whether work makes progress, and how much there is.
+
+use super::{Params, json, ok, runs::Nothing};
+use crate::{
+    app::App,
+    operation::{Access, Operation, get},
+    problem::Answer,
+    view,
+};
+use axum::{extract::State, http::StatusCode, response::Response};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+use unknot_api::rest;
+use unknot_engine::{Health, core::Timestamp};
+
+/// The brain turns at least twice a second; when it has not for so long, something holds it up.
+const LATE_AFTER_MS: u64 = 2_000;
+/// A commit that takes longer is told.
+const COMMIT_LATE_AFTER_MS: u64 = 2_000;
+/// How long the store's own counts may take.
+const COUNTS_WITHIN: Duration = Duration::from_millis(500);
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        get("/health", health)
+            .open(Access::Open)
+            .is("getHealth", "Say whether work makes progress")
+            .note("Asks nobody: it answers whatever hangs. 503 with the same document when something is wrong.")
+            .gives::<rest::Health>(200, "It does.")
+            .gives::<rest::Health>(503, "It does not, or not durably."),
+        get("/stats", stats)
+            .open(Access::OpenOnLoopback)
+            .is("getStats", "Count what there is")
+            .gives::<rest::Stats>(200, "The counts."),
+    ]
+}
+
+async fn health(State(app): State<Arc<App>>) -> Answer<Response> {
+    let told = judge(&app.engine.health(), app.engine.now());
+    let status = match told.status {
+        rest::HealthState::Ok => StatusCode::OK,
+        rest::HealthState::Failing => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Ok(json(status, &told))
+}
+
+/// What the traces that the brain leaves mean.
+pub(super) fn judge(health: &Health, now: Timestamp) -> rest::Health {
+    let silent = now.since(health.last_turn).0;
+    let mut reasons = Vec::new();
+    if let Some(fatal) = &health.fatal {
+        reasons.push(format!("the brain has stopped: {fatal}"));
+    } else if silent > LATE_AFTER_MS {
+        reasons.push(format!("the brain took its last turn {silent} ms ago"));
+    }
+    if let Some(blocked) = &health.blocked {
+        let since = view::moment(blocked.since);
+        reasons.push(format!("cannot commit since {since}: {}", blocked.cause));
+    }
+    let waiting = health.store_asked_at.map(|at| (at, now.since(at).0));
+    let late = waiting.filter(|(_, ms)| *ms > COMMIT_LATE_AFTER_MS && health.blocked.is_none());
+    if let Some((_, ms)) = late {
+        reasons.push(format!("the store has not answered for {ms} ms"));
+    }
+    let since = health.blocked.as_ref().map(|blocked| blocked.since).or(late.map(|(at, _)| at));
+    rest::Health {
+        status: if reasons.is_empty() { rest::HealthState::Ok } else { rest::HealthState::Failing },
+        reasons,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        last_turn_ms_ago: silent,
+        durable_commit: health.durable,
+        backlog: health.backlog,
+        cannot_commit_since: since.map(view::moment),
+    }
+}
+
+async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {
+    let overview = app.engine.look().await;
+    // Counts of what has ended are in the store alone; a stuck one leaves them out.
+    let counted = timeout(COUNTS_WITHIN, app.read(|reader, namespace| reader.counts(namespace))).await;
+    let counts = counted.ok().and_then(Result::ok).map(|counts| counts.value).unwrap_or_default();
+    ok(&rest::Stats {
+        unfinished_runs: overview.runs as u64,
+        unfinished_tasks: u64::from(overview.tasks),
+        finished_runs: counts.finished.iter().map(|(status, runs)| (view::word(status), *runs)).collect(),
+        dead_letters: counts.dead_letters,
+        quarantined: counts.quarantined,
+        queues: overview.queues.iter().map(|(name, queue)| (name.clone(), view::queue(name, queue))).collect(),
+        pools: overview.pools.iter().map(|(name, pool)| (name.clone(), view::pool(name, pool))).collect(),
+        workers: overview.workers.iter().map(|(worker, seen)| view::worker(worker, seen)).collect(),
+        refused_reports: overview.refused_reports,
+    })
+}

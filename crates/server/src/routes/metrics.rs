@@ -1,0 +1,140 @@
+//! `/metrics`, in the text format of Prometheus. Out of the brain's last look: it asks nobody.
+
+use super::health::judge;
+use crate::{
+    app::App,
+    operation::{Access, Operation, get},
+};
+use axum::{
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use std::{fmt::Write as _, sync::Arc};
+use unknot_api::rest::HealthState;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        get("/metrics", metrics)
+            .open(Access::OpenOnLoopback)
+            .is("getMetrics", "Measure it, in the text format of Prometheus")
+            .gives_as::<String>(200, "The figures.", "text/plain; version=0.0.4"),
+    ]
+}
+
+/// A page of figures.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    /// A metric with its values: each with its labels, and a number.
+    fn metric(&mut self, name: &str, kind: &str, help: &str, values: impl IntoIterator<Item = (String, f64)>) {
+        // Writing to a text cannot fail.
+        writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}").unwrap_or_default();
+        for (labels, value) in values {
+            writeln!(self.0, "{name}{labels} {value}").unwrap_or_default();
+        }
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, f64)>) {
+        self.metric(name, "gauge", help, values);
+    }
+}
+
+/// `{name="value"}`, with the value as the format wants it.
+fn label(name: &str, value: &str) -> String {
+    let escaped = value.replace('\\', r"\\").replace('"', r#"\""#).replace('\n', r"\n");
+    format!("{{{name}=\"{escaped}\"}}")
+}
+
+fn alone(value: f64) -> [(String, f64); 1] {
+    [(String::new(), value)]
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let (overview, health, now) = (app.engine.overview(), app.engine.health(), app.engine.now());
+    let judged = judge(&health, now);
+    let mut page = Page::default();
+    let queues = || overview.queues.iter();
+    page.gauge(
+        "unknot_up",
+        "Whether work makes progress, as /health says",
+        alone(f64::from(judged.status == HealthState::Ok)),
+    );
+    page.gauge("unknot_runs_unfinished", "Runs that have not ended", alone(overview.runs as f64));
+    page.gauge(
+        "unknot_tasks_unfinished",
+        "Tasks of unfinished runs that have not ended",
+        alone(f64::from(overview.tasks)),
+    );
+    page.gauge(
+        "unknot_queue_size",
+        "Tasks that stand in a queue",
+        queues().map(|(name, queue)| (label("queue", name), f64::from(queue.size))),
+    );
+    page.gauge(
+        "unknot_queue_oldest_seconds",
+        "How long the oldest task has stood in a queue",
+        queues().map(|(name, queue)| {
+            let age = queue.oldest_since.map_or(0, |since| now.since(since).0);
+            (label("queue", name), age as f64 / 1_000.0)
+        }),
+    );
+    page.gauge(
+        "unknot_queue_paused",
+        "Whether an operator holds a queue",
+        queues().map(|(name, queue)| (label("queue", name), f64::from(queue.paused.is_some()))),
+    );
+    let pools = || overview.pools.iter();
+    page.gauge(
+        "unknot_pool_size",
+        "Units of a pool",
+        pools().map(|(name, (pool, _))| (label("pool", name), f64::from(pool.size))),
+    );
+    page.gauge(
+        "unknot_pool_held",
+        "Units of a pool that attempts hold",
+        pools().map(|(name, (_, held))| (label("pool", name), f64::from(*held))),
+    );
+    page.gauge(
+        "unknot_pool_poisoned",
+        "Whether a pool is closed because a holder may still be alive",
+        pools().map(|(name, (pool, _))| (label("pool", name), f64::from(pool.poisoned.is_some()))),
+    );
+    let workers = || overview.workers.iter();
+    page.gauge(
+        "unknot_worker_slots",
+        "Attempts that a worker performs at once",
+        workers().map(|(worker, seen)| (label("worker", &worker.name), f64::from(seen.slots))),
+    );
+    page.gauge(
+        "unknot_worker_leases",
+        "Leases that a worker has",
+        workers().map(|(worker, seen)| (label("worker", &worker.name), f64::from(seen.leases))),
+    );
+    page.metric(
+        "unknot_reports_refused_total",
+        "counter",
+        "Reports that came under an old fence",
+        alone(overview.refused_reports as f64),
+    );
+    page.metric("unknot_turns_total", "counter", "Turns of the brain", alone(health.turns as f64));
+    page.gauge(
+        "unknot_last_turn_seconds",
+        "Time since the brain's last turn",
+        alone(judged.last_turn_ms_ago as f64 / 1_000.0),
+    );
+    page.gauge("unknot_durable_commit", "The newest durable commit", alone(health.durable as f64));
+    page.gauge("unknot_backlog", "Events that wait for the brain", alone(health.backlog as f64));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(label("queue", "a\"b\\c\nd"), r#"{queue="a\"b\\c\nd"}"#);
+    }
+}

@@ -1,0 +1,134 @@
+//! Runs: lists, and one of them.
+
+use super::{Params, ok, page_size, parse};
+use crate::{
+    app::App,
+    operation::{Operation, get},
+    problem::{Answer, Problem},
+    view,
+};
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+use unknot_api::{Moment, rest};
+use unknot_engine::{
+    core::{RunId, Timestamp, run::RunStatus},
+    store::{RunFilter, RunRecord},
+};
+
+/// How long the brain may take to tell from memory what the store does not.
+const MEMORY_WITHIN: Duration = Duration::from_millis(500);
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        get("/runs", list)
+            .is("listRuns", "List runs, the newest first")
+            .query::<Filter>()
+            .gives::<rest::Page<rest::RunSummary>>(200, "A part of the list."),
+        get("/runs/{run_id}", show)
+            .is("getRun", "Show a run")
+            .note("Told from the store; if that does not answer within half a second, from memory (`durable: false`).")
+            .gives::<rest::Run>(200, "The run."),
+    ]
+}
+
+/// Which runs are listed; all conditions must hold.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Filter {
+    /// Only with this status.
+    status: Option<String>,
+    /// Only of this workflow.
+    workflow: Option<String>,
+    /// Only of this client.
+    client_id: Option<String>,
+    /// Only with this label: `name=value`.
+    label: Option<String>,
+    /// Only submitted at this moment or later.
+    since: Option<Moment>,
+    /// Only submitted before this moment.
+    until: Option<Moment>,
+    /// The `next` of the part before.
+    after: Option<String>,
+    /// Items of one part, 1 to 1,000 (100).
+    limit: Option<usize>,
+}
+
+impl Filter {
+    pub(super) fn understand(&self) -> Answer<RunFilter> {
+        let label = self.label.as_deref().map(|label| {
+            let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            pair.ok_or_else(|| Problem::bad("`label` is `name=value`"))
+        });
+        Ok(RunFilter {
+            status: self.status.as_deref().map(status).transpose()?,
+            workflow: self.workflow.clone(),
+            client_id: self.client_id.clone(),
+            label: label.transpose()?,
+            since: self.since.map(|at| Timestamp(at.ms)),
+            until: self.until.map(|at| Timestamp(at.ms)),
+        })
+    }
+}
+
+fn status(word: &str) -> Answer<RunStatus> {
+    serde_json::from_value(word.to_ascii_uppercase().into()).map_err(|_| {
+        let all = "PENDING, RUNNING, CANCELLING, COMPLETED, FAILED, CANCELLED, TIMED_OUT";
+        Problem::bad(format!("`{word}` is no status of a run; expected one of {all}"))
+    })
+}
+
+async fn list(State(app): State<Arc<App>>, Params(filter): Params<Filter>) -> Answer<Response> {
+    let (wanted, size) = (filter.understand()?, page_size(filter.limit)?);
+    let cursor = |text: &str| text.parse::<RunId>().map_err(|_| Problem::bad("`after` is no `next` of this list"));
+    let after = filter.after.as_deref().map(cursor).transpose()?;
+    let page = app.list(move |reader, namespace| reader.runs(namespace, &wanted, after, size)).await?.value;
+    let items = page.items.iter().map(view::summary).collect();
+    ok(&rest::Page { items, next: page.next.map(|run| run.to_string()) })
+}
+
+async fn show(
+    State(app): State<Arc<App>>,
+    Path(run): Path<String>,
+    Params(Nothing {}): Params<Nothing>,
+) -> Answer<Response> {
+    let run = parse(&run, "the id of a run")?;
+    let known = find(&app, run).await?;
+    ok(&view::run(&known.record, known.as_of, known.durable))
+}
+
+/// An operation without parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
+
+/// What is known of a run, and how well.
+pub(super) struct Known {
+    pub(super) record: RunRecord,
+    pub(super) as_of: u64,
+    pub(super) durable: bool,
+}
+
+/// A run, out of the store or, if that is stuck, out of memory.
+pub(super) async fn find(app: &Arc<App>, run: RunId) -> Answer<Known> {
+    let stored = app.read_or_memory(move |reader, namespace| reader.run(namespace, run)).await;
+    let unknown = || Problem::not_found(format!("there is no run `{run}`"));
+    if let Some(answer) = stored {
+        let found = answer?;
+        let record = found.value.ok_or_else(unknown)?;
+        return Ok(Known { record, as_of: found.as_of.0, durable: true });
+    }
+    let remembered = app.engine.peek(MEMORY_WITHIN, move |driver| {
+        let record = driver.state().runs.get(&run).cloned().map(RunRecord::Live);
+        record.map(|record| Known { record, as_of: driver.durable().0, durable: false })
+    });
+    let stuck = || {
+        let detail = format!("the store does not answer, and no unfinished run `{run}` is in memory");
+        Problem::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(5))
+    };
+    remembered.await.flatten().ok_or_else(stuck)
+}

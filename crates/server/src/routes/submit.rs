@@ -1,0 +1,197 @@
+//! `POST /runs`: from a wish to a run that is durable.
+
+use super::{Params, SentWorkflow, json};
+use crate::{
+    app::App,
+    auth,
+    operation::{Operation, post},
+    problem::{Answer, Problem},
+    tokens::{Identity, Scope},
+    view,
+};
+use axum::{
+    Extension,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+use unknot_api::{Duration as Length, rest};
+use unknot_engine::{
+    Accepted, Submit,
+    convert::{self, Checked},
+    core::{RunId, Timestamp, run::Idempotency, run::RunStatus, validate},
+    store::FactsQuery,
+};
+
+/// The longest that a caller may wait for a run's end in one request.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The header under which a submission happens once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        post("/runs", submit)
+            .needs(Scope::Submit)
+            .is("submitRun", "Run a workflow")
+            .note(
+                "Answered once the run is durable. A definition that is sent along needs the scope `operate`. With \
+                 an `Idempotency-Key` the same request finds the same run, and another body is refused.",
+            )
+            .query::<Wait>()
+            .header("Idempotency-Key", "Chosen by the caller, at most 200 characters: the same key finds the same run.")
+            .takes::<rest::RunRequest>()
+            .gives::<rest::RunCreated>(201, "The run exists.")
+            .gives::<rest::RunCreated>(200, "It existed before, under the same key."),
+    ]
+}
+
+/// How long to wait for the run's end.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    /// Answer when the run has ended, or after so long: `10s`, at most `60s`.
+    wait: Option<String>,
+}
+
+async fn submit(
+    State(app): State<Arc<App>>,
+    Params(query): Params<Wait>,
+    Extension(identity): Extension<Identity>,
+    headers: HeaderMap,
+    SentWorkflow(request): SentWorkflow<rest::RunRequest>,
+) -> Answer<Response> {
+    let wait = query.wait.as_deref().map(length).transpose()?;
+    let key = idempotency_key(&headers)?;
+    let (checked, source) = workflow(&app, &identity, &request).await?;
+    let submit = wish(&app, checked, source, request, key)?;
+    let accepted = accept(&app, submit).await?;
+    let status = match wait {
+        Some(wait) => until_ended(&app, accepted.run, wait).await?,
+        None => status(&app, accepted.run).await?,
+    };
+    let created =
+        rest::RunCreated { run_id: accepted.run.to_string(), status: view::word(&status), existing: accepted.existing };
+    let code = if accepted.existing { StatusCode::OK } else { StatusCode::CREATED };
+    let mut response = json(code, &created);
+    let place = HeaderValue::from_str(&format!("/runs/{}", accepted.run));
+    response.headers_mut().extend(place.map(|place| (header::LOCATION, place)));
+    Ok(response)
+}
+
+fn length(text: &str) -> Answer<Duration> {
+    let wait = Length::parse(text).map(|length| Duration::from_millis(length.ms)).filter(|wait| *wait <= WAIT_MAX);
+    wait.ok_or_else(|| Problem::bad(format!("`wait` is a length such as `10s`, at most {} s", WAIT_MAX.as_secs())))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
+    let Some(given) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = given.to_str().ok().filter(|key| (1..=200).contains(&key.chars().count()));
+    let wrong = || Problem::bad("`Idempotency-Key` has 1 to 200 visible ASCII characters");
+    key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
+}
+
+/// The workflow that is meant, checked. Reading and checking a large one takes time, so it has a thread of its own.
+async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) -> Answer<(Checked, Option<String>)> {
+    let source = local_source(who, request.source.clone())?;
+    let document = match &request.workflow {
+        rest::WorkflowChoice::Name(name) => {
+            return Err(Problem::not_found(format!("no workflow `{name}` is registered")));
+        }
+        rest::WorkflowChoice::Inline(document) => {
+            if who.scope < Scope::Operate {
+                let (name, scope) = (&who.name, auth::word(who.scope));
+                let detail = format!(
+                    "the token `{name}` has the scope `{scope}`: it may run registered workflows; a definition of its own needs `operate`"
+                );
+                return Err(Problem::forbidden(detail));
+            }
+            document.clone()
+        }
+    };
+    let rules = app.options.rules.clone();
+    let title = source.clone().unwrap_or_else(|| "workflow".to_owned());
+    let checked = tokio::task::spawn_blocking(move || check(&title, &document, &rules));
+    let checked = checked.await.map_err(|error| Problem::bad(format!("the workflow cannot be checked: {error}")))??;
+    Ok((checked, source))
+}
+
+fn check(title: &str, document: &Map<String, Value>, rules: &validate::Rules) -> Answer<Checked> {
+    let text = serde_json::to_vec_pretty(document).map_err(|error| Problem::bad(error.to_string()))?;
+    convert::read_workflow(Path::new(title), &text, rules).map_err(|report| Problem::report("workflow", &report))
+}
+
+/// The file that a workflow comes from is believed only to the local user: tasks work in its folder.
+fn local_source(who: &Identity, source: Option<String>) -> Answer<Option<String>> {
+    match source {
+        None => Ok(None),
+        Some(path) if who.is_local && Path::new(&path).is_absolute() => Ok(Some(path)),
+        Some(_) if who.is_local => Err(Problem::bad("`source` is an absolute path")),
+        Some(_) => Err(Problem::forbidden("`source` can be named over the local socket only")),
+    }
+}
+
+fn wish(
+    app: &App,
+    checked: Checked,
+    source: Option<String>,
+    request: rest::RunRequest,
+    key: Option<String>,
+) -> Answer<Submit> {
+    let given = request.input.into_iter().collect();
+    let input = validate::check_input(&checked.definition, given)
+        .map_err(|problems| Problem::report("input", &convert::input_report("input", problems)))?;
+    let mut checked = checked;
+    checked.run.labels.extend(request.labels);
+    checked.run.client_id = request.client_id.or(checked.run.client_id);
+    let now = app.engine.now();
+    let start_at = request.start_at.map(|at| Timestamp(at.ms));
+    let start_at = start_at.or(checked.run.start_at).or(checked.run.delay.map(|delay| now.plus(delay)));
+    let idempotency = key.map(|key| Idempotency { key, body_hash: checked.body_hash(&input) });
+    Ok(Submit {
+        definition: checked.definition,
+        input,
+        labels: checked.run.labels,
+        client_id: checked.run.client_id,
+        idempotency,
+        source,
+        start_at,
+    })
+}
+
+async fn accept(app: &Arc<App>, submit: Submit) -> Answer<Accepted> {
+    let facts = match &submit.idempotency {
+        None => Default::default(),
+        Some(idempotency) => {
+            let query = FactsQuery { idempotency_key: Some(idempotency.key.clone()), run: None };
+            app.read(move |reader, namespace| reader.facts(namespace, &query)).await?
+        }
+    };
+    Ok(app.engine.submit_with(submit, facts).await?)
+}
+
+/// The status of a run that exists.
+async fn status(app: &Arc<App>, run: RunId) -> Answer<RunStatus> {
+    let found = app.read(move |reader, namespace| reader.run(namespace, run)).await?.value;
+    found.map(|record| record.status()).ok_or_else(|| Problem::not_found(format!("there is no run `{run}`")))
+}
+
+/// The status of a run at its end, or when the time is over.
+pub(super) async fn until_ended(app: &Arc<App>, run: RunId, wait: Duration) -> Answer<RunStatus> {
+    let mut lines = app.engine.follow(run);
+    let until = Instant::now() + wait;
+    loop {
+        let now = status(app, run).await?;
+        if now.is_terminal() {
+            return Ok(now);
+        }
+        // Whatever happened, or was missed: look again.
+        if timeout_at(until, lines.recv()).await.is_err() {
+            return Ok(now);
+        }
+    }
+}

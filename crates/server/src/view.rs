@@ -1,0 +1,210 @@
+//! From the core's words to those of the API.
+
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use unknot_api::{Moment, rest};
+use unknot_engine::{
+    QueueView, WorkerView,
+    core::{
+        RunId, TaskId, TaskIndex, Timestamp,
+        row::{DeadLetter, Pause},
+        run::{Lease, Run, Task, TaskError, TaskStatus, Wait, WorkerId},
+        settings::Pool,
+    },
+    store::{Event, RunRecord, RunSummary},
+};
+
+pub(crate) fn moment(at: Timestamp) -> Moment {
+    Moment { ms: at.0 }
+}
+
+/// A word of the core as it is stored, which is how the API says it as well.
+pub(crate) fn word(value: &impl serde::Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
+    rest::RunSummary {
+        run_id: run.id.to_string(),
+        workflow_name: run.workflow.clone(),
+        status: word(&run.status),
+        paused: run.paused,
+        submitted_at: moment(run.submitted_at),
+        ended_at: run.ended_at.map(moment),
+        client_id: run.client_id.clone(),
+        labels: run.labels.clone(),
+        retry_of: run.retry_of.map(|run| run.to_string()),
+    }
+}
+
+/// A run as a store or a brain knows it.
+pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
+    let (run, ended_at, task_count) = match record {
+        RunRecord::Live(run) => (&**run, None, count(run)),
+        RunRecord::Finished(finished) => (&finished.run, Some(finished.ended_at), u64::from(finished.task_count)),
+    };
+    rest::Run {
+        summary: rest::RunSummary {
+            run_id: run.id.to_string(),
+            workflow_name: run.workflow.to_string(),
+            status: word(&record.status()),
+            paused: run.paused,
+            submitted_at: moment(run.submitted_at),
+            ended_at: ended_at.map(moment),
+            client_id: run.client_id.clone(),
+            labels: run.labels.clone(),
+            retry_of: run.retry_of.map(|run| run.to_string()),
+        },
+        workflow_hash: run.definition.0.to_string(),
+        input: run.input.value(),
+        start_at: run.start_at.map(moment),
+        deadline: moment(run.deadline),
+        poisoned: run.poisoned.clone(),
+        ending: run.ending.as_ref().map(|ending| rest::Ending {
+            cause: word(&ending.cause),
+            reason: ending.reason.clone(),
+            by: ending.by.clone(),
+            since: moment(ending.since),
+            force: ending.force,
+        }),
+        source: run.source.clone(),
+        task_count,
+        tasks: counts(run).into_iter().map(|(status, tasks)| (word(&status), tasks)).collect(),
+        as_of,
+        durable,
+    }
+}
+
+/// How many tasks a live run has.
+fn count(run: &Run) -> u64 {
+    counts(run).values().sum()
+}
+
+fn counts(run: &Run) -> BTreeMap<TaskStatus, u64> {
+    match &run.counts {
+        Some(counts) => counts.iter().map(|(status, tasks)| (*status, u64::from(*tasks))).collect(),
+        None => run.tasks.iter().fold(BTreeMap::new(), |mut counts, task| {
+            *counts.entry(task.status()).or_default() += 1;
+            counts
+        }),
+    }
+}
+
+pub(crate) fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task {
+    let end = task.end();
+    rest::Task {
+        task_id: run.task(index).to_string(),
+        name: name.to_owned(),
+        status: word(&task.status()),
+        attempts: task.attempts,
+        failures: rest::Failures {
+            handler: task.failures.handler,
+            launch: task.failures.launch,
+            lost: task.failures.lost,
+            victim: task.failures.victim,
+        },
+        wait: task.wait().map(wait),
+        lease: task.lease().map(lease),
+        output: task.output.as_ref().map(|output| output.value()),
+        error: task.error.as_deref().map(error),
+        reason: end.and_then(|end| end.reason.as_deref().map(str::to_owned)),
+        ended_at: end.map(|end| moment(end.at)),
+        updated_at: moment(task.updated_at),
+    }
+}
+
+fn wait(wait: &Wait) -> rest::Wait {
+    rest::Wait {
+        on: word(&wait.on),
+        since: moment(wait.since),
+        deadline: moment(wait.deadline),
+        then: word(&wait.on_expiry),
+    }
+}
+
+fn lease(lease: &Lease) -> rest::Lease {
+    rest::Lease {
+        worker: lease.worker.name.to_string(),
+        fence: lease.fence.0,
+        holds: lease.holds.clone(),
+        granted_at: moment(lease.granted_at),
+        started_at: lease.started_at.map(moment),
+        deadline: moment(lease.deadline),
+        stopping: lease.stopping.as_ref().map(|stopping| rest::Stopping {
+            reason: word(&stopping.reason),
+            since: moment(stopping.since),
+            fenced_at: moment(stopping.fenced_at),
+        }),
+    }
+}
+
+fn error(error: &TaskError) -> rest::TaskError {
+    rest::TaskError { reason: error.reason.clone(), message: error.message.clone(), exit: error.exit }
+}
+
+pub(crate) fn event(event: &Event) -> rest::Event {
+    let entry = &event.entry;
+    rest::Event {
+        id: format!("{}.{}", event.cursor.commit.0, event.cursor.line),
+        at: moment(entry.at),
+        event: word(&entry.event),
+        task_id: entry.task.map(|task| TaskId { run: entry.run, index: task }.to_string()),
+        task: entry.name.as_deref().map(str::to_owned),
+        attempt: entry.attempt,
+        detail: if entry.detail.is_empty() { Value::Null } else { json!(entry.detail) },
+    }
+}
+
+pub(crate) fn paused(pause: &Pause) -> rest::Paused {
+    rest::Paused { by: pause.by.clone(), since: moment(pause.since) }
+}
+
+pub(crate) fn queue(name: &str, queue: &QueueView) -> rest::Queue {
+    rest::Queue {
+        name: name.to_owned(),
+        size: u64::from(queue.size),
+        oldest_since: queue.oldest_since.map(moment),
+        paused: queue.paused.as_ref().map(paused),
+        settings: rest::QueueSettings {
+            max_queue_size: queue.settings.max_queue_size,
+            visibility_timeout_ms: queue.settings.visibility_timeout.0,
+            max_retries: queue.settings.max_retries,
+            low_counts_as_high_after_ms: queue.settings.low_counts_as_high_after.0,
+        },
+    }
+}
+
+pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
+    rest::Pool {
+        name: name.to_owned(),
+        size: pool.size,
+        held: *held,
+        poisoned: pool.poisoned.as_ref().map(|poison| poison.message.clone()),
+    }
+}
+
+pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
+    rest::Worker {
+        name: worker.name.to_string(),
+        boot: format!("{:x}", worker.boot),
+        slots: view.slots,
+        leases: view.leases,
+    }
+}
+
+pub(crate) fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
+    rest::DeadLetter {
+        task_id: letter.task.to_string(),
+        run_id: letter.task.run.to_string(),
+        task: letter.task_name.clone(),
+        workflow_name: letter.workflow.clone(),
+        queue: letter.queue.clone(),
+        attempts: letter.attempts,
+        error: error(&letter.error),
+        at: moment(letter.at),
+    }
+}
