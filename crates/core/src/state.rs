@@ -131,6 +131,9 @@ impl State {
     /// Derives everything volatile anew. Workers, focus and bounds stay as they are told again.
     fn rebuild_volatile(&mut self) {
         let mut volatile = std::mem::take(&mut self.volatile);
+        for (name, queue) in &self.queues {
+            volatile.ready.set_patience(name, queue.settings.low_counts_as_high_after);
+        }
         for run in self.runs.values() {
             let definition = &self.definitions[&run.definition];
             volatile.index_run(run, definition);
@@ -138,6 +141,7 @@ impl State {
                 volatile.index_task(run, definition, index);
             }
         }
+        volatile.watch_ageing();
         self.volatile = volatile;
     }
 

@@ -27,6 +27,8 @@ pub struct Volatile {
     pub deadlines: BTreeSet<(Timestamp, Deadline)>,
     /// Queued tasks, in the order in which they are granted.
     pub ready: Ready,
+    /// The one of the deadlines at which a queued task counts as high: the next of those in the ready lines.
+    pub ageing: Option<(Timestamp, Deadline)>,
     /// Workers that offer slots, and how many attempts each performs at once.
     pub workers: BTreeMap<WorkerId, u32>,
     /// Leases by worker, also of workers that are not here.
@@ -158,6 +160,18 @@ impl Volatile {
         self.deadlines.remove(&(from, deadline));
         self.deadlines.insert((to, deadline));
         self.moved.insert(deadline, to);
+    }
+
+    /// Waits for the next moment at which a queued task counts as high; to be called when the ready lines changed.
+    pub(crate) fn watch_ageing(&mut self) {
+        let next = self.ready.next_ageing().map(|(at, task)| (at, Deadline::CountsAsHigh(task)));
+        if next != self.ageing {
+            if let Some(before) = &self.ageing {
+                self.deadlines.remove(before);
+            }
+            self.deadlines.extend(next);
+            self.ageing = next;
+        }
     }
 
     /// Takes a task into the indices.

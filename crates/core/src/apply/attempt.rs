@@ -311,7 +311,7 @@ impl Step<'_> {
                 self.touch(Key::Pool(name));
             }
         }
-        self.review_ready();
+        self.state.volatile.ready.review();
     }
 
     /// A moment has come. One that the state has moved past means nothing.
@@ -334,6 +334,7 @@ impl Step<'_> {
                 );
             }
             Deadline::TaskWait(id) => self.wait_expired(id),
+            Deadline::CountsAsHigh(_) => self.come_of_age(),
             Deadline::AttemptTimeout(attempt) => {
                 if self.due_lease(attempt, |lease| lease.deadline) {
                     self.stop_attempt(attempt.task, StopReason::TimedOut);

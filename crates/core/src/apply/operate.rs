@@ -10,7 +10,6 @@ use crate::{
     run::{OnExpiry, Run, Task, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
-    volatile::request,
 };
 use std::collections::BTreeSet;
 
@@ -22,6 +21,7 @@ impl Step<'_> {
         self.state.volatile.ready.freed(Resource::Slot);
         for (name, wanted) in &settings.queues {
             let queue = self.state.queues.get(name).cloned().unwrap_or_default();
+            self.state.volatile.ready.set_patience(name, wanted.low_counts_as_high_after);
             if queue.settings != *wanted || !self.state.queues.contains_key(name) {
                 self.state.queues.insert(name.clone(), Queue { settings: *wanted, ..queue });
                 self.touch(Key::Queue(name.clone()));
@@ -37,7 +37,7 @@ impl Step<'_> {
                 self.state.volatile.ready.freed(Resource::Pool(name.clone()));
             }
         }
-        self.review_ready();
+        self.state.volatile.ready.review();
     }
 
     /// Lets nothing expire that nobody could have kept alive: each bound goes on with what it had left, for
@@ -48,13 +48,13 @@ impl Step<'_> {
         volatile.spare(since, now, most, |deadline| self.expires(deadline));
         self.state.volatile = volatile;
         // A run whose time-out is put off starts nothing more, and shall not stand in the way of others.
-        self.review_ready();
+        self.state.volatile.ready.review();
     }
 
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) => false,
+            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
             Deadline::TaskWait(task) => {
                 self.task(task).and_then(Task::wait).is_some_and(|wait| wait.on_expiry == OnExpiry::FailTask)
             }
@@ -68,10 +68,8 @@ impl Step<'_> {
     /// Serves only these runs from now on.
     pub(crate) fn focus(&mut self, focus: Option<BTreeSet<RunId>>) {
         self.state.volatile.focus = focus;
-        self.review_ready();
-        for run in self.state.volatile.ready.runs_aside() {
-            self.recall(run);
-        }
+        self.state.volatile.ready.review();
+        self.state.volatile.ready.recall_all();
     }
 
     /// A worker offers its slots.
@@ -94,20 +92,20 @@ impl Step<'_> {
                 let pause = queue.paused.get_or_insert(pause).clone();
                 self.state.queues.insert(name.clone(), queue);
                 self.touch(Key::Queue(name.clone()));
-                self.review_ready();
+                self.state.volatile.ready.review();
                 Ok(Answer::Paused(pause))
             }
             PauseTarget::Workflow(name) => {
                 let pause = self.state.paused_workflows.entry(name.clone()).or_insert(pause).clone();
                 self.touch(Key::PausedWorkflow(name.clone()));
-                self.review_ready();
+                self.state.volatile.ready.review();
                 Ok(Answer::Paused(pause))
             }
             PauseTarget::Run(run) => match self.run(*run) {
                 None => Err(Refusal::UnknownRun(*run)),
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = true);
-                    self.review_ready();
+                    self.state.volatile.ready.review();
                     self.record(*run, HistoryKind::RunPaused, Detail::of("by", by));
                     Ok(Answer::Paused(pause))
                 }
@@ -131,11 +129,7 @@ impl Step<'_> {
                 if self.state.paused_workflows.remove(name).is_some() {
                     self.touch(Key::PausedWorkflow(name.clone()));
                 }
-                for run in self.state.volatile.ready.runs_aside() {
-                    if self.run(run).is_some_and(|run| *run.workflow == **name) {
-                        self.recall(run);
-                    }
-                }
+                self.state.volatile.ready.recall_all();
                 Ok(Answer::Done)
             }
             PauseTarget::Run(run) => match self.run(*run) {
@@ -143,21 +137,12 @@ impl Step<'_> {
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = false);
                     self.record(*run, HistoryKind::RunResumed, Detail::of("by", by));
-                    self.recall(*run);
+                    self.state.volatile.ready.recall(*run);
                     Ok(Answer::Done)
                 }
             },
         };
         self.reply(caller, answer);
-    }
-
-    /// Puts a run's tasks that were set aside back in line, each in its old place.
-    fn recall(&mut self, run: RunId) {
-        let Some(definition) = self.run(run).map(|_| self.definition(run)) else { return };
-        for (seq, task) in self.state.volatile.ready.recall(run) {
-            let since = self.task(task).and_then(|task| task.wait()).map_or(self.now, |wait| wait.since);
-            self.state.volatile.ready.add(request(run, &definition, task.index), seq, since, task);
-        }
     }
 
     /// Nobody wants a dead letter any more.
