@@ -24,7 +24,8 @@ pub struct Queue {
 /// A queue's configuration; the keys are those of the configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueSettings {
-    /// Most tasks that may stand in it; a submission that would go beyond is refused.
+    /// Most unfinished tasks that stand in it or may come to stand there, waiting for needs or performed
+    /// meanwhile; a submission that would go beyond is refused.
     pub max_queue_size: u32,
     /// Term of a remote worker's lease.
     pub visibility_timeout: Millis,

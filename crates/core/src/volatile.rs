@@ -9,7 +9,7 @@ use crate::{
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
     settings::{Bounds, DEFAULT_QUEUE},
-    workflow::{Definition, TaskDef},
+    workflow::{Definition, TaskDef, TaskKind},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,8 +39,8 @@ pub struct Volatile {
     pub tallies: BTreeMap<RunId, Tally>,
     /// Unfinished tasks of all runs.
     pub open_total: u32,
-    /// Tasks queued, by queue.
-    pub queued: BTreeMap<String, u32>,
+    /// Unfinished tasks that stand in a queue, or may come to stand there, by queue.
+    pub by_queue: BTreeMap<String, u32>,
     /// Unfinished runs by idempotency key.
     pub idempotency: BTreeMap<String, RunId>,
     /// How many unfinished runs pin a definition.
@@ -184,8 +184,10 @@ impl Volatile {
             Phase::Waiting(wait) => {
                 tally.open += 1;
                 self.open_total += 1;
+                if let Some(queue) = queue_of(def) {
+                    increment(&mut self.by_queue, queue, 1);
+                }
                 if wait.on == WaitOn::Grant {
-                    increment(&mut self.queued, queue_name(def), 1);
                     self.ready.add(request(run.id, definition, index), wait.seq, wait.since, run.id.task(index));
                 }
             }
@@ -193,6 +195,9 @@ impl Volatile {
                 tally.open += 1;
                 tally.leased += 1;
                 self.open_total += 1;
+                if let Some(queue) = queue_of(def) {
+                    increment(&mut self.by_queue, queue, 1);
+                }
                 increment(&mut self.leases, &lease.worker, 1);
                 for (pool, units) in &lease.holds {
                     increment(&mut self.held, pool, *units);
@@ -212,8 +217,10 @@ impl Volatile {
             Phase::Waiting(wait) => {
                 tally.open -= 1;
                 self.open_total -= 1;
+                if let Some(queue) = queue_of(def) {
+                    decrement(&mut self.by_queue, queue, 1);
+                }
                 if wait.on == WaitOn::Grant {
-                    decrement(&mut self.queued, queue_name(def), 1);
                     self.ready.remove(&request(run.id, definition, index), wait.seq, run.id.task(index));
                 }
             }
@@ -221,6 +228,9 @@ impl Volatile {
                 tally.open -= 1;
                 tally.leased -= 1;
                 self.open_total -= 1;
+                if let Some(queue) = queue_of(def) {
+                    decrement(&mut self.by_queue, queue, 1);
+                }
                 decrement(&mut self.leases, &lease.worker, 1);
                 self.ready.freed(Resource::Slot);
                 for (pool, units) in &lease.holds {
@@ -318,6 +328,14 @@ pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> 
 /// The queue where a task stands.
 pub(crate) fn queue_name(def: &TaskDef) -> &str {
     def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+}
+
+/// The queue of a task that ever stands in one.
+pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
+    match def.kind {
+        TaskKind::Sleep(_) => None,
+        TaskKind::Exec(_) | TaskKind::Noop => Some(queue_name(def)),
+    }
 }
 
 /// Whether a task's end fails its run.

@@ -9,7 +9,7 @@ use crate::{
     run::{Idempotency, Run},
     settings::Pool,
     step::Step,
-    volatile::queue_name,
+    volatile::queue_of,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,7 +55,9 @@ impl Step<'_> {
         }
         let mut by_queue: BTreeMap<&str, u32> = BTreeMap::new();
         for task in tasks {
-            *by_queue.entry(queue_name(task)).or_default() += 1;
+            if let Some(queue) = queue_of(task) {
+                *by_queue.entry(queue).or_default() += 1;
+            }
             for (pool, &units) in &task.resources {
                 let size = self.state.pools.get(pool).map_or(1, |pool| pool.size);
                 if units > size {
@@ -69,10 +71,10 @@ impl Step<'_> {
             }
         }
         for (queue, asked) in by_queue {
-            let len = volatile.queued.get(queue).copied().unwrap_or_default();
+            let open = volatile.by_queue.get(queue).copied().unwrap_or_default();
             let max = self.state.queue_settings(queue).max_queue_size;
-            if len.saturating_add(asked) > max {
-                return Err(Refusal::QueueFull { queue: queue.to_owned(), len, max });
+            if open.saturating_add(asked) > max {
+                return Err(Refusal::QueueFull { queue: queue.to_owned(), open, asked, max });
             }
         }
         Ok(())
