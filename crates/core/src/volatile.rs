@@ -150,6 +150,13 @@ impl Volatile {
         }
     }
 
+    /// Takes out the deadlines of a run's tasks.
+    pub(crate) fn forget_tasks(&mut self, run: &Run) {
+        for (index, task) in run.indexed_tasks() {
+            self.forget(self.task_deadlines(run, index, task));
+        }
+    }
+
     /// When a deadline that is stored as `stored` really comes.
     pub(crate) fn moment_of(&self, deadline: Deadline, stored: Timestamp) -> Timestamp {
         self.moved.get(&deadline).copied().unwrap_or(stored)

@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Grants of one step; the rest follow in the next.
 const GRANTS_PER_STEP: usize = 256;
 /// What a look at the head of a ready line costs, in looks at a task.
-const LOOKS_PER_HEAD: usize = 10;
+const LOOKS_PER_HEAD: usize = 20;
 
 impl Supply for State {
     fn closed(&self, request: &Request) -> Option<Resource> {

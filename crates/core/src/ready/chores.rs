@@ -1,8 +1,11 @@
 //! What concerns many heads at once, done bit by bit: nobody is looked at before all of it is done.
 
 use super::{Aside, Group, Place, Ready, Request, Resource, Supply};
-use crate::{Millis, RunId, settings::QueueSettings};
-use std::{collections::BTreeSet, ops::Bound};
+use crate::{Millis, RunId, Seq, TaskId, Timestamp, settings::QueueSettings};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 /// What is still to be done.
 #[derive(Debug, Default)]
@@ -43,7 +46,7 @@ impl Ready {
     /// Puts the tasks of a run that were set aside in line again.
     pub(crate) fn recall(&mut self, run: RunId) {
         if let Some(tasks) = self.aside.remove(&run) {
-            self.chores.recalled.entry(run).or_default().extend(tasks);
+            recall_more(&mut self.chores.recalled, run, tasks);
         }
     }
 
@@ -55,7 +58,7 @@ impl Ready {
             return;
         }
         while let Some((run, tasks)) = aside.pop_first() {
-            self.chores.recalled.entry(run).or_default().extend(tasks);
+            recall_more(&mut self.chores.recalled, run, tasks);
         }
     }
 
@@ -134,6 +137,16 @@ impl Ready {
             self.take_head(&request);
             self.welcome_head(&request);
             self.free_all(&request);
+        }
+    }
+}
+
+/// Adds tasks of a run to those that come back; the usual case moves them as they are.
+fn recall_more(recalled: &mut Aside, run: RunId, tasks: BTreeMap<(Seq, TaskId), (Request, Timestamp)>) {
+    match recalled.get_mut(&run) {
+        Some(before) => before.extend(tasks),
+        None => {
+            recalled.insert(run, tasks);
         }
     }
 }
