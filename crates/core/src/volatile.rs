@@ -127,13 +127,11 @@ impl Volatile {
         }
     }
 
-    /// Renews the deadlines of a run around a change of its own fields.
+    /// Renews the deadlines of a run around a change of its own fields. One that stays keeps where it was moved to.
     pub(crate) fn replace_run_deadlines(&mut self, before: Deadlines, run: &Run) {
         let after = run_deadlines(run);
-        if after != before {
-            self.forget(before);
-            self.expect(after);
-        }
+        self.forget(before.map(|deadline| deadline.filter(|_| !after.contains(&deadline))));
+        self.expect(after.map(|deadline| deadline.filter(|_| !before.contains(&deadline))));
     }
 
     fn expect(&mut self, deadlines: Deadlines) {
