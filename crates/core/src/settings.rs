@@ -1,7 +1,7 @@
 //! Queues, pools and bounds: what an operator configures and the brain obeys.
 
 use crate::{
-    AttemptId, Fence,
+    AttemptId, Fence, Seq,
     run::WorkerId,
     time::{Millis, Timestamp},
 };
@@ -48,6 +48,10 @@ pub struct Pool {
     /// Why it is closed, if a holder could not be confirmed dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<Poison>,
+    /// The place in the namespace's order at which it was last made smaller: only leases from before that may
+    /// together hold more than there is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<Seq>,
 }
 
 /// Why a pool is closed.

@@ -28,10 +28,14 @@ impl Step<'_> {
             }
         }
         for (name, wanted) in &settings.pools {
-            let before = self.state.pools.get(name);
-            let poisoned = before.and_then(|pool| pool.poisoned.clone());
-            let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned };
-            if before != Some(&pool) {
+            let before = self.state.pools.get(name).cloned();
+            let poisoned = before.as_ref().and_then(|pool| pool.poisoned.clone());
+            let shrunk = match before.as_ref().is_some_and(|pool| pool.size > wanted.size) {
+                true => Some(self.next_seq()),
+                false => before.as_ref().and_then(|pool| pool.shrunk),
+            };
+            let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned, shrunk };
+            if before.as_ref() != Some(&pool) {
                 self.state.pools.insert(name.clone(), pool);
                 self.touch(Key::Pool(name.clone()));
                 self.state.volatile.ready.freed(Resource::Pool(name.clone()));

@@ -145,7 +145,7 @@ impl Step<'_> {
         let names = submission.definition.body.tasks.iter().flat_map(|task| task.resources.keys());
         let missing: Vec<String> = names.filter(|name| !self.state.pools.contains_key(*name)).cloned().collect();
         for name in missing {
-            let lock = Pool { size: 1, lend: false, implicit: true, poisoned: None };
+            let lock = Pool { size: 1, lend: false, implicit: true, poisoned: None, shrunk: None };
             if self.state.pools.insert(name.clone(), lock).is_none() {
                 self.touch(Key::Pool(name));
             }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod loads;
 mod pairs;
 mod print;
+mod rules;
 mod story;
 mod words;
 mod workflow_form;
