@@ -1,5 +1,6 @@
 //! What operators and the engine tell the brain: settings, workers, pauses, poison.
 
+use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     RunId, TaskId, Timestamp,
     deadline::Deadline,
@@ -152,7 +153,8 @@ impl Step<'_> {
         self.reply(caller, answer);
     }
 
-    /// Nobody wants a dead letter any more.
+    /// Nobody wants a dead letter any more. The state keeps none of them; dropping one that is not there, or not any
+    /// more, is no error.
     pub(crate) fn drop_dead_letter(&mut self, task: TaskId, caller: Caller) {
         self.decision.written.push((Key::DeadLetter(task), None));
         self.reply(caller, Ok(Answer::Done));
@@ -166,6 +168,7 @@ impl Step<'_> {
         if self.run(id).is_none() {
             return;
         }
+        let error = cut(error, MESSAGE_MAX);
         self.record(id, HistoryKind::RunPoisoned, Detail::of("error", error));
         // None of its deadlines is waited for any more.
         self.state.volatile.forget_tasks(&self.state.runs[&id]);

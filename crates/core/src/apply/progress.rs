@@ -202,11 +202,11 @@ impl Step<'_> {
         }
     }
 
-    /// Keeps a failed task whose failure nothing handles, to inspect and to start again.
+    /// Keeps a failed task, to inspect and to start again: also one whose run goes on without it.
     fn bury(&mut self, id: TaskId) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
-        let Some(task) = self.task(id).filter(|task| is_unhandled(task, def)) else { return };
+        let Some(task) = self.task(id) else { return };
         let Some(error) = task.error.clone() else { return };
         let letter = DeadLetter {
             task: id,
