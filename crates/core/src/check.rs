@@ -5,7 +5,7 @@
 use crate::{
     State, TaskId,
     deadline::Deadline,
-    ready::Supply,
+    ready::{Rank, Supply},
     row::{Loaded, Row},
     run::{OnExpiry, Phase, Run, Task, TaskEnd, WaitOn},
     volatile::{Volatile, request},
@@ -87,12 +87,15 @@ fn indices_equal_a_rebuild(state: &State) {
         }
     }
     let kept = &state.volatile;
+    let ageing = kept.ready.next_ageing().map(|(at, task)| (at, Deadline::CountsAsHigh(task)));
+    assert_eq!(kept.ageing, ageing, "the next task that counts as high");
+    fresh.deadlines.extend(ageing);
     assert_eq!(kept.deadlines, fresh.deadlines, "deadlines");
     let stale = kept.moved.iter().find(|(deadline, at)| !kept.deadlines.contains(&(**at, **deadline)));
     assert_eq!(stale, None, "deadlines that were moved and are not waited for");
     assert_eq!(kept.tallies, fresh.tallies, "tallies");
     assert_eq!(kept.held, fresh.held, "units held");
-    assert_eq!(kept.queued, fresh.queued, "tasks queued");
+    assert_eq!(kept.by_queue, fresh.by_queue, "unfinished tasks by queue");
     assert_eq!(kept.leases, fresh.leases, "leases by worker");
     assert_eq!(kept.open_total, fresh.open_total, "unfinished tasks");
     assert_eq!(kept.pins, fresh.pins, "definitions pinned");
@@ -100,10 +103,22 @@ fn indices_equal_a_rebuild(state: &State) {
     assert_eq!(kept.ready.tasks(), fresh.ready.tasks(), "tasks in the ready lines");
 }
 
-/// Rule 9: no pool gives out more than it has. A pool that was made smaller may be over for a while.
+/// Rule 9: no pool gives out more than it has. It is over only while all who hold units of it had them before it
+/// was last made smaller.
 fn units_are_conserved(state: &State) {
     for (name, held) in &state.volatile.held {
-        assert!(state.pools.contains_key(name), "`{held}` units of the unknown pool `{name}` are held");
+        let pool =
+            state.pools.get(name).unwrap_or_else(|| panic!("{held} units of the unknown pool `{name}` are held"));
+        if *held <= pool.size {
+            continue;
+        }
+        let leases = state.runs.values().flat_map(|run| &run.tasks).filter_map(Task::lease);
+        let newest = leases.filter(|lease| lease.holds.contains_key(name)).map(|lease| lease.seq).max();
+        assert!(
+            newest < pool.shrunk,
+            "{held} units of pool `{name}` are held and it has {}, and one was granted since it was made smaller",
+            pool.size
+        );
     }
 }
 
@@ -179,7 +194,7 @@ fn nobody_is_forgotten(run: &Run, definition: &Definition) {
 }
 
 /// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
-/// anybody. (Who may pass whom is the business of the ready lines and their model.)
+/// anybody earlier.
 fn nobody_is_left_standing(state: &State) {
     // A run that is out of time is passed over and still stands before others: what is due comes first.
     let is_passed = state.volatile.deadlines.first().is_some_and(|(at, _)| *at <= state.meta.high_water);
@@ -192,22 +207,23 @@ fn nobody_is_left_standing(state: &State) {
         // One that is closed step by step keeps its place in line with what is not closed yet.
         let is_closing = run.ending.is_some() && run.poisoned.is_none();
         for (index, task) in run.indexed_tasks() {
-            let id = run.id.task(index);
+            let (id, asked) = (run.id.task(index), request(run.id, definition, index));
+            let Some(wait) = task.wait().filter(|wait| wait.on == WaitOn::Grant) else { continue };
             let is_held = state.is_held(id);
-            if task.wait().is_some_and(|wait| wait.on == WaitOn::Grant) && (!is_held || is_closing) {
-                standing.push((id, request(run.id, definition, index), is_held));
+            if (!is_held || is_closing) && state.closed(&asked).is_none() {
+                let patience = state.queue_settings(&asked.demand.queue).low_counts_as_high_after;
+                let rank = Rank::of(&asked, wait.seq, state.meta.high_water.since(wait.since), patience);
+                standing.push((rank, id, asked, is_held));
             }
         }
     }
-    standing.retain(|(_, asked, _)| state.closed(asked).is_none());
+    standing.sort_by_key(|(rank, ..)| *rank);
     let mut short = BTreeSet::new();
-    for (_, asked, _) in &standing {
+    for (_, id, asked, is_held) in &standing {
         let lacking = asked.needs().filter(|(resource, units)| state.free(resource, asked) < *units);
         short.extend(lacking.map(|(resource, _)| resource));
-    }
-    for (id, asked, _) in standing.iter().filter(|(_, _, is_held)| !is_held) {
-        let held_up = asked.needs().any(|(resource, _)| short.contains(&resource));
-        assert!(held_up, "{id} stands in line and nothing that it needs is short");
+        let is_held_up = asked.needs().any(|(resource, _)| short.contains(&resource));
+        assert!(*is_held || is_held_up, "{id} stands in line and nothing that it needs is short for it or before it");
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Deadline {
     RunTimeout(RunId),
     /// A task's wait: its queue time-out, its pause before the next try, its sleep. Ended with the wait.
     TaskWait(TaskId),
+    /// A queued task has waited so long that it counts as high. Only the next one to do so is in the index.
+    CountsAsHigh(TaskId),
     /// An attempt is out of time: the ladder starts. Set at the grant, moved at the start.
     AttemptTimeout(AttemptId),
     /// A remote lease was not renewed. Moved by each renewal.
@@ -27,7 +29,7 @@ impl Deadline {
     pub const fn run(self) -> RunId {
         match self {
             Self::RunStart(run) | Self::RunTimeout(run) => run,
-            Self::TaskWait(task) => task.run,
+            Self::TaskWait(task) | Self::CountsAsHigh(task) => task.run,
             Self::AttemptTimeout(attempt) | Self::LeaseExpiry(attempt) | Self::StopExpiry(attempt) => attempt.task.run,
         }
     }

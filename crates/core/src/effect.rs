@@ -154,12 +154,16 @@ pub enum Refusal {
         max: u32,
     },
     /// A queue is at its bound.
-    #[error("queue `{queue}` holds {len} tasks, its `max_queue_size` is {max}")]
+    #[error(
+        "{open} unfinished tasks stand in queue `{queue}` or will, and the submission has {asked} more, above its `max_queue_size` ({max})"
+    )]
     QueueFull {
         /// Which queue.
         queue: String,
-        /// Tasks in it.
-        len: u32,
+        /// Unfinished tasks that stand in it, or may come to stand there.
+        open: u32,
+        /// Those of the submission.
+        asked: u32,
         /// Its bound.
         max: u32,
     },

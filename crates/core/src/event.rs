@@ -74,7 +74,7 @@ pub enum Event {
         /// Whom to answer.
         caller: Caller,
     },
-    /// A dead letter is not wanted any more. Answered.
+    /// A dead letter is not wanted any more. Answered; one that is not there is as good as dropped.
     DeadLetterDropped {
         /// Which task's.
         task: TaskId,

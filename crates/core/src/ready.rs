@@ -9,13 +9,19 @@
 //! up only its own, and what is closed (a held queue, a poisoned pool) holds up nobody else.
 //!
 //! Heads are looked at in the order of their ranks, and only those for which something may have
-//! changed: a grant costs a few ordered-map operations, however many tasks wait.
+//! changed: a grant costs a few ordered-map operations, however many tasks wait, in however many queues.
+//! A rank changes by age alone, and then at a moment that is known: such a head is looked at then.
+//!
+//! What concerns many heads at once (a queue that is let go, a run that is recalled) is a chore that is
+//! done bit by bit, before anybody is looked at.
 
+mod chores;
 mod heads;
 #[cfg(test)]
 mod tests;
 
 use crate::{RunId, Seq, TaskId, Timestamp, time::Millis, workflow::Priority};
+use chores::Chores;
 use heads::Heads;
 pub(crate) use heads::Rank;
 use std::{
@@ -67,8 +73,6 @@ pub(crate) trait Supply {
     /// Whether a task may not be granted now because its run or workflow is held, out of focus, or
     /// comes to its end.
     fn is_held(&self, task: TaskId) -> bool;
-    /// How long tasks of a queue wait before they count as high.
-    fn counts_as_high_after(&self, queue: &str) -> Millis;
 }
 
 /// A task whose turn it is; it stays in line until it is removed or set aside.
@@ -92,13 +96,25 @@ pub struct Ready {
     /// Resources that may serve somebody who stands at them.
     open: BTreeSet<Resource>,
     /// Tasks set aside one by one because their run or workflow is held, or out of focus.
-    aside: BTreeMap<RunId, BTreeSet<(Seq, TaskId)>>,
+    aside: Aside,
+    /// Heads that do not count as high yet, by the moment at which they will.
+    ageing: BTreeMap<(Timestamp, Seq), Request>,
+    /// How long tasks wait before they count as high, by queue; the default where nothing is said.
+    patience: BTreeMap<Arc<str>, Millis>,
+    chores: Chores,
 }
+
+/// Tasks out of line, each with what brings it back to its place.
+type Aside = BTreeMap<RunId, BTreeMap<(Seq, TaskId), (Request, Timestamp)>>;
 
 #[derive(Debug, Default)]
 struct Group {
     line: BTreeMap<Seq, (TaskId, Timestamp)>,
     place: Place,
+    /// Whether its head counts as high by its age.
+    is_aged: bool,
+    /// When its head does or did so; none: it is high by itself.
+    ages_at: Option<Timestamp>,
 }
 
 /// Where the head of a group stands.
@@ -127,103 +143,91 @@ impl Ready {
     pub(crate) fn add(&mut self, request: Request, seq: Seq, since: Timestamp, task: TaskId) {
         let group = self.groups.entry(request.clone()).or_default();
         let headed = group.line.first_key_value().map(|(first, _)| *first);
-        group.line.insert(seq, (task, since));
         if headed.is_none_or(|first| seq < first) {
             // It heads its group: whoever did so before stands behind it now.
-            if let Some(before) = headed {
-                self.take_from_place(&request, before);
+            if headed.is_some() {
+                self.take_head(&request);
                 self.free_all(&request);
             }
-            self.active.insert(request, seq, since);
+            self.line_of(&request).insert(seq, (task, since));
+            self.welcome_head(&request);
+        } else {
+            group.line.insert(seq, (task, since));
         }
     }
 
     /// Takes a task out of line, wherever it stands.
     pub(crate) fn remove(&mut self, request: &Request, seq: Seq, task: TaskId) {
-        if let Some(aside) = self.aside.get_mut(&task.run)
-            && aside.remove(&(seq, task))
-        {
-            if aside.is_empty() {
-                self.aside.remove(&task.run);
-            }
-            return;
+        let of_run = [&mut self.aside, &mut self.chores.recalled];
+        if !of_run.into_iter().any(|aside| take_aside(aside, seq, task)) {
+            self.drop_from_line(request, seq);
         }
-        self.drop_from_line(request, seq);
     }
 
     /// Says that a resource may have gained units, or may be open again.
     pub(crate) fn freed(&mut self, resource: Resource) {
-        if let Some(heads) = self.apart.remove(&resource) {
-            for (request, seq, since) in heads {
-                if let Some(group) = self.groups.get_mut(&request) {
-                    group.place = Place::Active;
-                }
-                self.active.insert(request, seq, since);
-            }
+        if self.apart.contains_key(&resource) {
+            self.chores.reopened.insert(resource.clone());
         }
         if self.standing.contains_key(&resource) {
             self.open.insert(resource);
         }
     }
 
-    /// The next task to deal with, in order. Call again when that is done.
-    pub(crate) fn next(&mut self, now: Timestamp, supply: &impl Supply) -> Option<Next> {
-        loop {
-            let (rank, request) = self.next_head(now, supply)?;
+    /// The next task to deal with, in order; call again when that is done. Chores come first. Each head that is
+    /// looked at is counted off `looks`; with none left, nothing is next for now.
+    pub(crate) fn next(&mut self, now: Timestamp, supply: &impl Supply, looks: &mut usize) -> Option<Next> {
+        self.do_chores(supply, looks);
+        self.come_of_age(now, looks);
+        while *looks > 0 {
+            // Each open resource is asked for its first head.
+            *looks = looks.saturating_sub(1 + self.open.len());
+            let (rank, request) = self.next_head()?;
             let seq = rank.seq;
             let (task, _) = self.groups[&request].line[&seq];
             if supply.is_held(task) {
                 return Some(Next::Held(request, seq, task));
             }
             if let Some(resource) = supply.closed(&request) {
-                self.stand_apart(request, seq, resource);
+                self.stand_apart(request, rank, resource);
                 continue;
             }
-            let at = self.too_short(rank, &request, now, supply);
+            let at = self.too_short(rank, &request, supply);
             if at.is_empty() {
                 return Some(Next::Grant(request, seq, task));
             }
-            let reserved = self.only_reserved(&request, &at, supply);
-            self.stand_at(request, seq, at);
-            // Whoever comes first there may do so only since it came of age, and was not looked at since.
-            self.open.extend(reserved);
+            self.stand_at(request, rank, at);
+        }
+        None
+    }
+
+    /// Has heads that have waited long enough count as high, and looks at each anew: it may pass others now.
+    pub(crate) fn come_of_age(&mut self, now: Timestamp, looks: &mut usize) {
+        while *looks > 0
+            && let Some(first) = self.ageing.first_entry().filter(|first| first.key().0 <= now)
+        {
+            *looks -= 1;
+            let request = first.remove();
+            self.take_from_place(&request);
+            let Some(group) = self.groups.get_mut(&request) else { continue };
+            group.is_aged = true;
+            let rank = group.rank(&request);
+            self.active.insert(rank, request);
         }
     }
 
-    /// Those of the resources of which there is enough, were it not for somebody earlier.
-    fn only_reserved(&self, request: &Request, at: &[Resource], supply: &impl Supply) -> Vec<Resource> {
-        let enough = |(resource, units): &(Resource, u32)| {
-            at.contains(resource) && self.standing.contains_key(resource) && supply.free(resource, request) >= *units
-        };
-        request.needs().filter(enough).map(|(resource, _)| resource).collect()
+    /// The next moment at which a head counts as high, and whose.
+    pub(crate) fn next_ageing(&self) -> Option<(Timestamp, TaskId)> {
+        let ((at, seq), request) = self.ageing.first_key_value()?;
+        Some((*at, self.groups.get(request)?.line.get(seq)?.0))
     }
 
     /// Sets a task aside because its run is held; [`Ready::recall`] brings it back.
     pub(crate) fn set_aside(&mut self, request: &Request, seq: Seq, task: TaskId) {
+        let since = self.groups.get(request).and_then(|group| group.line.get(&seq)).map(|(_, since)| *since);
+        let Some(since) = since else { return };
         self.drop_from_line(request, seq);
-        self.aside.entry(task.run).or_default().insert((seq, task));
-    }
-
-    /// Looks again at heads that came to stand where they stand and are held since, or need what is
-    /// closed since: they must not hold up others.
-    pub(crate) fn review(&mut self, supply: &impl Supply) {
-        let head = |(request, group): (&Request, &Group)| {
-            let (seq, (task, since)) = group.line.first_key_value()?;
-            let stands =
-                matches!(group.place, Place::At(_)) && (supply.is_held(*task) || supply.closed(request).is_some());
-            stands.then(|| (request.clone(), *seq, *since))
-        };
-        let held: Vec<(Request, Seq, Timestamp)> = self.groups.iter().filter_map(head).collect();
-        for (request, seq, since) in held {
-            self.take_from_place(&request, seq);
-            self.active.insert(request.clone(), seq, since);
-            self.free_all(&request);
-        }
-    }
-
-    /// The tasks of a run that were set aside; the caller puts them in line again.
-    pub(crate) fn recall(&mut self, run: RunId) -> BTreeSet<(Seq, TaskId)> {
-        self.aside.remove(&run).unwrap_or_default()
+        self.aside.entry(task.run).or_default().insert((seq, task), (request.clone(), since));
     }
 
     /// Since when the task that stands longest in each queue does so. Tasks set aside do not count.
@@ -238,11 +242,6 @@ impl Ready {
         oldest
     }
 
-    /// The runs that have tasks set aside.
-    pub(crate) fn runs_aside(&self) -> Vec<RunId> {
-        self.aside.keys().copied().collect()
-    }
-
     /// The resources that the head of a request's line stands at: short for it, or for somebody earlier.
     pub(crate) fn stands_at(&self, request: &Request) -> &[Resource] {
         match self.groups.get(request).map(|group| &group.place) {
@@ -255,39 +254,33 @@ impl Ready {
     #[cfg(test)]
     fn is_clear(&self) -> bool {
         let heads_gone = self.active.is_empty() && self.standing.is_empty() && self.apart.is_empty();
-        heads_gone && self.groups.is_empty() && self.claims.is_empty() && self.open.is_empty() && self.aside.is_empty()
+        let tasks_gone = self.groups.is_empty() && self.aside.is_empty() && self.ageing.is_empty();
+        heads_gone && tasks_gone && self.claims.is_empty() && self.open.is_empty() && self.chores.is_clear()
     }
 
     /// Every task that is in line or set aside.
     pub(crate) fn tasks(&self) -> BTreeSet<(Seq, TaskId)> {
         let in_line = self.groups.values().flat_map(|group| group.line.iter().map(|(seq, (task, _))| (*seq, *task)));
-        in_line.chain(self.aside.values().flatten().copied()).collect()
+        let aside = self.aside.values().chain(self.chores.recalled.values());
+        in_line.chain(aside.flat_map(|tasks| tasks.keys().copied())).collect()
     }
 
     /// The earliest head that is worth a look: active, or at a resource that is open. It is active then.
-    fn next_head(&mut self, now: Timestamp, supply: &impl Supply) -> Option<(Rank, Request)> {
-        let mut first = self.active.first(now, supply).map(|(rank, request)| (rank, request, None));
-        for resource in &self.open {
-            let standing = self.standing.get(resource).and_then(|heads| heads.first(now, supply));
-            if let Some((rank, request)) = standing
-                && first.as_ref().is_none_or(|(earliest, ..)| rank < *earliest)
-            {
-                first = Some((rank, request, Some(resource)));
-            }
-        }
-        let (rank, request, stands) = first.map(|(rank, request, at)| (rank, request.clone(), at.is_some()))?;
-        if stands {
-            let since = self.groups[&request].line[&rank.seq].1;
-            self.take_from_place(&request, rank.seq);
-            self.active.insert(request.clone(), rank.seq, since);
+    fn next_head(&mut self) -> Option<(Rank, Request)> {
+        let standing = self.open.iter().filter_map(|resource| self.standing.get(resource)?.first());
+        let first = standing.chain(self.active.first()).min_by_key(|(rank, _)| *rank);
+        let (rank, request) = first.map(|(rank, request)| (rank, request.clone()))?;
+        if !matches!(self.groups[&request].place, Place::Active) {
+            self.take_from_place(&request);
+            self.active.insert(rank, request.clone());
         }
         Some((rank, request))
     }
 
     /// The resources of a request that are short, or short for somebody earlier who shares them: units of
     /// a pool that are too few for the earlier one, or a slot that only work fetched ahead could still have.
-    fn too_short(&self, rank: Rank, request: &Request, now: Timestamp, supply: &impl Supply) -> Vec<Resource> {
-        let earlier = |heads: &Heads| heads.first(now, supply).is_some_and(|(first, _)| first < rank);
+    fn too_short(&self, rank: Rank, request: &Request, supply: &impl Supply) -> Vec<Resource> {
+        let earlier = |heads: &Heads| heads.first().is_some_and(|(first, _)| first < rank);
         let is_short = |(resource, units): &(Resource, u32)| {
             let free = supply.free(resource, request);
             let claimed = match resource {
@@ -301,47 +294,48 @@ impl Ready {
         request.needs().filter(is_short).map(|(resource, _)| resource).collect()
     }
 
-    fn stand_at(&mut self, request: Request, seq: Seq, at: Vec<Resource>) {
-        self.active.remove(&request, seq);
+    fn stand_at(&mut self, request: Request, rank: Rank, at: Vec<Resource>) {
+        self.active.remove(rank);
         let Some(group) = self.groups.get_mut(&request) else { return };
-        let since = group.line[&seq].1;
         group.place = Place::At(at.clone());
         for resource in at {
             self.open.remove(&resource);
-            self.standing.entry(resource).or_default().insert(request.clone(), seq, since);
+            self.standing.entry(resource).or_default().insert(rank, request.clone());
         }
         for (pool, units) in &request.demand.resources {
             let claims = self.claims.entry(pool.clone()).or_default();
-            claims.entry(*units).or_default().insert(request.clone(), seq, since);
+            claims.entry(*units).or_default().insert(rank, request.clone());
         }
     }
 
-    fn stand_apart(&mut self, request: Request, seq: Seq, resource: Resource) {
-        self.active.remove(&request, seq);
+    fn stand_apart(&mut self, request: Request, rank: Rank, resource: Resource) {
+        self.active.remove(rank);
         let Some(group) = self.groups.get_mut(&request) else { return };
-        let since = group.line[&seq].1;
         group.place = Place::Apart(resource.clone());
         self.free_all(&request);
-        self.apart.entry(resource).or_default().insert(request, seq, since);
+        self.apart.entry(resource).or_default().insert(rank, request);
     }
 
     /// Takes the head of a group from wherever it stands.
-    fn take_from_place(&mut self, request: &Request, seq: Seq) {
+    fn take_from_place(&mut self, request: &Request) {
         let Some(group) = self.groups.get_mut(request) else { return };
+        let rank = group.rank(request);
         match std::mem::take(&mut group.place) {
-            Place::Active => self.active.remove(request, seq),
+            Place::Active => self.active.remove(rank),
             Place::Apart(resource) => {
-                heads::remove_at(&mut self.apart, &resource, request, seq);
+                if heads::remove_at(&mut self.apart, &resource, rank) {
+                    self.chores.reopened.remove(&resource);
+                }
             }
             Place::At(at) => {
                 for resource in &at {
-                    if heads::remove_at(&mut self.standing, resource, request, seq) {
+                    if heads::remove_at(&mut self.standing, resource, rank) {
                         self.open.remove(resource);
                     }
                 }
                 for (pool, units) in &request.demand.resources {
                     if let Some(claims) = self.claims.get_mut(pool)
-                        && heads::remove_at(claims, units, request, seq)
+                        && heads::remove_at(claims, units, rank)
                         && claims.is_empty()
                     {
                         self.claims.remove(pool);
@@ -351,20 +345,46 @@ impl Ready {
         }
     }
 
+    /// Takes the head of a group from wherever it stands, and its age with it.
+    fn take_head(&mut self, request: &Request) {
+        self.take_from_place(request);
+        let Some(group) = self.groups.get_mut(request) else { return };
+        if let (Some(at), Some((seq, _))) = (group.ages_at.take(), group.line.first_key_value()) {
+            self.ageing.remove(&(at, *seq));
+        }
+        group.is_aged = false;
+    }
+
+    /// Whoever heads a group now is worth a look, and is seen when it comes of age.
+    fn welcome_head(&mut self, request: &Request) {
+        let patience = self.patience_of(&request.demand.queue);
+        let Some(group) = self.groups.get_mut(request) else { return };
+        let Some((seq, since)) = group.line.first_key_value().map(|(seq, (_, since))| (*seq, *since)) else { return };
+        group.ages_at = (request.demand.priority != Priority::High).then(|| since.plus(patience));
+        if let Some(at) = group.ages_at {
+            self.ageing.insert((at, seq), request.clone());
+        }
+        let rank = group.rank(request);
+        self.active.insert(rank, request.clone());
+    }
+
+    fn line_of(&mut self, request: &Request) -> &mut BTreeMap<Seq, (TaskId, Timestamp)> {
+        &mut self.groups.entry(request.clone()).or_default().line
+    }
+
     fn drop_from_line(&mut self, request: &Request, seq: Seq) {
         let Some(group) = self.groups.get_mut(request) else { return };
         if group.line.first_key_value().is_none_or(|(first, _)| *first != seq) {
             group.line.remove(&seq);
             return;
         }
-        self.take_from_place(request, seq);
-        let Some(group) = self.groups.get_mut(request) else { return };
-        group.line.remove(&seq);
-        match group.line.first_key_value().map(|(seq, (_, since))| (*seq, *since)) {
-            Some((seq, since)) => self.active.insert(request.clone(), seq, since),
-            None => {
-                self.groups.remove(request);
-            }
+        self.take_head(request);
+        let line = self.line_of(request);
+        line.remove(&seq);
+        if line.is_empty() {
+            self.groups.remove(request);
+        } else {
+            self.welcome_head(request);
         }
         self.free_all(request);
     }
@@ -377,4 +397,22 @@ impl Ready {
             }
         }
     }
+}
+
+impl Group {
+    /// The rank of its head, which it always has.
+    fn rank(&self, request: &Request) -> Rank {
+        let seq = self.line.first_key_value().map_or(Seq(u64::MAX), |(seq, _)| *seq);
+        Rank { priority: if self.is_aged { Priority::High } else { request.demand.priority }, seq }
+    }
+}
+
+/// Takes a task from among those set aside; says whether it was there.
+fn take_aside(aside: &mut Aside, seq: Seq, task: TaskId) -> bool {
+    let Some(tasks) = aside.get_mut(&task.run) else { return false };
+    let was_there = tasks.remove(&(seq, task)).is_some();
+    if tasks.is_empty() {
+        aside.remove(&task.run);
+    }
+    was_there
 }

@@ -38,7 +38,7 @@ pub enum Key {
     PausedWorkflow(String),
     /// Work too large for one step, with its cursor.
     Continuation(Seq),
-    /// A task out of tries.
+    /// A task out of tries, whether or not its run went on without it.
     DeadLetter(TaskId),
     /// An event that failed alone.
     Quarantine(Seq),

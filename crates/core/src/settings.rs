@@ -1,7 +1,7 @@
 //! Queues, pools and bounds: what an operator configures and the brain obeys.
 
 use crate::{
-    AttemptId, Fence,
+    AttemptId, Fence, Seq,
     run::WorkerId,
     time::{Millis, Timestamp},
 };
@@ -24,7 +24,8 @@ pub struct Queue {
 /// A queue's configuration; the keys are those of the configuration file.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueSettings {
-    /// Most tasks that may stand in it; a submission that would go beyond is refused.
+    /// Most unfinished tasks that stand in it or may come to stand there, waiting for needs or performed
+    /// meanwhile; a submission that would go beyond is refused.
     pub max_queue_size: u32,
     /// Term of a remote worker's lease.
     pub visibility_timeout: Millis,
@@ -47,6 +48,10 @@ pub struct Pool {
     /// Why it is closed, if a holder could not be confirmed dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<Poison>,
+    /// The place in the namespace's order at which it was last made smaller: only leases from before that may
+    /// together hold more than there is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrunk: Option<Seq>,
 }
 
 /// Why a pool is closed.

@@ -158,13 +158,23 @@ impl<'a> Step<'a> {
 
     /// Counts a look at a task that may lead to nothing.
     pub(crate) fn look(&mut self) {
-        self.looks += 1;
+        self.look_often(1);
+    }
+
+    /// Counts so many looks.
+    pub(crate) fn look_often(&mut self, times: usize) {
+        self.looks = self.looks.saturating_add(times);
+    }
+
+    /// The looks that the step may still have.
+    pub(crate) fn looks_left(&self) -> usize {
+        let most = self.state.volatile.bounds.step_changes_max.saturating_mul(LOOKS_PER_CHANGE);
+        most.saturating_sub(self.looks)
     }
 
     /// Whether the step has done as much as one step may.
     pub(crate) fn is_full(&self) -> bool {
-        let most = self.state.volatile.bounds.step_changes_max;
-        self.changes >= most || self.looks >= most.saturating_mul(LOOKS_PER_CHANGE)
+        self.changes >= self.state.volatile.bounds.step_changes_max || self.looks_left() == 0
     }
 
     /// Meets the work on the stack, and ends the runs that came to their end by it.

@@ -82,6 +82,7 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
         resources::check(task, &rules.pools, &mut problems);
     }
     resources::check_count(&draft.tasks, &rules.pools, &mut problems);
+    resources::check_queues(&draft.tasks, &mut problems);
     let links = resolve(&draft, &index, &mut problems);
     check_fallbacks(&draft, &links, &mut problems);
     check_graph(&draft, &index, &links, rules, &mut problems);

@@ -9,7 +9,7 @@ use crate::{
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
     settings::{Bounds, DEFAULT_QUEUE},
-    workflow::{Definition, TaskDef},
+    workflow::{Definition, TaskDef, TaskKind},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,6 +27,8 @@ pub struct Volatile {
     pub deadlines: BTreeSet<(Timestamp, Deadline)>,
     /// Queued tasks, in the order in which they are granted.
     pub ready: Ready,
+    /// The one of the deadlines at which a queued task counts as high: the next of those in the ready lines.
+    pub ageing: Option<(Timestamp, Deadline)>,
     /// Workers that offer slots, and how many attempts each performs at once.
     pub workers: BTreeMap<WorkerId, u32>,
     /// Leases by worker, also of workers that are not here.
@@ -37,8 +39,8 @@ pub struct Volatile {
     pub tallies: BTreeMap<RunId, Tally>,
     /// Unfinished tasks of all runs.
     pub open_total: u32,
-    /// Tasks queued, by queue.
-    pub queued: BTreeMap<String, u32>,
+    /// Unfinished tasks that stand in a queue, or may come to stand there, by queue.
+    pub by_queue: BTreeMap<String, u32>,
     /// Unfinished runs by idempotency key.
     pub idempotency: BTreeMap<String, RunId>,
     /// How many unfinished runs pin a definition.
@@ -125,13 +127,11 @@ impl Volatile {
         }
     }
 
-    /// Renews the deadlines of a run around a change of its own fields.
+    /// Renews the deadlines of a run around a change of its own fields. One that stays keeps where it was moved to.
     pub(crate) fn replace_run_deadlines(&mut self, before: Deadlines, run: &Run) {
         let after = run_deadlines(run);
-        if after != before {
-            self.forget(before);
-            self.expect(after);
-        }
+        self.forget(before.map(|deadline| deadline.filter(|_| !after.contains(&deadline))));
+        self.expect(after.map(|deadline| deadline.filter(|_| !before.contains(&deadline))));
     }
 
     fn expect(&mut self, deadlines: Deadlines) {
@@ -148,6 +148,13 @@ impl Volatile {
         }
     }
 
+    /// Takes out the deadlines of a run's tasks.
+    pub(crate) fn forget_tasks(&mut self, run: &Run) {
+        for (index, task) in run.indexed_tasks() {
+            self.forget(self.task_deadlines(run, index, task));
+        }
+    }
+
     /// When a deadline that is stored as `stored` really comes.
     pub(crate) fn moment_of(&self, deadline: Deadline, stored: Timestamp) -> Timestamp {
         self.moved.get(&deadline).copied().unwrap_or(stored)
@@ -160,6 +167,18 @@ impl Volatile {
         self.moved.insert(deadline, to);
     }
 
+    /// Waits for the next moment at which a queued task counts as high; to be called when the ready lines changed.
+    pub(crate) fn watch_ageing(&mut self) {
+        let next = self.ready.next_ageing().map(|(at, task)| (at, Deadline::CountsAsHigh(task)));
+        if next != self.ageing {
+            if let Some(before) = &self.ageing {
+                self.deadlines.remove(before);
+            }
+            self.deadlines.extend(next);
+            self.ageing = next;
+        }
+    }
+
     /// Takes a task into the indices.
     pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
@@ -170,8 +189,10 @@ impl Volatile {
             Phase::Waiting(wait) => {
                 tally.open += 1;
                 self.open_total += 1;
+                if let Some(queue) = queue_of(def) {
+                    increment(&mut self.by_queue, queue, 1);
+                }
                 if wait.on == WaitOn::Grant {
-                    increment(&mut self.queued, queue_name(def), 1);
                     self.ready.add(request(run.id, definition, index), wait.seq, wait.since, run.id.task(index));
                 }
             }
@@ -179,6 +200,9 @@ impl Volatile {
                 tally.open += 1;
                 tally.leased += 1;
                 self.open_total += 1;
+                if let Some(queue) = queue_of(def) {
+                    increment(&mut self.by_queue, queue, 1);
+                }
                 increment(&mut self.leases, &lease.worker, 1);
                 for (pool, units) in &lease.holds {
                     increment(&mut self.held, pool, *units);
@@ -198,8 +222,10 @@ impl Volatile {
             Phase::Waiting(wait) => {
                 tally.open -= 1;
                 self.open_total -= 1;
+                if let Some(queue) = queue_of(def) {
+                    decrement(&mut self.by_queue, queue, 1);
+                }
                 if wait.on == WaitOn::Grant {
-                    decrement(&mut self.queued, queue_name(def), 1);
                     self.ready.remove(&request(run.id, definition, index), wait.seq, run.id.task(index));
                 }
             }
@@ -207,6 +233,9 @@ impl Volatile {
                 tally.open -= 1;
                 tally.leased -= 1;
                 self.open_total -= 1;
+                if let Some(queue) = queue_of(def) {
+                    decrement(&mut self.by_queue, queue, 1);
+                }
                 decrement(&mut self.leases, &lease.worker, 1);
                 self.ready.freed(Resource::Slot);
                 for (pool, units) in &lease.holds {
@@ -304,6 +333,14 @@ pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> 
 /// The queue where a task stands.
 pub(crate) fn queue_name(def: &TaskDef) -> &str {
     def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+}
+
+/// The queue of a task that ever stands in one.
+pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
+    match def.kind {
+        TaskKind::Sleep(_) => None,
+        TaskKind::Exec(_) | TaskKind::Noop => Some(queue_name(def)),
+    }
 }
 
 /// Whether a task's end fails its run.

@@ -19,8 +19,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// Characters of an error's message that are kept.
-const MESSAGE_MAX: usize = 2_000;
+/// Characters of a message that are kept, whoever sent it.
+pub(crate) const MESSAGE_MAX: usize = 2_000;
+/// Characters of the short word that says what kind of error it is.
+const REASON_MAX: usize = 100;
 
 impl Step<'_> {
     /// The lease of an attempt, if the fence is the one it was granted under.
@@ -53,7 +55,11 @@ impl Step<'_> {
 
     /// A worker still has it: its lease runs for another term. Nothing is written.
     pub(crate) fn attempt_renewed(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(lease) = self.lease_of(attempt, fence) else { return self.acknowledge(attempt, fence, false) };
+        let Some(lease) = self.lease_of(attempt, fence) else {
+            // No line of history: it comes again and again until its worker has understood.
+            self.state.volatile.refused_reports += 1;
+            return self.acknowledge(attempt, fence, false);
+        };
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
         let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
@@ -213,6 +219,7 @@ impl Step<'_> {
 
     /// Nobody knows how it ended.
     pub(crate) fn lose(&mut self, id: TaskId, message: &str, detail: Detail) {
+        let message = cut(message, MESSAGE_MAX);
         if self.is_being_stopped(id) {
             return self.settle_stopped(id, "lost", message, detail);
         }
@@ -304,14 +311,14 @@ impl Step<'_> {
         let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
         for name in names {
             if let Some(pool) = self.state.pools.get_mut(&name) {
-                let message = format!("`{attempt}` held it and may still be alive: {message}");
+                let message = format!("`{attempt}` held it and may still be alive: {}", cut(message, MESSAGE_MAX));
                 let since = self.now;
                 let poison = pool.poisoned.get_or_insert(Poison { message, since, suspects: BTreeMap::new() });
                 poison.suspects.insert(attempt, suspect.clone());
                 self.touch(Key::Pool(name));
             }
         }
-        self.review_ready();
+        self.state.volatile.ready.review();
     }
 
     /// A moment has come. One that the state has moved past means nothing.
@@ -334,6 +341,7 @@ impl Step<'_> {
                 );
             }
             Deadline::TaskWait(id) => self.wait_expired(id),
+            Deadline::CountsAsHigh(_) => self.come_of_age(),
             Deadline::AttemptTimeout(attempt) => {
                 if self.due_lease(attempt, |lease| lease.deadline) {
                     self.stop_attempt(attempt.task, StopReason::TimedOut);
@@ -401,7 +409,12 @@ impl Step<'_> {
     }
 }
 
-/// An error whose message is short enough to keep.
+/// An error whose texts are short enough to keep.
 pub(crate) fn error(reason: &str, message: &str, exit: Option<i32>) -> TaskError {
-    TaskError { reason: reason.to_owned(), message: message.chars().take(MESSAGE_MAX).collect(), exit }
+    TaskError { reason: cut(reason, REASON_MAX).to_owned(), message: cut(message, MESSAGE_MAX).to_owned(), exit }
+}
+
+/// The first `most` characters of a text.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
 }

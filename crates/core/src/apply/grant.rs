@@ -1,7 +1,7 @@
 //! Giving ready tasks to workers: slot, pools and locks in one atomic grant, in the stored order.
 
 use crate::{
-    Fence, Millis, State, TaskId, Timestamp,
+    Fence, State, TaskId, Timestamp,
     deadline::attempt_deadline,
     effect::{Assignment, Effect, Work as Performed},
     ready::{Next, Ready, Request, Resource, Supply},
@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 /// Grants of one step; the rest follow in the next.
 const GRANTS_PER_STEP: usize = 256;
+/// What a look at the head of a ready line costs, in looks at a task.
+const LOOKS_PER_HEAD: usize = 20;
 
 impl Supply for State {
     fn closed(&self, request: &Request) -> Option<Resource> {
@@ -50,10 +52,6 @@ impl Supply for State {
         let is_over = run.ending.is_some() || run.poisoned.is_some();
         is_over || out_of_time || run.paused || out_of_focus || self.paused_workflows.contains_key(&*run.workflow)
     }
-
-    fn counts_as_high_after(&self, queue: &str) -> Millis {
-        self.queue_settings(queue).low_counts_as_high_after
-    }
 }
 
 impl Step<'_> {
@@ -73,40 +71,45 @@ impl Step<'_> {
             self.drain();
         }
         self.state.volatile.grants_due = left == 0 || self.is_full();
-        self.save_rest();
+        self.close_step();
     }
 
     /// Meets the step's work and leaves what is ready to a step of its own.
     pub(crate) fn settle_apart(&mut self) {
         self.drain();
         self.state.volatile.grants_due = true;
+        self.close_step();
+    }
+
+    fn close_step(&mut self) {
         self.save_rest();
+        self.state.volatile.watch_ageing();
     }
 
     /// The next task to grant. Tasks that are held are set aside on the way.
     fn next_ready(&mut self) -> Option<(Request, TaskId)> {
         while !self.is_full() {
-            match self.with_ready(|ready, now, state| ready.next(now, state))? {
+            match self.with_ready(|ready, now, state, looks| ready.next(now, state, looks))? {
                 Next::Grant(request, _, id) => return Some((request, id)),
-                Next::Held(request, seq, id) => {
-                    self.look();
-                    self.state.volatile.ready.set_aside(&request, seq, id);
-                }
+                Next::Held(request, seq, id) => self.state.volatile.ready.set_aside(&request, seq, id),
             }
         }
         None
     }
 
-    /// Has the ready lines look again at whom something holds back that did not before.
-    pub(crate) fn review_ready(&mut self) {
-        self.with_ready(|ready, _, state| ready.review(state));
+    /// Queued tasks whose moment has come count as high from now on.
+    pub(crate) fn come_of_age(&mut self) {
+        self.with_ready(|ready, now, _, looks| ready.come_of_age(now, looks));
     }
 
-    /// Asks the ready lines about the state that they are part of.
-    fn with_ready<T>(&mut self, ask: impl FnOnce(&mut Ready, Timestamp, &State) -> T) -> T {
+    /// Asks the ready lines about the state that they are part of, for as many looks as the step has left.
+    fn with_ready<T>(&mut self, ask: impl FnOnce(&mut Ready, Timestamp, &State, &mut usize) -> T) -> T {
         let mut ready = std::mem::take(&mut self.state.volatile.ready);
-        let answer = ask(&mut ready, self.now, self.state);
+        let most = (self.looks_left() / LOOKS_PER_HEAD).max(1);
+        let mut left = most;
+        let answer = ask(&mut ready, self.now, self.state, &mut left);
         self.state.volatile.ready = ready;
+        self.look_often((most - left) * LOOKS_PER_HEAD);
         answer
     }
 

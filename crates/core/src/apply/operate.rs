@@ -1,5 +1,6 @@
 //! What operators and the engine tell the brain: settings, workers, pauses, poison.
 
+use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     RunId, TaskId, Timestamp,
     deadline::Deadline,
@@ -7,10 +8,9 @@ use crate::{
     event::{Caller, PauseTarget},
     ready::Resource,
     row::{Detail, HistoryKind, Key, Pause, Quarantined, Row},
-    run::{OnExpiry, Run, Task, WorkerId},
+    run::{OnExpiry, Task, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
-    volatile::request,
 };
 use std::collections::BTreeSet;
 
@@ -22,39 +22,47 @@ impl Step<'_> {
         self.state.volatile.ready.freed(Resource::Slot);
         for (name, wanted) in &settings.queues {
             let queue = self.state.queues.get(name).cloned().unwrap_or_default();
+            self.state.volatile.ready.set_patience(name, wanted.low_counts_as_high_after);
             if queue.settings != *wanted || !self.state.queues.contains_key(name) {
                 self.state.queues.insert(name.clone(), Queue { settings: *wanted, ..queue });
                 self.touch(Key::Queue(name.clone()));
             }
         }
         for (name, wanted) in &settings.pools {
-            let before = self.state.pools.get(name);
-            let poisoned = before.and_then(|pool| pool.poisoned.clone());
-            let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned };
-            if before != Some(&pool) {
+            let before = self.state.pools.get(name).cloned();
+            let poisoned = before.as_ref().and_then(|pool| pool.poisoned.clone());
+            let shrunk = match before.as_ref().is_some_and(|pool| pool.size > wanted.size) {
+                true => Some(self.next_seq()),
+                false => before.as_ref().and_then(|pool| pool.shrunk),
+            };
+            let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned, shrunk };
+            if before.as_ref() != Some(&pool) {
                 self.state.pools.insert(name.clone(), pool);
                 self.touch(Key::Pool(name.clone()));
                 self.state.volatile.ready.freed(Resource::Pool(name.clone()));
             }
         }
-        self.review_ready();
+        self.state.volatile.ready.review();
     }
 
     /// Lets nothing expire that nobody could have kept alive: each bound goes on with what it had left, for
     /// a lease's term at the most. What only waited for a moment (a start time, a pause, a sleep) has its moment.
+    ///
+    /// Not cut into steps: all of it must happen before the first of these deadlines is met. It touches what passed
+    /// within the gap, in memory alone.
     pub(crate) fn time_skipped(&mut self, since: Timestamp) {
         let (now, most) = (self.now, QueueSettings::default().visibility_timeout);
         let mut volatile = std::mem::take(&mut self.state.volatile);
         volatile.spare(since, now, most, |deadline| self.expires(deadline));
         self.state.volatile = volatile;
         // A run whose time-out is put off starts nothing more, and shall not stand in the way of others.
-        self.review_ready();
+        self.state.volatile.ready.review();
     }
 
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) => false,
+            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
             Deadline::TaskWait(task) => {
                 self.task(task).and_then(Task::wait).is_some_and(|wait| wait.on_expiry == OnExpiry::FailTask)
             }
@@ -68,10 +76,8 @@ impl Step<'_> {
     /// Serves only these runs from now on.
     pub(crate) fn focus(&mut self, focus: Option<BTreeSet<RunId>>) {
         self.state.volatile.focus = focus;
-        self.review_ready();
-        for run in self.state.volatile.ready.runs_aside() {
-            self.recall(run);
-        }
+        self.state.volatile.ready.review();
+        self.state.volatile.ready.recall_all();
     }
 
     /// A worker offers its slots.
@@ -94,20 +100,20 @@ impl Step<'_> {
                 let pause = queue.paused.get_or_insert(pause).clone();
                 self.state.queues.insert(name.clone(), queue);
                 self.touch(Key::Queue(name.clone()));
-                self.review_ready();
+                self.state.volatile.ready.review();
                 Ok(Answer::Paused(pause))
             }
             PauseTarget::Workflow(name) => {
                 let pause = self.state.paused_workflows.entry(name.clone()).or_insert(pause).clone();
                 self.touch(Key::PausedWorkflow(name.clone()));
-                self.review_ready();
+                self.state.volatile.ready.review();
                 Ok(Answer::Paused(pause))
             }
             PauseTarget::Run(run) => match self.run(*run) {
                 None => Err(Refusal::UnknownRun(*run)),
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = true);
-                    self.review_ready();
+                    self.state.volatile.ready.review();
                     self.record(*run, HistoryKind::RunPaused, Detail::of("by", by));
                     Ok(Answer::Paused(pause))
                 }
@@ -131,11 +137,7 @@ impl Step<'_> {
                 if self.state.paused_workflows.remove(name).is_some() {
                     self.touch(Key::PausedWorkflow(name.clone()));
                 }
-                for run in self.state.volatile.ready.runs_aside() {
-                    if self.run(run).is_some_and(|run| *run.workflow == **name) {
-                        self.recall(run);
-                    }
-                }
+                self.state.volatile.ready.recall_all();
                 Ok(Answer::Done)
             }
             PauseTarget::Run(run) => match self.run(*run) {
@@ -143,7 +145,7 @@ impl Step<'_> {
                 Some(_) => {
                     self.update_run(*run, |run| run.paused = false);
                     self.record(*run, HistoryKind::RunResumed, Detail::of("by", by));
-                    self.recall(*run);
+                    self.state.volatile.ready.recall(*run);
                     Ok(Answer::Done)
                 }
             },
@@ -151,16 +153,8 @@ impl Step<'_> {
         self.reply(caller, answer);
     }
 
-    /// Puts a run's tasks that were set aside back in line, each in its old place.
-    fn recall(&mut self, run: RunId) {
-        let Some(definition) = self.run(run).map(|_| self.definition(run)) else { return };
-        for (seq, task) in self.state.volatile.ready.recall(run) {
-            let since = self.task(task).and_then(|task| task.wait()).map_or(self.now, |wait| wait.since);
-            self.state.volatile.ready.add(request(run, &definition, task.index), seq, since, task);
-        }
-    }
-
-    /// Nobody wants a dead letter any more.
+    /// Nobody wants a dead letter any more. The state keeps none of them; dropping one that is not there, or not any
+    /// more, is no error.
     pub(crate) fn drop_dead_letter(&mut self, task: TaskId, caller: Caller) {
         self.decision.written.push((Key::DeadLetter(task), None));
         self.reply(caller, Ok(Answer::Done));
@@ -168,26 +162,18 @@ impl Step<'_> {
 
     /// Freezes a run for good: nothing of it moves by itself any more, and what it holds stays held. A
     /// forced cancel closes it as it stands.
+    ///
+    /// Not cut into steps: it looks at the tasks of one run, some 10 ms for 100,000 of them, and only after a bug.
     pub(crate) fn poison(&mut self, id: RunId, error: &str) {
         if self.run(id).is_none() {
             return;
         }
+        let error = cut(error, MESSAGE_MAX);
         self.record(id, HistoryKind::RunPoisoned, Detail::of("error", error));
-        let definition = self.definition(id);
         // None of its deadlines is waited for any more.
-        let reindex = |step: &mut Self, index: bool| {
-            let run: &Run = &step.state.runs[&id];
-            for (task, _) in run.indexed_tasks() {
-                if index {
-                    step.state.volatile.index_task(run, &definition, task);
-                } else {
-                    step.state.volatile.unindex_task(run, &definition, task);
-                }
-            }
-        };
-        reindex(self, false);
+        self.state.volatile.forget_tasks(&self.state.runs[&id]);
         self.update_run(id, |run| run.poisoned = Some(error.to_owned()));
-        reindex(self, true);
+        self.state.volatile.ready.review();
         self.drop_continuations(id);
     }
 

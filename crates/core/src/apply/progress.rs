@@ -202,11 +202,11 @@ impl Step<'_> {
         }
     }
 
-    /// Keeps a failed task whose failure nothing handles, to inspect and to start again.
+    /// Keeps a failed task, to inspect and to start again: also one whose run goes on without it.
     fn bury(&mut self, id: TaskId) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
-        let Some(task) = self.task(id).filter(|task| is_unhandled(task, def)) else { return };
+        let Some(task) = self.task(id) else { return };
         let Some(error) = task.error.clone() else { return };
         let letter = DeadLetter {
             task: id,
@@ -258,14 +258,12 @@ impl Step<'_> {
         self.retire(id, status);
     }
 
+    /// Costs the same for a run of any size: its tasks are moved, not copied. They are dropped with the batch.
     fn retire(&mut self, id: RunId, status: RunStatus) {
-        let definition = self.definition(id);
         let Some(mut run) = self.state.runs.remove(&id) else { return };
         let volatile = &mut self.state.volatile;
         run.counts = Some(volatile.tally(id).counts()).filter(|_| !run.is_inline());
-        for (index, _) in run.indexed_tasks() {
-            volatile.unindex_task(&run, &definition, index);
-        }
+        // Of tasks that have ended, the indices hold nothing but the run's own tally.
         volatile.unindex_run(&run);
         let commit = volatile.commit;
         volatile.recent.push_back(RecentEnd { commit, run: id, status, idempotency: run.idempotency.clone() });

@@ -9,7 +9,7 @@ use crate::{
     run::{Idempotency, Run},
     settings::Pool,
     step::Step,
-    volatile::queue_name,
+    volatile::queue_of,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,7 +55,9 @@ impl Step<'_> {
         }
         let mut by_queue: BTreeMap<&str, u32> = BTreeMap::new();
         for task in tasks {
-            *by_queue.entry(queue_name(task)).or_default() += 1;
+            if let Some(queue) = queue_of(task) {
+                *by_queue.entry(queue).or_default() += 1;
+            }
             for (pool, &units) in &task.resources {
                 let size = self.state.pools.get(pool).map_or(1, |pool| pool.size);
                 if units > size {
@@ -69,15 +71,17 @@ impl Step<'_> {
             }
         }
         for (queue, asked) in by_queue {
-            let len = volatile.queued.get(queue).copied().unwrap_or_default();
+            let open = volatile.by_queue.get(queue).copied().unwrap_or_default();
             let max = self.state.queue_settings(queue).max_queue_size;
-            if len.saturating_add(asked) > max {
-                return Err(Refusal::QueueFull { queue: queue.to_owned(), len, max });
+            if open.saturating_add(asked) > max {
+                return Err(Refusal::QueueFull { queue: queue.to_owned(), open, asked, max });
             }
         }
         Ok(())
     }
 
+    /// Not cut into steps: a run is there with all its tasks or not at all, and there are at most
+    /// [`TASKS_MAX`](crate::validate::TASKS_MAX). 100,000 take some 10 ms in memory, and one row.
     fn create(&mut self, submission: &Submission) {
         self.pin_definition(submission);
         self.make_implicit_locks(submission);
@@ -141,7 +145,7 @@ impl Step<'_> {
         let names = submission.definition.body.tasks.iter().flat_map(|task| task.resources.keys());
         let missing: Vec<String> = names.filter(|name| !self.state.pools.contains_key(*name)).cloned().collect();
         for name in missing {
-            let lock = Pool { size: 1, lend: false, implicit: true, poisoned: None };
+            let lock = Pool { size: 1, lend: false, implicit: true, poisoned: None, shrunk: None };
             if self.state.pools.insert(name.clone(), lock).is_none() {
                 self.touch(Key::Pool(name));
             }

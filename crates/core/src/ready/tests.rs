@@ -40,10 +40,6 @@ impl Supply for Model {
     fn is_held(&self, task: TaskId) -> bool {
         self.held_runs.contains(&task.run)
     }
-
-    fn counts_as_high_after(&self, _: &str) -> Millis {
-        AGED
-    }
 }
 
 impl Model {
@@ -140,15 +136,19 @@ fn some_request(chance: &mut Chance, run: RunId) -> Request {
 fn live(seed: u64) {
     let mut chance = Chance(seed);
     let mut ready = Ready::default();
+    QUEUES.iter().for_each(|queue| ready.set_patience(queue, AGED));
     let mut model = Model { slots: 3, pools: POOLS.map(|pool| (pool.to_owned(), 4)).into(), ..Model::default() };
     for step in 0..60 {
         change(&mut chance, &mut ready, &mut model, Seq(step));
         loop {
             let expected = model.next();
             let found = loop {
-                match ready.next(model.now, &model) {
+                // However few looks there are at once, it comes to the same.
+                let mut looks = 1 + chance.below(4);
+                match ready.next(model.now, &model, &mut looks) {
                     Some(Next::Held(request, seq, task)) => ready.set_aside(&request, seq, task),
                     Some(Next::Grant(request, seq, task)) => break Some((request, seq, task)),
+                    None if looks == 0 => {}
                     None => break None,
                 }
             };
@@ -188,35 +188,23 @@ fn change(chance: &mut Chance, ready: &mut Ready, model: &mut Model, seq: Seq) {
             let (request, _, task) = model.waiting.remove(&seq).expect("it waits");
             ready.remove(&request, seq, task);
         }
-        8 if model.held_runs.remove(&run) => {
-            for (seq, task) in ready.recall(run) {
-                let (request, since, _) = &model.waiting[&seq];
-                ready.add(request.clone(), seq, *since, task);
-            }
-        }
+        8 if model.held_runs.remove(&run) => ready.recall(run),
         8 => {
             model.held_runs.insert(run);
-            ready.review(model);
+            ready.review();
         }
         9 if model.closed_queues.remove(&queue) => ready.freed(Resource::Queue(queue.into())),
         9 => {
             model.closed_queues.insert(queue);
-            ready.review(model);
+            ready.review();
         }
         10 if model.closed_pools.remove(&pool) => ready.freed(Resource::Pool(pool)),
         10 => {
             model.closed_pools.insert(pool);
-            ready.review(model);
+            ready.review();
         }
-        _ => {
-            // Age is noticed when something is freed.
-            model.now = model.now.plus(Millis(10));
-            for resource in POOLS.map(|pool| Resource::Pool(pool.to_owned())) {
-                ready.freed(resource);
-            }
-            ready.freed(Resource::Slot);
-            (0..3).for_each(|number| ready.freed(Resource::Parallel(self::run(number))));
-        }
+        // Whoever comes of age meanwhile is looked at.
+        _ => model.now = model.now.plus(Millis(10)),
     }
 }
 
@@ -240,9 +228,6 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
         fn is_held(&self, _: TaskId) -> bool {
             false
         }
-        fn counts_as_high_after(&self, _: &str) -> Millis {
-            AGED
-        }
     }
     let mut ready = Ready::default();
     let [plain, ahead] = [false, true].map(|prefetchable| {
@@ -252,7 +237,7 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
     let (first, second) = (run(0).task(TaskIndex(0)), run(0).task(TaskIndex(1)));
     ready.add(plain.clone(), Seq(1), Timestamp(0), first);
     ready.add(ahead.clone(), Seq(2), Timestamp(0), second);
-    assert_eq!(ready.next(Timestamp(0), &OnlyAhead), None);
+    assert_eq!(ready.next(Timestamp(0), &OnlyAhead, &mut 9), None);
     ready.remove(&plain, Seq(1), first);
-    assert_eq!(ready.next(Timestamp(0), &OnlyAhead), Some(Next::Grant(ahead, Seq(2), second)));
+    assert_eq!(ready.next(Timestamp(0), &OnlyAhead, &mut 9), Some(Next::Grant(ahead, Seq(2), second)));
 }

@@ -1,4 +1,4 @@
-//! Pools and locks: whether what a task asks for exists and can ever be granted.
+//! Pools, locks and queues: whether what a task asks for exists and can ever be granted.
 
 use super::{
     Problem,
@@ -21,6 +21,25 @@ pub(super) fn check_count(tasks: &[DraftTask], pools: &BTreeMap<String, u32>, pr
                 .expected(format!("at most {LOCKS_MAX}"))
                 .help("locks that are declared as pools in `unknot.yaml` do not count")
         });
+    }
+}
+
+/// Different queues that the tasks of one workflow may name: each is a line of its own, which the brain keeps.
+pub(super) const QUEUES_MAX: usize = 1_000;
+
+/// Whether a workflow names more queues than it may.
+pub(super) fn check_queues(tasks: &[DraftTask], problems: &mut Problems) {
+    let mut queues = BTreeSet::new();
+    for task in tasks {
+        let Some(queue) = &task.queue else { continue };
+        if queues.insert(queue.as_str()) && queues.len() == QUEUES_MAX + 1 {
+            let path = format!("{}.queue", join_key("tasks", &task.name));
+            problems.add(|| {
+                Problem::new(Code::Resource, path, format!("`{}` is one queue too many", clip(queue)))
+                    .expected(format!("at most {QUEUES_MAX} different queues in a workflow"))
+                    .help("a queue is for many tasks; to run some of them one at a time, give them a lock")
+            });
+        }
     }
 }
 

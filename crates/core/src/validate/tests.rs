@@ -67,6 +67,17 @@ fn more_locks_than_one_step_can_make_are_refused() {
     check(draft((0..=resources::LOCKS_MAX).map(locked).collect()), &rules).expect("a declared one does not count");
 }
 
+#[test]
+fn more_queues_than_a_workflow_may_name_are_refused() {
+    let queued = |queue: usize| {
+        let noop = DraftTask::new(format!("t{queue}"), TaskKind::Noop);
+        DraftTask { queue: Some(format!("q{}", queue % 1_001)), ..noop }
+    };
+    check(draft((0..resources::QUEUES_MAX).map(queued).collect()), &Rules::default()).expect("as many as one may");
+    let problem = first_problem(draft((0..2_000).map(queued).collect()));
+    assert!(problem.starts_with("tasks.t1000.queue: error[UK0127]: `q1000` is one queue too many"), "{problem}");
+}
+
 /// Every task is wrong in several ways: the text of a problem is made only for those that are shown.
 #[test]
 fn a_draft_full_of_problems_is_told_in_time() {

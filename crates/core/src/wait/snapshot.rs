@@ -108,7 +108,8 @@ impl View<'_> {
         if wait.on == WaitOn::Grant {
             let asked = request(run.id, definition, index);
             let held_back = self.state.is_held(run.id.task(index)) || self.state.closed(&asked).is_some();
-            let rank = Rank::of(&asked, wait.seq, wait.since, self.now, self.state);
+            let patience = self.state.queue_settings(&asked.demand.queue).low_counts_as_high_after;
+            let rank = Rank::of(&asked, wait.seq, self.now.since(wait.since), patience);
             let wait = self.wait(id, expr, bounds.0, bounds.1);
             self.queued.push(((held_back, rank), wait));
         } else {

@@ -2,7 +2,7 @@
 //!
 //! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
 //!   [in TIME] [key KEY [body BODY]] [read_at COMMIT]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
-//!   fail [exit N] [REASON] | stopped | launch [for_good] | released | lost [alive] | unkillable`,
+//!   fail [exit N] [REASON] | stopped | launch [for_good] | released | lost [alive] [big N] | unkillable`,
 //!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME`, `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
@@ -144,7 +144,11 @@ fn end(story: &mut Story, mut words: Words) {
         "stopped" => Outcome::Stopped,
         "released" => Outcome::Released,
         "launch" => Outcome::LaunchFailed { message: message(), transient: !words.take("for_good") },
-        "lost" => Outcome::Lost { message: message(), confirmed_dead: !words.take("alive") },
+        "lost" => {
+            let confirmed_dead = !words.take("alive");
+            let message = if words.take("big") { "x".repeat(words.number("characters")) } else { message() };
+            Outcome::Lost { message, confirmed_dead }
+        }
         "unkillable" => Outcome::Unkillable { message: message() },
         other => panic!("no outcome `{other}`"),
     };

@@ -50,7 +50,7 @@ pub(crate) const TASK_STATES: [&str; 12] = [
 /// The states in which an event that belongs to a run can find it.
 pub(crate) const RUN_STATES: [&str; 6] = ["pending", "running", "paused", "ending", "poisoned", "gone"];
 /// The events that belong to a task.
-pub(crate) const TASK_EVENTS: [&str; 15] = [
+pub(crate) const TASK_EVENTS: [&str; 16] = [
     "AttemptStarted",
     "AttemptRenewed",
     "AttemptEnded Succeeded",
@@ -63,6 +63,7 @@ pub(crate) const TASK_EVENTS: [&str; 15] = [
     "TaskDecided Retry",
     "TaskDecided Fail",
     "DeadlinePassed TaskWait",
+    "DeadlinePassed CountsAsHigh",
     "DeadlinePassed AttemptTimeout",
     "DeadlinePassed LeaseExpiry",
     "DeadlinePassed StopExpiry",
@@ -198,7 +199,7 @@ fn found_state(state: &State, event: &Event) -> Option<&'static str> {
         Event::TaskDecided { task, .. } => task_state(state, *task),
         Event::DeadlinePassed(deadline) => match deadline {
             Deadline::RunStart(run) | Deadline::RunTimeout(run) => run_state(state, *run),
-            Deadline::TaskWait(task) => task_state(state, *task),
+            Deadline::TaskWait(task) | Deadline::CountsAsHigh(task) => task_state(state, *task),
             Deadline::AttemptTimeout(attempt) | Deadline::LeaseExpiry(attempt) | Deadline::StopExpiry(attempt) => {
                 task_state(state, attempt.task)
             }
@@ -273,6 +274,7 @@ fn event_name(event: &Event) -> &'static str {
             Deadline::RunStart(_) => "DeadlinePassed RunStart",
             Deadline::RunTimeout(_) => "DeadlinePassed RunTimeout",
             Deadline::TaskWait(_) => "DeadlinePassed TaskWait",
+            Deadline::CountsAsHigh(_) => "DeadlinePassed CountsAsHigh",
             Deadline::AttemptTimeout(_) => "DeadlinePassed AttemptTimeout",
             Deadline::LeaseExpiry(_) => "DeadlinePassed LeaseExpiry",
             Deadline::StopExpiry(_) => "DeadlinePassed StopExpiry",

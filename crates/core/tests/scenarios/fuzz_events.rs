@@ -182,8 +182,9 @@ impl Life {
     /// A moment that somebody may wait for, or not; or one that has not come yet.
     fn moment(&mut self) -> Event {
         let attempt = self.lease().0;
-        Event::DeadlinePassed(match self.random.below(6) {
+        Event::DeadlinePassed(match self.random.below(7) {
             0 => Deadline::TaskWait(attempt.task),
+            6 => Deadline::CountsAsHigh(attempt.task),
             1 => Deadline::AttemptTimeout(attempt),
             2 => Deadline::LeaseExpiry(attempt),
             3 => Deadline::StopExpiry(attempt),

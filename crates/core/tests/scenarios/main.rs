@@ -6,6 +6,7 @@
 //! `story.rs`, that of its commands in `command.rs`, that of its workflows in `workflow_form.rs`.
 #![expect(clippy::disallowed_methods, reason = "tests read and bless files")]
 
+mod bounds;
 mod command;
 mod coverage;
 mod fuzz_events;
@@ -13,6 +14,7 @@ mod lifecycle;
 mod loads;
 mod pairs;
 mod print;
+mod rules;
 mod story;
 mod words;
 mod workflow_form;

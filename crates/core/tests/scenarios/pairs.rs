@@ -112,6 +112,7 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
             Event::ContinuationDue(first.copied().unwrap_or(Seq(u64::MAX)))
         }
         "DeadlinePassed TaskWait" => Event::DeadlinePassed(Deadline::TaskWait(task)),
+        "DeadlinePassed CountsAsHigh" => Event::DeadlinePassed(Deadline::CountsAsHigh(task)),
         "DeadlinePassed AttemptTimeout" => Event::DeadlinePassed(Deadline::AttemptTimeout(attempt)),
         "DeadlinePassed LeaseExpiry" => Event::DeadlinePassed(Deadline::LeaseExpiry(attempt)),
         "DeadlinePassed StopExpiry" => Event::DeadlinePassed(Deadline::StopExpiry(attempt)),

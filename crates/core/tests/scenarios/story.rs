@@ -18,6 +18,7 @@ use crate::{command, coverage::Coverage, print, words::Words, workflow_form, wor
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     AttemptId, Fence, RunId, TaskId, TaskIndex,
+    deadline::Deadline,
     effect::Effect,
     event::{Caller, Event},
     row::Row,
@@ -122,7 +123,10 @@ impl Story {
         let event = self.world.due()?;
         let at = self.world.elapsed(self.world.now);
         let cause = print::due(&event).map(|cause| format!("(+{at}) {cause}"));
+        let is_age = matches!(event, Event::DeadlinePassed(Deadline::CountsAsHigh(_)));
         let lines = self.take_place(event);
+        // Most come of age and still wait.
+        let cause = cause.filter(|_| !(is_age && lines.is_empty()));
         Some(cause.into_iter().chain(lines).collect())
     }
 

@@ -8,6 +8,7 @@
 //!   task d sleep 10s
 //!   task e exec "echo {{ tasks.a.output.n }}" when "tasks.a.output.n > 1"
 //!   tasks leaf 5000 needs a
+//!   tasks lane 100 queue q*
 //! ```
 //!
 //! A task that says nothing is an `exec` of `true`. Everything goes through the core's own check.
@@ -58,7 +59,12 @@ fn tasks_of(line: &str, tasks: &mut Vec<DraftTask>) {
             let name = words.word("the tasks' name");
             let count: u32 = words.number("how many");
             let model = task(name.clone(), words);
-            tasks.extend((0..count).map(|index| DraftTask { name: format!("{name}{index}"), ..model.clone() }));
+            tasks.extend((0..count).map(|index| DraftTask {
+                name: format!("{name}{index}"),
+                // `queue q*`: one for each.
+                queue: model.queue.as_ref().map(|queue| queue.replace('*', &index.to_string())),
+                ..model.clone()
+            }));
         }
         other => panic!("`{other}` is neither `task` nor `tasks`"),
     }

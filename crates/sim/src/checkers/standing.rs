@@ -131,10 +131,7 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
     };
     let blocks = |other: &&Queued<'_>| {
         let shares = other.short.iter().any(|short| is_shared(other, short));
-        // Age changes ranks while nobody looks, so either order will do.
-        shares
-            && (rank(state, other, None) < rank(state, task, None)
-                || rank(state, other, Some(now)) < rank(state, task, Some(now)))
+        shares && rank(state, other, now) < rank(state, task, now)
     };
     match queued.iter().find(blocks) {
         Some(_) => Ok(()),
@@ -145,8 +142,9 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
     }
 }
 
-fn rank(state: &State, task: &Queued<'_>, aged_at: Option<Timestamp>) -> (Priority, unknot_core::Seq) {
+/// The place of a task in the order of grants, its age considered.
+fn rank(state: &State, task: &Queued<'_>, now: Timestamp) -> (Priority, unknot_core::Seq) {
     let bound = state.queue_settings(task.def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)).low_counts_as_high_after;
-    let is_aged = aged_at.is_some_and(|now| now.since(task.wait.since) >= bound);
+    let is_aged = now.since(task.wait.since) >= bound;
     (if is_aged { Priority::High } else { task.def.priority }, task.wait.seq)
 }
