@@ -156,18 +156,18 @@ impl Engine {
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reader = Mutex::new(store.reader()?);
         let maintenance = store.maintenance()?;
+        let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
             inbox: Inbox::default(),
             callers: Callers::default(),
             stream: Stream::default(),
             progress: Progress::default(),
-            local: LocalDesk::default(),
+            local: LocalDesk::new(local),
         });
-        let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        Self::begin(&shared, &options, &local, lost);
+        Self::begin(&shared, &options, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
             0 => None,
@@ -189,14 +189,14 @@ impl Engine {
     }
 
     /// What the brain hears first: its settings, what was lost, and who works.
-    fn begin(shared: &Arc<Shared>, options: &Options, local: &WorkerId, lost: Vec<Event>) {
+    fn begin(shared: &Arc<Shared>, options: &Options, lost: Vec<Event>) {
         let mut first = vec![Event::SettingsApplied(Box::new(options.settings.clone()))];
         if options.focus.is_some() {
             first.push(Event::RunsFocused(options.focus.clone()));
         }
         first.extend(lost);
         if options.slots > 0 {
-            first.push(Event::WorkerJoined { worker: local.clone(), slots: options.slots });
+            first.push(Event::WorkerJoined { worker: shared.local.worker().clone(), slots: options.slots });
         }
         // The work lane has no bound of its own and keeps the order.
         shared.inbox.work(first);
@@ -316,20 +316,26 @@ impl Engine {
 
     /// Stops what runs, by its ladder, and then everything else. Unfinished runs go on at the next start.
     pub fn stop(mut self) {
-        self.shut_down();
+        self.shut_down(WorkerHandle::stop);
     }
 
     /// As [`Engine::stop`], by the last rung at once.
     pub fn kill(mut self) {
-        if let Some(worker) = &mut self.worker {
-            worker.kill();
-        }
-        self.shut_down();
+        self.shut_down(WorkerHandle::kill);
     }
 
-    fn shut_down(&mut self) {
+    /// Tells the brain that the local worker takes nothing more, before it gives back what it has: or that would
+    /// be given to it again, and again.
+    fn dismiss(&self) {
+        let left = Event::WorkerLeft { worker: self.shared.local.worker().clone() };
+        self.shared.inbox.work([left]);
+        self.shared.inbox.work(self.shared.local.close());
+    }
+
+    fn shut_down(&mut self, end: fn(WorkerHandle)) {
         if let Some(worker) = self.worker.take() {
-            worker.stop();
+            self.dismiss();
+            end(worker);
         }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.stop();
@@ -399,7 +405,7 @@ impl Submitted<'_> {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.shut_down();
+        self.shut_down(WorkerHandle::stop);
     }
 }
 

@@ -57,8 +57,11 @@ impl Inbox {
 
     /// Sends workers' reports.
     pub(crate) fn work(&self, events: impl IntoIterator<Item = Event>) {
-        self.lock().inputs.work.extend(events);
-        self.arrived.notify_one();
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_some() {
+            self.lock().inputs.work.extend(events);
+            self.arrived.notify_one();
+        }
     }
 
     /// Sends the store's word. One request is out at a time, so there is one word at most.
@@ -73,18 +76,18 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Takes all that arrived; waits at most so long if there is nothing. `None` waits until something does.
-    pub(crate) fn take(&self, at_most: Option<Duration>) -> Arrival {
-        let mut lanes = self.lock();
-        let idle = |lanes: &mut Lanes| lanes.inputs.is_empty() && !lanes.stopping;
-        lanes = match at_most {
-            Some(limit) => {
-                let waited = self.arrived.wait_timeout_while(lanes, limit, idle);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.arrived.wait_while(lanes, idle).unwrap_or_else(PoisonError::into_inner),
-        };
-        if lanes.stopping && lanes.inputs.is_empty() {
+    /// Whether the brain's thread is to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Takes all that arrived; waits at most so long if there is nothing. The wish to stop is heard only by
+    /// who `may_stop`.
+    pub(crate) fn take(&self, at_most: Duration, may_stop: bool) -> Arrival {
+        let idle = |lanes: &mut Lanes| lanes.inputs.is_empty() && !(lanes.stopping && may_stop);
+        let waited = self.arrived.wait_timeout_while(self.lock(), at_most, idle);
+        let mut lanes = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if lanes.stopping && may_stop && lanes.inputs.is_empty() {
             return Arrival::Stop;
         }
         Arrival::Inputs(std::mem::take(&mut lanes.inputs))

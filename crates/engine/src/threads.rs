@@ -18,11 +18,14 @@ use std::{
     },
     time::Duration,
 };
-use unknot_core::effect::Effect;
+use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
+
+/// How long the brain's thread stays, once told to stop, to see the last reports become durable.
+const FAREWELL: Millis = Millis(2_000);
 
 /// What the brain's thread shares with everybody else.
 #[derive(Debug)]
@@ -38,6 +41,7 @@ pub(crate) struct Shared {
 /// Runs the driver until it is told to stop or can not go on.
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
     let mut inputs = Inputs::default();
+    let mut farewell = Farewell::default();
     loop {
         shared.clock.follow_wall();
         let turn = driver.turn(shared.clock.now(), chance(), inputs);
@@ -50,10 +54,30 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
             return shared.progress.stopped(fatal.to_string());
         }
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
-        match shared.inbox.take(Some(nap)) {
+        farewell.begin(shared, &driver);
+        match shared.inbox.take(nap, farewell.is_over(now, &driver)) {
             Arrival::Inputs(arrived) => inputs = arrived,
             Arrival::Stop => return,
         }
+    }
+}
+
+/// The end of the brain's thread: what had arrived when it was told to stop becomes durable, within a bound.
+#[derive(Debug, Default)]
+struct Farewell(Option<(Timestamp, CommitSeq)>);
+
+impl Farewell {
+    fn begin(&mut self, shared: &Shared, driver: &Driver) {
+        if self.0.is_none() && shared.inbox.is_stopping() {
+            // One commit may be in flight, and the next one be open.
+            let last = CommitSeq(driver.durable().0 + 2);
+            self.0 = Some((shared.clock.now().plus(FAREWELL), last));
+        }
+    }
+
+    fn is_over(&self, now: Timestamp, driver: &Driver) -> bool {
+        let is_late = |(until, last)| now >= until || (driver.backlog() == 0 && driver.durable() >= last);
+        driver.is_settled() || self.0.is_some_and(is_late)
     }
 }
 
@@ -67,8 +91,8 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     }
     for effect in turn.effects {
         match effect {
-            Effect::Start(assignment) => shared.local.give(*assignment),
-            Effect::Stop { attempt, fence, reason, .. } => shared.local.stop(attempt, fence, reason),
+            Effect::Start(assignment) => shared.inbox.work(shared.local.give(*assignment)),
+            Effect::Stop { worker, attempt, fence, reason } => shared.local.stop(&worker, attempt, fence, reason),
             Effect::Acknowledge { attempt, fence, .. } => shared.local.settled(attempt, fence),
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
