@@ -8,6 +8,7 @@ use unknot_core::{
     effect::{Effect, Refusal},
     event::{Caller, Event},
     row::{Loaded, Quarantined},
+    run::WorkerId,
 };
 
 /// Characters of an event's text that are kept in quarantine.
@@ -175,7 +176,10 @@ impl Driver {
                 self.state = state;
                 self.open = Open::default();
                 self.phase = Phase::Going;
-                turn.effects.extend(effects_due(&self.state, |_| true));
+                // What an earlier boot of the local worker had is reported lost, and not started by this one.
+                let workers = &self.state.volatile.workers;
+                let is_here = |worker: &WorkerId| !worker.is_local() || workers.contains_key(worker);
+                turn.effects.extend(effects_due(&self.state, is_here));
                 self.put_aside(turn);
             }
             Err(error) => self.stop(Fatal::Corrupt(error.to_string())),
