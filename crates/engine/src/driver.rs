@@ -12,6 +12,7 @@
 #[cfg(feature = "plant")]
 pub mod plant;
 mod recover;
+mod replay;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -129,7 +130,7 @@ pub struct Driver {
     in_flight: Option<InFlight>,
     durable: CommitSeq,
     phase: Phase,
-    recovery: recover::Recovery,
+    recovery: replay::Recovery,
     /// The last turn, and when the next was due at the latest.
     last_turn: Option<(Timestamp, Option<Timestamp>)>,
     /// Since when nobody could be heard, until the brain knows.
@@ -154,7 +155,7 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Open {
     touched: BTreeMap<Key, Option<Option<Row>>>,
-    events: Vec<Event>,
+    events: Vec<(Lane, Event)>,
     history: Vec<HistoryEntry>,
     effects: Vec<Effect>,
 }
@@ -162,8 +163,21 @@ struct Open {
 #[derive(Debug)]
 struct InFlight {
     batch: Arc<Batch>,
-    events: Vec<Event>,
+    events: Vec<(Lane, Event)>,
     effects: Vec<Effect>,
+}
+
+/// Where an event comes from, and where it goes back to if its batch is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// The driver itself: what it noticed, and what puts a failure aside. Comes before all others.
+    Own,
+    /// Commands.
+    Control,
+    /// Reports.
+    Work,
+    /// The state, which asks for it again after a load.
+    State,
 }
 
 impl Driver {
@@ -183,7 +197,7 @@ impl Driver {
             in_flight: None,
             durable,
             phase: Phase::Going,
-            recovery: recover::Recovery::default(),
+            recovery: replay::Recovery::default(),
             last_turn: None,
             unheard_since: None,
         })
@@ -209,7 +223,7 @@ impl Driver {
 
     /// Events that have arrived and are not applied yet.
     pub fn backlog(&self) -> usize {
-        self.control.len() + self.work.len()
+        self.control.len() + self.work.len() + self.recovery.own_len()
     }
 
     /// Whether everything that arrived or was due by `now` is applied, and the state is to be trusted.
@@ -256,29 +270,35 @@ impl Driver {
 
     /// Applies the control lane, the work lane, deadlines and continuations, each within its quantum.
     fn apply_due(&mut self, now: Timestamp, chance: &mut Chance) {
-        if let Some(since) = self.unheard_since.take() {
-            self.apply_event(now, chance, Event::TimeSkipped { since });
-        }
+        let skipped = self.unheard_since.take().map(|since| Event::TimeSkipped { since });
         if self.recovery.is_replaying() {
+            self.recovery.own_first(skipped);
             return self.replay_one(now, chance);
         }
-        for _ in 0..CONTROL_QUANTUM {
-            let Some(event) = self.next_event(|driver| driver.control.pop_front()) else { break };
-            self.apply_event(now, chance, event);
+        if let Some(event) = skipped {
+            self.apply_event(now, chance, Lane::Own, event);
         }
-        for _ in 0..WORK_QUANTUM {
-            let Some(event) = self.next_event(|driver| driver.work.pop_front()) else { break };
-            self.apply_event(now, chance, event);
-        }
-        for _ in 0..DUE_QUANTUM {
-            let Some(event) = self.next_event(|driver| driver.due_event(now)) else { break };
-            self.apply_event(now, chance, event);
+        for (lane, quantum) in
+            [(Lane::Control, CONTROL_QUANTUM), (Lane::Work, WORK_QUANTUM), (Lane::State, DUE_QUANTUM)]
+        {
+            for _ in 0..quantum {
+                let room = self.open.touched.len() < BATCH_CHANGES_MAX;
+                if !room || !self.is_going() || self.recovery.is_replaying() {
+                    return;
+                }
+                let Some(event) = self.next_of(lane, now) else { break };
+                self.apply_event(now, chance, lane, event);
+            }
         }
     }
 
-    fn next_event(&mut self, take: impl FnOnce(&mut Self) -> Option<Event>) -> Option<Event> {
-        let room = self.open.touched.len() < BATCH_CHANGES_MAX;
-        (room && self.is_going() && !self.recovery.is_replaying()).then(|| take(self)).flatten()
+    fn next_of(&mut self, lane: Lane, now: Timestamp) -> Option<Event> {
+        match lane {
+            Lane::Own => self.recovery.next_own(),
+            Lane::Control => self.control.pop_front(),
+            Lane::Work => self.work.pop_front(),
+            Lane::State => self.due_event(now),
+        }
     }
 
     fn is_going(&self) -> bool {
@@ -299,17 +319,17 @@ impl Driver {
     }
 
     /// Applies one event to the open batch. A panic drops the state and starts the recovery.
-    fn apply_event(&mut self, now: Timestamp, chance: &mut Chance, event: Event) {
+    fn apply_event(&mut self, now: Timestamp, chance: &mut Chance, lane: Lane, event: Event) {
         let commit = self.next_commit();
         let envelope = Envelope { at: now, entropy: chance.next(), commit, event };
         let state = &mut self.state;
         match catch_unwind(AssertUnwindSafe(|| apply_checked(state, &envelope))) {
-            Ok(decision) => self.collect(envelope.event, decision),
-            Err(panic) => self.failed(envelope.event, recover::panic_text(panic.as_ref())),
+            Ok(decision) => self.collect((lane, envelope.event), decision),
+            Err(panic) => self.failed((lane, envelope.event), recover::panic_text(panic.as_ref())),
         }
     }
 
-    fn collect(&mut self, event: Event, decision: Decision) {
+    fn collect(&mut self, event: (Lane, Event), decision: Decision) {
         for key in decision.touched {
             self.open.touched.insert(key, None);
         }

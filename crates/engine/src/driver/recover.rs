@@ -1,7 +1,7 @@
 //! What the driver does when a commit does not simply succeed, or the brain panics.
 
-use super::{Blocked, Chance, Driver, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreReport, StoreRequest, Turn};
-use std::{any::Any, collections::VecDeque, sync::Arc};
+use super::{Blocked, Driver, Lane, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreReport, StoreRequest, Turn};
+use std::{any::Any, sync::Arc};
 use unknot_core::{
     RunId, State, Timestamp, check,
     due::effects_due,
@@ -26,33 +26,6 @@ pub enum Fatal {
     /// Not even putting an event aside succeeds.
     #[error("the brain fails on its own repair: {0}")]
     Beyond(String),
-}
-
-/// What is left to do again after the state had to be dropped.
-#[derive(Debug, Default)]
-pub(super) struct Recovery {
-    /// Events since the last durable commit, to be applied one a commit.
-    replay: VecDeque<Event>,
-    /// Whether what the state asks for by itself is met one a commit too, because it made the brain fail.
-    due_alone: bool,
-    /// Whether an event was applied alone and its commit is not durable yet.
-    alone: bool,
-    /// An event that failed alone, with what it said and the run that was being worked on.
-    failed_alone: Option<(Event, String, Option<RunId>)>,
-    /// Whether the state is to be loaded anew as soon as no commit is in flight.
-    load_wanted: bool,
-}
-
-impl Recovery {
-    /// Whether events are applied one a commit.
-    pub(super) fn is_replaying(&self) -> bool {
-        self.alone || self.due_alone || !self.replay.is_empty()
-    }
-
-    /// Whether the state is not to be trusted until it is loaded anew.
-    pub(super) fn is_dropped(&self) -> bool {
-        self.load_wanted
-    }
 }
 
 impl Driver {
@@ -87,8 +60,10 @@ impl Driver {
         if let Some(blocked) = self.blocked() {
             self.unheard_since = Some(self.unheard_since.map_or(blocked.since, |since| since.min(blocked.since)));
         }
+        if let Some(flight) = &self.in_flight {
+            self.recovery.succeeded(&flight.events);
+        }
         self.committed(turn);
-        self.recovery.alone = false;
     }
 
     fn blocked_since(&self, now: Timestamp, cause: String) -> Blocked {
@@ -128,38 +103,35 @@ impl Driver {
 
     /// The batch in flight contradicts the store: what it was made from is applied again, one by one.
     fn violated(&mut self, cause: String) {
-        let mut events = self.in_flight.take().map(|flight| flight.events).unwrap_or_default();
-        if std::mem::take(&mut self.recovery.alone) && !events.is_empty() {
-            let run = run_of(&events[0]);
-            self.recovery.failed_alone = Some((events.remove(0), cause, run));
+        if let Some(flight) = self.in_flight.take() {
+            let starts = flight.effects.iter().filter(|effect| matches!(effect, Effect::Start(_))).count();
+            let mut events = flight.events;
+            if self.recovery.is_alone() && !events.is_empty() {
+                let (_, event) = events.remove(0);
+                let run = run_of(&event).or(self.recovery.worked_on);
+                self.recovery.failed_alone(event, cause, run);
+            }
+            self.drop_state(events, starts);
         }
-        self.drop_state(events);
         self.phase = Phase::Going;
     }
 
     /// The brain panicked on an event: its state is not trusted any more.
-    pub(super) fn failed(&mut self, event: Event, cause: String) {
-        if std::mem::take(&mut self.recovery.alone) {
+    pub(super) fn failed(&mut self, event: (Lane, Event), cause: String) {
+        if self.recovery.is_alone() {
+            let (_, event) = event;
             let run = self.state.volatile.at_work.or_else(|| run_of(&event));
-            self.recovery.failed_alone = Some((event, cause, run));
-            self.drop_state(Vec::new());
+            self.recovery.failed_alone(event, cause, run);
         } else {
-            self.drop_state(vec![event]);
+            self.open.events.push(event);
         }
+        self.drop_state(Vec::new(), 0);
     }
 
-    /// Gives the state up. `events` come after those of the open batch in the replay.
-    fn drop_state(&mut self, events: Vec<Event>) {
+    /// Gives the state up. `older` came before the events of the open batch and led to so many starts.
+    fn drop_state(&mut self, older: Vec<(Lane, Event)>, starts: usize) {
         let open = std::mem::take(&mut self.open);
-        // The flight's events, if they are given, are older than the open batch's.
-        let (first, second) = if self.in_flight.is_some() { (open.events, events) } else { (events, open.events) };
-        for event in first.into_iter().chain(second).rev() {
-            if is_born_of_state(&event) {
-                self.recovery.due_alone = true;
-            } else {
-                self.recovery.replay.push_front(event);
-            }
-        }
+        self.again(older.into_iter().chain(open.events), starts);
         self.recovery.load_wanted = true;
     }
 
@@ -188,7 +160,7 @@ impl Driver {
 
     /// An event that failed alone is kept in quarantine, its run is frozen, its caller is told.
     fn put_aside(&mut self, turn: &mut Turn) {
-        let Some((event, cause, run)) = self.recovery.failed_alone.take() else { return };
+        let Some((event, cause, run)) = self.recovery.take_failed() else { return };
         if matches!(event, Event::EventQuarantined(_) | Event::RunPoisoned { .. }) {
             return self.stop(Fatal::Beyond(cause));
         }
@@ -197,6 +169,10 @@ impl Driver {
             _ => None,
         };
         let run = run.or(continued).filter(|run| self.state.runs.contains_key(run));
+        if run.is_none() && is_born_of_state(&event) && !self.recovery.may_fail_again(&event) {
+            // It comes again and again, and nobody can be frozen to stop it.
+            return self.stop(Fatal::Beyond(cause));
+        }
         let quarantined = Quarantined {
             event: format!("{event:?}").chars().take(EVENT_TEXT_MAX).collect(),
             error: cause.clone(),
@@ -204,34 +180,10 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: self.state.meta.high_water,
         };
-        if let Some(run) = run {
-            self.recovery.replay.push_front(Event::RunPoisoned { run, error: cause.clone() });
-        }
-        self.recovery.replay.push_front(Event::EventQuarantined(Box::new(quarantined)));
+        self.recovery.own_first(run.map(|run| Event::RunPoisoned { run, error: cause.clone() }));
+        self.recovery.own_first(Some(Event::EventQuarantined(Box::new(quarantined))));
         if let Some(caller) = caller_of(&event) {
             turn.effects.push(Effect::Reply { caller, answer: Err(Refusal::Quarantined(cause)) });
-        }
-    }
-
-    /// Applies the next event of the replay, alone in its commit.
-    pub(super) fn replay_one(&mut self, now: Timestamp, chance: &mut Chance) {
-        if self.recovery.alone || self.in_flight.is_some() {
-            return;
-        }
-        let event = self.recovery.replay.pop_front().or_else(|| self.due_event(now));
-        let Some(event) = event else {
-            self.recovery.due_alone = false;
-            return;
-        };
-        self.recovery.alone = true;
-        // Nobody is to be blamed for what is granted after it.
-        self.state.volatile.grants_apart = true;
-        self.apply_event(now, chance, event);
-        self.state.volatile.grants_apart = false;
-        // Nothing to commit: nothing to wait for.
-        if self.open.touched.is_empty() && self.open.history.is_empty() {
-            self.recovery.alone = false;
-            self.open.events.clear();
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The store finds a contradiction in a batch.
 
-use super::world::{Disk, World, exec, joined, local, submission, submitted};
+use super::world::{Disk, World, exec, joined, local, run, submission, submitted};
+use std::collections::BTreeSet;
 use unknot_core::{
     due::outstanding,
     event::{AttemptEnd, Event, Outcome},
-    row::Detail,
+    row::{Batch, Detail, Row},
 };
 
 /// The first batch of a process contradicts. What an earlier one had been given is lost, and not to be started
@@ -26,4 +27,30 @@ fn attempts_of_a_boot_that_is_gone_are_started_by_nobody() {
     assert_eq!(after.loads, 1);
     let starts: Vec<_> = after.starts().map(|start| (start.attempt.number, start.worker.clone())).collect();
     assert_eq!(starts, [(2, local(2))]);
+}
+
+/// Whether a batch gives a task of this run to a worker.
+fn grants(batch: &Batch, number: u128) -> bool {
+    batch.changes.iter().any(|(_, row)| match row {
+        Some(Row::Run(stored)) => {
+            stored.id == run(number)
+                && stored.poisoned.is_none()
+                && stored.tasks.iter().any(|task| task.lease().is_some())
+        }
+        _ => false,
+    })
+}
+
+#[test]
+fn a_grant_that_is_refused_for_good_freezes_its_run_alone() {
+    let mut world = World::on(Disk::default());
+    world.contradicts = Box::new(|batch| grants(batch, 2));
+    let runs = (1..=3).map(|number| submitted(submission(number, &exec(), 1)));
+    world.hear(runs.collect(), vec![joined(1)]);
+    let frozen = |number| world.driver.state().runs[&run(number)].poisoned.is_some();
+    assert_eq!([frozen(1), frozen(2), frozen(3)], [false, true, false]);
+    assert_eq!(world.disk.quarantined, 1);
+    // A start may be asked for again after a load.
+    let started: BTreeSet<_> = world.starts().map(|start| start.attempt.task.run).collect();
+    assert_eq!(started, [run(1), run(3)].into());
 }
