@@ -27,7 +27,7 @@ use unknot_core::{
     settings::Bounds,
 };
 
-pub use recover::Fatal;
+pub use recover::{Fatal, examined};
 
 /// Events of the control lane that one turn applies at most.
 const CONTROL_QUANTUM: usize = 64;
@@ -187,10 +187,8 @@ impl Driver {
     /// If its rows contradict each other.
     pub fn new(loaded: Loaded, bounds: Bounds) -> Result<Self, unknot_core::state::LoadError> {
         let durable = loaded.commit;
-        let state = State::load(loaded, bounds)?;
-        check::whole(&state);
         Ok(Self {
-            state,
+            state: examined(loaded, bounds)?,
             control: VecDeque::new(),
             work: VecDeque::new(),
             open: Open::default(),

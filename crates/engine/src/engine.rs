@@ -47,6 +47,9 @@ pub const ATTEMPTS: &str = "attempts";
 /// How long a caller waits for an answer before it is told to ask again.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// How often a caller looks whether an answer can come at all.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
 /// How an engine is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -92,6 +95,12 @@ pub enum CommandError {
     /// What it needs to know can not be read.
     #[error("cannot read the store")]
     Store(#[from] StoreError),
+    /// Nothing goes on any more. It may have been carried out before.
+    #[error("the engine has stopped: {cause}")]
+    Stopped {
+        /// Why.
+        cause: String,
+    },
     /// No answer came in time. It may still be carried out.
     #[error("no answer within {} s{}; ask again with the same idempotency key", .waited.as_secs(), .cause)]
     NoAnswer {
@@ -369,16 +378,21 @@ struct Asked<'e> {
 impl Asked<'_> {
     /// The answer, once what it says is durable.
     fn wait(self) -> Result<Answer, CommandError> {
-        match self.answer.recv_timeout(ANSWER_WITHIN) {
-            Ok(answered) => Ok(answered?),
-            Err(_) => {
+        let mut waited = Duration::ZERO;
+        while waited < ANSWER_WITHIN {
+            if let Ok(answered) = self.answer.recv_timeout(LOOK_EVERY) {
+                return Ok(answered?);
+            }
+            waited += LOOK_EVERY;
+            if let Some(cause) = self.engine.health().fatal {
                 self.engine.shared.callers.forget(self.caller);
-                let health = self.engine.health();
-                let cause = health.fatal.or(health.blocked.map(|blocked| blocked.cause));
-                let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
-                Err(CommandError::NoAnswer { waited: ANSWER_WITHIN, cause })
+                return Err(CommandError::Stopped { cause });
             }
         }
+        self.engine.shared.callers.forget(self.caller);
+        let blocked = self.engine.health().blocked;
+        let cause = blocked.map(|blocked| format!(", {}", blocked.cause)).unwrap_or_default();
+        Err(CommandError::NoAnswer { waited, cause })
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender},
     },
+    thread,
     time::Duration,
 };
 use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
 
 /// Runs the driver until it is told to stop or can not go on.
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
+    let _told = ToldOnPanic { shared, part: "brain" };
     let mut inputs = Inputs::default();
     let mut farewell = Farewell::default();
     loop {
@@ -62,6 +64,20 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
     }
 }
 
+/// Says that nothing goes on any more if a thread panics, so that nobody waits for it in vain.
+struct ToldOnPanic<'s> {
+    shared: &'s Shared,
+    part: &'static str,
+}
+
+impl Drop for ToldOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.progress.stopped(format!("the {}'s thread failed, by a defect of this program", self.part));
+        }
+    }
+}
+
 /// The end of the brain's thread: what had arrived when it was told to stop becomes durable, within a bound.
 #[derive(Debug, Default)]
 struct Farewell(Option<(Timestamp, CommitSeq)>);
@@ -69,9 +85,11 @@ struct Farewell(Option<(Timestamp, CommitSeq)>);
 impl Farewell {
     fn begin(&mut self, shared: &Shared, driver: &Driver) {
         if self.0.is_none() && shared.inbox.is_stopping() {
+            // Without a store, nothing becomes durable any more.
+            let stays = if shared.progress.has_stopped() { Millis(0) } else { FAREWELL };
             // One commit may be in flight, and the next one be open.
             let last = CommitSeq(driver.durable().0 + 2);
-            self.0 = Some((shared.clock.now().plus(FAREWELL), last));
+            self.0 = Some((shared.clock.now().plus(stays), last));
         }
     }
 
@@ -114,6 +132,7 @@ pub(crate) fn write(
     epoch: Epoch,
     requests: &Receiver<StoreRequest>,
 ) {
+    let _told = ToldOnPanic { shared, part: "store" };
     while let Ok(request) = requests.recv() {
         let report = match request {
             StoreRequest::Commit(batch) => committed(store.commit(namespace, epoch, &batch)),

@@ -1,7 +1,11 @@
 //! What the driver does when a commit does not simply succeed, or the brain panics.
 
 use super::{Blocked, Driver, Lane, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreReport, StoreRequest, Turn};
-use std::{any::Any, sync::Arc};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 use unknot_core::{
     RunId, State, Timestamp, check,
     due::effects_due,
@@ -9,6 +13,8 @@ use unknot_core::{
     event::{Caller, Event},
     row::{Loaded, Quarantined},
     run::WorkerId,
+    settings::Bounds,
+    state::LoadError,
 };
 
 /// Characters of an event's text that are kept in quarantine.
@@ -138,13 +144,12 @@ impl Driver {
     /// Starts again from the rows; what followed them is applied again.
     fn reload(&mut self, loaded: Loaded, turn: &mut Turn) {
         self.durable = loaded.commit;
-        match State::load(loaded, self.state.volatile.bounds) {
+        match examined(loaded, self.state.volatile.bounds) {
             Ok(mut state) => {
                 state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
                 state.volatile.focus = self.state.volatile.focus.take();
                 // No event of before the load comes again to give out what was ready then.
                 state.volatile.grants_due = true;
-                check::whole(&state);
                 self.state = state;
                 self.open = Open::default();
                 self.phase = Phase::Going;
@@ -186,6 +191,19 @@ impl Driver {
             turn.effects.push(Effect::Reply { caller, answer: Err(Refusal::Quarantined(cause)) });
         }
     }
+}
+
+/// Builds the state that stored rows describe, and asserts every rule over it.
+///
+/// # Errors
+/// If the rows contradict each other or the rules: the store is damaged, or was edited by hand.
+pub fn examined(loaded: Loaded, bounds: Bounds) -> Result<State, LoadError> {
+    let examine = || {
+        let state = State::load(loaded, bounds)?;
+        check::whole(&state);
+        Ok(state)
+    };
+    catch_unwind(AssertUnwindSafe(examine)).unwrap_or_else(|panic| Err(LoadError::Broken(panic_text(panic.as_ref()))))
 }
 
 /// The run that an event names.

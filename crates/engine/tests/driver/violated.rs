@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use unknot_core::{
     due::outstanding,
     event::{AttemptEnd, Event, Outcome},
-    row::{Batch, Detail, Row},
+    row::{Batch, Detail, Loaded, Row},
+    settings::Bounds,
+    state::LoadError,
 };
+use unknot_engine::driver::{Driver, Fatal};
 
 /// The first batch of a process contradicts. What an earlier one had been given is lost, and not to be started
 /// by whoever works now, beside its second try.
@@ -53,4 +56,28 @@ fn a_grant_that_is_refused_for_good_freezes_its_run_alone() {
     // A start may be asked for again after a load.
     let started: BTreeSet<_> = world.starts().map(|start| start.attempt.task.run).collect();
     assert_eq!(started, [run(1), run(3)].into());
+}
+
+/// The state of a run is one that no decision leads to.
+fn edited(disk: &Disk) -> Loaded {
+    let mut loaded = disk.loaded();
+    for (_, row) in &mut loaded.rows {
+        if let Row::Run(run) = row {
+            run.tasks[0].met = 7;
+        }
+    }
+    loaded
+}
+
+#[test]
+fn rows_that_break_a_rule_are_refused_at_the_start_and_at_a_reload() {
+    let mut world = World::on(Disk::default());
+    world.hear(vec![submitted(submission(1, &exec(), 1))], vec![joined(1)]);
+    let refused = Driver::new(edited(&world.disk), Bounds::default());
+    assert!(matches!(refused, Err(LoadError::Broken(_))), "{refused:?}");
+
+    world.contradicts = Box::new(|_| true);
+    world.edits = Some(edited);
+    let turn = world.hear(vec![submitted(submission(2, &exec(), 1))], Vec::new());
+    assert!(matches!(turn.fatal, Some(Fatal::Corrupt(_))), "{turn:?}");
 }

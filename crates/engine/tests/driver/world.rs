@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) disk: Disk,
     /// The disk finds a contradiction in such a batch.
     pub(crate) contradicts: Box<dyn FnMut(&Batch) -> bool>,
+    /// What happens to the rows before they are loaded.
+    pub(crate) edits: Option<fn(&Disk) -> Loaded>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) commits: u32,
     pub(crate) loads: u32,
@@ -61,7 +63,7 @@ impl World {
     pub(crate) fn on(disk: Disk) -> Self {
         let driver = Driver::new(disk.loaded(), Bounds::default()).expect("what was stored loads");
         let (inputs, contradicts) = (Inputs::default(), Box::new(|_: &Batch| false));
-        Self { driver, disk, contradicts, effects: Vec::new(), commits: 0, loads: 0, inputs }
+        Self { driver, disk, contradicts, edits: None, effects: Vec::new(), commits: 0, loads: 0, inputs }
     }
 
     /// One turn, with what the store said to the one before.
@@ -79,7 +81,8 @@ impl World {
             }
             Some(StoreRequest::Load) => {
                 self.loads += 1;
-                Some(StoreReport::Loaded(Box::new(self.disk.loaded())))
+                let loaded = self.edits.map_or_else(|| self.disk.loaded(), |edit| edit(&self.disk));
+                Some(StoreReport::Loaded(Box::new(loaded)))
             }
             Some(StoreRequest::Resolve) => panic!("no connection was lost"),
             None => None,
