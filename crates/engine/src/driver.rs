@@ -47,7 +47,7 @@ const RETRY_MAX: Millis = Millis(5_000);
 /// What a turn is given.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// Commands and operators' wishes, in order of arrival.
+    /// Commands and operators' wishes, in order of arrival; no more than [`Driver::room`] at a time.
     pub control: Vec<Event>,
     /// Workers' reports, in order of arrival.
     pub work: Vec<Event>,
@@ -222,6 +222,12 @@ impl Driver {
     /// Events that have arrived and are not applied yet.
     pub fn backlog(&self) -> usize {
         self.control.len() + self.work.len() + self.recovery.own_len()
+    }
+
+    /// How many commands it takes now: as many as a turn applies. The others are better left where they count
+    /// against their lane's bound.
+    pub fn room(&self) -> usize {
+        CONTROL_QUANTUM.saturating_sub(self.control.len())
     }
 
     /// Whether everything that arrived or was due by `now` is applied, and the state is to be trusted.

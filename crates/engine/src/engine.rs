@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 use unknot_core::{
-    RunId, Timestamp,
+    Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
     event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission},
     run::{Idempotency, JsonText, WorkerId},
@@ -95,6 +95,14 @@ pub enum CommandError {
     /// What it needs to know can not be read.
     #[error("cannot read the store")]
     Store(#[from] StoreError),
+    /// The store takes nothing for now, so nothing was asked of the brain.
+    #[error("nothing can be committed for {} s now: {cause}", lasting.0 / 1_000)]
+    Blocked {
+        /// For how long.
+        lasting: Millis,
+        /// What the store said last.
+        cause: String,
+    },
     /// Nothing goes on any more. It may have been carried out before.
     #[error("the engine has stopped: {cause}")]
     Stopped {
@@ -362,6 +370,13 @@ impl Engine {
     }
 
     fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Asked<'_>, CommandError> {
+        let health = self.health();
+        if let Some(cause) = health.fatal {
+            return Err(CommandError::Stopped { cause });
+        }
+        if let Some(blocked) = health.blocked {
+            return Err(CommandError::Blocked { lasting: self.now().since(blocked.since), cause: blocked.cause });
+        }
         let (caller, answer) = self.shared.callers.register();
         self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
         Ok(Asked { engine: self, caller, answer })
@@ -391,7 +406,7 @@ impl Asked<'_> {
         }
         self.engine.shared.callers.forget(self.caller);
         let blocked = self.engine.health().blocked;
-        let cause = blocked.map(|blocked| format!(", {}", blocked.cause)).unwrap_or_default();
+        let cause = blocked.map(|blocked| format!(", nothing can be committed: {}", blocked.cause)).unwrap_or_default();
         Err(CommandError::NoAnswer { waited, cause })
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     callers::Callers,
     clock::Clock,
     driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
-    inbox::{Arrival, Inbox},
+    inbox::{Arrival, Inbox, Ready},
     local::LocalDesk,
     progress::Progress,
     stream::Stream,
@@ -49,15 +49,17 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
         let turn = driver.turn(shared.clock.now(), chance(), inputs);
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();
-        perform(shared, &driver, store, turn);
         let now = shared.clock.now();
+        // Before the answers: whoever has one must not find the store blocked that has just gone on.
         shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
+        perform(shared, &driver, store, turn);
         if let Some(fatal) = fatal {
             return shared.progress.stopped(fatal.to_string());
         }
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
         farewell.begin(shared, &driver);
-        match shared.inbox.take(nap, farewell.is_over(now, &driver)) {
+        let to_stop = farewell.is_over(now, &driver);
+        match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), to_stop }) {
             Arrival::Inputs(arrived) => inputs = arrived,
             Arrival::Stop => return,
         }

@@ -1,52 +1,27 @@
-//! A thread of the engine fails: everybody who waits for it is told.
+//! The store stops the engine, for a while or for good: everybody who waits for it is told.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, mpsc::sync_channel},
+    thread,
+};
+use tempfile::TempDir;
 use unknot_engine::{
     CommandError, Engine, Options, Submit,
     core::{
-        CommitSeq,
-        row::{Batch, Loaded},
+        event::PauseTarget,
         settings::Settings,
         workflow::{Definition, Stored},
     },
-    store::{CommitError, Epoch, Maintenance, MemoryStore, Namespace, Owner, Reader, Retention, Store, StoreError},
+    store::{Fault, FaultPlan, FaultyStore, MemoryStore, Namespace, Refusal, Retention},
 };
 use unknot_hands::GuardCommand;
 
-/// A store with a defect: it panics as soon as there is a run.
-struct Defective(MemoryStore);
-
-impl Store for Defective {
-    fn acquire(&mut self, namespace: &Namespace, owner: &Owner) -> Result<Epoch, StoreError> {
-        self.0.acquire(namespace, owner)
-    }
-
-    fn load(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
-        self.0.load(namespace)
-    }
-
-    fn commit(&mut self, namespace: &Namespace, epoch: Epoch, batch: &Batch) -> Result<(), CommitError> {
-        assert!(batch.history.is_empty(), "a planted defect");
-        self.0.commit(namespace, epoch, batch)
-    }
-
-    fn committed(&mut self, namespace: &Namespace) -> Result<CommitSeq, StoreError> {
-        self.0.committed(namespace)
-    }
-
-    fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
-        self.0.reader()
-    }
-
-    fn maintenance(&self) -> Result<Box<dyn Maintenance>, StoreError> {
-        self.0.maintenance()
-    }
-}
-
-#[test]
-fn who_waits_for_a_thread_that_failed_is_told() {
+/// An engine whose settings are stored, and the script of what its store does from then on.
+fn engine() -> (Engine, FaultPlan, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let options = Options {
         data: folder.path().to_owned(),
@@ -57,11 +32,18 @@ fn who_waits_for_a_thread_that_failed_is_told() {
         retention: Retention::default(),
         focus: None,
     };
-    let engine = Engine::start(Box::new(Defective(MemoryStore::default())), options).expect("an engine");
+    let plan = FaultPlan::default();
+    let store = FaultyStore::new(MemoryStore::default(), plan.clone());
+    let engine = Engine::start(Box::new(store), options).expect("an engine");
+    engine.pause(PauseTarget::Queue("default".to_owned()), "a test").expect("it is held");
+    (engine, plan, folder)
+}
+
+fn submit() -> Submit {
     let stored = serde_json::json!({"hash": "one", "name": "one", "timeout": 60_000, "tasks": [
         {"name": "a", "kind": "noop", "needs": {"at_least": 0, "of": []}},
     ]});
-    let submit = Submit {
+    Submit {
         definition: Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).expect("a definition"))),
         input: serde_json::json!({}),
         labels: BTreeMap::new(),
@@ -69,9 +51,37 @@ fn who_waits_for_a_thread_that_failed_is_told() {
         idempotency: None,
         source: None,
         start_at: None,
-    };
-    match engine.submit(submit) {
-        Err(CommandError::Stopped { cause }) => assert!(cause.contains("the store's thread failed"), "{cause}"),
+    }
+}
+
+#[test]
+fn who_waits_for_a_thread_that_failed_is_told() {
+    let (engine, plan, _folder) = engine();
+    plan.extend([Fault::Delay(Arc::new(|| panic!("a planted defect")))]);
+    for _ in 0..2 {
+        match engine.submit(submit()) {
+            Err(CommandError::Stopped { cause }) => assert!(cause.contains("the store's thread failed"), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn commands_are_refused_at_once_while_nothing_can_be_committed() {
+    let (engine, plan, _folder) = engine();
+    let (goes_on, held) = sync_channel::<()>(0);
+    let held = Mutex::new(held);
+    let hold = move || held.lock().expect("one thread waits").recv().expect("the test goes on");
+    plan.extend([Fault::Refuse(Refusal::DiskFull), Fault::Delay(Arc::new(hold))]);
+    let first = engine.submit_ahead(submit()).expect("nobody knows yet");
+    while engine.health().blocked.is_none() {
+        thread::yield_now();
+    }
+    match engine.submit(submit()) {
+        Err(CommandError::Blocked { cause, .. }) => assert!(cause.contains("the disk is full"), "{cause}"),
         other => panic!("{other:?}"),
     }
+    goes_on.send(()).expect("the store waits for it");
+    first.wait().expect("it was before the brain, and is durable now");
+    assert_eq!(engine.health().blocked, None);
 }
