@@ -81,6 +81,8 @@ pub enum StoreReport {
     Corrupt(String),
     /// The rows, as asked for by [`StoreRequest::Load`].
     Loaded(Box<Loaded>),
+    /// They can not be read for now; the driver asks again.
+    Unloaded(String),
 }
 
 /// What the driver asks of the store; one request at a time.
@@ -142,14 +144,23 @@ pub struct Driver {
 enum Phase {
     /// Applying and committing.
     Going,
-    /// A commit was refused; tried again at `at`.
-    Retrying { blocked: Blocked, at: Timestamp, pause: Millis },
+    /// A commit was refused.
+    Retrying(Retry),
     /// A commit's fate is being asked for.
-    Resolving { blocked: Blocked },
-    /// The state is being loaded anew.
-    Loading,
+    Resolving(Retry),
+    /// The state is being loaded anew; with a retry: it could not be.
+    Loading(Option<Retry>),
     /// It can not go on.
     Stopped(Fatal),
+}
+
+/// What the store is asked for again and again, with growing pauses.
+#[derive(Debug)]
+struct Retry {
+    blocked: Blocked,
+    /// When it is asked again; never while its answer is awaited.
+    at: Timestamp,
+    pause: Millis,
 }
 
 #[derive(Debug, Default)]
@@ -214,8 +225,8 @@ impl Driver {
     /// Why nothing can be committed, if so.
     pub fn blocked(&self) -> Option<&Blocked> {
         match &self.phase {
-            Phase::Retrying { blocked, .. } | Phase::Resolving { blocked } => Some(blocked),
-            Phase::Going | Phase::Loading | Phase::Stopped(_) => None,
+            Phase::Retrying(retry) | Phase::Resolving(retry) | Phase::Loading(Some(retry)) => Some(&retry.blocked),
+            Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => None,
         }
     }
 
@@ -386,8 +397,8 @@ impl Driver {
 
     fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.phase {
-            Phase::Retrying { at, .. } => Some(*at),
-            Phase::Resolving { .. } | Phase::Loading | Phase::Stopped(_) => None,
+            Phase::Retrying(retry) | Phase::Resolving(retry) | Phase::Loading(Some(retry)) => Some(retry.at),
+            Phase::Loading(None) | Phase::Stopped(_) => None,
             // With a full batch or a dropped state, the store's answer comes first.
             Phase::Going if self.recovery.is_dropped() => None,
             Phase::Going if self.open.touched.len() >= BATCH_CHANGES_MAX => None,

@@ -169,8 +169,10 @@ fn unresolved(error: StoreError) -> StoreReport {
     if error.is_retryable() { StoreReport::Unknown(text) } else { StoreReport::Corrupt(text) }
 }
 
+/// Rows that can not be read for now are no damage.
 fn unloaded(error: StoreError) -> StoreReport {
-    StoreReport::Corrupt(with_causes(&error))
+    let text = with_causes(&error);
+    if error.is_retryable() { StoreReport::Unloaded(text) } else { StoreReport::Corrupt(text) }
 }
 
 /// An error with its causes, in one line.

@@ -1,6 +1,6 @@
 //! What the driver does when a commit does not simply succeed, or the brain panics.
 
-use super::{Blocked, Driver, Lane, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreReport, StoreRequest, Turn};
+use super::{Blocked, Driver, Lane, Open, Phase, RETRY_FIRST, RETRY_MAX, Retry, StoreReport, StoreRequest, Turn};
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -19,6 +19,8 @@ use unknot_core::{
 
 /// Characters of an event's text that are kept in quarantine.
 const EVENT_TEXT_MAX: usize = 16 * 1024;
+/// When the store is asked again whose answer is awaited.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// Why the brain can not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,10 +42,7 @@ impl Driver {
         match report {
             StoreReport::Committed => self.commit_succeeded(turn),
             StoreReport::Refused(cause) => self.refused(now, cause),
-            StoreReport::Unknown(cause) => {
-                self.phase = Phase::Resolving { blocked: self.blocked_since(now, cause) };
-                turn.store = Some(StoreRequest::Resolve);
-            }
+            StoreReport::Unknown(cause) => self.unknown(now, cause, turn),
             StoreReport::Resolved(durable) => {
                 if self.in_flight.as_ref().is_some_and(|flight| flight.batch.commit == durable) {
                     self.commit_succeeded(turn);
@@ -55,6 +54,7 @@ impl Driver {
             StoreReport::Fenced(cause) => self.stop(Fatal::Fenced(cause)),
             StoreReport::Corrupt(cause) => self.stop(Fatal::Corrupt(cause)),
             StoreReport::Loaded(loaded) => self.reload(*loaded, turn),
+            StoreReport::Unloaded(cause) => self.phase = Phase::Loading(Some(self.retry(now, cause))),
         }
     }
 
@@ -63,38 +63,61 @@ impl Driver {
     }
 
     fn commit_succeeded(&mut self, turn: &mut Turn) {
-        if let Some(blocked) = self.blocked() {
-            self.unheard_since = Some(self.unheard_since.map_or(blocked.since, |since| since.min(blocked.since)));
-        }
+        self.note_unheard();
         if let Some(flight) = &self.in_flight {
             self.recovery.succeeded(&flight.events);
         }
         self.committed(turn);
     }
 
-    fn blocked_since(&self, now: Timestamp, cause: String) -> Blocked {
+    /// Nothing could be committed until now, so nobody could be heard.
+    fn note_unheard(&mut self) {
+        if let Some(blocked) = self.blocked() {
+            self.unheard_since = Some(self.unheard_since.map_or(blocked.since, |since| since.min(blocked.since)));
+        }
+    }
+
+    /// The same is asked again after a pause, the longer the more often it was in vain.
+    fn retry(&self, now: Timestamp, cause: String) -> Retry {
+        let pause = match &self.phase {
+            Phase::Retrying(retry) | Phase::Resolving(retry) | Phase::Loading(Some(retry)) => {
+                retry.pause.plus(retry.pause).min(RETRY_MAX)
+            }
+            Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => RETRY_FIRST,
+        };
         let since = self.blocked().map_or(now, |blocked| blocked.since);
-        Blocked { since, cause }
+        Retry { blocked: Blocked { since, cause }, at: now.plus(pause), pause }
     }
 
     /// The same changes are tried again after a pause; nothing new is applied meanwhile.
     fn refused(&mut self, now: Timestamp, cause: String) {
-        let pause = match &self.phase {
-            Phase::Retrying { pause, .. } => pause.plus(*pause).min(RETRY_MAX),
-            _ => RETRY_FIRST,
-        };
-        self.phase = Phase::Retrying { blocked: self.blocked_since(now, cause), at: now.plus(pause), pause };
+        self.phase = Phase::Retrying(self.retry(now, cause));
     }
 
-    /// Sends a refused commit again once its pause is over.
+    /// The fate of the commit in flight is asked for: at once, then after pauses.
+    fn unknown(&mut self, now: Timestamp, cause: String, turn: &mut Turn) {
+        let mut retry = self.retry(now, cause);
+        if !matches!(self.phase, Phase::Resolving(_)) {
+            retry.at = NEVER;
+            turn.store = Some(StoreRequest::Resolve);
+        }
+        self.phase = Phase::Resolving(retry);
+    }
+
+    /// Asks the store again once a pause is over.
     pub(super) fn retry_if_due(&mut self, now: Timestamp, turn: &mut Turn) {
-        let Phase::Retrying { at, .. } = &mut self.phase else { return };
-        if *at <= now
-            && let Some(flight) = &self.in_flight
-        {
-            // Until the store answers, nothing is due.
-            *at = Timestamp(u64::MAX);
-            turn.store = Some(StoreRequest::Commit(Arc::clone(&flight.batch)));
+        let (retry, request) = match &mut self.phase {
+            Phase::Retrying(retry) => {
+                let Some(flight) = &self.in_flight else { return };
+                (retry, StoreRequest::Commit(Arc::clone(&flight.batch)))
+            }
+            Phase::Resolving(retry) => (retry, StoreRequest::Resolve),
+            Phase::Loading(Some(retry)) => (retry, StoreRequest::Load),
+            Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => return,
+        };
+        if retry.at <= now {
+            retry.at = NEVER;
+            turn.store = Some(request);
         }
     }
 
@@ -102,7 +125,7 @@ impl Driver {
     pub(super) fn load_if_wanted(&mut self, turn: &mut Turn) {
         if self.recovery.load_wanted && self.in_flight.is_none() && matches!(self.phase, Phase::Going) {
             self.recovery.load_wanted = false;
-            self.phase = Phase::Loading;
+            self.phase = Phase::Loading(None);
             turn.store = Some(StoreRequest::Load);
         }
     }
@@ -144,6 +167,7 @@ impl Driver {
     /// Starts again from the rows; what followed them is applied again.
     fn reload(&mut self, loaded: Loaded, turn: &mut Turn) {
         self.durable = loaded.commit;
+        self.note_unheard();
         match examined(loaded, self.state.volatile.bounds) {
             Ok(mut state) => {
                 state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);

@@ -1,8 +1,9 @@
 //! The store finds a contradiction in a batch.
 
-use super::world::{Disk, World, exec, joined, local, run, submission, submitted};
+use super::world::{BEGIN, Disk, World, exec, joined, local, run, submission, submitted};
 use std::collections::BTreeSet;
 use unknot_core::{
+    Millis,
     due::outstanding,
     event::{AttemptEnd, Event, Outcome},
     row::{Batch, Detail, Loaded, Row},
@@ -80,4 +81,21 @@ fn rows_that_break_a_rule_are_refused_at_the_start_and_at_a_reload() {
     world.edits = Some(edited);
     let turn = world.hear(vec![submitted(submission(2, &exec(), 1))], Vec::new());
     assert!(matches!(turn.fatal, Some(Fatal::Corrupt(_))), "{turn:?}");
+}
+
+#[test]
+fn a_load_that_fails_for_a_moment_is_tried_again_and_no_damage() {
+    let mut world = World::on(Disk::default());
+    let mut first = true;
+    world.contradicts = Box::new(move |_| std::mem::take(&mut first));
+    world.unloadable = 2;
+    world.hear(vec![submitted(submission(1, &exec(), 1))], vec![joined(1)]);
+    for pause in [50, 100] {
+        let blocked = world.driver.blocked().expect("it waits for its rows");
+        assert_eq!((blocked.since, &*blocked.cause), (BEGIN, "too many open files"));
+        world.now = world.now.plus(Millis(pause));
+        world.hear(Vec::new(), Vec::new());
+    }
+    assert_eq!((world.driver.blocked(), world.loads), (None, 1));
+    assert_eq!(world.starts().count(), 1, "what was to be done again is done");
 }

@@ -13,7 +13,7 @@ use unknot_core::{
 };
 use unknot_engine::driver::{Driver, Inputs, StoreReport, StoreRequest, Turn};
 
-pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
+pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// More turns than anything here takes that comes to its end.
 const TURNS_MAX: u32 = 10_000;
 
@@ -47,10 +47,13 @@ impl Disk {
 
 /// A driver and its disk.
 pub(crate) struct World {
+    pub(crate) now: Timestamp,
     pub(crate) driver: Driver,
     pub(crate) disk: Disk,
     /// The disk finds a contradiction in such a batch.
     pub(crate) contradicts: Box<dyn FnMut(&Batch) -> bool>,
+    /// So many loads fail.
+    pub(crate) unloadable: u32,
     /// What happens to the rows before they are loaded.
     pub(crate) edits: Option<fn(&Disk) -> Loaded>,
     pub(crate) effects: Vec<Effect>,
@@ -63,12 +66,23 @@ impl World {
     pub(crate) fn on(disk: Disk) -> Self {
         let driver = Driver::new(disk.loaded(), Bounds::default()).expect("what was stored loads");
         let (inputs, contradicts) = (Inputs::default(), Box::new(|_: &Batch| false));
-        Self { driver, disk, contradicts, edits: None, effects: Vec::new(), commits: 0, loads: 0, inputs }
+        Self {
+            now: BEGIN,
+            driver,
+            disk,
+            contradicts,
+            unloadable: 0,
+            edits: None,
+            effects: Vec::new(),
+            commits: 0,
+            loads: 0,
+            inputs,
+        }
     }
 
     /// One turn, with what the store said to the one before.
     pub(crate) fn turn(&mut self) -> Turn {
-        let mut turn = self.driver.turn(NOW, 7, std::mem::take(&mut self.inputs));
+        let mut turn = self.driver.turn(self.now, 7, std::mem::take(&mut self.inputs));
         self.effects.append(&mut turn.effects);
         self.inputs.store = match &turn.store {
             Some(StoreRequest::Commit(batch)) if (self.contradicts)(batch) => {
@@ -78,6 +92,10 @@ impl World {
                 self.commits += 1;
                 self.disk.put(batch);
                 Some(StoreReport::Committed)
+            }
+            Some(StoreRequest::Load) if self.unloadable > 0 => {
+                self.unloadable -= 1;
+                Some(StoreReport::Unloaded("too many open files".to_owned()))
             }
             Some(StoreRequest::Load) => {
                 self.loads += 1;
@@ -96,7 +114,7 @@ impl World {
         self.inputs.work = work;
         for _ in 0..TURNS_MAX {
             let turn = self.turn();
-            let is_due = turn.next_wake.is_some_and(|at| at <= NOW);
+            let is_due = turn.next_wake.is_some_and(|at| at <= self.now);
             if turn.fatal.is_some() || (self.inputs.is_empty() && !is_due) {
                 return turn;
             }
@@ -157,7 +175,7 @@ pub(crate) fn submission(number: u128, kind: &TaskKind, tasks: usize) -> Submiss
 }
 
 pub(crate) fn run(number: u128) -> RunId {
-    RunId::from_parts(NOW.0, number)
+    RunId::from_parts(BEGIN.0, number)
 }
 
 pub(crate) fn submitted(submission: Submission) -> Event {
