@@ -222,3 +222,59 @@ impl WorkSource for LocalSource {
         Ok(orders)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unknot_core::{Millis, RunId, TaskIndex, effect::Work, workflow::Ladder};
+
+    fn assignment(worker: &WorkerId) -> Assignment {
+        Assignment {
+            worker: worker.clone(),
+            attempt: RunId::from_parts(1, 1).task(TaskIndex(0)).attempt(1),
+            fence: Fence(1),
+            task_name: "a".into(),
+            source: None,
+            work: Work::Noop,
+            time: Millis(1),
+            heartbeat: None,
+            ladder: Ladder::default(),
+        }
+    }
+
+    fn boot(boot: u64) -> WorkerId {
+        WorkerId { name: WorkerId::LOCAL.into(), boot }
+    }
+
+    #[test]
+    fn receipts_are_kept_only_for_what_was_given() {
+        let desk = LocalDesk::new(boot(2));
+        let given = assignment(&boot(2));
+        desk.settled(given.attempt, given.fence);
+        assert!(desk.lock().receipts.is_empty(), "it was reconciled: nobody here knows of it");
+        assert!(desk.give(given.clone()).is_none());
+        desk.settled(given.attempt, given.fence);
+        assert_eq!(std::mem::take(&mut desk.lock().receipts).len(), 1);
+        desk.settled(given.attempt, given.fence);
+        assert!(desk.lock().receipts.is_empty(), "it was reported twice");
+    }
+
+    #[test]
+    fn what_an_earlier_boot_had_is_not_for_this_one() {
+        let desk = LocalDesk::new(boot(2));
+        assert!(desk.give(assignment(&boot(1))).is_none());
+        let stopped = assignment(&boot(1));
+        desk.stop(&stopped.worker, stopped.attempt, stopped.fence, StopReason::Cancelled);
+        let desk = desk.lock();
+        assert!(desk.assignments.is_empty() && desk.orders.is_empty());
+    }
+
+    #[test]
+    fn a_closed_desk_gives_everything_back() {
+        let desk = LocalDesk::new(boot(1));
+        assert!(desk.give(assignment(&boot(1))).is_none());
+        assert_eq!(desk.close().len(), 1);
+        let later = Assignment { fence: Fence(2), ..assignment(&boot(1)) };
+        assert!(matches!(desk.give(later), Some(Event::AttemptEnded(end)) if end.outcome == Outcome::Released));
+    }
+}

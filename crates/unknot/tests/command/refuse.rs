@@ -152,3 +152,19 @@ fn rows_that_break_a_rule_are_damage_and_no_crash() {
     assert!(!checked.stderr.contains("panicked"), "{}", checked.stderr);
     bench.run(&["run", "flow.yaml"]).code(5).says("error[UK0204]").says("counts its needs wrongly");
 }
+
+#[test]
+fn a_pipe_that_nobody_writes_into_is_not_waited_for() {
+    let bench = Bench::with(SMALL);
+    ended({
+        let mut mkfifo = Command::new("mkfifo");
+        mkfifo.arg(bench.path("pipe.yaml"));
+        mkfifo
+    })
+    .code(0);
+    bench.run(&["check", "pipe.yaml"]).code(2).says("error[UK0301]").says("`-` reads standard input");
+    bench.run(&["run", "flow.yaml", "-i", "@pipe.yaml"]).code(2).says("it is a pipe or a device");
+    let mut piped = bench.command(&["check", "-"]);
+    piped.stdin(fs::File::open(bench.path("flow.yaml")).unwrap());
+    ended(piped).code(0).says("- is sound");
+}
