@@ -230,16 +230,25 @@ impl Ready {
         self.aside.entry(task.run).or_default().insert((seq, task), (request.clone(), since));
     }
 
-    /// Since when the task that stands longest in each queue does so. Tasks set aside do not count.
-    pub fn oldest(&self) -> BTreeMap<Arc<str>, Timestamp> {
-        let mut oldest: BTreeMap<Arc<str>, Timestamp> = BTreeMap::new();
+    /// How many tasks stand in each queue, those set aside included, and since when the oldest of them does.
+    pub fn by_queue(&self) -> BTreeMap<Arc<str>, (u32, Timestamp)> {
+        let mut queues: BTreeMap<Arc<str>, (u32, Timestamp)> = BTreeMap::new();
+        let mut count = |queue: &Arc<str>, many: usize, since: Timestamp| {
+            let many = u32::try_from(many).unwrap_or(u32::MAX);
+            let (size, oldest) = queues.entry(Arc::clone(queue)).or_insert((0, since));
+            *size = size.saturating_add(many);
+            *oldest = since.min(*oldest);
+        };
         for (request, group) in &self.groups {
             // Within a group places follow age.
-            let Some((_, (_, since))) = group.line.first_key_value() else { continue };
-            let first = oldest.entry(Arc::clone(&request.demand.queue)).or_insert(*since);
-            *first = (*first).min(*since);
+            if let Some((_, (_, since))) = group.line.first_key_value() {
+                count(&request.demand.queue, group.line.len(), *since);
+            }
         }
-        oldest
+        for (request, since) in self.aside.values().flat_map(BTreeMap::values) {
+            count(&request.demand.queue, 1, *since);
+        }
+        queues
     }
 
     /// The resources that the head of a request's line stands at: short for it, or for somebody earlier.

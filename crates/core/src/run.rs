@@ -205,6 +205,9 @@ pub struct Failures {
     /// It was stopped to resolve a deadlock.
     #[serde(skip_serializing_if = "is_zero")]
     pub victim: u32,
+    /// Its worker gave it back. No failure: each time only makes the next pause longer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub released: u32,
 }
 
 /// Where a task stands: in a named wait, under a lease, or at its end. There is no fourth.

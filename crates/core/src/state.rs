@@ -63,6 +63,9 @@ pub enum LoadError {
         /// Tasks of the definition.
         expected: usize,
     },
+    /// The state that the rows describe breaks a rule of [`crate::check`].
+    #[error("the stored rows break a rule: {0}")]
+    Broken(String),
 }
 
 impl State {

@@ -20,8 +20,9 @@ impl Engine {
     /// does not take the command back.
     ///
     /// # Errors
-    /// If it is refused, or no answer comes within 30 seconds.
+    /// If it is refused, cannot be carried out now, or no answer comes within 30 seconds.
     pub async fn command(&self, event: impl FnOnce(Caller) -> Event) -> Result<Answer, CommandError> {
+        self.accepts()?;
         let (sender, answer) = oneshot::channel();
         // Fails only if nobody awaits the answer any more.
         let caller = self.shared.callers.register(Box::new(move |answered| sender.send(answered).unwrap_or_default()));

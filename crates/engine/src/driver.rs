@@ -12,6 +12,7 @@
 #[cfg(feature = "plant")]
 pub mod plant;
 mod recover;
+mod replay;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -26,7 +27,7 @@ use unknot_core::{
     settings::Bounds,
 };
 
-pub use recover::Fatal;
+pub use recover::{Fatal, examined};
 
 /// Events of the control lane that one turn applies at most.
 const CONTROL_QUANTUM: usize = 64;
@@ -46,7 +47,7 @@ const RETRY_MAX: Millis = Millis(5_000);
 /// What a turn is given.
 #[derive(Debug, Default)]
 pub struct Inputs {
-    /// Commands and operators' wishes, in order of arrival.
+    /// Commands and operators' wishes, in order of arrival; no more than [`Driver::room`] at a time.
     pub control: Vec<Event>,
     /// Workers' reports, in order of arrival.
     pub work: Vec<Event>,
@@ -80,6 +81,8 @@ pub enum StoreReport {
     Corrupt(String),
     /// The rows, as asked for by [`StoreRequest::Load`].
     Loaded(Box<Loaded>),
+    /// They can not be read for now; the driver asks again.
+    Unloaded(String),
 }
 
 /// What the driver asks of the store; one request at a time.
@@ -129,7 +132,7 @@ pub struct Driver {
     in_flight: Option<InFlight>,
     durable: CommitSeq,
     phase: Phase,
-    recovery: recover::Recovery,
+    recovery: replay::Recovery,
     /// The last turn, and when the next was due at the latest.
     last_turn: Option<(Timestamp, Option<Timestamp>)>,
     /// Since when nobody could be heard, until the brain knows.
@@ -141,20 +144,29 @@ pub struct Driver {
 enum Phase {
     /// Applying and committing.
     Going,
-    /// A commit was refused; tried again at `at`.
-    Retrying { blocked: Blocked, at: Timestamp, pause: Millis },
+    /// A commit was refused.
+    Retrying(Retry),
     /// A commit's fate is being asked for.
-    Resolving { blocked: Blocked },
-    /// The state is being loaded anew.
-    Loading,
+    Resolving(Retry),
+    /// The state is being loaded anew; with a retry: it could not be.
+    Loading(Option<Retry>),
     /// It can not go on.
     Stopped(Fatal),
+}
+
+/// What the store is asked for again and again, with growing pauses.
+#[derive(Debug)]
+struct Retry {
+    blocked: Blocked,
+    /// When it is asked again; never while its answer is awaited.
+    at: Timestamp,
+    pause: Millis,
 }
 
 #[derive(Debug, Default)]
 struct Open {
     touched: BTreeMap<Key, Option<Option<Row>>>,
-    events: Vec<Event>,
+    events: Vec<(Lane, Event)>,
     history: Vec<HistoryEntry>,
     effects: Vec<Effect>,
 }
@@ -162,8 +174,21 @@ struct Open {
 #[derive(Debug)]
 struct InFlight {
     batch: Arc<Batch>,
-    events: Vec<Event>,
+    events: Vec<(Lane, Event)>,
     effects: Vec<Effect>,
+}
+
+/// Where an event comes from, and where it goes back to if its batch is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// The driver itself: what it noticed, and what puts a failure aside. Comes before all others.
+    Own,
+    /// Commands.
+    Control,
+    /// Reports.
+    Work,
+    /// The state, which asks for it again after a load.
+    State,
 }
 
 impl Driver {
@@ -173,17 +198,15 @@ impl Driver {
     /// If its rows contradict each other.
     pub fn new(loaded: Loaded, bounds: Bounds) -> Result<Self, unknot_core::state::LoadError> {
         let durable = loaded.commit;
-        let state = State::load(loaded, bounds)?;
-        check::whole(&state);
         Ok(Self {
-            state,
+            state: examined(loaded, bounds)?,
             control: VecDeque::new(),
             work: VecDeque::new(),
             open: Open::default(),
             in_flight: None,
             durable,
             phase: Phase::Going,
-            recovery: recover::Recovery::default(),
+            recovery: replay::Recovery::default(),
             last_turn: None,
             unheard_since: None,
         })
@@ -202,14 +225,20 @@ impl Driver {
     /// Why nothing can be committed, if so.
     pub fn blocked(&self) -> Option<&Blocked> {
         match &self.phase {
-            Phase::Retrying { blocked, .. } | Phase::Resolving { blocked } => Some(blocked),
-            Phase::Going | Phase::Loading | Phase::Stopped(_) => None,
+            Phase::Retrying(retry) | Phase::Resolving(retry) | Phase::Loading(Some(retry)) => Some(&retry.blocked),
+            Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => None,
         }
     }
 
     /// Events that have arrived and are not applied yet.
     pub fn backlog(&self) -> usize {
-        self.control.len() + self.work.len()
+        self.control.len() + self.work.len() + self.recovery.own_len()
+    }
+
+    /// How many commands it takes now: as many as a turn applies. The others are better left where they count
+    /// against their lane's bound.
+    pub fn room(&self) -> usize {
+        CONTROL_QUANTUM.saturating_sub(self.control.len())
     }
 
     /// Whether everything that arrived or was due by `now` is applied, and the state is to be trusted.
@@ -256,29 +285,35 @@ impl Driver {
 
     /// Applies the control lane, the work lane, deadlines and continuations, each within its quantum.
     fn apply_due(&mut self, now: Timestamp, chance: &mut Chance) {
-        if let Some(since) = self.unheard_since.take() {
-            self.apply_event(now, chance, Event::TimeSkipped { since });
-        }
+        let skipped = self.unheard_since.take().map(|since| Event::TimeSkipped { since });
         if self.recovery.is_replaying() {
+            self.recovery.own_first(skipped);
             return self.replay_one(now, chance);
         }
-        for _ in 0..CONTROL_QUANTUM {
-            let Some(event) = self.next_event(|driver| driver.control.pop_front()) else { break };
-            self.apply_event(now, chance, event);
+        if let Some(event) = skipped {
+            self.apply_event(now, chance, Lane::Own, event);
         }
-        for _ in 0..WORK_QUANTUM {
-            let Some(event) = self.next_event(|driver| driver.work.pop_front()) else { break };
-            self.apply_event(now, chance, event);
-        }
-        for _ in 0..DUE_QUANTUM {
-            let Some(event) = self.next_event(|driver| driver.due_event(now)) else { break };
-            self.apply_event(now, chance, event);
+        for (lane, quantum) in
+            [(Lane::Control, CONTROL_QUANTUM), (Lane::Work, WORK_QUANTUM), (Lane::State, DUE_QUANTUM)]
+        {
+            for _ in 0..quantum {
+                let room = self.open.touched.len() < BATCH_CHANGES_MAX;
+                if !room || !self.is_going() || self.recovery.is_replaying() {
+                    return;
+                }
+                let Some(event) = self.next_of(lane, now) else { break };
+                self.apply_event(now, chance, lane, event);
+            }
         }
     }
 
-    fn next_event(&mut self, take: impl FnOnce(&mut Self) -> Option<Event>) -> Option<Event> {
-        let room = self.open.touched.len() < BATCH_CHANGES_MAX;
-        (room && self.is_going() && !self.recovery.is_replaying()).then(|| take(self)).flatten()
+    fn next_of(&mut self, lane: Lane, now: Timestamp) -> Option<Event> {
+        match lane {
+            Lane::Own => self.recovery.next_own(),
+            Lane::Control => self.control.pop_front(),
+            Lane::Work => self.work.pop_front(),
+            Lane::State => self.due_event(now),
+        }
     }
 
     fn is_going(&self) -> bool {
@@ -299,17 +334,17 @@ impl Driver {
     }
 
     /// Applies one event to the open batch. A panic drops the state and starts the recovery.
-    fn apply_event(&mut self, now: Timestamp, chance: &mut Chance, event: Event) {
+    fn apply_event(&mut self, now: Timestamp, chance: &mut Chance, lane: Lane, event: Event) {
         let commit = self.next_commit();
         let envelope = Envelope { at: now, entropy: chance.next(), commit, event };
         let state = &mut self.state;
         match catch_unwind(AssertUnwindSafe(|| apply_checked(state, &envelope))) {
-            Ok(decision) => self.collect(envelope.event, decision),
-            Err(panic) => self.failed(envelope.event, recover::panic_text(panic.as_ref())),
+            Ok(decision) => self.collect((lane, envelope.event), decision),
+            Err(panic) => self.failed((lane, envelope.event), recover::panic_text(panic.as_ref())),
         }
     }
 
-    fn collect(&mut self, event: Event, decision: Decision) {
+    fn collect(&mut self, event: (Lane, Event), decision: Decision) {
         for key in decision.touched {
             self.open.touched.insert(key, None);
         }
@@ -362,8 +397,8 @@ impl Driver {
 
     fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {
         match &self.phase {
-            Phase::Retrying { at, .. } => Some(*at),
-            Phase::Resolving { .. } | Phase::Loading | Phase::Stopped(_) => None,
+            Phase::Retrying(retry) | Phase::Resolving(retry) | Phase::Loading(Some(retry)) => Some(retry.at),
+            Phase::Loading(None) | Phase::Stopped(_) => None,
             // With a full batch or a dropped state, the store's answer comes first.
             Phase::Going if self.recovery.is_dropped() => None,
             Phase::Going if self.open.touched.len() >= BATCH_CHANGES_MAX => None,

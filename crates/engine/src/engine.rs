@@ -33,7 +33,7 @@ use std::{
     time::Duration,
 };
 use unknot_core::{
-    RunId, Timestamp,
+    Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
     event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission},
     run::{Idempotency, JsonText, WorkerId},
@@ -48,6 +48,9 @@ use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store
 pub const ATTEMPTS: &str = "attempts";
 /// How long a caller waits for an answer before it is told to ask again.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often a caller looks whether an answer can come at all.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -94,6 +97,20 @@ pub enum CommandError {
     /// What it needs to know can not be read.
     #[error("cannot read the store")]
     Store(#[from] StoreError),
+    /// The store takes nothing for now, so nothing was asked of the brain.
+    #[error("nothing can be committed for {} s now: {cause}", lasting.0 / 1_000)]
+    Blocked {
+        /// For how long.
+        lasting: Millis,
+        /// What the store said last.
+        cause: String,
+    },
+    /// Nothing goes on any more. It may have been carried out before.
+    #[error("the engine has stopped: {cause}")]
+    Stopped {
+        /// Why.
+        cause: String,
+    },
     /// No answer came in time. It may still be carried out.
     #[error("no answer within {} s{}; ask again with the same idempotency key", .waited.as_secs(), .cause)]
     NoAnswer {
@@ -175,18 +192,18 @@ impl Engine {
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reads = Reads::open(&*store, options.namespace.clone())?;
         let maintenance = store.maintenance()?;
+        let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
             inbox: Inbox::default(),
             callers: Callers::default(),
             stream: Stream::default(),
             progress: Progress::default(),
-            local: LocalDesk::default(),
+            local: LocalDesk::new(local),
         });
-        let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        Self::begin(&shared, &options, &local, lost);
+        Self::begin(&shared, &options, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
             0 => None,
@@ -207,14 +224,14 @@ impl Engine {
     }
 
     /// What the brain hears first: its settings, what was lost, and who works.
-    fn begin(shared: &Arc<Shared>, options: &Options, local: &WorkerId, lost: Vec<Event>) {
+    fn begin(shared: &Arc<Shared>, options: &Options, lost: Vec<Event>) {
         let mut first = vec![Event::SettingsApplied(Box::new(options.settings.clone()))];
         if options.focus.is_some() {
             first.push(Event::RunsFocused(options.focus.clone()));
         }
         first.extend(lost);
         if options.slots > 0 {
-            first.push(Event::WorkerJoined { worker: local.clone(), slots: options.slots });
+            first.push(Event::WorkerJoined { worker: shared.local.worker().clone(), slots: options.slots });
         }
         // The work lane has no bound of its own and keeps the order.
         shared.inbox.work(first);
@@ -358,20 +375,26 @@ impl Engine {
 
     /// Stops what runs, by its ladder, and then everything else. Unfinished runs go on at the next start.
     pub fn stop(mut self) {
-        self.shut_down();
+        self.shut_down(WorkerHandle::stop);
     }
 
     /// As [`Engine::stop`], by the last rung at once.
     pub fn kill(mut self) {
-        if let Some(worker) = &mut self.worker {
-            worker.kill();
-        }
-        self.shut_down();
+        self.shut_down(WorkerHandle::kill);
     }
 
-    fn shut_down(&mut self) {
+    /// Tells the brain that the local worker takes nothing more, before it gives back what it has: or that would
+    /// be given to it again, and again.
+    fn dismiss(&self) {
+        let left = Event::WorkerLeft { worker: self.shared.local.worker().clone() };
+        self.shared.inbox.work([left]);
+        self.shared.inbox.work(self.shared.local.close());
+    }
+
+    fn shut_down(&mut self, end: fn(WorkerHandle)) {
         if let Some(worker) = self.worker.take() {
-            worker.stop();
+            self.dismiss();
+            end(worker);
         }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.stop();
@@ -394,13 +417,30 @@ impl Engine {
 
     /// Why a command stayed without an answer.
     pub(crate) fn no_answer(&self) -> CommandError {
-        let health = self.health();
-        let cause = health.fatal.or(health.blocked.map(|blocked| blocked.cause));
-        let cause = cause.map(|cause| format!(", {cause}")).unwrap_or_default();
+        let blocked = self.health().blocked;
+        let cause = blocked.map(|blocked| format!(", nothing can be committed: {}", blocked.cause)).unwrap_or_default();
         CommandError::NoAnswer { waited: ANSWER_WITHIN, cause }
     }
 
+    /// Whether a command can be carried out now at all.
+    ///
+    /// # Errors
+    /// If the brain has stopped, or nothing can be committed.
+    pub(crate) fn accepts(&self) -> Result<(), CommandError> {
+        let health = self.health();
+        if let Some(cause) = health.fatal {
+            return Err(CommandError::Stopped { cause });
+        }
+        match health.blocked {
+            Some(blocked) => {
+                Err(CommandError::Blocked { lasting: self.now().since(blocked.since), cause: blocked.cause })
+            }
+            None => Ok(()),
+        }
+    }
+
     fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Asked<'_>, CommandError> {
+        self.accepts()?;
         let (sender, answer) = mpsc::sync_channel(1);
         // The channel has room for the one answer; a receiver that is gone wants none.
         let caller =
@@ -420,13 +460,19 @@ struct Asked<'e> {
 impl Asked<'_> {
     /// The answer, once what it says is durable.
     fn wait(self) -> Result<Answer, CommandError> {
-        match self.answer.recv_timeout(ANSWER_WITHIN) {
-            Ok(answered) => Ok(answered?),
-            Err(_) => {
+        let mut waited = Duration::ZERO;
+        while waited < ANSWER_WITHIN {
+            if let Ok(answered) = self.answer.recv_timeout(LOOK_EVERY) {
+                return Ok(answered?);
+            }
+            waited += LOOK_EVERY;
+            if let Some(cause) = self.engine.health().fatal {
                 self.engine.shared.callers.forget(self.caller);
-                Err(self.engine.no_answer())
+                return Err(CommandError::Stopped { cause });
             }
         }
+        self.engine.shared.callers.forget(self.caller);
+        Err(self.engine.no_answer())
     }
 }
 
@@ -453,7 +499,7 @@ impl Submitted<'_> {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.shut_down();
+        self.shut_down(WorkerHandle::stop);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use crate::driver::{Driver, Inputs, StoreReport};
 use std::{
+    collections::VecDeque,
     fmt,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -34,14 +35,34 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Lanes {
-    inputs: Inputs,
+    control: VecDeque<Event>,
+    work: Vec<Event>,
+    store: Option<StoreReport>,
     questions: Vec<Question>,
     stopping: bool,
 }
 
+/// What the brain's thread is ready for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    /// It waits no longer than this.
+    pub(crate) at_most: Duration,
+    /// So many commands; the rest stays in its lane, where it counts.
+    pub(crate) commands: usize,
+    /// Whether it may stop.
+    pub(crate) to_stop: bool,
+}
+
 impl fmt::Debug for Lanes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lanes").field("inputs", &self.inputs).field("stopping", &self.stopping).finish_non_exhaustive()
+        let counts = (self.control.len(), self.work.len(), self.questions.len());
+        f.debug_struct("Lanes").field("waiting", &counts).field("stopping", &self.stopping).finish_non_exhaustive()
+    }
+}
+
+impl Lanes {
+    fn has_inputs(&self, commands: usize) -> bool {
+        self.store.is_some() || !self.work.is_empty() || (commands > 0 && !self.control.is_empty())
     }
 }
 
@@ -61,10 +82,10 @@ impl Inbox {
     /// If the lane is full.
     pub(crate) fn control(&self, event: Event) -> Result<(), LaneFull> {
         let mut lanes = self.lock();
-        if lanes.inputs.control.len() >= CONTROL_LANE_MAX {
+        if lanes.control.len() >= CONTROL_LANE_MAX {
             return Err(LaneFull);
         }
-        lanes.inputs.control.push(event);
+        lanes.control.push_back(event);
         self.arrived.notify_one();
         Ok(())
     }
@@ -90,13 +111,16 @@ impl Inbox {
 
     /// Sends workers' reports.
     pub(crate) fn work(&self, events: impl IntoIterator<Item = Event>) {
-        self.lock().inputs.work.extend(events);
-        self.arrived.notify_one();
+        let mut events = events.into_iter().peekable();
+        if events.peek().is_some() {
+            self.lock().work.extend(events);
+            self.arrived.notify_one();
+        }
     }
 
     /// Sends the store's word. One request is out at a time, so there is one word at most.
     pub(crate) fn store(&self, report: StoreReport) {
-        self.lock().inputs.store = Some(report);
+        self.lock().store = Some(report);
         self.arrived.notify_one();
     }
 
@@ -106,25 +130,57 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    /// Takes all that arrived; waits at most so long if there is nothing. `None` waits until something does.
-    pub(crate) fn take(&self, at_most: Option<Duration>) -> Arrival {
-        let mut lanes = self.lock();
-        let idle = |lanes: &mut Lanes| lanes.inputs.is_empty() && lanes.questions.is_empty() && !lanes.stopping;
-        lanes = match at_most {
-            Some(limit) => {
-                let waited = self.arrived.wait_timeout_while(lanes, limit, idle);
-                waited.unwrap_or_else(PoisonError::into_inner).0
-            }
-            None => self.arrived.wait_while(lanes, idle).unwrap_or_else(PoisonError::into_inner),
+    /// Whether the brain's thread is to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Takes what has arrived and the brain's thread is ready for; waits a while if there is nothing.
+    pub(crate) fn take(&self, ready: Ready) -> Arrival {
+        let stops = |lanes: &Lanes| lanes.stopping && ready.to_stop;
+        let is_idle = |lanes: &mut Lanes| {
+            !(lanes.has_inputs(ready.commands) || !lanes.questions.is_empty() || stops(lanes))
         };
-        if lanes.stopping && lanes.inputs.is_empty() {
+        let waited = self.arrived.wait_timeout_while(self.lock(), ready.at_most, is_idle);
+        let mut lanes = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if stops(&lanes) && !lanes.has_inputs(ready.commands) {
             return Arrival::Stop;
         }
-        Arrival::Inputs(std::mem::take(&mut lanes.inputs))
+        let many = lanes.control.len().min(ready.commands);
+        Arrival::Inputs(Inputs {
+            control: lanes.control.drain(..many).collect(),
+            work: std::mem::take(&mut lanes.work),
+            store: lanes.store.take(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
         // Senders only push: a lane that a panicking sender left is whole.
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(inbox: &Inbox, commands: usize) -> usize {
+        match inbox.take(Ready { at_most: Duration::ZERO, commands, to_stop: true }) {
+            Arrival::Inputs(inputs) => inputs.control.len(),
+            Arrival::Stop => panic!("nobody said so"),
+        }
+    }
+
+    #[test]
+    fn commands_count_against_the_bound_until_the_brain_is_ready_for_them() {
+        let inbox = Inbox::default();
+        for _ in 0..CONTROL_LANE_MAX {
+            inbox.control(Event::GrantsDue).expect("there is room");
+        }
+        assert_eq!(inbox.control(Event::GrantsDue), Err(LaneFull));
+        assert_eq!(taken(&inbox, 0), 0, "a brain that can do nothing takes nothing");
+        assert_eq!(inbox.control(Event::GrantsDue), Err(LaneFull));
+        assert_eq!(taken(&inbox, 64), 64);
+        inbox.control(Event::GrantsDue).expect("there is room again");
     }
 }

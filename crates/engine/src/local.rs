@@ -13,15 +13,23 @@ use std::{
 };
 use tokio::{sync::Notify, time::timeout};
 use unknot_api::work as api;
-use unknot_core::{AttemptId, Fence, effect::Assignment, event::Event, run::StopReason};
+use unknot_core::{
+    AttemptId, Fence,
+    effect::Assignment,
+    event::{AttemptEnd, Event, Outcome},
+    row::Detail,
+    run::{StopReason, WorkerId},
+};
 use unknot_hands::worker::{Held, Order, Room, SourceError, WorkSource};
 
 /// How long a question of the worker may stay without an answer before it asks again.
 const POLL: Duration = Duration::from_secs(20);
 
 /// Where the brain's thread leaves work, orders and receipts for the local worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LocalDesk {
+    /// Who stands at the desk. What is meant for an earlier boot is not for it.
+    worker: WorkerId,
     desk: Mutex<Desk>,
     work_arrived: Notify,
     orders_arrived: Notify,
@@ -39,20 +47,55 @@ struct Desk {
     new_work: bool,
     new_orders: bool,
     new_receipts: bool,
+    /// Whether the worker takes nothing any more.
+    is_closed: bool,
 }
 
 impl LocalDesk {
-    /// Gives an attempt to the worker, once.
-    pub(crate) fn give(&self, assignment: Assignment) {
+    /// The desk of this boot of the local worker.
+    pub(crate) fn new(worker: WorkerId) -> Self {
+        Self {
+            worker,
+            desk: Mutex::default(),
+            work_arrived: Notify::new(),
+            orders_arrived: Notify::new(),
+            receipts_arrived: Notify::new(),
+        }
+    }
+
+    /// Who stands at the desk.
+    pub(crate) fn worker(&self) -> &WorkerId {
+        &self.worker
+    }
+
+    /// Takes nothing any more. What nobody has fetched comes back, to be told to the brain.
+    pub(crate) fn close(&self) -> Vec<Event> {
         let mut desk = self.lock();
+        desk.is_closed = true;
+        std::mem::take(&mut desk.assignments).iter().map(released).collect()
+    }
+
+    /// Gives an attempt to the worker, once. Comes back, to be told to the brain, if the desk is closed.
+    pub(crate) fn give(&self, assignment: Assignment) -> Option<Event> {
+        if assignment.worker != self.worker {
+            return None;
+        }
+        let mut desk = self.lock();
+        if desk.is_closed {
+            return Some(released(&assignment));
+        }
         if desk.given.insert((assignment.attempt, assignment.fence)) {
             desk.assignments.push_back(assignment);
             desk.new_work = true;
         }
+        None
     }
 
     /// Tells the worker to stop an attempt.
-    pub(crate) fn stop(&self, attempt: AttemptId, fence: Fence, reason: StopReason) {
+    pub(crate) fn stop(&self, worker: &WorkerId, attempt: AttemptId, fence: Fence, reason: StopReason) {
+        if *worker != self.worker {
+            return;
+        }
         let mut desk = self.lock();
         desk.orders.push(Order::Stop {
             attempt: attempt.to_string(),
@@ -62,12 +105,14 @@ impl LocalDesk {
         desk.new_orders = true;
     }
 
-    /// A report of this attempt was dealt with and is durable.
+    /// A report of this attempt was dealt with and is durable. The second receipt for it, or one for what an
+    /// earlier boot left, has nobody who waits for it.
     pub(crate) fn settled(&self, attempt: AttemptId, fence: Fence) {
         let mut desk = self.lock();
-        desk.given.remove(&(attempt, fence));
-        desk.receipts.insert((attempt.to_string(), fence.0));
-        desk.new_receipts = true;
+        if desk.given.remove(&(attempt, fence)) {
+            desk.receipts.insert((attempt.to_string(), fence.0));
+            desk.new_receipts = true;
+        }
     }
 
     /// Wakes the worker for all that was left since the last call.
@@ -88,6 +133,12 @@ impl LocalDesk {
         // Each change is a single push or removal: a desk that a panicking thread left is whole.
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is said of an attempt that nobody at the desk has taken up.
+fn released(assignment: &Assignment) -> Event {
+    let (attempt, fence) = (assignment.attempt, assignment.fence);
+    Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome: Outcome::Released, detail: Detail::NONE }))
 }
 
 /// The local worker's source of work: the desk, and the brain's inbox for its reports.
@@ -169,5 +220,61 @@ impl WorkSource for LocalSource {
             orders = std::mem::take(&mut self.desk().lock().orders);
         }
         Ok(orders)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use unknot_core::{Millis, RunId, TaskIndex, effect::Work, workflow::Ladder};
+
+    fn assignment(worker: &WorkerId) -> Assignment {
+        Assignment {
+            worker: worker.clone(),
+            attempt: RunId::from_parts(1, 1).task(TaskIndex(0)).attempt(1),
+            fence: Fence(1),
+            task_name: "a".into(),
+            source: None,
+            work: Work::Noop,
+            time: Millis(1),
+            heartbeat: None,
+            ladder: Ladder::default(),
+        }
+    }
+
+    fn boot(boot: u64) -> WorkerId {
+        WorkerId { name: WorkerId::LOCAL.into(), boot }
+    }
+
+    #[test]
+    fn receipts_are_kept_only_for_what_was_given() {
+        let desk = LocalDesk::new(boot(2));
+        let given = assignment(&boot(2));
+        desk.settled(given.attempt, given.fence);
+        assert!(desk.lock().receipts.is_empty(), "it was reconciled: nobody here knows of it");
+        assert!(desk.give(given.clone()).is_none());
+        desk.settled(given.attempt, given.fence);
+        assert_eq!(std::mem::take(&mut desk.lock().receipts).len(), 1);
+        desk.settled(given.attempt, given.fence);
+        assert!(desk.lock().receipts.is_empty(), "it was reported twice");
+    }
+
+    #[test]
+    fn what_an_earlier_boot_had_is_not_for_this_one() {
+        let desk = LocalDesk::new(boot(2));
+        assert!(desk.give(assignment(&boot(1))).is_none());
+        let stopped = assignment(&boot(1));
+        desk.stop(&stopped.worker, stopped.attempt, stopped.fence, StopReason::Cancelled);
+        let desk = desk.lock();
+        assert!(desk.assignments.is_empty() && desk.orders.is_empty());
+    }
+
+    #[test]
+    fn a_closed_desk_gives_everything_back() {
+        let desk = LocalDesk::new(boot(1));
+        assert!(desk.give(assignment(&boot(1))).is_none());
+        assert_eq!(desk.close().len(), 1);
+        let later = Assignment { fence: Fence(2), ..assignment(&boot(1)) };
+        assert!(matches!(desk.give(later), Some(Event::AttemptEnded(end)) if end.outcome == Outcome::Released));
     }
 }

@@ -85,11 +85,9 @@ fn queues(state: &State) -> BTreeMap<String, QueueView> {
         let view = QueueView { settings: queue.settings, paused: queue.paused.clone(), ..QueueView::default() };
         queues.insert(name.clone(), view);
     }
-    for (name, size) in &state.volatile.queued {
-        queues.entry(name.clone()).or_default().size = *size;
-    }
-    for (name, since) in state.volatile.ready.oldest() {
-        queues.entry(name.to_string()).or_default().oldest_since = Some(since);
+    for (name, (size, oldest)) in state.volatile.ready.by_queue() {
+        let view = queues.entry(name.to_string()).or_default();
+        (view.size, view.oldest_since) = (size, Some(oldest));
     }
     queues
 }

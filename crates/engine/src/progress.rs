@@ -72,6 +72,11 @@ impl Progress {
         Arc::clone(&self.overview.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whether something said that nothing goes on any more.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.fatal.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// What is known now.
     pub(crate) fn health(&self) -> Health {
         Health {

@@ -4,7 +4,7 @@ use crate::{
     callers::Callers,
     clock::Clock,
     driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
-    inbox::{Arrival, Inbox},
+    inbox::{Arrival, Inbox, Ready},
     local::LocalDesk,
     overview::Overview,
     progress::Progress,
@@ -17,15 +17,19 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender},
     },
+    thread,
     time::Duration,
 };
-use unknot_core::{Millis, Timestamp, effect::Effect};
+use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 /// How often a look at the whole is left behind for those who must not ask.
 const LOOK_EVERY: Millis = Millis(1_000);
+
+/// How long the brain's thread stays, once told to stop, to see the last reports become durable.
+const FAREWELL: Millis = Millis(2_000);
 
 /// What the brain's thread shares with everybody else.
 #[derive(Debug)]
@@ -40,8 +44,10 @@ pub(crate) struct Shared {
 
 /// Runs the driver until it is told to stop or can not go on.
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
+    let _told = ToldOnPanic { shared, part: "brain" };
     let mut inputs = Inputs::default();
     let mut look_at = Timestamp::default();
+    let mut farewell = Farewell::default();
     loop {
         shared.clock.follow_wall();
         if inputs.store.is_some() {
@@ -50,24 +56,62 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
         let turn = driver.turn(shared.clock.now(), chance(), inputs);
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();
+        let now = shared.clock.now();
+        // Before the answers: whoever has one must not find the store blocked that has just gone on.
+        shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
         perform(shared, &driver, store, turn);
         for question in shared.inbox.take_questions() {
             question(&driver);
         }
-        let now = shared.clock.now();
         if now >= look_at {
             shared.progress.seen(Overview::of(&driver, now));
             look_at = now.plus(LOOK_EVERY);
         }
-        shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
         if let Some(fatal) = fatal {
             return shared.progress.stopped(fatal.to_string());
         }
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
-        match shared.inbox.take(Some(nap)) {
+        farewell.begin(shared, &driver);
+        let to_stop = farewell.is_over(now, &driver);
+        match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), to_stop }) {
             Arrival::Inputs(arrived) => inputs = arrived,
             Arrival::Stop => return,
         }
+    }
+}
+
+/// Says that nothing goes on any more if a thread panics, so that nobody waits for it in vain.
+struct ToldOnPanic<'s> {
+    shared: &'s Shared,
+    part: &'static str,
+}
+
+impl Drop for ToldOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.shared.progress.stopped(format!("the {}'s thread failed, by a defect of this program", self.part));
+        }
+    }
+}
+
+/// The end of the brain's thread: what had arrived when it was told to stop becomes durable, within a bound.
+#[derive(Debug, Default)]
+struct Farewell(Option<(Timestamp, CommitSeq)>);
+
+impl Farewell {
+    fn begin(&mut self, shared: &Shared, driver: &Driver) {
+        if self.0.is_none() && shared.inbox.is_stopping() {
+            // Without a store, nothing becomes durable any more.
+            let stays = if shared.progress.has_stopped() { Millis(0) } else { FAREWELL };
+            // One commit may be in flight, and the next one be open.
+            let last = CommitSeq(driver.durable().0 + 2);
+            self.0 = Some((shared.clock.now().plus(stays), last));
+        }
+    }
+
+    fn is_over(&self, now: Timestamp, driver: &Driver) -> bool {
+        let is_late = |(until, last)| now >= until || (driver.backlog() == 0 && driver.durable() >= last);
+        driver.is_settled() || self.0.is_some_and(is_late)
     }
 }
 
@@ -82,8 +126,8 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     }
     for effect in turn.effects {
         match effect {
-            Effect::Start(assignment) => shared.local.give(*assignment),
-            Effect::Stop { attempt, fence, reason, .. } => shared.local.stop(attempt, fence, reason),
+            Effect::Start(assignment) => shared.inbox.work(shared.local.give(*assignment)),
+            Effect::Stop { worker, attempt, fence, reason } => shared.local.stop(&worker, attempt, fence, reason),
             Effect::Acknowledge { attempt, fence, .. } => shared.local.settled(attempt, fence),
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
@@ -105,6 +149,7 @@ pub(crate) fn write(
     epoch: Epoch,
     requests: &Receiver<StoreRequest>,
 ) {
+    let _told = ToldOnPanic { shared, part: "store" };
     while let Ok(request) = requests.recv() {
         let report = match request {
             StoreRequest::Commit(batch) => committed(store.commit(namespace, epoch, &batch)),
@@ -139,8 +184,10 @@ fn unresolved(error: StoreError) -> StoreReport {
     if error.is_retryable() { StoreReport::Unknown(text) } else { StoreReport::Corrupt(text) }
 }
 
+/// Rows that can not be read for now are no damage.
 fn unloaded(error: StoreError) -> StoreReport {
-    StoreReport::Corrupt(with_causes(&error))
+    let text = with_causes(&error);
+    if error.is_retryable() { StoreReport::Unloaded(text) } else { StoreReport::Corrupt(text) }
 }
 
 /// An error with its causes, in one line.

@@ -54,19 +54,18 @@ impl WorkerHandle {
         });
     }
 
-    /// Takes the last rung with all that runs.
-    pub(crate) fn kill(&mut self) {
-        self.phase.send_replace(Phase::Killing);
+    /// Takes the last rung with all that runs, and waits for its end.
+    pub(crate) fn kill(self) {
+        self.end(Phase::Killing);
     }
 
     /// Walks the ladder with what runs and waits for its end, which the ladders bound.
-    pub(crate) fn stop(mut self) {
-        let stopping = |phase: &mut Phase| {
-            let forward = *phase < Phase::Stopping;
-            *phase = (*phase).max(Phase::Stopping);
-            forward
-        };
-        self.phase.send_if_modified(stopping);
+    pub(crate) fn stop(self) {
+        self.end(Phase::Stopping);
+    }
+
+    fn end(mut self, phase: Phase) {
+        self.phase.send_replace(phase);
         if let Some(thread) = self.thread.take() {
             // A worker that panicked has said so on standard error already; its guard ends what it had.
             thread.join().unwrap_or_default();

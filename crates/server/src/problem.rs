@@ -140,7 +140,7 @@ impl From<CommandError> for Problem {
             CommandError::Refused(refusal) => refusal.into(),
             CommandError::Store(error) => error.into(),
             CommandError::Busy(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(1)),
-            CommandError::NoAnswer { .. } => {
+            CommandError::NoAnswer { .. } | CommandError::Blocked { .. } | CommandError::Stopped { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(Duration::from_secs(5))
             }
         }

@@ -94,6 +94,9 @@ impl Disk {
         let Some((request, fate)) = self.pending.take() else { return Ok(None) };
         let lost = || "connection lost".to_owned();
         Ok(Some(match (request, fate) {
+            (StoreRequest::Load, Fate::Refused | Fate::UnknownBefore | Fate::UnknownAfter) => {
+                (StoreReport::Unloaded("too many open files".to_owned()), None)
+            }
             (StoreRequest::Load, _) => {
                 (self.load().map_or_else(broken, |rows| StoreReport::Loaded(Box::new(rows))), None)
             }

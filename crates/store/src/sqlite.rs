@@ -130,6 +130,14 @@ impl SqliteStore {
         check::run(&patient_reader(folder)?)
     }
 
+    /// Reads the live rows of a namespace, whether or not a process owns it: what [`Store::load`] gives its owner.
+    ///
+    /// # Errors
+    /// If there is no store, or it cannot be read.
+    pub fn peek(folder: &Path, namespace: &Namespace) -> Result<Loaded, StoreError> {
+        load::load(&patient_reader(folder)?, namespace)
+    }
+
     /// The number under which a namespace's rows are kept; none if it was never acquired.
     fn number(&mut self, namespace: &Namespace) -> rusqlite::Result<Option<i64>> {
         if let Some(number) = self.numbers.get(namespace) {

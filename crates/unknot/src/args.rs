@@ -142,7 +142,7 @@ Either way nothing is lost: the next start goes on.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {
-    /// The workflow file, YAML or JSON
+    /// The workflow file, YAML or JSON; `-` is standard input
     #[arg(value_name = "FLOW", value_hint = ValueHint::FilePath)]
     pub(crate) flow: PathBuf,
     /// Print what was found as one JSON object

@@ -72,7 +72,10 @@ impl Error {
     /// A failure to start an engine.
     pub(crate) fn start(error: StartError) -> Self {
         match error {
-            StartError::Store(source) => Self::Store { attempt: "start the engine".to_owned(), source },
+            StartError::Store(source) => Self::store("start the engine")(source),
+            StartError::Load(error) => {
+                Self::store("start the engine")(StoreError::Corrupt { detail: error.to_string(), cause: None })
+            }
             other => Self::Start { attempt: "start the engine", source: other.into() },
         }
     }

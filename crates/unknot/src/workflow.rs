@@ -9,6 +9,9 @@ use std::{
 use unknot_api::source::SOURCE_MAX;
 use unknot_engine::convert::{self, Checked};
 
+/// What stands for standard input where a file is named.
+const STANDARD_INPUT: &str = "-";
+
 /// Reads and checks a workflow file by the rules of the configuration beside it.
 ///
 /// # Errors
@@ -20,12 +23,23 @@ pub(crate) fn read(flow: &Path, config: &Config) -> Result<Checked, Error> {
 }
 
 /// The bytes of a file that a person names, up to one more than any file may have: whoever reads them
-/// refuses the rest, and a device that never ends fills no memory.
+/// refuses the rest. `-` is standard input; anything else must be a file: to open a pipe is to wait for whoever
+/// may never write into it.
 ///
 /// # Errors
 /// If it cannot be read.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(SOURCE_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    let most = SOURCE_MAX as u64 + 1;
+    if path == Path::new(STANDARD_INPUT) {
+        io::stdin().lock().take(most).read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    let kind = path.metadata()?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        let message = "it is a pipe or a device; `-` reads standard input";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

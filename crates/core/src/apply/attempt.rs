@@ -139,7 +139,7 @@ impl Step<'_> {
             Outcome::Released if self.is_being_stopped(id) => {
                 self.settle_stopped(id, "released", "it was given back", detail)
             }
-            Outcome::Released => self.give_back(id),
+            Outcome::Released => self.released(id),
             Outcome::LaunchFailed { message, .. } if self.is_being_stopped(id) => {
                 self.settle_stopped(id, "launch", message, detail);
             }
@@ -271,7 +271,7 @@ impl Step<'_> {
                 );
             }
             // Stopped by its worker alone, which shuts down: as if it had never been given.
-            (None, None) => self.give_back(id),
+            (None, None) => self.released(id),
             (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.lose(id, message, detail),
         }
     }
@@ -279,6 +279,20 @@ impl Step<'_> {
     fn attempt_limit(&self, id: TaskId) -> crate::Millis {
         let lease = self.task(id).and_then(|task| task.lease());
         lease.map_or(crate::Millis(0), |lease| lease.deadline.since(lease.started_at.unwrap_or(lease.granted_at)))
+    }
+
+    /// Its worker gave it back: the first time at once into the queue, then ever more slowly, or a worker that
+    /// gives everything back would keep the brain busy for ever.
+    fn released(&mut self, id: TaskId) {
+        let times = self.task(id).map_or(0, |task| task.failures.released) + 1;
+        self.update_task(id, |task| task.failures.released = times);
+        if times == 1 || !self.may_try_again(id) {
+            return self.give_back(id);
+        }
+        let pause = retry::infrastructure_pause(times - 1, self.entropy);
+        let told = Detail::of("reason", "released").with("times", u64::from(times)).with("pause_ms", pause.0);
+        self.record_task(id, HistoryKind::TaskRetrying, told);
+        self.wait(id, WaitOn::Backoff, Some(self.now.plus(pause)), OnExpiry::Requeue);
     }
 
     /// Back into the queue, nothing counted.

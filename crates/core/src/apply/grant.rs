@@ -59,8 +59,11 @@ impl Step<'_> {
     pub(crate) fn settle_all(&mut self) {
         self.drain();
         self.state.volatile.grants_due = false;
-        let mut left = GRANTS_PER_STEP;
+        // Apart, each grant is a step of its own, so that it is known which one fails.
+        let mut left = if self.state.volatile.grants_apart { 1 } else { GRANTS_PER_STEP };
         while left > 0 && !self.is_full() {
+            // Whoever was granted before is not to blame for the choice of the next.
+            self.state.volatile.at_work = None;
             let Some((request, id)) = self.next_ready() else { break };
             left -= 1;
             self.state.volatile.at_work = Some(id.run);

@@ -1,17 +1,26 @@
 //! What the driver does when a commit does not simply succeed, or the brain panics.
 
-use super::{Blocked, Chance, Driver, Open, Phase, RETRY_FIRST, RETRY_MAX, StoreReport, StoreRequest, Turn};
-use std::{any::Any, collections::VecDeque, sync::Arc};
+use super::{Blocked, Driver, Lane, Open, Phase, RETRY_FIRST, RETRY_MAX, Retry, StoreReport, StoreRequest, Turn};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 use unknot_core::{
     RunId, State, Timestamp, check,
     due::effects_due,
     effect::{Effect, Refusal},
     event::{Caller, Event},
     row::{Loaded, Quarantined},
+    run::WorkerId,
+    settings::Bounds,
+    state::LoadError,
 };
 
 /// Characters of an event's text that are kept in quarantine.
 const EVENT_TEXT_MAX: usize = 16 * 1024;
+/// When the store is asked again whose answer is awaited.
+const NEVER: Timestamp = Timestamp(u64::MAX);
 
 /// Why the brain can not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -27,43 +36,13 @@ pub enum Fatal {
     Beyond(String),
 }
 
-/// What is left to do again after the state had to be dropped.
-#[derive(Debug, Default)]
-pub(super) struct Recovery {
-    /// Events since the last durable commit, to be applied one a commit.
-    replay: VecDeque<Event>,
-    /// Whether what the state asks for by itself is met one a commit too, because it made the brain fail.
-    due_alone: bool,
-    /// Whether an event was applied alone and its commit is not durable yet.
-    alone: bool,
-    /// An event that failed alone, with what it said and the run that was being worked on.
-    failed_alone: Option<(Event, String, Option<RunId>)>,
-    /// Whether the state is to be loaded anew as soon as no commit is in flight.
-    load_wanted: bool,
-}
-
-impl Recovery {
-    /// Whether events are applied one a commit.
-    pub(super) fn is_replaying(&self) -> bool {
-        self.alone || self.due_alone || !self.replay.is_empty()
-    }
-
-    /// Whether the state is not to be trusted until it is loaded anew.
-    pub(super) fn is_dropped(&self) -> bool {
-        self.load_wanted
-    }
-}
-
 impl Driver {
     /// Takes the store's word.
     pub(super) fn take_report(&mut self, now: Timestamp, report: StoreReport, turn: &mut Turn) {
         match report {
             StoreReport::Committed => self.commit_succeeded(turn),
             StoreReport::Refused(cause) => self.refused(now, cause),
-            StoreReport::Unknown(cause) => {
-                self.phase = Phase::Resolving { blocked: self.blocked_since(now, cause) };
-                turn.store = Some(StoreRequest::Resolve);
-            }
+            StoreReport::Unknown(cause) => self.unknown(now, cause, turn),
             StoreReport::Resolved(durable) => {
                 if self.in_flight.as_ref().is_some_and(|flight| flight.batch.commit == durable) {
                     self.commit_succeeded(turn);
@@ -75,6 +54,7 @@ impl Driver {
             StoreReport::Fenced(cause) => self.stop(Fatal::Fenced(cause)),
             StoreReport::Corrupt(cause) => self.stop(Fatal::Corrupt(cause)),
             StoreReport::Loaded(loaded) => self.reload(*loaded, turn),
+            StoreReport::Unloaded(cause) => self.phase = Phase::Loading(Some(self.retry(now, cause))),
         }
     }
 
@@ -83,36 +63,61 @@ impl Driver {
     }
 
     fn commit_succeeded(&mut self, turn: &mut Turn) {
+        self.note_unheard();
+        if let Some(flight) = &self.in_flight {
+            self.recovery.succeeded(&flight.events);
+        }
+        self.committed(turn);
+    }
+
+    /// Nothing could be committed until now, so nobody could be heard.
+    fn note_unheard(&mut self) {
         if let Some(blocked) = self.blocked() {
             self.unheard_since = Some(self.unheard_since.map_or(blocked.since, |since| since.min(blocked.since)));
         }
-        self.committed(turn);
-        self.recovery.alone = false;
     }
 
-    fn blocked_since(&self, now: Timestamp, cause: String) -> Blocked {
+    /// The same is asked again after a pause, the longer the more often it was in vain.
+    fn retry(&self, now: Timestamp, cause: String) -> Retry {
+        let pause = match &self.phase {
+            Phase::Retrying(retry) | Phase::Resolving(retry) | Phase::Loading(Some(retry)) => {
+                retry.pause.plus(retry.pause).min(RETRY_MAX)
+            }
+            Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => RETRY_FIRST,
+        };
         let since = self.blocked().map_or(now, |blocked| blocked.since);
-        Blocked { since, cause }
+        Retry { blocked: Blocked { since, cause }, at: now.plus(pause), pause }
     }
 
     /// The same changes are tried again after a pause; nothing new is applied meanwhile.
     fn refused(&mut self, now: Timestamp, cause: String) {
-        let pause = match &self.phase {
-            Phase::Retrying { pause, .. } => pause.plus(*pause).min(RETRY_MAX),
-            _ => RETRY_FIRST,
-        };
-        self.phase = Phase::Retrying { blocked: self.blocked_since(now, cause), at: now.plus(pause), pause };
+        self.phase = Phase::Retrying(self.retry(now, cause));
     }
 
-    /// Sends a refused commit again once its pause is over.
+    /// The fate of the commit in flight is asked for: at once, then after pauses.
+    fn unknown(&mut self, now: Timestamp, cause: String, turn: &mut Turn) {
+        let mut retry = self.retry(now, cause);
+        if !matches!(self.phase, Phase::Resolving(_)) {
+            retry.at = NEVER;
+            turn.store = Some(StoreRequest::Resolve);
+        }
+        self.phase = Phase::Resolving(retry);
+    }
+
+    /// Asks the store again once a pause is over.
     pub(super) fn retry_if_due(&mut self, now: Timestamp, turn: &mut Turn) {
-        let Phase::Retrying { at, .. } = &mut self.phase else { return };
-        if *at <= now
-            && let Some(flight) = &self.in_flight
-        {
-            // Until the store answers, nothing is due.
-            *at = Timestamp(u64::MAX);
-            turn.store = Some(StoreRequest::Commit(Arc::clone(&flight.batch)));
+        let (retry, request) = match &mut self.phase {
+            Phase::Retrying(retry) => {
+                let Some(flight) = &self.in_flight else { return };
+                (retry, StoreRequest::Commit(Arc::clone(&flight.batch)))
+            }
+            Phase::Resolving(retry) => (retry, StoreRequest::Resolve),
+            Phase::Loading(Some(retry)) => (retry, StoreRequest::Load),
+            Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => return,
+        };
+        if retry.at <= now {
+            retry.at = NEVER;
+            turn.store = Some(request);
         }
     }
 
@@ -120,62 +125,62 @@ impl Driver {
     pub(super) fn load_if_wanted(&mut self, turn: &mut Turn) {
         if self.recovery.load_wanted && self.in_flight.is_none() && matches!(self.phase, Phase::Going) {
             self.recovery.load_wanted = false;
-            self.phase = Phase::Loading;
+            self.phase = Phase::Loading(None);
             turn.store = Some(StoreRequest::Load);
         }
     }
 
     /// The batch in flight contradicts the store: what it was made from is applied again, one by one.
     fn violated(&mut self, cause: String) {
-        let mut events = self.in_flight.take().map(|flight| flight.events).unwrap_or_default();
-        if std::mem::take(&mut self.recovery.alone) && !events.is_empty() {
-            let run = run_of(&events[0]);
-            self.recovery.failed_alone = Some((events.remove(0), cause, run));
+        if let Some(flight) = self.in_flight.take() {
+            let starts = flight.effects.iter().filter(|effect| matches!(effect, Effect::Start(_))).count();
+            let mut events = flight.events;
+            if self.recovery.is_alone() && !events.is_empty() {
+                let (_, event) = events.remove(0);
+                let run = run_of(&event).or(self.recovery.worked_on);
+                self.recovery.failed_alone(event, cause, run);
+            }
+            self.drop_state(events, starts);
         }
-        self.drop_state(events);
         self.phase = Phase::Going;
     }
 
     /// The brain panicked on an event: its state is not trusted any more.
-    pub(super) fn failed(&mut self, event: Event, cause: String) {
-        if std::mem::take(&mut self.recovery.alone) {
+    pub(super) fn failed(&mut self, event: (Lane, Event), cause: String) {
+        if self.recovery.is_alone() {
+            let (_, event) = event;
             let run = self.state.volatile.at_work.or_else(|| run_of(&event));
-            self.recovery.failed_alone = Some((event, cause, run));
-            self.drop_state(Vec::new());
+            self.recovery.failed_alone(event, cause, run);
         } else {
-            self.drop_state(vec![event]);
+            self.open.events.push(event);
         }
+        self.drop_state(Vec::new(), 0);
     }
 
-    /// Gives the state up. `events` come after those of the open batch in the replay.
-    fn drop_state(&mut self, events: Vec<Event>) {
+    /// Gives the state up. `older` came before the events of the open batch and led to so many starts.
+    fn drop_state(&mut self, older: Vec<(Lane, Event)>, starts: usize) {
         let open = std::mem::take(&mut self.open);
-        // The flight's events, if they are given, are older than the open batch's.
-        let (first, second) = if self.in_flight.is_some() { (open.events, events) } else { (events, open.events) };
-        for event in first.into_iter().chain(second).rev() {
-            if is_born_of_state(&event) {
-                self.recovery.due_alone = true;
-            } else {
-                self.recovery.replay.push_front(event);
-            }
-        }
+        self.again(older.into_iter().chain(open.events), starts);
         self.recovery.load_wanted = true;
     }
 
     /// Starts again from the rows; what followed them is applied again.
     fn reload(&mut self, loaded: Loaded, turn: &mut Turn) {
         self.durable = loaded.commit;
-        match State::load(loaded, self.state.volatile.bounds) {
+        self.note_unheard();
+        match examined(loaded, self.state.volatile.bounds) {
             Ok(mut state) => {
                 state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
                 state.volatile.focus = self.state.volatile.focus.take();
                 // No event of before the load comes again to give out what was ready then.
                 state.volatile.grants_due = true;
-                check::whole(&state);
                 self.state = state;
                 self.open = Open::default();
                 self.phase = Phase::Going;
-                turn.effects.extend(effects_due(&self.state, |_| true));
+                // What an earlier boot of the local worker had is reported lost, and not started by this one.
+                let workers = &self.state.volatile.workers;
+                let is_here = |worker: &WorkerId| !worker.is_local() || workers.contains_key(worker);
+                turn.effects.extend(effects_due(&self.state, is_here));
                 self.put_aside(turn);
             }
             Err(error) => self.stop(Fatal::Corrupt(error.to_string())),
@@ -184,7 +189,7 @@ impl Driver {
 
     /// An event that failed alone is kept in quarantine, its run is frozen, its caller is told.
     fn put_aside(&mut self, turn: &mut Turn) {
-        let Some((event, cause, run)) = self.recovery.failed_alone.take() else { return };
+        let Some((event, cause, run)) = self.recovery.take_failed() else { return };
         if matches!(event, Event::EventQuarantined(_) | Event::RunPoisoned { .. }) {
             return self.stop(Fatal::Beyond(cause));
         }
@@ -193,6 +198,10 @@ impl Driver {
             _ => None,
         };
         let run = run.or(continued).filter(|run| self.state.runs.contains_key(run));
+        if run.is_none() && is_born_of_state(&event) && !self.recovery.may_fail_again(&event) {
+            // It comes again and again, and nobody can be frozen to stop it.
+            return self.stop(Fatal::Beyond(cause));
+        }
         let quarantined = Quarantined {
             event: format!("{event:?}").chars().take(EVENT_TEXT_MAX).collect(),
             error: cause.clone(),
@@ -200,36 +209,25 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: self.state.meta.high_water,
         };
-        if let Some(run) = run {
-            self.recovery.replay.push_front(Event::RunPoisoned { run, error: cause.clone() });
-        }
-        self.recovery.replay.push_front(Event::EventQuarantined(Box::new(quarantined)));
+        self.recovery.own_first(run.map(|run| Event::RunPoisoned { run, error: cause.clone() }));
+        self.recovery.own_first(Some(Event::EventQuarantined(Box::new(quarantined))));
         if let Some(caller) = caller_of(&event) {
             turn.effects.push(Effect::Reply { caller, answer: Err(Refusal::Quarantined(cause)) });
         }
     }
+}
 
-    /// Applies the next event of the replay, alone in its commit.
-    pub(super) fn replay_one(&mut self, now: Timestamp, chance: &mut Chance) {
-        if self.recovery.alone || self.in_flight.is_some() {
-            return;
-        }
-        let event = self.recovery.replay.pop_front().or_else(|| self.due_event(now));
-        let Some(event) = event else {
-            self.recovery.due_alone = false;
-            return;
-        };
-        self.recovery.alone = true;
-        // Nobody is to be blamed for what is granted after it.
-        self.state.volatile.grants_apart = true;
-        self.apply_event(now, chance, event);
-        self.state.volatile.grants_apart = false;
-        // Nothing to commit: nothing to wait for.
-        if self.open.touched.is_empty() && self.open.history.is_empty() {
-            self.recovery.alone = false;
-            self.open.events.clear();
-        }
-    }
+/// Builds the state that stored rows describe, and asserts every rule over it.
+///
+/// # Errors
+/// If the rows contradict each other or the rules: the store is damaged, or was edited by hand.
+pub fn examined(loaded: Loaded, bounds: Bounds) -> Result<State, LoadError> {
+    let examine = || {
+        let state = State::load(loaded, bounds)?;
+        check::whole(&state);
+        Ok(state)
+    };
+    catch_unwind(AssertUnwindSafe(examine)).unwrap_or_else(|panic| Err(LoadError::Broken(panic_text(panic.as_ref()))))
 }
 
 /// The run that an event names.

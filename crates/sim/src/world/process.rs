@@ -334,6 +334,10 @@ impl World {
             Effect::Start(assignment) => {
                 self.note(|| format!("start {} {:?} at {}", assignment.attempt, assignment.fence, assignment.worker));
                 let worker = assignment.worker.clone();
+                // What an earlier boot had is lost: the desk of this one would have to look very closely.
+                if worker.is_local() && self.workers.get(&*worker.name).is_none_or(|local| local.id != worker) {
+                    return Err(format!("{} is given to {worker}, which is gone", assignment.attempt));
+                }
                 self.send(&worker, Call::Given(assignment));
             }
             Effect::Stop { worker, attempt, fence, reason } => {

@@ -181,7 +181,16 @@ impl Session {
         }
         let view = View::new(teller.is_json, &progress, &self.config.data, now);
         let ending = self.choice.ending.iter().copied().collect();
-        let mut watch = Watch { engine, subscription, progress, view, ending, seen: self.choice.as_of, cancel: None };
+        let mut watch = Watch {
+            engine,
+            subscription,
+            progress,
+            view,
+            ending,
+            seen: self.choice.as_of,
+            cancel: None,
+            is_cancel_due: false,
+        };
         let ended = watch.until_the_end(interrupts, teller)?;
         Ok((run, ended))
     }

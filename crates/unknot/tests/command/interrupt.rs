@@ -147,3 +147,27 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
     assert!(first.starts_with("data"), "{first}");
     assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
+
+/// Stopped with its engine, an attempt is nobody's loss: it is neither given out again to the worker that stops,
+/// nor found as lost by the next engine.
+#[test]
+fn a_task_that_ends_with_its_engine_is_as_if_it_had_never_been_given() {
+    let bench = Bench::with(
+        "name: long\ntasks:\n  a:\n    exec: 'touch began; echo x >> tries; while ! test -e go; do sleep 0.01; done'\n    \
+         on_lost: fail\n  b: {exec: 'while ! test -e tell; do sleep 0.01; done'}\n",
+    );
+    let mut child = bench.command(&["run", "flow.yaml"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut first = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut first).unwrap();
+    wait_for_file(&bench.path("began"));
+    drop(stdout);
+    // Something to tell, so that it is found that nobody listens.
+    bench.write("tell", "");
+    until("the command has ended", Duration::from_secs(40), || child.try_wait().unwrap().is_some());
+    assert_eq!(bench.read("tries"), "x\n", "it was given to nobody else meanwhile");
+    bench.write("go", "");
+    let again = bench.run(&["run", "flow.yaml", "--json"]).code(0).stdout;
+    let completed = again.lines().find(|line| line.contains("TASK_COMPLETED")).unwrap();
+    assert!(completed.contains("\"attempt\":2"), "{again}");
+}

@@ -4,7 +4,15 @@ use super::{
     snapshot::check,
     support::{Bench, ended, wait_for_file},
 };
+use rustix::process::Signal;
 use std::{fs, process::Command};
+use unknot_engine::{
+    core::{
+        CommitSeq,
+        row::{Batch, Row},
+    },
+    store::{Namespace, Owner, SqliteOptions, SqliteStore, Store},
+};
 
 const SMALL: &str = "name: small\ntasks:\n  a: {exec: 'true'}\n";
 
@@ -114,4 +122,49 @@ fn what_is_typed_wrongly_is_refused_by_example() {
     assert!(!bench.path(".unknot").exists(), "whoever looks makes no store");
     bench.run(&["completions", "bash"]).code(0).says("_unknot");
     bench.run(&["--version"]).code(0).says("unknot ");
+}
+
+/// Every row can be read, and together they say what no decision leads to.
+#[test]
+fn rows_that_break_a_rule_are_damage_and_no_crash() {
+    let bench = Bench::with("name: long\ntasks:\n  a: {exec: 'touch began; while true; do sleep 0.1; done'}\n");
+    let running = bench.start(&["run", "flow.yaml"]);
+    wait_for_file(&bench.path("began"));
+    running.signal(Signal::KILL);
+    running.end();
+    bench.run(&["store", "check"]).code(0).says("sound");
+
+    let mut store = SqliteStore::open(&bench.path(".unknot"), &SqliteOptions::default()).unwrap();
+    let namespace = Namespace::default();
+    let epoch = store.acquire(&namespace, &Owner("a test".to_owned())).unwrap();
+    let mut loaded = store.load(&namespace).unwrap();
+    loaded.rows.retain(|(_, row)| matches!(row, Row::Run(_)));
+    for (_, row) in &mut loaded.rows {
+        let Row::Run(run) = row else { continue };
+        run.tasks[0].met = 7;
+    }
+    let changes = loaded.rows.into_iter().map(|(key, row)| (key, Some(row))).collect();
+    let commit = CommitSeq(loaded.commit.0 + 1);
+    store.commit(&namespace, epoch, &Batch { commit, meta: loaded.meta, changes, history: Vec::new() }).unwrap();
+    drop(store);
+
+    let checked = bench.run(&["store", "check"]).code(1).says("error[UK0204]").says("counts its needs wrongly");
+    assert!(!checked.stderr.contains("panicked"), "{}", checked.stderr);
+    bench.run(&["run", "flow.yaml"]).code(5).says("error[UK0204]").says("counts its needs wrongly");
+}
+
+#[test]
+fn a_pipe_that_nobody_writes_into_is_not_waited_for() {
+    let bench = Bench::with(SMALL);
+    ended({
+        let mut mkfifo = Command::new("mkfifo");
+        mkfifo.arg(bench.path("pipe.yaml"));
+        mkfifo
+    })
+    .code(0);
+    bench.run(&["check", "pipe.yaml"]).code(2).says("error[UK0301]").says("`-` reads standard input");
+    bench.run(&["run", "flow.yaml", "-i", "@pipe.yaml"]).code(2).says("it is a pipe or a device");
+    let mut piped = bench.command(&["check", "-"]);
+    piped.stdin(fs::File::open(bench.path("flow.yaml")).unwrap());
+    ended(piped).code(0).says("- is sound");
 }

@@ -110,23 +110,27 @@ pub(super) struct Watch<'e> {
     pub(super) seen: CommitSeq,
     /// The cancellation that was asked for, while it has no answer.
     pub(super) cancel: Option<JoinHandle<Result<Answer, CommandError>>>,
+    /// Whether it has to be asked for again once something can be recorded.
+    pub(super) is_cancel_due: bool,
 }
 
 impl Watch<'_> {
     /// Shows what happens until the run has ended or somebody does not want to wait for that.
     pub(super) fn until_the_end(&mut self, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Ended, Error> {
         self.catch_up(teller)?;
-        let mut interrupted = false;
+        let mut interrupted = None;
         let mut blocked = None;
         while !(self.progress.status.is_terminal() && self.ending.is_empty()) {
             match interrupts.take() {
-                Some(_) if interrupted => {
+                Some(_) if interrupted.is_some() => {
                     self.view.finish(teller.out)?;
                     return Ok(Ended::Killed);
                 }
                 Some(interrupt) => {
-                    interrupted = true;
-                    self.begin_cancel(interrupt, teller)?;
+                    interrupted = Some(interrupt);
+                    let text = format!("{}: cancelling; once more kills at once", interrupt.word());
+                    self.say(Tone::Warn, text, teller)?;
+                    self.begin_cancel(interrupt)?;
                 }
                 None => {}
             }
@@ -146,6 +150,10 @@ impl Watch<'_> {
             self.check_health(&mut blocked, teller)?;
             self.check_frozen(teller)?;
             self.check_cancel(teller)?;
+            if let Some(interrupt) = interrupted.filter(|_| self.is_cancel_due && blocked.is_none()) {
+                self.is_cancel_due = false;
+                self.begin_cancel(interrupt)?;
+            }
             self.view.tick(teller.out, &self.progress, self.engine.now())?;
         }
         self.view.finish(teller.out)?;
@@ -199,9 +207,7 @@ impl Watch<'_> {
 
     /// The first signal: the run is cancelled. Its answer is not waited for here, so that a second
     /// signal is heard even if the store is stuck.
-    fn begin_cancel(&mut self, interrupt: Interrupt, teller: &mut Teller<'_>) -> Result<(), Error> {
-        let text = format!("{}: cancelling; once more kills at once", interrupt.word());
-        self.say(Tone::Warn, text, teller)?;
+    fn begin_cancel(&mut self, interrupt: Interrupt) -> Result<(), Error> {
         let (engine, run) = (Arc::clone(self.engine), self.progress.run);
         let ask = move || engine.cancel(run, interrupt.reason(), &terminal::user(), false);
         let asking = thread::Builder::new().name("unknot-cancel".to_owned()).spawn(ask);
@@ -214,7 +220,11 @@ impl Watch<'_> {
         match answer.join() {
             // A refusal says that the run has ended, which its history says as well.
             Ok(Ok(_) | Err(CommandError::Refused(_))) => Ok(()),
-            Ok(Err(error)) => self.say(Tone::Bad, format!("cannot cancel: {error}"), teller),
+            Ok(Err(error)) => {
+                self.is_cancel_due = matches!(error, CommandError::Blocked { .. });
+                let later = if self.is_cancel_due { "; asked again as soon as recording works" } else { "" };
+                self.say(Tone::Bad, format!("cannot cancel: {error}{later}"), teller)
+            }
             Err(_) => self.say(Tone::Bad, "cannot cancel: the request failed inside".to_owned(), teller),
         }
     }

@@ -1,0 +1,12 @@
+//! The driver when the brain panics, or the store finds a contradiction: nothing is lost or turned round, and
+//! nobody waits behind it.
+//!
+//! Panics are planted, which takes the feature `plant`: a run over the whole workspace has it, by way of the
+//! simulator.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
+
+#[cfg(feature = "plant")]
+mod planted;
+mod violated;
+mod world;
