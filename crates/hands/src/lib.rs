@@ -11,6 +11,7 @@ mod backoff;
 mod clock;
 mod confirm;
 mod exec;
+mod files;
 pub mod guard;
 mod identity;
 mod log;

@@ -8,7 +8,7 @@
 //! whoever hands over output waits for it at most [`PATIENCE`] once, and from then on drops what is not taken at once.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use unknot_api::work::Note;
+
+use crate::files;
 
 /// How much is kept of the beginning, and how much of the end, in bytes.
 pub const LOG_PART_BYTES: u64 = 8 << 20;
@@ -142,7 +144,7 @@ struct LogFile {
 impl LogFile {
     fn new(folder: PathBuf) -> Self {
         let empty = Self { folder, head: None, head_bytes: 0, tail: None, tail_bytes: 0, lost_bytes: 0, error: None };
-        match create(&empty.folder.join(LOG_FILE)) {
+        match files::replace(&empty.folder, LOG_FILE) {
             Ok(head) => Self { head: Some(head), ..empty },
             Err(error) => Self { error: Some(error), ..empty },
         }
@@ -171,16 +173,14 @@ impl LogFile {
 
     /// Writes at a fixed place, so that a part that failed half-way is not in the way of the next.
     fn write_head(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let path = self.folder.join(LOG_FILE);
-        let head = open_once(&mut self.head, &path)?;
+        let head = open_once(&mut self.head, &self.folder, LOG_FILE)?;
         head.write_all_at(bytes, self.head_bytes)?;
         self.head_bytes += bytes.len() as u64;
         Ok(())
     }
 
     fn write_tail(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let path = self.folder.join(TAIL_FILE);
-        let tail = open_once(&mut self.tail, &path)?;
+        let tail = open_once(&mut self.tail, &self.folder, TAIL_FILE)?;
         while !bytes.is_empty() {
             let at = self.tail_bytes % LOG_PART_BYTES;
             let room = usize::try_from(LOG_PART_BYTES - at).unwrap_or(usize::MAX).min(bytes.len());
@@ -226,15 +226,11 @@ impl LogFile {
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)
-}
-
 /// The file, opened now if that has not worked yet: a disk that was full may have room again.
-fn open_once<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a mut File> {
+fn open_once<'a>(file: &'a mut Option<File>, folder: &Path, name: &str) -> io::Result<&'a mut File> {
     match file {
         Some(file) => Ok(file),
-        None => Ok(file.insert(create(path)?)),
+        None => Ok(file.insert(files::replace(folder, name)?)),
     }
 }
 
@@ -280,6 +276,24 @@ mod tests {
         assert!(text.ends_with(&bytes[(length - part) as usize..]));
         let mark = format!("\n[… {omitted_bytes} bytes left out …]\n");
         assert_eq!(&text[part as usize..part as usize + mark.len()], mark.as_bytes());
+    }
+
+    /// A pipe in its place would fill up and hold up the logs of all attempts; a link would lead out of the folder.
+    #[test]
+    fn what_stands_where_a_log_should_be_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (log, tail) = (folder.path().join(LOG_FILE), folder.path().join(TAIL_FILE));
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let stranger = folder.path().join("stranger");
+        fs::write(&stranger, "precious").unwrap();
+        std::os::unix::fs::symlink(&stranger, &tail).unwrap();
+        let mut log_file = LogFile::new(folder.path().to_owned());
+        let bytes = numbered(0, LOG_PART_BYTES + 5);
+        log_file.write(&bytes);
+        assert_eq!(log_file.close(), []);
+        assert!(fs::read(log).unwrap() == bytes);
+        assert_eq!(fs::read_to_string(stranger).unwrap(), "precious");
     }
 
     #[test]

@@ -169,7 +169,8 @@ impl Link {
         };
         self.is_alive.store(false, Ordering::Release);
         self.close();
-        child.bury(grace).await;
+        // A guard that KILL does not end keeps nobody from learning that it is lost.
+        timeout(grace + LAST_WORDS, child.bury(grace)).await.unwrap_or_default();
         self.end_lost().await;
     }
 
@@ -209,9 +210,10 @@ impl Link {
             drop(nonce.and_then(|nonce| Hierarchy::left_by(&nonce)));
             fates
         };
-        let ended = spawn_blocking(end).await;
-        let unknown = |_| vec![Fate::Unknown { message: "the search for its processes failed".into() }; lost.len()];
-        for (listener, fate) in lost.values().zip(ended.unwrap_or_else(unknown)) {
+        // It reads what a stuck process can hold up.
+        let ended = timeout(LOST_PATIENCE * 2, spawn_blocking(end)).await;
+        let unknown = || vec![Fate::Unknown { message: "the search for its processes failed".into() }; lost.len()];
+        for (listener, fate) in lost.values().zip(ended.ok().and_then(Result::ok).unwrap_or_else(unknown)) {
             listener.events.try_send(Event::Lost(fate)).unwrap_or_default();
         }
     }
