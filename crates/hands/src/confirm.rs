@@ -2,16 +2,20 @@
 //!
 //! All of it reads files that may wait for a stuck process, so it runs on a thread where waiting hurts nobody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::guard::{Cgroup, mark_of};
-use crate::identity::{ProcessRecord, Wanted};
+use crate::identity::{COOKIE, ProcessRecord, Wanted};
 use crate::proc::{self, Stat};
+
+/// How much longer than its patience a search may take, for a disk or a stuck process that does not answer.
+const NO_ANSWER: Duration = Duration::from_secs(10);
 
 /// What became of an attempt that nobody watches any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +37,34 @@ pub enum Fate {
 /// Ends what is left of attempts whose worker is gone, and says of each folder what became of its processes.
 ///
 /// `folders` are relative to `data_dir`; the last part of each is taken for the attempt's id where there is no record
-/// (then nothing was started, or it was started and its folder was lost: the cookie tells). Blocks for at most
-/// about `patience`: call it from a thread that may wait. A record of an earlier boot of the machine is proof of death.
+/// that makes sense (then nothing was started, or it was started and its folder was lost: the cookie tells). A record
+/// of an earlier boot of the machine is proof of death.
+///
+/// Blocks for at most about `patience`, and some 10 s more where a disk or a stuck process does not answer: call it
+/// from a thread that may wait.
 #[must_use]
 pub fn confirm_dead(data_dir: &Path, folders: &[PathBuf], patience: Duration) -> Vec<(PathBuf, Fate)> {
+    if folders.is_empty() {
+        return Vec::new();
+    }
+    let (answer, answers) = mpsc::sync_channel(1);
+    let (place, sought) = (data_dir.to_owned(), folders.to_vec());
+    // On a thread of its own, because what it reads may hold it up for ever.
+    let search = thread::Builder::new().name("hand-confirm".into()).spawn(move || {
+        // Whoever asked may have given up.
+        answer.send(search(&place, &sought, patience)).unwrap_or_default();
+    });
+    let fates = search.map_err(|error| error.to_string()).and_then(|_| {
+        answers.recv_timeout(patience + NO_ANSWER).map_err(|_| "a disk or a process does not answer".to_owned())
+    });
+    let unknown = |why| {
+        let message = format!("what is left of it could not be looked for: {why}");
+        vec![Fate::Unknown { message }; folders.len()]
+    };
+    folders.iter().cloned().zip(fates.unwrap_or_else(unknown)).collect()
+}
+
+fn search(data_dir: &Path, folders: &[PathBuf], patience: Duration) -> Vec<Fate> {
     let boot_id = proc::boot_id();
     let mut wanted = Vec::new();
     let mut fates = BTreeMap::new();
@@ -58,7 +86,7 @@ pub fn confirm_dead(data_dir: &Path, folders: &[PathBuf], patience: Duration) ->
     }
     let (places, wanted): (Vec<usize>, Vec<Wanted>) = wanted.into_iter().unzip();
     fates.extend(places.into_iter().zip(end_all(&wanted, patience)));
-    folders.iter().cloned().zip(fates.into_values()).collect()
+    fates.into_values().collect()
 }
 
 /// Kills all processes of these attempts, again and again, until none is left or the time is over.
@@ -93,10 +121,15 @@ fn kill_once(wanted: &[Wanted]) -> Vec<BTreeSet<u32>> {
             cgroup.kill();
         }
     }
+    let by_cookie: HashMap<&str, usize> =
+        wanted.iter().enumerate().map(|(at, wanted)| (wanted.attempt.as_str(), at)).collect();
     let this = std::process::id();
     for stat in proc::snapshot().into_iter().filter(|stat| !stat.zombie && stat.pid != this) {
         let mark = mark_of(stat.pid);
-        let Some(at) = wanted.iter().position(|wanted| wanted.owns(&stat, mark)) else { continue };
+        let owner = wanted.iter().position(|wanted| wanted.owns(&stat, mark));
+        // A whole environment is dear to read, so once and last.
+        let by_its_cookie = || by_cookie.get(proc::environ_value(stat.pid, COOKIE)?.as_str()).copied();
+        let Some(at) = owner.or_else(by_its_cookie) else { continue };
         left[at].insert(stat.pid);
         // One that is gone already is what this is for; one that may not be killed is met again.
         proc::signal_exactly(&stat, Signal::KILL).unwrap_or_default();

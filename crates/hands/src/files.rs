@@ -10,7 +10,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, renameat, unlinkat};
 
 /// The rights of a new file, before the umask.
 const RIGHTS: u16 = 0o666;
@@ -46,6 +46,16 @@ pub(crate) fn replace(folder: &Path, name: &str) -> io::Result<File> {
         Ok(()) | Err(rustix::io::Errno::NOENT) => open(&folder, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Moves a file of a folder to another name in it, over whatever is there.
+///
+/// # Errors
+///
+/// As the file system says.
+pub(crate) fn rename(folder: &Path, from: &str, to: &str) -> io::Result<()> {
+    let folder = enter(folder)?;
+    Ok(renameat(&folder, from, &folder, to)?)
 }
 
 /// Reads a plain file, but not past `bytes_max + 1`: one that is longer shows by that. `None` if nothing is there.

@@ -94,10 +94,12 @@ pub(crate) fn children(pid: u32) -> Option<Vec<u32>> {
     Some(text.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
 }
 
-/// Whether the process was started with this variable in its environment. May wait for a stuck process.
-pub(crate) fn environ_has(pid: u32, variable: &str) -> bool {
-    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-    environ.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+/// The value of this variable in the environment that the process was started with. May wait for a stuck process.
+pub(crate) fn environ_value(pid: u32, name: &str) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut entries = environ.split(|byte| *byte == 0);
+    let value = entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    String::from_utf8(value.to_vec()).ok()
 }
 
 /// The process with its command line, cut to 200 bytes. May wait for a stuck process.

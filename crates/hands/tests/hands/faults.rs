@@ -123,13 +123,60 @@ async fn survivors_are_found_at_the_next_start() {
     bench.source.end_of(&task.attempt).await;
 }
 
+/// A full disk and a power cut leave such records behind; held against the attempt, they closed its locks for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_makes_no_sense_is_none() {
+    let bench = Bench::without_cgroups();
+    for trap in ["true", ": >", "echo '{' >", "rm {} && mkfifo", "rm {} && ln -s /dev/zero", "rm {} && mkdir"] {
+        let time = sleep_time();
+        let line = format!(
+            "record=${{UNKNOT_OUTPUT%/*}}/process.json; {trap} $record; (setsid sleep {time} &) ; sleep {time}"
+        );
+        let task = shell(&line.replace("{}", "$record"));
+        bench.source.give([task.clone()]);
+        until(&format!("`{trap}` runs"), PATIENCE, || alive(&time).len() == 2).await;
+        let folders = [PathBuf::from("attempts").join(&task.attempt)];
+        let dir = bench.dir.path().to_owned();
+        let confirm = move || confirm_dead(&dir, &folders, Duration::from_secs(5));
+        let fates = tokio::task::spawn_blocking(confirm).await.unwrap();
+        assert_eq!(fates[0].1, Fate::ConfirmedDead, "{trap}");
+        assert_eq!(alive(&time), [0; 0], "{trap}: dead is dead");
+        bench.source.end_of(&task.attempt).await;
+    }
+}
+
 #[test]
-fn a_record_that_cannot_be_read_proves_nothing() {
+fn a_record_that_the_disk_does_not_give_proves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("a")).unwrap();
-    fs::write(dir.path().join("a/process.json"), "{").unwrap();
-    let fates = confirm_dead(dir.path(), &["a".into()], Duration::from_secs(1));
-    assert!(matches!(fates[0].1, Fate::Unknown { .. }), "{fates:?}");
+    let name = "x".repeat(300);
+    let fates = confirm_dead(dir.path(), &[name.into()], Duration::from_secs(1));
+    assert!(matches!(&fates[0].1, Fate::Unknown { message } if message.contains("process.json")), "{fates:?}");
+}
+
+/// Whoever has the number of a process now is not the one that had it in another boot, or before.
+#[test]
+fn a_number_of_another_time_kills_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", stranger.id())).unwrap();
+    let start_ticks: u64 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(19).unwrap().parse().unwrap();
+    let this_boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim().to_owned();
+    let mut folders = Vec::new();
+    for (at, (boot_id, start_ticks)) in [("another", start_ticks), (&*this_boot, start_ticks - 1)].iter().enumerate() {
+        let folder = PathBuf::from(format!("att_{at}"));
+        fs::create_dir(dir.path().join(&folder)).unwrap();
+        let record = serde_json::json!({
+            "pid": stranger.id(), "start_ticks": start_ticks, "boot_id": boot_id,
+            "attempt": format!("att_{at}"), "mark": (1_u64 << 62) + at as u64, "guard_pid": 1,
+        });
+        fs::write(dir.path().join(&folder).join("process.json"), record.to_string()).unwrap();
+        folders.push(folder);
+    }
+    let fates = confirm_dead(dir.path(), &folders, Duration::from_secs(5));
+    assert!(fates.iter().all(|(_, fate)| *fate == Fate::ConfirmedDead), "{fates:?}");
+    assert!(stranger.try_wait().unwrap().is_none(), "it lives");
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
 }
 
 /// Runs this test binary's own test again inside a mount namespace, with a small tmpfs at the path in the variable.
