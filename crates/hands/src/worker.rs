@@ -13,11 +13,14 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
-use unknot_api::work::{Assignment, End, ExecWork, JsonText, Outcome, Report, ReportBody, StopReason, Work};
+use unknot_api::work::{
+    Assignment, End, ExecWork, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work,
+};
 
 use self::outbox::Outbox;
 pub use self::source::{Held, Order, Room, SourceError, WorkSource};
@@ -119,6 +122,7 @@ impl Worker {
             logs: Logs::start()?,
             clock: config.clock.clone(),
             reports,
+            shortages: AtomicUsize::new(0),
         });
         let mut turn = Loop::new(source, config, bench.clone());
         turn.go(phase, &mut arriving).await;
@@ -282,7 +286,7 @@ impl<S: WorkSource> Loop<S> {
                 // Not shown: its variables may hold secrets, and this text goes into the history.
                 _ => {
                     let message = "this worker does not know this kind of work".to_owned();
-                    self.end(assignment, Outcome::LaunchFailed { message, transient: false });
+                    self.end(assignment, Outcome::LaunchFailed { message, fault: LaunchFault::Lasting });
                 }
             }
         }

@@ -119,7 +119,7 @@ impl Link {
         self.attempts().insert(mark, Listener { attempt, folder, events, is_over: false });
         if !self.is_alive() || self.outgoing.send(Outgoing { frame, fds: fds.into() }).await.is_err() {
             self.attempts().remove(&mark);
-            return Err(LaunchFailure::transient("cannot reach the guard: it is gone".to_owned()));
+            return Err(LaunchFailure::passing("cannot reach the guard: it is gone".to_owned()));
         }
         Ok(heard)
     }

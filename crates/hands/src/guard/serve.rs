@@ -185,7 +185,7 @@ impl<'a> Guard<'a> {
         let (born, cgroup, enforced) = match self.bear(spawn, &Outputs { stdout, stderr }) {
             Ok(started) => started,
             Err(error) => {
-                let failure = LaunchFailure::transient(format!("cannot start a process: {error}"));
+                let failure = LaunchFailure::of("cannot start a process", &error);
                 return self.say(&FromGuard::LaunchFailed { mark: spawn.mark, failure });
             }
         };
@@ -315,7 +315,7 @@ impl<'a> Guard<'a> {
                 self.say(&FromGuard::Started { mark, pid: main, enforced })
             }
             Ok(count) => {
-                let unread = |_| LaunchFailure::transient(String::from_utf8_lossy(&text[..count]).into_owned());
+                let unread = |_| LaunchFailure::passing(String::from_utf8_lossy(&text[..count]).into_owned());
                 let failure = serde_json::from_slice(&text[..count]).unwrap_or_else(unread);
                 self.forget(mark);
                 self.say(&FromGuard::LaunchFailed { mark, failure })

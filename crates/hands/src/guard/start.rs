@@ -71,18 +71,18 @@ pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: O
 fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> LaunchFailure {
     kernel::reset_signals();
     if let Err(error) = settle(spawn, outputs) {
-        return LaunchFailure::transient(format!("cannot set up the process: {error}"));
+        return LaunchFailure::of("cannot set up the process", &error);
     }
     if let Err(error) = record(origin, spawn, cgroup) {
         let folder = spawn.folder.display();
-        return LaunchFailure::transient(format!("cannot record the process in `{folder}`: {error}"));
+        return LaunchFailure::of(format_args!("cannot record the process in `{folder}`"), &error);
     }
     // The net below the net: if the guard is killed, so are the first processes. The guard's one thread lives as long
     // as the guard, so this cannot fire early; if it went before this line, the new parent gives it away.
     let orphan = set_parent_process_death_signal(Some(Signal::KILL)).is_err()
         || getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != origin.guard_pid);
     if orphan {
-        return LaunchFailure::transient("the guard is gone".to_owned());
+        return LaunchFailure::passing("the guard is gone".to_owned());
     }
     LaunchFailure::lasting(execute(origin, spawn))
 }

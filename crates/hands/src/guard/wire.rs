@@ -17,7 +17,7 @@ use rustix::net::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use unknot_api::work::{Limits, Outcome, ProcessRef, Usage};
+use unknot_api::work::{LaunchFault, Limits, Outcome, ProcessRef, Usage};
 
 use crate::identity::Mark;
 
@@ -60,17 +60,22 @@ pub(crate) struct Spawn {
 pub(crate) struct LaunchFailure {
     /// What was attempted and why it failed.
     pub(crate) message: String,
-    /// Whether the machine was short of something, as opposed to a command that can never start.
-    pub(crate) transient: bool,
+    pub(crate) fault: LaunchFault,
 }
 
 impl LaunchFailure {
-    pub(crate) fn transient(message: String) -> Self {
-        Self { message, transient: true }
+    pub(crate) fn passing(message: String) -> Self {
+        Self { message, fault: LaunchFault::Passing }
     }
 
     pub(crate) fn lasting(message: String) -> Self {
-        Self { message, transient: false }
+        Self { message, fault: LaunchFault::Lasting }
+    }
+
+    /// What could not be done because of an error of the machine's, not of the command.
+    pub(crate) fn of(what: impl std::fmt::Display, error: &io::Error) -> Self {
+        let fault = if is_shortage(error) { LaunchFault::Shortage } else { LaunchFault::Passing };
+        Self { message: format!("{what}: {error}"), fault }
     }
 
     /// As it goes through a pipe in one piece: below the 4,096 bytes that a pipe never splits.
@@ -84,9 +89,25 @@ impl LaunchFailure {
     }
 }
 
+/// Whether an error means that there is none left of something, as opposed to something that is broken. A disk that
+/// was made read-only counts: that is done to it, and undone.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::AGAIN, // of `fork`: no more processes
+    ];
+    error.raw_os_error().is_some_and(|code| shortages.iter().any(|shortage| shortage.raw_os_error() == code))
+}
+
 impl From<LaunchFailure> for Outcome {
-    fn from(LaunchFailure { message, transient }: LaunchFailure) -> Self {
-        Self::LaunchFailed { message, transient }
+    fn from(LaunchFailure { message, fault }: LaunchFailure) -> Self {
+        Self::LaunchFailed { message, fault }
     }
 }
 

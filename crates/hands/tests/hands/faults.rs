@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use unknot_api::work::{Note, Outcome};
+use unknot_api::work::{LaunchFault, Note, Outcome};
 use unknot_hands::{Fate, Phase, confirm_dead};
 
 use crate::support::{
@@ -71,7 +71,7 @@ async fn a_command_that_cannot_be_handed_over_harms_nobody_else() {
 
     let many = vec!["x".repeat(60 << 10); 150];
     let end = bench.perform(exec(unknot_api::work::Command::Argv(many))).await;
-    assert!(matches!(&end.outcome, Outcome::LaunchFailed { transient: false, .. }), "{end:?}");
+    assert!(matches!(&end.outcome, Outcome::LaunchFailed { fault: LaunchFault::Lasting, .. }), "{end:?}");
     assert!(launch_failure(&end).contains("longer than"), "{end:?}");
     let end = bench.perform(argv(&["echo", &"x".repeat(200 << 10)])).await;
     assert!(launch_failure(&end).contains("128 KiB"), "{end:?}");
@@ -86,7 +86,7 @@ async fn a_data_folder_that_is_no_text_is_a_launch_failure() {
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
     let bench = Bench::with(|config| config.data_dir = place.path().join(name));
     let end = bench.shell("true").await;
-    assert!(matches!(&end.outcome, Outcome::LaunchFailed { transient: false, .. }), "{end:?}");
+    assert!(matches!(&end.outcome, Outcome::LaunchFailed { fault: LaunchFault::Lasting, .. }), "{end:?}");
     assert!(launch_failure(&end).contains("UTF-8"), "{end:?}");
 }
 
@@ -216,4 +216,33 @@ async fn a_full_disk_costs_the_log_and_nothing_else() {
     assert!(has_note(&end, |note| matches!(note, Note::LogFailed { message } if message.contains("space"))), "{end:?}");
     let record = Path::new(&place).join("attempts").join(&task.attempt).join("process.json");
     assert!(exists(&record));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shortage_is_told_as_such_and_slows_the_worker_down() {
+    let Ok(place) = std::env::var(CHILD) else {
+        let place = tempfile::tempdir().unwrap();
+        let test = "faults::a_shortage_is_told_as_such_and_slows_the_worker_down";
+        if !in_namespace(test, place.path(), "size=64k,nr_inodes=2") {
+            println!("SKIPPED: mount namespaces are refused here, so no full disk can be had");
+        }
+        return;
+    };
+    let bench = Bench::with(|config| {
+        config.data_dir = place.clone().into();
+        config.slots = 1;
+    });
+    let tasks = [shell("true"), shell("true"), shell("true"), shell("true")];
+    let began = std::time::Instant::now();
+    bench.source.give(tasks.clone());
+    for task in &tasks {
+        let end = bench.source.end_of(&task.attempt).await;
+        assert!(launch_failure(&end).contains("No space left"), "{end:?}");
+        assert!(matches!(end.outcome, Outcome::LaunchFailed { fault: LaunchFault::Shortage, .. }), "{end:?}");
+    }
+    assert!(began.elapsed() > Duration::from_millis(1_250), "each waits longer than the one before");
+    // Whoever waits hears a stop all the same.
+    let task = shell("true");
+    bench.source.give([task.clone()]);
+    bench.close(Phase::Stopping).await;
 }

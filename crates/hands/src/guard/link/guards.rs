@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::charge::Charge;
 use super::{Link, Reader};
 use crate::backoff;
-use crate::guard::wire::FromGuard;
+use crate::guard::wire::{FromGuard, LaunchFailure};
 use crate::guard::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
 use crate::identity::Mark;
 
@@ -76,7 +76,7 @@ impl Guards {
     /// # Errors
     ///
     /// If it cannot be started.
-    pub(crate) async fn current(&self) -> Result<Arc<Link>, String> {
+    pub(crate) async fn current(&self) -> Result<Arc<Link>, LaunchFailure> {
         let mut slot = self.current.lock().await;
         if let Some(link) = slot.link.as_ref().filter(|link| link.is_alive()) {
             return Ok(link.clone());
@@ -92,8 +92,10 @@ impl Guards {
         let program = self.command.program.display();
         let link = match timeout(START_PATIENCE, self.start(nonce)).await {
             Ok(Ok(link)) => link,
-            Ok(Err(error)) => return Err(format!("cannot start the guard `{program}`: {error}")),
-            Err(_) => return Err(format!("the guard `{program}` does not answer")),
+            Ok(Err(error)) => {
+                return Err(LaunchFailure::of(format_args!("cannot start the guard `{program}`"), &error));
+            }
+            Err(_) => return Err(LaunchFailure::passing(format!("the guard `{program}` does not answer"))),
         };
         slot.link = Some(link.clone());
         Ok(link)
