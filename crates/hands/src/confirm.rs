@@ -95,11 +95,16 @@ pub(crate) fn end_all(wanted: &[Wanted], patience: Duration) -> Vec<Fate> {
     let mut pause = Duration::from_millis(2);
     loop {
         let left = kill_once(wanted);
-        if left.iter().all(BTreeSet::is_empty) || Instant::now() >= until {
+        let is_over = left.as_ref().is_some_and(|left| left.iter().all(BTreeSet::is_empty));
+        if is_over || Instant::now() >= until {
             wanted
                 .iter()
                 .filter_map(|wanted| wanted.cgroup.clone())
                 .for_each(|folder| Cgroup::at(folder).remove_with_parent());
+            let Some(left) = left else {
+                let message = "what is left of it could not be looked for: `/proc` shows nothing".to_owned();
+                return vec![Fate::Unknown { message }; wanted.len()];
+            };
             return left.into_iter().map(fate).collect();
         }
         thread::sleep(pause);
@@ -111,8 +116,8 @@ fn fate(left: BTreeSet<u32>) -> Fate {
     if left.is_empty() { Fate::ConfirmedDead } else { Fate::Survives { pids: left.into_iter().collect() } }
 }
 
-/// Sends KILL to whatever is found now, and says what that was.
-fn kill_once(wanted: &[Wanted]) -> Vec<BTreeSet<u32>> {
+/// Sends KILL to whatever is found now, and says what that was; `None` if nothing can be looked for.
+fn kill_once(wanted: &[Wanted]) -> Option<Vec<BTreeSet<u32>>> {
     let mut left = vec![BTreeSet::new(); wanted.len()];
     for (found, wanted) in left.iter_mut().zip(wanted) {
         if let Some(folder) = &wanted.cgroup {
@@ -124,7 +129,7 @@ fn kill_once(wanted: &[Wanted]) -> Vec<BTreeSet<u32>> {
     let by_cookie: HashMap<&str, usize> =
         wanted.iter().enumerate().map(|(at, wanted)| (wanted.attempt.as_str(), at)).collect();
     let this = std::process::id();
-    for stat in proc::snapshot().into_iter().filter(|stat| !stat.zombie && stat.pid != this) {
+    for stat in proc::snapshot()?.into_iter().filter(|stat| !stat.zombie && stat.pid != this) {
         let mark = mark_of(stat.pid);
         let owner = wanted.iter().position(|wanted| wanted.owns(&stat, mark));
         // A whole environment is dear to read, so once and last.
@@ -137,5 +142,5 @@ fn kill_once(wanted: &[Wanted]) -> Vec<BTreeSet<u32>> {
     for found in &mut left {
         found.retain(|pid| Stat::read(*pid).is_some_and(|stat| !stat.zombie));
     }
-    left
+    Some(left)
 }

@@ -10,6 +10,7 @@
 mod backoff;
 mod clock;
 mod confirm;
+mod descriptors;
 mod exec;
 mod files;
 pub mod guard;
@@ -20,6 +21,7 @@ pub mod worker;
 
 pub use clock::Clock;
 pub use confirm::{Fate, confirm_dead};
+pub use descriptors::slots_max;
 pub use guard::GuardCommand;
 pub use log::{LOG_FILE, LOG_PART_BYTES};
 pub use worker::{Config, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};

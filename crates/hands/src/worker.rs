@@ -27,7 +27,7 @@ pub use self::source::{Held, Order, Room, SourceError, WorkSource};
 use crate::exec::{self, Bench, Wish};
 use crate::guard::link::Guards;
 use crate::log::Logs;
-use crate::{Clock, GuardCommand, backoff};
+use crate::{Clock, GuardCommand, backoff, slots_max};
 
 /// The most attempts with processes that one worker runs at once.
 pub const SLOTS_MAX: usize = 10_000;
@@ -41,7 +41,8 @@ const EARLY_ORDERS_MAX: usize = 10_000;
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many attempts with processes run at once; at least 1 and at most [`SLOTS_MAX`], whatever is asked for.
+    /// How many attempts with processes run at once; at least 1 and at most [`SLOTS_MAX`] and
+    /// [`slots_max`], whatever is asked for.
     pub slots: usize,
     /// How many more attempts it may hold that wait for a slot.
     pub prefetch: usize,
@@ -114,7 +115,7 @@ impl Worker {
         config: Config,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Summary> {
-        let config = Config { slots: config.slots.clamp(1, SLOTS_MAX), ..config };
+        let config = Config { slots: config.slots.clamp(1, SLOTS_MAX).min(slots_max()), ..config };
         let (reports, mut arriving) = mpsc::channel(REPORTS_MAX);
         let bench = Arc::new(Bench {
             data_dir: std::path::absolute(&config.data_dir)?,

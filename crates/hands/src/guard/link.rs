@@ -8,7 +8,7 @@
 mod charge;
 mod guards;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -248,11 +248,10 @@ impl Reader {
             if let Some(message) = self.inbound.next()? {
                 return Ok(Some(message));
             }
-            let mut none = VecDeque::new();
-            let receive = || wire::receive(self.stream.as_fd(), &mut buffer, &mut none);
+            let receive = || wire::receive(self.stream.as_fd(), &mut buffer);
             match self.stream.async_io(Interest::READABLE, receive).await? {
-                0 => return Ok(None),
-                count => self.inbound.push(&buffer[..count]),
+                (0, _) => return Ok(None),
+                (count, _) => self.inbound.push(&buffer[..count]),
             }
         }
     }

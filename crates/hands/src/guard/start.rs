@@ -18,6 +18,7 @@ use super::NONCE_VARIABLE;
 use super::cgroup::Cgroup;
 use super::kernel::{self, Forked};
 use super::wire::{LaunchFailure, Spawn};
+use crate::descriptors;
 use crate::identity::ProcessRecord;
 use crate::proc::Stat;
 
@@ -27,6 +28,8 @@ pub(crate) struct Origin {
     pub(crate) guard_pid: u32,
     pub(crate) nonce: String,
     pub(crate) boot_id: String,
+    /// The soft limit of open files that a task starts with, unless its own limits say otherwise.
+    pub(crate) open_files: Option<u64>,
     /// The environment that each attempt's own is laid over.
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
@@ -70,6 +73,7 @@ pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: O
 /// Turns this process, fresh from `fork`, into the program; returns only why that failed.
 fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> LaunchFailure {
     kernel::reset_signals();
+    descriptors::raise_again();
     if let Err(error) = settle(spawn, outputs) {
         return LaunchFailure::of("cannot set up the process", &error);
     }
@@ -126,6 +130,7 @@ fn execute(origin: &Origin, spawn: &Spawn) -> String {
     command.args(arguments).env_clear().envs(origin.environment.iter().map(|(name, value)| (name, value)));
     command.envs(&spawn.env).env(NONCE_VARIABLE, &origin.nonce);
     // Last, because opening anything may need what this takes away.
+    descriptors::set(origin.open_files);
     if let Err(error) = limit(&spawn.limits) {
         return format!("cannot set the limits: {error}");
     }

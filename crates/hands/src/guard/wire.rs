@@ -12,8 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -208,22 +208,40 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags)?)
 }
 
-/// Receives bytes, and the descriptors that came with them, closed on exec; 0 bytes is the end.
+/// What came with some bytes.
+#[derive(Debug)]
+pub(crate) enum Came {
+    Nothing,
+    /// Both descriptors of a Spawn, closed on exec.
+    Pair([OwnedFd; SPAWN_FDS]),
+    /// There was no room for them in this process.
+    Lost,
+}
+
+/// Receives bytes, and what came with them; 0 bytes is the end. The kernel lets no call cross from the descriptors of
+/// one frame to those of the next, so it is never more than one pair.
 ///
 /// # Errors
 ///
 /// As `recvmsg`; `WouldBlock` if there is nothing now.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut impl Extend<OwnedFd>) -> io::Result<usize> {
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Came)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SPAWN_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
+    let mut fds = Vec::new();
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
             fds.extend(received);
         }
     }
-    Ok(message.bytes)
+    let is_cut = message.flags.contains(ReturnFlags::CTRUNC);
+    let came = match <[OwnedFd; SPAWN_FDS]>::try_from(fds) {
+        Ok(pair) => Came::Pair(pair),
+        Err(fds) if fds.is_empty() && !is_cut => Came::Nothing,
+        Err(_) => Came::Lost,
+    };
+    Ok((message.bytes, came))
 }
 
 #[cfg(test)]

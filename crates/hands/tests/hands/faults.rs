@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use unknot_api::work::{LaunchFault, Note, Outcome};
 use unknot_hands::{Fate, Phase, confirm_dead};
 
 use crate::support::{
-    Bench, PATIENCE, alive, argv, exec, exists, has_note, kill, launch_failure, output, shell, sleep_time, until,
+    Bench, PATIENCE, alive, argv, exec, exists, failure, has_note, kill, launch_failure, output, shell, signal,
+    sleep_time, until,
 };
 
 const CHILD: &str = "HANDS_TEST_CHILD";
@@ -245,4 +247,42 @@ async fn a_shortage_is_told_as_such_and_slows_the_worker_down() {
     let task = shell("true");
     bench.source.give([task.clone()]);
     bench.close(Phase::Stopping).await;
+}
+
+/// A guard with next to no descriptors refuses what it has no room for, and loses nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guard_without_descriptors_loses_nobody() {
+    let bench = Bench::with(|config| {
+        let guard = config.guard.program.display().to_string();
+        config.guard.program = "/bin/sh".into();
+        config.guard.args = ["-c", &format!("ulimit -n 40; exec {guard}")].map(Into::into).into();
+        config.slots = 64;
+    });
+    let time = sleep_time();
+    let neighbour = argv(&["sleep", &time]);
+    bench.source.give([neighbour.clone()]);
+    until("the neighbour runs", PATIENCE, || alive(&time).len() == 1).await;
+    let before = alive(&time);
+    let guard = bench.guard_pid(&neighbour.attempt);
+    signal(guard, Signal::STOP);
+    let tasks: Vec<_> = (0..40).map(|_| shell("exit 3")).collect();
+    bench.source.give(tasks.clone());
+    for task in &tasks {
+        let log = bench.folder(&task.attempt).join("log.txt");
+        until("it is about to start", PATIENCE, || exists(&log)).await;
+    }
+    signal(guard, Signal::CONT);
+    let mut refused = 0;
+    for task in &tasks {
+        let end = bench.source.end_of(&task.attempt).await;
+        match end.outcome {
+            Outcome::LaunchFailed { fault: LaunchFault::Shortage, .. } => refused += 1,
+            _ => assert_eq!(failure(&end).0, "exit", "{end:?}"),
+        }
+    }
+    assert!(refused > 0, "it was short indeed");
+    assert_eq!(failure(&bench.shell("exit 4").await).1, "exited with status 4", "the guard goes on");
+    assert_eq!(alive(&time), before, "the neighbour is the same");
+    bench.close(Phase::Killing).await;
+    assert_eq!(alive(&time), [0; 0]);
 }

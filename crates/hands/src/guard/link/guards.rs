@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::charge::Charge;
 use super::{Link, Reader};
-use crate::backoff;
 use crate::guard::wire::{FromGuard, LaunchFailure};
-use crate::guard::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
+use crate::guard::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE, OPEN_FILES_VARIABLE};
 use crate::identity::Mark;
+use crate::{backoff, descriptors};
 
 /// How long a guard may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -110,6 +110,9 @@ impl Guards {
         starter.arg0("unknot");
         // Nobody reads what a guard prints, and a full pipe must not be able to stop it.
         starter.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(open_files) = descriptors::raise() {
+            starter.env(OPEN_FILES_VARIABLE, open_files.to_string());
+        }
         if !self.use_cgroups {
             starter.env(NO_CGROUP_VARIABLE, "1");
         }
