@@ -140,7 +140,7 @@ async fn launch(
         reason = asked_to_stop(&mut wishes) => return Err(Outcome::Stopped { reason }),
     };
     let mark = bench.guards.next_mark();
-    let log = bench.logs.open(mark.as_limit(), folder.clone()).await;
+    let log = bench.logs.open(folder.clone()).await;
     let limits = work.limits;
     let spawn = Spawn {
         mark,
