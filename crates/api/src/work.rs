@@ -246,9 +246,8 @@ pub enum Outcome {
     LaunchFailed {
         /// What was attempted and why it failed.
         message: String,
-        /// Whether another try may succeed without anybody's help: the machine was short of something, as opposed to a
-        /// program that is not there.
-        transient: bool,
+        /// What it failed for, and so whether another try is of use.
+        fault: LaunchFault,
     },
     /// Its end is unknown: whoever watched it is gone.
     Lost {
@@ -266,6 +265,19 @@ pub enum Outcome {
     },
     /// It was given back before it was started.
     Released,
+}
+
+/// What a launch failed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaunchFault {
+    /// Something that is not there, and is no more there the next time: a program, a working folder.
+    Lasting,
+    /// Something that may be over the next time.
+    Passing,
+    /// The machine is short of room on its disk, descriptors, memory or processes, so nothing else starts on it either.
+    /// That says nothing about the work.
+    Shortage,
 }
 
 /// The kind of a failure.

@@ -243,8 +243,8 @@ pub enum Outcome {
     LaunchFailed {
         /// A sentence.
         message: String,
-        /// Whether another try may succeed without anybody's help.
-        transient: bool,
+        /// What it failed for, and so what follows.
+        fault: LaunchFault,
     },
     /// Given back: never started, or stopped because its worker shuts down.
     Released,
@@ -260,4 +260,16 @@ pub enum Outcome {
         /// A sentence that names the processes.
         message: String,
     },
+}
+
+/// What a launch failed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchFault {
+    /// Something that is not there, and is no more there the next time. The task fails.
+    Lasting,
+    /// Something that may be over the next time. The task is tried again, but not for ever.
+    Passing,
+    /// The worker's machine is short of room, descriptors or processes. That says nothing about the task: it is
+    /// tried again, ever more slowly, until there is some or its run is out of time.
+    Shortage,
 }

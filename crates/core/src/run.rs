@@ -199,6 +199,9 @@ pub struct Failures {
     /// The work could not be started.
     #[serde(skip_serializing_if = "is_zero")]
     pub launch: u32,
+    /// Its worker was short of something. No number of these fails a task; the pauses grow by it.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub shortage: u32,
     /// Nobody knows how it ended.
     #[serde(skip_serializing_if = "is_zero")]
     pub lost: u32,

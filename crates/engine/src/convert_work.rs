@@ -8,7 +8,7 @@ use unknot_api::work as api;
 use unknot_core::{
     AttemptId, Fence,
     effect::{Assignment, Work},
-    event::{AttemptEnd, Event, Outcome},
+    event::{AttemptEnd, Event, LaunchFault, Outcome},
     row::Detail,
     run::{JsonText, StopReason},
     workflow::{Command, Ladder, Limits},
@@ -110,8 +110,13 @@ fn outcome(outcome: &api::Outcome) -> Outcome {
             Outcome::Failed { reason: code.as_str().to_owned(), message: message.clone(), exit: *exit }
         }
         api::Outcome::Stopped { reason } => stopped(*reason),
-        api::Outcome::LaunchFailed { message, transient } => {
-            Outcome::LaunchFailed { message: message.clone(), transient: *transient }
+        api::Outcome::LaunchFailed { message, fault } => {
+            let fault = match fault {
+                api::LaunchFault::Lasting => LaunchFault::Lasting,
+                api::LaunchFault::Passing => LaunchFault::Passing,
+                api::LaunchFault::Shortage => LaunchFault::Shortage,
+            };
+            Outcome::LaunchFailed { message: message.clone(), fault }
         }
         api::Outcome::Lost { message, confirmed_dead } => {
             Outcome::Lost { message: message.clone(), confirmed_dead: *confirmed_dead }

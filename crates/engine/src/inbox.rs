@@ -138,9 +138,8 @@ impl Inbox {
     /// Takes what has arrived and the brain's thread is ready for; waits a while if there is nothing.
     pub(crate) fn take(&self, ready: Ready) -> Arrival {
         let stops = |lanes: &Lanes| lanes.stopping && ready.to_stop;
-        let is_idle = |lanes: &mut Lanes| {
-            !(lanes.has_inputs(ready.commands) || !lanes.questions.is_empty() || stops(lanes))
-        };
+        let is_idle =
+            |lanes: &mut Lanes| !(lanes.has_inputs(ready.commands) || !lanes.questions.is_empty() || stops(lanes));
         let waited = self.arrived.wait_timeout_while(self.lock(), ready.at_most, is_idle);
         let mut lanes = waited.unwrap_or_else(PoisonError::into_inner).0;
         if stops(&lanes) && !lanes.has_inputs(ready.commands) {

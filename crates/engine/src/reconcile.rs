@@ -22,7 +22,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
 /// Ends all that local workers of earlier processes left, and says what became of each attempt.
 ///
 /// The brain has been loaded and serves nobody yet, so every local attempt that it knows is a leftover.
-/// Blocks for at most about ten seconds, and only if something does not die.
+/// Blocks for some ten seconds, and only if something does not die; for twenty, if the disk does not answer either.
 pub(crate) fn reconcile(data: &Path, state: &State) -> Vec<Event> {
     let (attempts, folders): (Vec<Outstanding>, Vec<PathBuf>) = leftovers(state).into_iter().unzip();
     let fates = confirm_dead(data, &folders, CONFIRM_WITHIN);

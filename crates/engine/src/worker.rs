@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
-use tokio::sync::watch;
+use tokio::{runtime::Runtime, sync::watch};
 use unknot_hands::{
     Clock, GuardCommand,
     worker::{Config, Phase, Worker},
@@ -15,6 +16,9 @@ use unknot_hands::{
 
 /// Threads of the hands' runtime: they only move bytes and keep time.
 const RUNTIME_THREADS: usize = 2;
+
+/// How long, once the worker is done, its last calls to the disk may take.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// The worker's threads, and the word that ends them.
 #[derive(Debug)]
@@ -38,7 +42,7 @@ impl WorkerHandle {
             .enable_all()
             .build()?;
         let thread = thread::Builder::new().name("unknot-worker".to_owned()).spawn(move || {
-            if let Err(error) = runtime.block_on(Worker::run(Arc::clone(&source), config, told)) {
+            if let Err(error) = run_to_its_end(runtime, Worker::run(Arc::clone(&source), config, told)) {
                 source.shared.progress.stopped(format!("the local worker can not work: {error}"));
             }
         })?;
@@ -73,7 +77,42 @@ impl WorkerHandle {
     }
 }
 
+/// Runs one thing on a runtime and ends it. Calls that a disk or a stuck process holds up are left to their threads
+/// after a while: dropped, the runtime would wait for them for ever.
+fn run_to_its_end<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(LAST_CALLS);
+    done
+}
+
 /// Sixty-four bits that no other boot has.
 pub(crate) fn boot_nonce() -> u64 {
     crate::threads::chance()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_call_that_never_returns_does_not_hold_up_the_end() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("threads");
+        let (gate, waits) = mpsc::sync_channel::<()>(1);
+        let (ended, ends) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            let (begun, begins) = mpsc::sync_channel(1);
+            run_to_its_end(runtime, async move {
+                drop(tokio::task::spawn_blocking(move || {
+                    begun.send(()).expect("waited for");
+                    waits.recv().expect_err("nobody sends");
+                }));
+                begins.recv().expect("the call has begun");
+            });
+            ended.send(()).expect("waited for");
+        });
+        let end = ends.recv_timeout(Duration::from_secs(30));
+        drop(gate);
+        end.expect("the runtime ends although a call waits");
+    }
 }

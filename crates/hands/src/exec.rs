@@ -12,25 +12,29 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
-use unknot_api::work::{Assignment, Command, End, ExecWork, Outcome, Report, StopReason};
+use tokio::time::{sleep, timeout};
+use unknot_api::work::{Assignment, Command, End, ExecWork, LaunchFault, Outcome, Report, StopReason};
 
 use self::drain::{Flow, Pipes};
 use self::supervise::Supervisor;
 use crate::guard::link::Guards;
-use crate::guard::wire::Spawn;
+use crate::guard::wire::{LaunchFailure, Spawn};
 use crate::log::Logs;
-use crate::{Clock, identity};
+use crate::{Clock, backoff, identity};
 
 /// How long a disk may take to make an attempt's folder, or to read its output.
 const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an attempt waits for a guard that has to be started.
 const GUARD_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How much earlier than an attempt's hard deadline whoever assigned it may begin to stop it, in milliseconds.
+const DEADLINE_MARGIN_MS: u64 = 2_000;
 
 /// The file that a task may write its output to, in its folder.
 const OUTPUT_FILE: &str = "output.json";
@@ -47,6 +51,8 @@ pub(crate) struct Bench {
     pub(crate) logs: Logs,
     pub(crate) clock: Clock,
     pub(crate) reports: mpsc::Sender<Report>,
+    /// How many launches in a row failed for want of something on this machine.
+    pub(crate) shortages: AtomicUsize,
 }
 
 /// What an attempt is told by its worker while it runs. Only ever raised.
@@ -92,9 +98,27 @@ pub(crate) async fn perform(
     if let Some(reason) = wishes.borrow().reason() {
         return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
     }
-    match launch(&bench, &assignment, work, wishes).await {
+    let end = match launch(&bench, &assignment, work, wishes.clone()).await {
         Ok(supervisor) => supervisor.watch().await,
         Err(outcome) => End::new(outcome, bench.clock.now_ms()),
+    };
+    match end.outcome {
+        Outcome::LaunchFailed { fault: LaunchFault::Shortage, .. } => hold_back(&bench, &assignment, wishes).await,
+        _ => bench.shortages.store(0, Ordering::Relaxed),
+    }
+    end
+}
+
+/// Keeps the slot of an attempt that the machine had no room for, for a while: what comes next would find none either,
+/// and a whole queue would pass by, each of its tasks tried for nothing.
+async fn hold_back(bench: &Bench, assignment: &Assignment, mut wishes: watch::Receiver<Wish>) {
+    let times = bench.shortages.fetch_add(1, Ordering::Relaxed);
+    // Well before whoever assigned it runs out of patience: an attempt that was never started in time is a failure.
+    let patience_ms = assignment.hard_deadline_ms_from_start.saturating_sub(DEADLINE_MARGIN_MS) / 2;
+    let pause = backoff::pause(times + 1).min(Duration::from_millis(patience_ms));
+    tokio::select! {
+        () = sleep(pause) => {}
+        _ = asked_to_stop(&mut wishes) => {}
     }
 }
 
@@ -104,20 +128,19 @@ async fn launch(
     work: ExecWork,
     mut wishes: watch::Receiver<Wish>,
 ) -> Result<Supervisor, Outcome> {
-    let failed = |message| Outcome::LaunchFailed { message, transient: true };
     let folder = bench.data_dir.join(&assignment.folder);
-    prepare(folder.clone()).await.map_err(failed)?;
+    prepare(folder.clone()).await?;
     // Pipes before the guard: without descriptors there is nothing to ask it for.
-    let (pipes, writers) = Pipes::new().map_err(|error| failed(format!("cannot make the output pipes: {error}")))?;
+    let (pipes, writers) = Pipes::new().map_err(|error| LaunchFailure::of("cannot make the output pipes", &error))?;
     let inodes = pipes.inodes();
     let link = tokio::select! {
         link = timeout(GUARD_PATIENCE, bench.guards.current()) => {
-            link.unwrap_or_else(|_| Err("no guard could be started in time".into())).map_err(failed)?
+            link.unwrap_or_else(|_| Err(LaunchFailure::passing("no guard could be started in time".into())))?
         }
         reason = asked_to_stop(&mut wishes) => return Err(Outcome::Stopped { reason }),
     };
     let mark = bench.guards.next_mark();
-    let log = bench.logs.open(mark.as_limit(), folder.clone()).await;
+    let log = bench.logs.open(folder.clone()).await;
     let limits = work.limits;
     let spawn = Spawn {
         mark,
@@ -154,8 +177,8 @@ async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopReason {
 }
 
 /// Makes the attempt's folder, as the first thing that may fail for want of a disk.
-async fn prepare(folder: PathBuf) -> Result<(), String> {
-    let shown = folder.display().to_string();
+async fn prepare(folder: PathBuf) -> Result<(), LaunchFailure> {
+    let what = format!("cannot make the folder `{}`", folder.display());
     let make = move || -> io::Result<()> {
         fs::create_dir_all(folder.join(ARTIFACTS_FOLDER))?;
         // Left by an earlier try in the same folder, either would be taken for this one's.
@@ -169,9 +192,9 @@ async fn prepare(folder: PathBuf) -> Result<(), String> {
     };
     match timeout(DISK_PATIENCE, spawn_blocking(make)).await {
         Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(format!("cannot make the folder `{shown}`: {error}")),
-        Ok(Err(error)) => Err(format!("cannot make the folder `{shown}`: {error}")),
-        Err(_) => Err(format!("cannot make the folder `{shown}`: the disk does not answer")),
+        Ok(Ok(Err(error))) => Err(LaunchFailure::of(what, &error)),
+        Ok(Err(error)) => Err(LaunchFailure::passing(format!("{what}: {error}"))),
+        Err(_) => Err(LaunchFailure::passing(format!("{what}: the disk does not answer"))),
     }
 }
 

@@ -31,6 +31,7 @@ use self::cgroup::Hierarchy;
 pub(crate) use self::kernel::mark_of;
 use self::serve::Guard;
 use self::start::Origin;
+use crate::descriptors;
 
 /// How a worker starts its guard: a program that calls [`main`] when it is given these arguments.
 #[derive(Debug, Clone)]
@@ -55,6 +56,9 @@ pub(crate) const NONCE_VARIABLE: &str = "UNKNOT_GUARD";
 /// The variable with which a worker forbids its guard to use cgroups.
 pub(crate) const NO_CGROUP_VARIABLE: &str = "UNKNOT_GUARD_NO_CGROUP";
 
+/// The variable that tells the guard which soft limit of open files a task is to have.
+pub(crate) const OPEN_FILES_VARIABLE: &str = "UNKNOT_GUARD_OPEN_FILES";
+
 /// Is the guard, until its worker is gone. Standard input is the socket to the worker.
 ///
 /// Call it first thing in `main`, before any thread or runtime exists and before anything is opened: the guard forks,
@@ -78,7 +82,10 @@ fn run() -> io::Result<()> {
     let nonce = std::env::var(NONCE_VARIABLE).unwrap_or_default();
     let use_cgroups = std::env::var_os(NO_CGROUP_VARIABLE).is_none();
     let hierarchy = use_cgroups.then(|| Hierarchy::probe(&nonce)).flatten();
+    let found = descriptors::raise();
+    let told = std::env::var(OPEN_FILES_VARIABLE).ok().and_then(|limit| limit.parse().ok());
     let origin = Origin {
+        open_files: told.or(found),
         guard_pid: std::process::id(),
         nonce,
         boot_id: crate::proc::boot_id(),

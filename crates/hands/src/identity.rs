@@ -10,15 +10,20 @@
 //! - the attempt's **cgroup**, where the machine has a writable cgroup v2 hierarchy.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::proc::{self, Stat};
+use crate::files;
+use crate::proc::Stat;
 
 /// The name of the record in the attempt's folder.
 pub(crate) const RECORD_FILE: &str = "process.json";
+/// Its name while it is written.
+const UNFINISHED_FILE: &str = "process.json.new";
+/// A record has some 300 bytes; what is longer than this is none.
+const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// The environment variable that holds the attempt's id.
 pub(crate) const COOKIE: &str = "UNKNOT_ATTEMPT";
 
@@ -59,7 +64,14 @@ impl std::fmt::Display for Mark {
 /// `process.json`: what a later start needs to find what may have survived. Written by the attempt's first process
 /// right before it becomes the program, so that there is never a program without its record.
 ///
-/// It is not synced to the disk: it matters only while its processes live, and they end with the machine.
+/// It appears under its name as a whole or not at all: a full disk or a kill in the middle leaves none, and then no
+/// program was started. It is not synced to the disk. A power cut may take it away or leave it empty, but it matters
+/// only while its processes live, and they end with the machine.
+///
+/// So a record that is not there, or is nonsense, is no hint that something lives. Such an attempt is still looked for
+/// by its cookie, which all its processes have that did not drop it on purpose; what that does not find is dead, or
+/// has destroyed its own record, dropped its environment and outlived its guard. Against that no file in a folder that
+/// belongs to the task is proof, and a lock that stays closed for ever would be the worse answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ProcessRecord {
     pub(crate) pid: u32,
@@ -73,26 +85,32 @@ pub(crate) struct ProcessRecord {
 }
 
 impl ProcessRecord {
-    /// Reads the record of an attempt; `None` if there is none.
+    /// Reads the record of an attempt; `None` if there is none that makes sense.
     ///
     /// # Errors
     ///
-    /// If it is there and cannot be read or understood.
+    /// If there may be one, and the disk does not give it.
     pub(crate) fn read(folder: &Path) -> io::Result<Option<Self>> {
-        match fs::read(folder.join(RECORD_FILE)) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        match files::read(folder, RECORD_FILE, RECORD_BYTES_MAX) {
+            Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
+            // A pipe, a link, a folder: no worker of ours has put it there.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Writes the record into the attempt's folder.
+    /// Writes the record into the attempt's folder, whole or not at all.
     ///
     /// # Errors
     ///
     /// As the file system says.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
-        fs::write(folder.join(RECORD_FILE), serde_json::to_vec(self)?)
+        let write = || {
+            files::replace(folder, UNFINISHED_FILE)?.write_all(&serde_json::to_vec(self)?)?;
+            files::rename(folder, UNFINISHED_FILE, RECORD_FILE)
+        };
+        // What cannot be removed either hurts nobody: nothing reads it.
+        write().inspect_err(|_| fs::remove_file(folder.join(UNFINISHED_FILE)).unwrap_or_default())
     }
 }
 
@@ -117,19 +135,19 @@ impl Wanted {
         })
     }
 
-    /// Whether a process is one of the attempt's, by any evidence. May wait for a stuck process.
+    /// Whether a process is one of the attempt's, by all evidence but its cookie.
     pub(crate) fn owns(&self, stat: &Stat, mark: Option<Mark>) -> bool {
-        if let Some((pid, start)) = self.main {
-            // A number is reused only when no process, group or session bears it any more, so whatever bears it and is
-            // younger than the first process is either its offspring or proof that all of that is gone; the latter is
-            // told apart by the start of the process that has the number now.
-            let reused = Stat::read(pid).is_some_and(|now| now.start_ticks != start);
-            let bears = stat.pid == pid || stat.session == pid || stat.group == pid;
-            if bears && !reused && stat.start_ticks >= start {
-                return true;
-            }
+        if mark.is_some() && mark == self.mark {
+            return true;
         }
-        (mark.is_some() && mark == self.mark) || proc::environ_has(stat.pid, &format!("{COOKIE}={}", self.attempt))
+        // A number is reused only when no process, group or session bears it any more, so whatever bears it and is
+        // younger than the first process is either its offspring or proof that all of that is gone; the latter is told
+        // apart by the start of the process that has the number now.
+        self.main.is_some_and(|(pid, start)| {
+            let bears = stat.pid == pid || stat.session == pid || stat.group == pid;
+            let is_reused = || Stat::read(pid).is_some_and(|now| now.start_ticks != start);
+            bears && stat.start_ticks >= start && !is_reused()
+        })
     }
 }
 
@@ -150,7 +168,12 @@ mod tests {
 
     #[test]
     fn a_record_of_another_boot_names_nobody() {
-        let record = ProcessRecord {
+        assert!(Wanted::from_record(record(), "now").is_none());
+        assert!(Wanted::from_record(record(), "then").is_some());
+    }
+
+    fn record() -> ProcessRecord {
+        ProcessRecord {
             pid: 1,
             start_ticks: 2,
             boot_id: "then".into(),
@@ -158,8 +181,39 @@ mod tests {
             mark: Mark::new(1, 1),
             guard_pid: 3,
             cgroup: None,
+        }
+    }
+
+    #[test]
+    fn a_record_is_there_as_a_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(ProcessRecord::read(folder.path()).unwrap(), None);
+        record().write(folder.path()).unwrap();
+        assert_eq!(ProcessRecord::read(folder.path()).unwrap(), Some(record()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no other name is left");
+        let file = folder.path().join(RECORD_FILE);
+        for nonsense in ["", "{", "{\"pid\":1}", &" ".repeat(RECORD_BYTES_MAX + 1)] {
+            fs::write(&file, nonsense).unwrap();
+            assert_eq!(ProcessRecord::read(folder.path()).unwrap(), None, "{nonsense:.20}");
+        }
+        fs::remove_file(&file).unwrap();
+        fs::create_dir(&file).unwrap();
+        assert_eq!(ProcessRecord::read(folder.path()).unwrap(), None);
+        record().write(folder.path()).unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "what failed leaves nothing");
+    }
+
+    #[test]
+    fn a_number_that_someone_else_has_now_is_no_evidence() {
+        let this = Stat::read(std::process::id()).unwrap();
+        let wanted = |start_ticks| {
+            let record = ProcessRecord { pid: this.pid, start_ticks, ..record() };
+            Wanted::from_record(record, "then").unwrap()
         };
-        assert!(Wanted::from_record(record.clone(), "now").is_none());
-        assert!(Wanted::from_record(record, "then").is_some());
+        let member = Stat { pid: this.pid + 1, session: this.pid, ..this.clone() };
+        assert!(wanted(this.start_ticks).owns(&this, None) && wanted(this.start_ticks).owns(&member, None));
+        let earlier = wanted(this.start_ticks - 1);
+        assert!(!earlier.owns(&this, None) && !earlier.owns(&member, None), "the number was reused");
+        assert!(earlier.owns(&this, earlier.mark), "a mark is evidence of its own");
     }
 }

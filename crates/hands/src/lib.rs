@@ -10,7 +10,9 @@
 mod backoff;
 mod clock;
 mod confirm;
+mod descriptors;
 mod exec;
+mod files;
 pub mod guard;
 mod identity;
 mod log;
@@ -19,6 +21,7 @@ pub mod worker;
 
 pub use clock::Clock;
 pub use confirm::{Fate, confirm_dead};
+pub use descriptors::slots_max;
 pub use guard::GuardCommand;
 pub use log::{LOG_FILE, LOG_PART_BYTES};
 pub use worker::{Config, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};

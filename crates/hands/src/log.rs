@@ -2,36 +2,52 @@
 //!
 //! `log.txt` takes the first 8 MiB as they come, so that a person can follow them. After that a ring file, `log.tail`,
 //! keeps the newest 8 MiB; when the attempt ends it is put behind the mark. A task that prints for ever thus grows
-//! neither memory nor disk.
+//! neither memory nor disk. `file` has the two files.
 //!
 //! All logs of a worker are written by one thread. A disk that fails or hangs holds up that thread and nothing else:
-//! whoever hands over output waits for it at most [`PATIENCE`] once, and from then on drops what is not taken at once.
+//! whoever hands over output waits for it at most [`PATIENCE`], and then drops what is not taken at once until the
+//! thread has caught up. What was dropped is marked at its place and told at the end.
 
-use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+mod file;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use unknot_api::work::Note;
+
+use self::file::LogFile;
 
 /// How much is kept of the beginning, and how much of the end, in bytes.
 pub const LOG_PART_BYTES: u64 = 8 << 20;
 /// The name of the log in the attempt's folder.
 pub const LOG_FILE: &str = "log.txt";
-const TAIL_FILE: &str = "log.tail";
-/// How long a full queue may hold up the output of one attempt, once.
+/// How long a full queue may hold up the output of one attempt, until the queue is empty again.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a log may wait to be completed once nobody waits for that any more.
+const LATE_PATIENCE: Duration = Duration::from_secs(60);
 /// How many chunks (of at most 64 KiB) may wait for the disk.
 const QUEUE_CHUNKS: usize = 128;
 
-enum Message {
-    Open { id: u64, folder: PathBuf },
-    Write { id: u64, chunk: Box<[u8]> },
-    Close { id: u64, answer: oneshot::Sender<Vec<Note>> },
+/// The files of one log, shared by its writer and by what is under way for it: the last of these closes them, so no
+/// message that gets lost leaves them open. Used by the log thread alone.
+type Shared = Arc<Mutex<LogFile>>;
+
+struct Message {
+    log: Shared,
+    /// What was dropped right before.
+    hole_bytes: u64,
+    act: Act,
+}
+
+enum Act {
+    Open,
+    Write(Box<[u8]>),
+    Close(oneshot::Sender<Vec<Note>>),
 }
 
 /// The way to a worker's log thread, which ends with the last of these.
@@ -47,36 +63,30 @@ impl Logs {
     ///
     /// If there is no thread to be had.
     pub(crate) fn start() -> io::Result<Self> {
-        let (queue, mut messages) = mpsc::channel(QUEUE_CHUNKS);
-        thread::Builder::new().name("hand-logs".into()).spawn(move || {
-            let mut open = HashMap::new();
-            while let Some(message) = messages.blocking_recv() {
-                perform(&mut open, message);
-            }
-        })?;
+        let (queue, messages) = mpsc::channel(QUEUE_CHUNKS);
+        thread::Builder::new().name("hand-logs".into()).spawn(move || serve(messages))?;
         Ok(Self { queue })
     }
 
-    /// Opens the log of one attempt.
-    pub(crate) async fn open(&self, id: u64, folder: PathBuf) -> LogWriter {
-        let mut writer = LogWriter { id, queue: self.queue.clone(), dropped_bytes: 0, is_stalled: false };
-        writer.send(Message::Open { id, folder }).await;
+    /// Opens the log of one attempt. Should that not be taken in time, its first output opens it.
+    pub(crate) async fn open(&self, folder: PathBuf) -> LogWriter {
+        let log = Arc::new(Mutex::new(LogFile::new(folder)));
+        let mut writer =
+            LogWriter { log, queue: self.queue.clone(), hole_bytes: 0, dropped_bytes: 0, is_stalled: false };
+        writer.send(Act::Open).await;
         writer
     }
 }
 
-fn perform(open: &mut HashMap<u64, LogFile>, message: Message) {
-    match message {
-        Message::Open { id, folder } => drop(open.insert(id, LogFile::new(folder))),
-        Message::Write { id, chunk } => {
-            if let Some(log) = open.get_mut(&id) {
-                log.write(&chunk);
-            }
-        }
-        Message::Close { id, answer } => {
-            let notes = open.remove(&id).map(LogFile::close).unwrap_or_default();
+fn serve(mut messages: mpsc::Receiver<Message>) {
+    while let Some(Message { log, hole_bytes, act }) = messages.blocking_recv() {
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.mark_hole(hole_bytes);
+        match act {
+            Act::Open => log.open(),
+            Act::Write(chunk) => log.write(&chunk),
             // An attempt that no longer waits for its notes has been given up; the log is closed all the same.
-            answer.send(notes).unwrap_or_default();
+            Act::Close(answer) => answer.send(log.close()).unwrap_or_default(),
         }
     }
 }
@@ -84,39 +94,52 @@ fn perform(open: &mut HashMap<u64, LogFile>, message: Message) {
 /// Where the output of one attempt goes.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
-    id: u64,
+    log: Shared,
     queue: mpsc::Sender<Message>,
+    /// Dropped since the queue took something.
+    hole_bytes: u64,
     dropped_bytes: u64,
     is_stalled: bool,
 }
 
 impl LogWriter {
-    /// Hands over output. Waits a bounded time for a slow disk, and not at all once that was too long.
+    /// Hands over output. Waits a bounded time for a slow disk, and after that not at all until it has caught up.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
-        if !self.send(Message::Write { id: self.id, chunk: bytes.into() }).await {
+        if !self.send(Act::Write(bytes.into())).await {
+            self.hole_bytes += bytes.len() as u64;
             self.dropped_bytes += bytes.len() as u64;
         }
     }
 
-    async fn send(&mut self, message: Message) -> bool {
-        if self.is_stalled {
-            return self.queue.try_send(message).is_ok();
+    async fn send(&mut self, act: Act) -> bool {
+        // Nothing else waits for the disk: whatever held it up is over.
+        if self.queue.capacity() == self.queue.max_capacity() {
+            self.is_stalled = false;
         }
-        match self.queue.send_timeout(message, PATIENCE).await {
-            Ok(()) => true,
-            Err(_) => {
-                self.is_stalled = true;
-                false
-            }
+        let message = Message { log: self.log.clone(), hole_bytes: self.hole_bytes, act };
+        let is_taken = match self.is_stalled {
+            true => self.queue.try_send(message).is_ok(),
+            false => self.queue.send_timeout(message, PATIENCE).await.is_ok(),
+        };
+        match is_taken {
+            true => self.hole_bytes = 0,
+            false => self.is_stalled = true,
         }
+        is_taken
     }
 
     /// Completes the log, waiting a bounded time, and says what a person should know of it.
     pub(crate) async fn close(mut self) -> Vec<Note> {
         let (answer, notes) = oneshot::channel();
-        let asked = self.send(Message::Close { id: self.id, answer }).await;
-        let closed =
-            if asked { tokio::time::timeout(PATIENCE * 2, notes).await.ok().and_then(Result::ok) } else { None };
+        // Its end is worth a wait of its own.
+        self.is_stalled = false;
+        let closed = match self.send(Act::Close(answer)).await {
+            true => timeout(PATIENCE * 2, notes).await.ok().and_then(Result::ok),
+            false => {
+                self.close_late();
+                None
+            }
+        };
         let mut notes = closed.unwrap_or_else(|| {
             vec![Note::LogFailed { message: format!("`{LOG_FILE}` could not be completed: the disk does not answer") }]
         });
@@ -126,166 +149,98 @@ impl LogWriter {
         }
         notes
     }
-}
 
-/// The files of one log, on the log thread.
-struct LogFile {
-    folder: PathBuf,
-    head: Option<File>,
-    head_bytes: u64,
-    tail: Option<File>,
-    tail_bytes: u64,
-    lost_bytes: u64,
-    error: Option<io::Error>,
-}
-
-impl LogFile {
-    fn new(folder: PathBuf) -> Self {
-        let empty = Self { folder, head: None, head_bytes: 0, tail: None, tail_bytes: 0, lost_bytes: 0, error: None };
-        match create(&empty.folder.join(LOG_FILE)) {
-            Ok(head) => Self { head: Some(head), ..empty },
-            Err(error) => Self { error: Some(error), ..empty },
-        }
-    }
-
-    fn write(&mut self, mut bytes: &[u8]) {
-        let room = usize::try_from(LOG_PART_BYTES - self.head_bytes).unwrap_or(usize::MAX).min(bytes.len());
-        if room > 0 {
-            let (first, rest) = bytes.split_at(room);
-            let result = self.write_head(first);
-            self.note_loss(result, first.len());
-            bytes = rest;
-        }
-        if !bytes.is_empty() {
-            let result = self.write_tail(bytes);
-            self.note_loss(result, bytes.len());
-        }
-    }
-
-    fn note_loss(&mut self, result: io::Result<()>, length: usize) {
-        if let Err(error) = result {
-            self.lost_bytes += length as u64;
-            self.error = Some(error);
-        }
-    }
-
-    /// Writes at a fixed place, so that a part that failed half-way is not in the way of the next.
-    fn write_head(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let path = self.folder.join(LOG_FILE);
-        let head = open_once(&mut self.head, &path)?;
-        head.write_all_at(bytes, self.head_bytes)?;
-        self.head_bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    fn write_tail(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let path = self.folder.join(TAIL_FILE);
-        let tail = open_once(&mut self.tail, &path)?;
-        while !bytes.is_empty() {
-            let at = self.tail_bytes % LOG_PART_BYTES;
-            let room = usize::try_from(LOG_PART_BYTES - at).unwrap_or(usize::MAX).min(bytes.len());
-            tail.write_all_at(&bytes[..room], at)?;
-            self.tail_bytes += room as u64;
-            bytes = &bytes[room..];
-        }
-        Ok(())
-    }
-
-    /// Puts the tail behind the head.
-    fn close(mut self) -> Vec<Note> {
-        let omitted_bytes = self.tail_bytes.saturating_sub(LOG_PART_BYTES);
-        if self.tail_bytes > 0
-            && let Err(error) = self.append_tail(omitted_bytes)
-        {
-            self.error = Some(error);
-        }
-        let mut notes = Vec::new();
-        if omitted_bytes > 0 {
-            notes.push(Note::LogCut { omitted_bytes });
-        }
-        if let Some(error) = self.error {
-            let lost = self.lost_bytes;
-            notes.push(Note::LogFailed { message: format!("{lost} bytes are missing in `{LOG_FILE}`: {error}") });
-        }
-        notes
-    }
-
-    fn append_tail(&mut self, omitted_bytes: u64) -> io::Result<()> {
-        let (Some(head), Some(tail)) = (&mut self.head, &mut self.tail) else { return Ok(()) };
-        head.seek(SeekFrom::Start(self.head_bytes))?;
-        let mut split = 0;
-        if omitted_bytes > 0 {
-            write!(head, "\n[… {omitted_bytes} bytes left out …]\n")?;
-            split = self.tail_bytes % LOG_PART_BYTES;
-        }
-        tail.seek(SeekFrom::Start(split))?;
-        io::copy(tail, head)?;
-        tail.seek(SeekFrom::Start(0))?;
-        io::copy(&mut tail.take(split), head)?;
-        fs::remove_file(self.folder.join(TAIL_FILE))
-    }
-}
-
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path)
-}
-
-/// The file, opened now if that has not worked yet: a disk that was full may have room again.
-fn open_once<'a>(file: &'a mut Option<File>, path: &Path) -> io::Result<&'a mut File> {
-    match file {
-        Some(file) => Ok(file),
-        None => Ok(file.insert(create(path)?)),
+    /// Completes the log when the disk is well again, should that be soon. Nobody waits for it.
+    fn close_late(&self) {
+        let (queue, log, hole_bytes) = (self.queue.clone(), self.log.clone(), self.hole_bytes);
+        tokio::spawn(async move {
+            let message = Message { log, hole_bytes, act: Act::Close(oneshot::channel().0) };
+            // It was told to be incomplete, and stays so.
+            queue.send_timeout(message, LATE_PATIENCE).await.unwrap_or_default();
+        });
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::path::Path;
 
-    fn logged(chunks: &[Vec<u8>]) -> (Vec<u8>, Vec<Note>) {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = LogFile::new(folder.path().to_owned());
-        chunks.iter().for_each(|chunk| log.write(chunk));
-        let notes = log.close();
-        let text = fs::read(folder.path().join(LOG_FILE)).unwrap();
-        assert!(!folder.path().join(TAIL_FILE).exists());
-        (text, notes)
+    /// Logs whose thread, a disk that hangs, is the test's to start.
+    fn hanging() -> (Logs, mpsc::Receiver<Message>) {
+        let (queue, messages) = mpsc::channel(QUEUE_CHUNKS);
+        (Logs { queue }, messages)
     }
 
-    /// Bytes of which each tells its place.
-    fn numbered(from: u64, length: u64) -> Vec<u8> {
-        (from..from + length).map(|at| (at % 251) as u8).collect()
-    }
-
-    #[test]
-    fn a_log_that_fits_is_whole() {
-        let part = LOG_PART_BYTES;
-        for length in [0, 1, part - 1, part, part + 1, 2 * part] {
-            let (text, notes) = logged(&[numbered(0, length)]);
-            assert!(text == numbered(0, length), "{length}");
-            assert_eq!(notes, []);
+    async fn flood(logs: &Logs, folder: &Path) -> LogWriter {
+        let mut writer = logs.open(folder.to_owned()).await;
+        for _ in 1..QUEUE_CHUNKS {
+            writer.write(b"x").await;
         }
+        writer
     }
 
-    #[test]
-    fn of_a_longer_one_the_middle_is_left_out() {
-        let part = LOG_PART_BYTES;
-        let length = 3 * part + 12_345;
-        let bytes = numbered(0, length);
-        let chunks: Vec<Vec<u8>> = bytes.chunks(65_536).map(<[u8]>::to_vec).collect();
-        let (text, notes) = logged(&chunks);
-        let omitted_bytes = length - 2 * part;
-        assert_eq!(notes, [Note::LogCut { omitted_bytes }]);
-        assert!(text.starts_with(&bytes[..part as usize]));
-        assert!(text.ends_with(&bytes[(length - part) as usize..]));
-        let mark = format!("\n[… {omitted_bytes} bytes left out …]\n");
-        assert_eq!(&text[part as usize..part as usize + mark.len()], mark.as_bytes());
+    fn folder(place: &Path, name: &str) -> PathBuf {
+        let folder = place.join(name);
+        fs::create_dir(&folder).unwrap();
+        folder
     }
 
-    #[test]
-    fn a_log_without_a_folder_is_a_note() {
-        let mut log = LogFile::new("/nonexistent/folder".into());
-        log.write(b"hello");
-        assert!(matches!(&log.close()[..], [Note::LogFailed { message }] if message.starts_with("5 bytes")));
+    #[tokio::test]
+    async fn a_log_that_was_not_opened_in_time_is_written_all_the_same() {
+        let place = tempfile::tempdir().unwrap();
+        let (logs, messages) = hanging();
+        let neighbour = flood(&logs, &folder(place.path(), "neighbour")).await;
+        let mut writer = logs.open(folder(place.path(), "attempt")).await;
+        thread::spawn(move || serve(messages));
+        assert_eq!(neighbour.close().await, []);
+        writer.write(b"important").await;
+        assert_eq!(writer.close().await, []);
+        assert_eq!(fs::read(place.path().join("attempt/log.txt")).unwrap(), b"important");
+    }
+
+    #[tokio::test]
+    async fn what_was_dropped_is_marked_at_its_place_and_told() {
+        let place = tempfile::tempdir().unwrap();
+        let (logs, messages) = hanging();
+        let mut writer = flood(&logs, &folder(place.path(), "attempt")).await;
+        writer.write(b"lost").await;
+        assert!(writer.is_stalled);
+        writer.write(b"lost too").await;
+        thread::spawn(move || serve(messages));
+        let neighbour = logs.open(folder(place.path(), "neighbour")).await;
+        assert_eq!(neighbour.close().await, [], "by now all is written that waited");
+        writer.write(b"found").await;
+        assert!(!writer.is_stalled, "a disk that is well again is waited for again");
+        let notes = writer.close().await;
+        assert!(matches!(&notes[..], [Note::LogFailed { message }] if message.starts_with("12 bytes")), "{notes:?}");
+        let log = fs::read_to_string(place.path().join("attempt/log.txt")).unwrap();
+        assert!(log.ends_with("xxx\n[… 12 bytes lost: the disk was too slow …]\nfound"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_log_that_could_not_be_closed_in_time_is_closed_later() {
+        let place = tempfile::tempdir().unwrap();
+        let (logs, messages) = hanging();
+        let writer = flood(&logs, &folder(place.path(), "attempt")).await;
+        let log = Arc::downgrade(&writer.log);
+        assert!(matches!(&writer.close().await[..], [Note::LogFailed { .. }]));
+        thread::spawn(move || serve(messages));
+        while log.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fs::read(place.path().join("attempt/log.txt")).unwrap().len(), QUEUE_CHUNKS - 1);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_is_dropped_leaves_nothing_open() {
+        let place = tempfile::tempdir().unwrap();
+        let logs = Logs::start().unwrap();
+        let writer = logs.open(place.path().to_owned()).await;
+        let log = Arc::downgrade(&writer.log);
+        drop(writer);
+        assert_eq!(logs.open(folder(place.path(), "next")).await.close().await, []);
+        assert_eq!(log.strong_count(), 0);
     }
 }

@@ -13,18 +13,21 @@ use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
-use unknot_api::work::{Assignment, End, ExecWork, JsonText, Outcome, Report, ReportBody, StopReason, Work};
+use unknot_api::work::{
+    Assignment, End, ExecWork, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work,
+};
 
 use self::outbox::Outbox;
 pub use self::source::{Held, Order, Room, SourceError, WorkSource};
 use crate::exec::{self, Bench, Wish};
 use crate::guard::link::Guards;
 use crate::log::Logs;
-use crate::{Clock, GuardCommand, backoff};
+use crate::{Clock, GuardCommand, backoff, slots_max};
 
 /// The most attempts with processes that one worker runs at once.
 pub const SLOTS_MAX: usize = 10_000;
@@ -38,7 +41,8 @@ const EARLY_ORDERS_MAX: usize = 10_000;
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// How many attempts with processes run at once; at least 1 and at most [`SLOTS_MAX`], whatever is asked for.
+    /// How many attempts with processes run at once; at least 1 and at most [`SLOTS_MAX`] and
+    /// [`slots_max`], whatever is asked for.
     pub slots: usize,
     /// How many more attempts it may hold that wait for a slot.
     pub prefetch: usize,
@@ -111,7 +115,7 @@ impl Worker {
         config: Config,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Summary> {
-        let config = Config { slots: config.slots.clamp(1, SLOTS_MAX), ..config };
+        let config = Config { slots: config.slots.clamp(1, SLOTS_MAX).min(slots_max()), ..config };
         let (reports, mut arriving) = mpsc::channel(REPORTS_MAX);
         let bench = Arc::new(Bench {
             data_dir: std::path::absolute(&config.data_dir)?,
@@ -119,6 +123,7 @@ impl Worker {
             logs: Logs::start()?,
             clock: config.clock.clone(),
             reports,
+            shortages: AtomicUsize::new(0),
         });
         let mut turn = Loop::new(source, config, bench.clone());
         turn.go(phase, &mut arriving).await;
@@ -282,7 +287,7 @@ impl<S: WorkSource> Loop<S> {
                 // Not shown: its variables may hold secrets, and this text goes into the history.
                 _ => {
                     let message = "this worker does not know this kind of work".to_owned();
-                    self.end(assignment, Outcome::LaunchFailed { message, transient: false });
+                    self.end(assignment, Outcome::LaunchFailed { message, fault: LaunchFault::Lasting });
                 }
             }
         }

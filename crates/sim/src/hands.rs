@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     AttemptId, Fence, Millis,
     effect::{Assignment, Work},
-    event::{AttemptEnd, Event, Outcome},
+    event::{AttemptEnd, Event, LaunchFault, Outcome},
     row::Detail,
     run::{JsonText, WorkerId},
 };
@@ -256,7 +256,14 @@ fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
             let exit = chance.between(1, 3) as i32;
             Outcome::Failed { reason: "exit".to_owned(), message: format!("exit status {exit}"), exit: Some(exit) }
         }
-        2 => Outcome::LaunchFailed { message: "no such program".to_owned(), transient: chance.permille(700) },
+        2 => {
+            let fault = match chance.between(1, 10) {
+                1..=5 => LaunchFault::Passing,
+                6..=7 => LaunchFault::Shortage,
+                _ => LaunchFault::Lasting,
+            };
+            Outcome::LaunchFailed { message: "no such program".to_owned(), fault }
+        }
         3 if chance.permille(500) => Outcome::Released,
         3 => Outcome::Lost { message: "its guard died".to_owned(), confirmed_dead: chance.permille(800) },
         _ => return (None, length),

@@ -7,7 +7,7 @@ use crate::{
     AttemptId, Fence, RunId, TaskId,
     deadline::{Deadline, attempt_deadline},
     effect::{Answer, Effect, Refusal},
-    event::{AttemptEnd, Caller, Decision, Outcome},
+    event::{AttemptEnd, Caller, Decision, LaunchFault, Outcome},
     ready::Resource,
     retry,
     row::{Detail, HistoryKind, Key},
@@ -143,7 +143,10 @@ impl Step<'_> {
             Outcome::LaunchFailed { message, .. } if self.is_being_stopped(id) => {
                 self.settle_stopped(id, "launch", message, detail);
             }
-            Outcome::LaunchFailed { message, transient } => self.launch_failure(id, message, *transient, detail),
+            Outcome::LaunchFailed { message, fault: LaunchFault::Shortage } => self.shortage(id, message, detail),
+            Outcome::LaunchFailed { message, fault } => {
+                self.launch_failure(id, message, *fault == LaunchFault::Passing, detail);
+            }
             Outcome::Lost { message, confirmed_dead } => {
                 if !confirmed_dead {
                     self.poison_held_pools(id, message);
@@ -215,6 +218,17 @@ impl Step<'_> {
         } else {
             self.fail(id, error, detail);
         }
+    }
+
+    /// Its worker's machine was short of something. That is no failure of the task, so none is counted against it.
+    fn shortage(&mut self, id: TaskId, message: &str, detail: Detail) {
+        if !self.may_try_again(id) {
+            return self.give_back(id);
+        }
+        let times = self.task(id).map_or(0, |task| task.failures.shortage).saturating_add(1);
+        self.update_task(id, |task| task.failures.shortage = times);
+        let pause = retry::infrastructure_pause(times, self.entropy);
+        self.retry_after(id, error("shortage", message, None), pause, detail);
     }
 
     /// Nobody knows how it ended.

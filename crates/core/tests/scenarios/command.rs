@@ -2,7 +2,8 @@
 //!
 //! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
 //!   [in TIME] [key KEY [body BODY]] [read_at COMMIT]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
-//!   fail [exit N] [REASON] | stopped | launch [for_good] | released | lost [alive] [big N] | unkillable`,
+//!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
+//!   unkillable`,
 //!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME`, `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
@@ -12,7 +13,7 @@
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
     due,
-    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, Outcome, PauseTarget, Submission},
+    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget, Submission},
     row::Detail,
     row::Quarantined,
     run::{Idempotency, JsonText, WorkerId},
@@ -143,7 +144,14 @@ fn end(story: &mut Story, mut words: Words) {
         }
         "stopped" => Outcome::Stopped,
         "released" => Outcome::Released,
-        "launch" => Outcome::LaunchFailed { message: message(), transient: !words.take("for_good") },
+        "launch" => {
+            let fault = match (words.take("for_good"), words.take("short")) {
+                (true, _) => LaunchFault::Lasting,
+                (_, true) => LaunchFault::Shortage,
+                _ => LaunchFault::Passing,
+            };
+            Outcome::LaunchFailed { message: message(), fault }
+        }
         "lost" => {
             let confirmed_dead = !words.take("alive");
             let message = if words.take("big") { "x".repeat(words.number("characters")) } else { message() };

@@ -16,7 +16,7 @@ use unknot_core::{
     AttemptId, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
     deadline::Deadline,
     effect::Effect,
-    event::{AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, Outcome, PauseTarget, Submission},
+    event::{AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget, Submission},
     row::{Detail, Quarantined},
     run::{Idempotency, JsonText, WorkerId},
     settings::{PoolSettings, QueueSettings, Settings},
@@ -155,7 +155,14 @@ impl Life {
             0..=3 => Outcome::Succeeded { output: JsonText("{\"n\": 1}".into()) },
             4 => Outcome::Failed { reason: "exit".to_owned(), message, exit: Some(1) },
             5 => Outcome::Stopped,
-            6 => Outcome::LaunchFailed { message, transient: self.random.one_in(2) },
+            6 => {
+                let fault = match self.random.below(3) {
+                    0 => LaunchFault::Lasting,
+                    1 => LaunchFault::Passing,
+                    _ => LaunchFault::Shortage,
+                };
+                Outcome::LaunchFailed { message, fault }
+            }
             7 => Outcome::Released,
             8 => Outcome::Lost { message, confirmed_dead: self.random.one_in(2) },
             _ => Outcome::Unkillable { message },

@@ -12,7 +12,7 @@ use crate::{
 use unknot_core::{
     Fence, Seq,
     deadline::Deadline,
-    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, Outcome, PauseTarget},
+    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget},
     row::Detail,
     run::JsonText,
 };
@@ -96,7 +96,7 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
             ended(Outcome::Failed { reason: "exit".to_owned(), message: message(), exit: Some(1) })
         }
         "AttemptEnded Stopped" => ended(Outcome::Stopped),
-        "AttemptEnded LaunchFailed" => ended(Outcome::LaunchFailed { message: message(), transient: true }),
+        "AttemptEnded LaunchFailed" => ended(Outcome::LaunchFailed { message: message(), fault: LaunchFault::Passing }),
         "AttemptEnded Released" => ended(Outcome::Released),
         "AttemptEnded Lost" => ended(Outcome::Lost { message: message(), confirmed_dead: false }),
         "AttemptEnded Unkillable" => ended(Outcome::Unkillable { message: message() }),

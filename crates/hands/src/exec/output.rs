@@ -1,11 +1,11 @@
 //! The output of a task: the last line of its stdout that is a JSON object, or the file that `UNKNOT_OUTPUT` names.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use unknot_api::work::{JsonText, OUTPUT_BYTES_MAX};
+
+use super::OUTPUT_FILE;
+use crate::files;
 
 /// Nesting up to here is known to be accepted by everybody.
 const NESTING_SAFE: usize = 100;
@@ -90,13 +90,13 @@ fn check(text: &str) -> Result<JsonText, serde_json::Error> {
     JsonText::parse(text)
 }
 
-/// Decides the output of a task that has succeeded. Reads a file: for a thread that may wait.
+/// Decides the output of a task that has succeeded. Reads a file in its folder: for a thread that may wait.
 ///
 /// # Errors
 ///
 /// A text for a person that names `UNKNOT_OUTPUT`.
-pub(crate) fn decide(file: &Path, found: Found) -> Result<JsonText, String> {
-    match read(file)? {
+pub(crate) fn decide(folder: &Path, found: Found) -> Result<JsonText, String> {
+    match read(folder)? {
         Some(output) => Ok(output),
         None => match found {
             Found::Nothing => Ok(JsonText::null()),
@@ -109,24 +109,10 @@ pub(crate) fn decide(file: &Path, found: Found) -> Result<JsonText, String> {
     }
 }
 
-fn read(file: &Path) -> Result<Option<JsonText>, String> {
+fn read(folder: &Path) -> Result<Option<JsonText>, String> {
     let failed = |why: String| format!("the output file (`UNKNOT_OUTPUT`) {why}");
-    // Neither a link out of the folder nor a pipe that nobody writes to may be followed.
-    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let opened = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(file);
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(format!("cannot be opened: {error}"))),
-    };
-    if !opened.metadata().is_ok_and(|meta| meta.is_file()) {
-        return Err(failed("is not a regular file".into()));
-    }
-    let mut bytes = Vec::new();
-    opened
-        .take(OUTPUT_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| failed(format!("cannot be read: {error}")))?;
+    let read = files::read(folder, OUTPUT_FILE, OUTPUT_BYTES_MAX);
+    let Some(bytes) = read.map_err(|error| failed(format!("cannot be read: {error}")))? else { return Ok(None) };
     if bytes.len() > OUTPUT_BYTES_MAX {
         return Err(failed(format!(
             "is longer than {OUTPUT_BYTES_MAX} bytes; put large results in `UNKNOT_ARTIFACTS`"
@@ -188,20 +174,20 @@ mod tests {
     #[test]
     fn the_file_wins_and_must_be_sound() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("output.json");
-        assert_eq!(decide(&file, object("{\"a\":1}")).unwrap(), JsonText::parse("{\"a\":1}").unwrap());
+        let (folder, file) = (folder.path(), folder.path().join(OUTPUT_FILE));
+        assert_eq!(decide(folder, object("{\"a\":1}")).unwrap(), JsonText::parse("{\"a\":1}").unwrap());
         for (text, fails_with) in [("[1, 2]", None), ("", Some("not valid JSON")), ("{", Some("not valid JSON"))] {
             std::fs::write(&file, text).unwrap();
-            match (decide(&file, Found::Nothing), fails_with) {
+            match (decide(folder, Found::Nothing), fails_with) {
                 (Ok(output), None) => assert_eq!(output.as_str(), text),
                 (Err(message), Some(part)) => assert!(message.contains(part), "{message}"),
                 (other, _) => panic!("{text}: {other:?}"),
             }
         }
         std::fs::write(&file, vec![b' '; OUTPUT_BYTES_MAX + 1]).unwrap();
-        assert!(decide(&file, Found::Nothing).unwrap_err().contains("UNKNOT_OUTPUT"));
+        assert!(decide(folder, Found::Nothing).unwrap_err().contains("UNKNOT_OUTPUT"));
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("/etc/hostname", &file).unwrap();
-        assert!(decide(&file, Found::Nothing).unwrap_err().contains("cannot be opened"));
+        assert!(decide(folder, Found::Nothing).unwrap_err().contains("not a regular file"));
     }
 }

@@ -13,8 +13,9 @@ use unknot_api::work::{
 
 use super::drain::{Drained, Flow};
 use super::output::Found;
-use super::{Bench, DISK_PATIENCE, OUTPUT_FILE, STOP_FILE, Wish, output};
+use super::{Bench, DISK_PATIENCE, STOP_FILE, Wish, output};
 use crate::confirm::Fate;
+use crate::files;
 use crate::guard::link::{Event, Link};
 use crate::guard::wire::{Enforced, FromGuard, Sample, ToGuard};
 use crate::identity::Mark;
@@ -244,9 +245,9 @@ impl Supervisor {
         let mark = self.place.mark;
         let patience_ms = match rung {
             Rung::Told => {
-                let file = self.place.folder.join(STOP_FILE);
+                let folder = self.place.folder.clone();
                 // Whether it could be told or not, TERM follows. Not waited for: the disk may be what it hangs on.
-                drop(spawn_blocking(move || std::fs::write(file, b"")));
+                drop(spawn_blocking(move || files::create(&folder, STOP_FILE)));
                 ladder.told_ms.unwrap_or(0)
             }
             Rung::Term => {
@@ -403,8 +404,8 @@ impl Supervisor {
             return outcome;
         }
         let found = self.drained.as_mut().map_or(Found::Nothing, |drained| std::mem::take(&mut drained.found));
-        let file = self.place.folder.join(OUTPUT_FILE);
-        let decided = timeout(DISK_PATIENCE, spawn_blocking(move || output::decide(&file, found))).await;
+        let folder = self.place.folder.clone();
+        let decided = timeout(DISK_PATIENCE, spawn_blocking(move || output::decide(&folder, found))).await;
         verdict::of_output(match decided {
             Ok(Ok(decided)) => decided,
             Ok(Err(error)) => Err(format!("the output (`UNKNOT_OUTPUT`) could not be read: {error}")),

@@ -8,7 +8,7 @@
 mod charge;
 mod guards;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -119,7 +119,7 @@ impl Link {
         self.attempts().insert(mark, Listener { attempt, folder, events, is_over: false });
         if !self.is_alive() || self.outgoing.send(Outgoing { frame, fds: fds.into() }).await.is_err() {
             self.attempts().remove(&mark);
-            return Err(LaunchFailure::transient("cannot reach the guard: it is gone".to_owned()));
+            return Err(LaunchFailure::passing("cannot reach the guard: it is gone".to_owned()));
         }
         Ok(heard)
     }
@@ -169,7 +169,8 @@ impl Link {
         };
         self.is_alive.store(false, Ordering::Release);
         self.close();
-        child.bury(grace).await;
+        // A guard that KILL does not end keeps nobody from learning that it is lost.
+        timeout(grace + LAST_WORDS, child.bury(grace)).await.unwrap_or_default();
         self.end_lost().await;
     }
 
@@ -209,9 +210,10 @@ impl Link {
             drop(nonce.and_then(|nonce| Hierarchy::left_by(&nonce)));
             fates
         };
-        let ended = spawn_blocking(end).await;
-        let unknown = |_| vec![Fate::Unknown { message: "the search for its processes failed".into() }; lost.len()];
-        for (listener, fate) in lost.values().zip(ended.unwrap_or_else(unknown)) {
+        // It reads what a stuck process can hold up.
+        let ended = timeout(LOST_PATIENCE * 2, spawn_blocking(end)).await;
+        let unknown = || vec![Fate::Unknown { message: "the search for its processes failed".into() }; lost.len()];
+        for (listener, fate) in lost.values().zip(ended.ok().and_then(Result::ok).unwrap_or_else(unknown)) {
             listener.events.try_send(Event::Lost(fate)).unwrap_or_default();
         }
     }
@@ -246,11 +248,10 @@ impl Reader {
             if let Some(message) = self.inbound.next()? {
                 return Ok(Some(message));
             }
-            let mut none = VecDeque::new();
-            let receive = || wire::receive(self.stream.as_fd(), &mut buffer, &mut none);
+            let receive = || wire::receive(self.stream.as_fd(), &mut buffer);
             match self.stream.async_io(Interest::READABLE, receive).await? {
-                0 => return Ok(None),
-                count => self.inbound.push(&buffer[..count]),
+                (0, _) => return Ok(None),
+                (count, _) => self.inbound.push(&buffer[..count]),
             }
         }
     }

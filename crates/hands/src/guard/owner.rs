@@ -38,7 +38,8 @@ pub(crate) enum Owner {
 pub(crate) trait Evidence {
     fn cgroup(&self, pid: u32) -> String;
     fn mark(&self, pid: u32) -> Option<Mark>;
-    fn has_cookie(&self, pid: u32, attempt: &str) -> bool;
+    /// The attempt that its environment names. Dear: read once, after all else.
+    fn cookie(&self, pid: u32) -> Option<String>;
 }
 
 /// The evidence that the kernel gives.
@@ -53,8 +54,8 @@ impl Evidence for Kernel {
         kernel::mark_of(pid)
     }
 
-    fn has_cookie(&self, pid: u32, attempt: &str) -> bool {
-        proc::environ_has(pid, &format!("{COOKIE}={attempt}"))
+    fn cookie(&self, pid: u32) -> Option<String> {
+        proc::environ_value(pid, COOKIE)
     }
 }
 
@@ -140,7 +141,7 @@ impl Owners {
             .or_else(|| find(&|known, _| mark == Some(*known)))
             .or_else(|| find(&|_, traits| stat.pid == traits.main || stat.session == traits.main))
             .or_else(|| find(&|_, traits| stat.group == traits.main))
-            .or_else(|| find(&|_, traits| evidence.has_cookie(stat.pid, &traits.attempt)))
+            .or_else(|| evidence.cookie(stat.pid).and_then(|cookie| find(&|_, traits| traits.attempt == cookie)))
     }
 }
 
@@ -165,8 +166,8 @@ mod tests {
             self.marks.get(&pid).copied()
         }
 
-        fn has_cookie(&self, pid: u32, attempt: &str) -> bool {
-            self.cookies.get(&pid) == Some(&attempt)
+        fn cookie(&self, pid: u32) -> Option<String> {
+            self.cookies.get(&pid).map(|attempt| (*attempt).to_owned())
         }
     }
 

@@ -16,7 +16,8 @@ use super::kernel::{self, Reap, Reaped};
 use super::owner::{Kernel, Owner, Owners, Traits};
 use super::roster::{Attempt, Sweep};
 use super::start::{self, Born, Origin, Outputs};
-use super::wire::{self, Enforced, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
+use super::wire::{self, Came, Enforced, FromGuard, Inbound, LaunchFailure, Spawn, ToGuard};
+use crate::descriptors::Reserve;
 use crate::identity::Mark;
 use crate::proc::{self, Stat};
 
@@ -34,7 +35,8 @@ pub(crate) struct Guard<'a> {
     origin: Origin,
     hierarchy: Option<Hierarchy>,
     inbound: Inbound,
-    descriptors: VecDeque<OwnedFd>,
+    /// The pipes of Spawns whose frames are not whole yet; none of one that there was no room for.
+    outputs: VecDeque<Option<Outputs>>,
     outbound: Vec<u8>,
     attempts: BTreeMap<Mark, Attempt>,
     owners: Owners,
@@ -54,7 +56,7 @@ impl<'a> Guard<'a> {
             signals,
             hierarchy,
             inbound: Inbound::default(),
-            descriptors: VecDeque::new(),
+            outputs: VecDeque::new(),
             outbound: Vec::new(),
             attempts: BTreeMap::new(),
             owners: Owners::default(),
@@ -94,7 +96,7 @@ impl<'a> Guard<'a> {
             for attempt in self.attempts.values() {
                 attempt.kill_known();
             }
-            for stat in proc::descendants(self.origin.guard_pid) {
+            for stat in proc::descendants(self.origin.guard_pid).unwrap_or_default() {
                 // A process that is gone already is what this is for; one that may not be killed is met again.
                 proc::signal_exactly(&stat, rustix::process::Signal::KILL).unwrap_or_default();
             }
@@ -135,12 +137,21 @@ impl<'a> Guard<'a> {
 
     /// Takes what the worker has sent; false at its end.
     fn hear(&mut self) -> io::Result<bool> {
+        // Whatever a worker sends, the guard can still look into /proc and end what it has.
+        let _reserve = Reserve::keep();
         let mut buffer = [0; 16 * 1024];
         // Bounded, so that a talkative worker cannot keep the guard from reaping.
         for _ in 0..16 {
-            match wire::receive(self.socket, &mut buffer, &mut self.descriptors) {
-                Ok(0) => return Ok(false),
-                Ok(count) => self.inbound.push(&buffer[..count]),
+            match wire::receive(self.socket, &mut buffer) {
+                Ok((0, _)) => return Ok(false),
+                Ok((count, came)) => {
+                    self.inbound.push(&buffer[..count]);
+                    match came {
+                        Came::Nothing => {}
+                        Came::Pair([stdout, stderr]) => self.outputs.push_back(Some(Outputs { stdout, stderr })),
+                        Came::Lost => self.outputs.push_back(None),
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
@@ -179,13 +190,17 @@ impl<'a> Guard<'a> {
     }
 
     fn spawn(&mut self, spawn: &Spawn) -> io::Result<()> {
-        let (Some(stdout), Some(stderr)) = (self.descriptors.pop_front(), self.descriptors.pop_front()) else {
+        let Some(outputs) = self.outputs.pop_front() else {
             return Err(io::Error::other("a Spawn frame came without its descriptors"));
         };
-        let (born, cgroup, enforced) = match self.bear(spawn, &Outputs { stdout, stderr }) {
+        let born = match outputs {
+            Some(outputs) => self.bear(spawn, &outputs),
+            None => Err(rustix::io::Errno::MFILE.into()),
+        };
+        let (born, cgroup, enforced) = match born {
             Ok(started) => started,
             Err(error) => {
-                let failure = LaunchFailure::transient(format!("cannot start a process: {error}"));
+                let failure = LaunchFailure::of("cannot start a process", &error);
                 return self.say(&FromGuard::LaunchFailed { mark: spawn.mark, failure });
             }
         };
@@ -315,7 +330,7 @@ impl<'a> Guard<'a> {
                 self.say(&FromGuard::Started { mark, pid: main, enforced })
             }
             Ok(count) => {
-                let unread = |_| LaunchFailure::transient(String::from_utf8_lossy(&text[..count]).into_owned());
+                let unread = |_| LaunchFailure::passing(String::from_utf8_lossy(&text[..count]).into_owned());
                 let failure = serde_json::from_slice(&text[..count]).unwrap_or_else(unread);
                 self.forget(mark);
                 self.say(&FromGuard::LaunchFailed { mark, failure })
@@ -328,8 +343,10 @@ impl<'a> Guard<'a> {
         }
     }
 
+    /// Everything that it has, if that can be seen.
     fn judge(&mut self) -> Vec<(Stat, Owner)> {
-        self.owners.judge(proc::descendants(self.origin.guard_pid), &Kernel)
+        let descendants = proc::descendants(self.origin.guard_pid);
+        descendants.map(|descendants| self.owners.judge(descendants, &Kernel)).unwrap_or_default()
     }
 
     /// One look at all descendants serves all sweeps that are due.
@@ -342,9 +359,11 @@ impl<'a> Guard<'a> {
         if marks.is_empty() && !strays {
             return Ok(());
         }
-        let descendants = proc::descendants(self.origin.guard_pid);
-        let has_missed = self.has_missed(&descendants);
-        let judged = self.owners.judge(descendants, &Kernel);
+        let seen = proc::descendants(self.origin.guard_pid);
+        // What cannot be seen is not gone.
+        let has_missed = seen.as_ref().is_none_or(|descendants| self.has_missed(descendants));
+        let is_blind = seen.is_none();
+        let judged = seen.map(|descendants| self.owners.judge(descendants, &Kernel)).unwrap_or_default();
         for mark in marks {
             let owned: Vec<&Stat> =
                 judged.iter().filter(|(_, owner)| *owner == Owner::Attempt(mark)).map(|(stat, _)| stat).collect();
@@ -359,7 +378,7 @@ impl<'a> Guard<'a> {
         for stray in &strays {
             proc::signal_exactly(stray, rustix::process::Signal::KILL).unwrap_or_default();
         }
-        self.stray_sweep_at = (!strays.is_empty()).then(|| now + Duration::from_millis(50));
+        self.stray_sweep_at = (is_blind || !strays.is_empty()).then(|| now + Duration::from_millis(50));
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use super::NONCE_VARIABLE;
 use super::cgroup::Cgroup;
 use super::kernel::{self, Forked};
 use super::wire::{LaunchFailure, Spawn};
+use crate::descriptors;
 use crate::identity::ProcessRecord;
 use crate::proc::Stat;
 
@@ -27,6 +28,8 @@ pub(crate) struct Origin {
     pub(crate) guard_pid: u32,
     pub(crate) nonce: String,
     pub(crate) boot_id: String,
+    /// The soft limit of open files that a task starts with, unless its own limits say otherwise.
+    pub(crate) open_files: Option<u64>,
     /// The environment that each attempt's own is laid over.
     pub(crate) environment: Vec<(OsString, OsString)>,
 }
@@ -70,19 +73,20 @@ pub(crate) fn start(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: O
 /// Turns this process, fresh from `fork`, into the program; returns only why that failed.
 fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Option<&Cgroup>) -> LaunchFailure {
     kernel::reset_signals();
+    descriptors::raise_again();
     if let Err(error) = settle(spawn, outputs) {
-        return LaunchFailure::transient(format!("cannot set up the process: {error}"));
+        return LaunchFailure::of("cannot set up the process", &error);
     }
     if let Err(error) = record(origin, spawn, cgroup) {
         let folder = spawn.folder.display();
-        return LaunchFailure::transient(format!("cannot record the process in `{folder}`: {error}"));
+        return LaunchFailure::of(format_args!("cannot record the process in `{folder}`"), &error);
     }
     // The net below the net: if the guard is killed, so are the first processes. The guard's one thread lives as long
     // as the guard, so this cannot fire early; if it went before this line, the new parent gives it away.
     let orphan = set_parent_process_death_signal(Some(Signal::KILL)).is_err()
         || getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != origin.guard_pid);
     if orphan {
-        return LaunchFailure::transient("the guard is gone".to_owned());
+        return LaunchFailure::passing("the guard is gone".to_owned());
     }
     LaunchFailure::lasting(execute(origin, spawn))
 }
@@ -126,6 +130,7 @@ fn execute(origin: &Origin, spawn: &Spawn) -> String {
     command.args(arguments).env_clear().envs(origin.environment.iter().map(|(name, value)| (name, value)));
     command.envs(&spawn.env).env(NONCE_VARIABLE, &origin.nonce);
     // Last, because opening anything may need what this takes away.
+    descriptors::set(origin.open_files);
     if let Err(error) = limit(&spawn.limits) {
         return format!("cannot set the limits: {error}");
     }

@@ -12,12 +12,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use unknot_api::work::{Limits, Outcome, ProcessRef, Usage};
+use unknot_api::work::{LaunchFault, Limits, Outcome, ProcessRef, Usage};
 
 use crate::identity::Mark;
 
@@ -60,17 +60,22 @@ pub(crate) struct Spawn {
 pub(crate) struct LaunchFailure {
     /// What was attempted and why it failed.
     pub(crate) message: String,
-    /// Whether the machine was short of something, as opposed to a command that can never start.
-    pub(crate) transient: bool,
+    pub(crate) fault: LaunchFault,
 }
 
 impl LaunchFailure {
-    pub(crate) fn transient(message: String) -> Self {
-        Self { message, transient: true }
+    pub(crate) fn passing(message: String) -> Self {
+        Self { message, fault: LaunchFault::Passing }
     }
 
     pub(crate) fn lasting(message: String) -> Self {
-        Self { message, transient: false }
+        Self { message, fault: LaunchFault::Lasting }
+    }
+
+    /// What could not be done because of an error of the machine's, not of the command.
+    pub(crate) fn of(what: impl std::fmt::Display, error: &io::Error) -> Self {
+        let fault = if is_shortage(error) { LaunchFault::Shortage } else { LaunchFault::Passing };
+        Self { message: format!("{what}: {error}"), fault }
     }
 
     /// As it goes through a pipe in one piece: below the 4,096 bytes that a pipe never splits.
@@ -84,9 +89,25 @@ impl LaunchFailure {
     }
 }
 
+/// Whether an error means that there is none left of something, as opposed to something that is broken. A disk that
+/// was made read-only counts: that is done to it, and undone.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [
+        Errno::NOSPC,
+        Errno::DQUOT,
+        Errno::ROFS,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::AGAIN, // of `fork`: no more processes
+    ];
+    error.raw_os_error().is_some_and(|code| shortages.iter().any(|shortage| shortage.raw_os_error() == code))
+}
+
 impl From<LaunchFailure> for Outcome {
-    fn from(LaunchFailure { message, transient }: LaunchFailure) -> Self {
-        Self::LaunchFailed { message, transient }
+    fn from(LaunchFailure { message, fault }: LaunchFailure) -> Self {
+        Self::LaunchFailed { message, fault }
     }
 }
 
@@ -187,22 +208,40 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> i
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags)?)
 }
 
-/// Receives bytes, and the descriptors that came with them, closed on exec; 0 bytes is the end.
+/// What came with some bytes.
+#[derive(Debug)]
+pub(crate) enum Came {
+    Nothing,
+    /// Both descriptors of a Spawn, closed on exec.
+    Pair([OwnedFd; SPAWN_FDS]),
+    /// There was no room for them in this process.
+    Lost,
+}
+
+/// Receives bytes, and what came with them; 0 bytes is the end. The kernel lets no call cross from the descriptors of
+/// one frame to those of the next, so it is never more than one pair.
 ///
 /// # Errors
 ///
 /// As `recvmsg`; `WouldBlock` if there is nothing now.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8], fds: &mut impl Extend<OwnedFd>) -> io::Result<usize> {
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Came)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SPAWN_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
     let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
+    let mut fds = Vec::new();
     for part in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = part {
             fds.extend(received);
         }
     }
-    Ok(message.bytes)
+    let is_cut = message.flags.contains(ReturnFlags::CTRUNC);
+    let came = match <[OwnedFd; SPAWN_FDS]>::try_from(fds) {
+        Ok(pair) => Came::Pair(pair),
+        Err(fds) if fds.is_empty() && !is_cut => Came::Nothing,
+        Err(_) => Came::Lost,
+    };
+    Ok((message.bytes, came))
 }
 
 #[cfg(test)]

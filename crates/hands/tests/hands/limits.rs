@@ -4,6 +4,9 @@ use unknot_api::work::{Note, Rung};
 
 use crate::support::{Bench, change, failure, has_note, output, shell};
 
+/// Tells the test that it is the one in a process of its own.
+const CHILD: &str = "HANDS_TEST_OPEN_FILES";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_is_sampled() {
     let bench = Bench::without_cgroups();
@@ -49,4 +52,32 @@ async fn a_share_that_cannot_be_had_is_a_note() {
     let end = bench.perform(change(shell("true"), |work| work.limits.cpu_share = Some(0.5))).await;
     assert_eq!(output(&end), "null");
     assert!(has_note(&end, |note| matches!(note, Note::LimitNotEnforced { limit, .. } if limit == "cpu")), "{end:?}");
+}
+
+/// A worker takes as many descriptors as it may; a task starts with the limit that there was before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_has_the_limit_of_open_files_that_its_worker_was_started_with() {
+    let Some(before) = std::env::var_os(CHILD) else {
+        let soft = "300";
+        let mut again = std::process::Command::new("sh");
+        again.args(["-c", &format!("ulimit -S -n {soft}; exec \"$0\" --exact $1 --nocapture")]);
+        again.arg(std::env::current_exe().unwrap());
+        again.arg("limits::a_task_has_the_limit_of_open_files_that_its_worker_was_started_with").env(CHILD, soft);
+        let ended = again.output().unwrap();
+        let printed = String::from_utf8_lossy(&ended.stdout);
+        assert!(ended.status.success() && printed.contains("1 passed"), "{printed}");
+        return;
+    };
+    let bench = Bench::new();
+    let task = shell("ulimit -S -n; ulimit -H -n");
+    bench.perform(task.clone()).await;
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    assert_eq!(hard.current, hard.maximum, "the worker itself has all there is");
+    let hard = hard.maximum.map_or("unlimited".to_owned(), |hard| hard.to_string());
+    let printed = String::from_utf8(bench.log(&task.attempt)).unwrap();
+    assert_eq!(printed, format!("{}\n{hard}\n", before.display()));
+    let record = bench.guard_pid(&task.attempt);
+    let limits = std::fs::read_to_string(format!("/proc/{record}/limits")).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().nth(3);
+    assert_eq!(files, Some(&*hard), "and so has its guard");
 }

@@ -21,6 +21,8 @@ async fn the_output_is_the_last_object_or_the_file() {
     assert!(failure(&end).0 == "output" && failure(&end).1.contains("UNKNOT_OUTPUT"), "{end:?}");
     let end = bench.shell("mkfifo $UNKNOT_OUTPUT").await;
     assert!(failure(&end).1.contains("not a regular file"), "{end:?}");
+    let end = bench.shell("folder=${UNKNOT_OUTPUT%/*}; rm -r $folder && mkfifo $folder").await;
+    assert!(failure(&end).1.contains("not a regular file"), "{end:?}");
     assert_eq!(failure(&bench.shell("echo '{\"a\":1}'; exit 3").await), ("exit", "exited with status 3"));
     assert_eq!(failure(&bench.shell("kill -SEGV $$").await).0, "signal");
 }

@@ -128,6 +128,35 @@ async fn a_task_may_be_told_first() {
     assert!(matches!(end.outcome, Outcome::Stopped { .. }), "{end:?}");
 }
 
+/// A call that waits for ever is felt at the end of the runtime, which waits for all that have begun.
+#[test]
+fn what_stands_where_a_task_is_told_to_stop_holds_nobody_up() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let stranger = runtime.block_on(async {
+        let bench = Bench::new();
+        let stranger = bench.dir.path().join("stranger");
+        std::fs::write(&stranger, "precious").unwrap();
+        for trap in ["mkfifo $UNKNOT_STOP", "ln -s ../../stranger $UNKNOT_STOP", "mkdir $UNKNOT_STOP"] {
+            let mut task = shell(&format!("{trap}; sleep 1000"));
+            task.ladder.told_ms = Some(50);
+            task.hard_deadline_ms_from_start = 300;
+            let end = bench.perform(task).await;
+            assert_eq!(end.outcome, Outcome::Stopped { reason: StopReason::TimedOut }, "{trap}: {end:?}");
+            assert_eq!(end.rungs[0].rung, Rung::Told, "{trap}");
+        }
+        let text = std::fs::read_to_string(stranger).unwrap();
+        bench.close(Phase::Stopping).await;
+        text
+    });
+    assert_eq!(stranger, "precious");
+    let (ended, ends) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        drop(runtime);
+        ended.send(()).unwrap();
+    });
+    ends.recv_timeout(PATIENCE).expect("no call is left that waits");
+}
+
 /// A guard that gets both frames at once sends TERM before its child has a group, or any chance to run.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_comes_with_the_start_is_felt() {

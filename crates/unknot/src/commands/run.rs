@@ -31,7 +31,7 @@ use unknot_engine::{
     },
     store::{Namespace, Retention, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
-use unknot_hands::GuardCommand;
+use unknot_hands::{GuardCommand, slots_max};
 use watch::{Ended, View, Watch};
 
 /// Runs a workflow to its end, or goes on with an unfinished run of it.
@@ -201,12 +201,17 @@ impl Session {
         Options {
             data: self.config.data.clone(),
             namespace: Namespace::default(),
-            slots: self.config.slots,
+            slots: self.slots(),
             settings: self.config.settings.clone(),
             guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
             retention: Retention::default(),
             focus: Some(focus),
         }
+    }
+
+    /// How many processes it runs at once: as many as are asked for, if it may open so many files.
+    fn slots(&self) -> u32 {
+        u32::try_from(slots_max()).map_or(self.config.slots, |most| self.config.slots.min(most))
     }
 
     /// Makes the run; says whether it was there, under the key, for another file of the same content.
@@ -253,6 +258,14 @@ impl Session {
             && let Some(at) = self.start_at(now)
         {
             teller.line("note", &format!("its tasks start at {}", time::moment(at)))?;
+        }
+        if self.slots() < self.config.slots {
+            let (asked, given) = (self.config.slots, self.slots());
+            let text = format!(
+                "`worker.slots` is {asked}, but this process may open too few files for more than {given}: it works \
+                 with {given} (`ulimit -Hn` shows the limit)"
+            );
+            teller.line("note", &text)?;
         }
         let option = self.config.data_option();
         for note in self.choice.notes(&option) {

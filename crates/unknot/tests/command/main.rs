@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
+mod disk;
 mod interrupt;
 mod look;
 mod refuse;

@@ -248,3 +248,16 @@ fn unfinished_runs_of_another_kind_are_told_and_left_alone() {
     let list = bench.run(&["ls", "--status", "running", "--json"]).code(0);
     assert_eq!(list.stdout.lines().count(), 1, "the first one still waits: {}", list.stdout);
 }
+
+/// More slots than descriptors would fail launches one after the other.
+#[test]
+fn slots_that_the_limit_of_open_files_does_not_allow_are_told() {
+    let tasks: String = (0..60).map(|number| format!("  t{number}: {{exec: 'sleep 0.05'}}\n")).collect();
+    let bench = Bench::with(&format!("name: many\ntasks:\n{tasks}"));
+    bench.write("unknot.yaml", "worker: {slots: 512}\n");
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 256; exec \"$0\" run flow.yaml", env!("CARGO_BIN_EXE_unknot")]);
+    command.current_dir(bench.path("."));
+    let ended = ended(command).code(0).says("`worker.slots` is 512").says("more than 31");
+    assert!(!ended.stdout.contains("tries again"), "{}", ended.stdout);
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicUsize;
 
 use tempfile::TempDir;
 use unknot_api::work::{JsonText, Ladder, Work};
@@ -35,6 +36,7 @@ impl Attempt {
             logs: Logs::start().unwrap(),
             clock: Clock::new(|| 7),
             reports,
+            shortages: AtomicUsize::new(0),
         };
         let (guard, ours) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();

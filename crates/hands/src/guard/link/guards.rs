@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::charge::Charge;
 use super::{Link, Reader};
-use crate::backoff;
-use crate::guard::wire::FromGuard;
-use crate::guard::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE};
+use crate::guard::wire::{FromGuard, LaunchFailure};
+use crate::guard::{GuardCommand, NO_CGROUP_VARIABLE, NONCE_VARIABLE, OPEN_FILES_VARIABLE};
 use crate::identity::Mark;
+use crate::{backoff, descriptors};
 
 /// How long a guard may take to start.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -76,7 +76,7 @@ impl Guards {
     /// # Errors
     ///
     /// If it cannot be started.
-    pub(crate) async fn current(&self) -> Result<Arc<Link>, String> {
+    pub(crate) async fn current(&self) -> Result<Arc<Link>, LaunchFailure> {
         let mut slot = self.current.lock().await;
         if let Some(link) = slot.link.as_ref().filter(|link| link.is_alive()) {
             return Ok(link.clone());
@@ -92,8 +92,10 @@ impl Guards {
         let program = self.command.program.display();
         let link = match timeout(START_PATIENCE, self.start(nonce)).await {
             Ok(Ok(link)) => link,
-            Ok(Err(error)) => return Err(format!("cannot start the guard `{program}`: {error}")),
-            Err(_) => return Err(format!("the guard `{program}` does not answer")),
+            Ok(Err(error)) => {
+                return Err(LaunchFailure::of(format_args!("cannot start the guard `{program}`"), &error));
+            }
+            Err(_) => return Err(LaunchFailure::passing(format!("the guard `{program}` does not answer"))),
         };
         slot.link = Some(link.clone());
         Ok(link)
@@ -108,6 +110,9 @@ impl Guards {
         starter.arg0("unknot");
         // Nobody reads what a guard prints, and a full pipe must not be able to stop it.
         starter.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(open_files) = descriptors::raise() {
+            starter.env(OPEN_FILES_VARIABLE, open_files.to_string());
+        }
         if !self.use_cgroups {
             starter.env(NO_CGROUP_VARIABLE, "1");
         }
