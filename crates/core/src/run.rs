@@ -4,6 +4,7 @@
 
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskIndex,
+    row::Pause,
     time::{Millis, Timestamp},
     workflow::DefinitionHash,
 };
@@ -74,9 +75,9 @@ pub struct Run {
     pub started: bool,
     /// When it is TIMED_OUT at the latest: the outermost bound of every wait in it.
     pub deadline: Timestamp,
-    /// Whether an operator holds it; held runs start nothing new.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub paused: bool,
+    /// Who holds it and since when, if an operator does; held runs start nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     /// Why it is frozen, if one of its events failed: only a forced cancel releases it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,

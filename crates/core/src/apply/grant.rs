@@ -50,7 +50,11 @@ impl Supply for State {
         let out_of_time = run.deadline <= self.meta.high_water;
         let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
         let is_over = run.ending.is_some() || run.poisoned.is_some();
-        is_over || out_of_time || run.paused || out_of_focus || self.paused_workflows.contains_key(&*run.workflow)
+        is_over
+            || out_of_time
+            || run.paused.is_some()
+            || out_of_focus
+            || self.paused_workflows.contains_key(&*run.workflow)
     }
 }
 

@@ -103,7 +103,7 @@ impl Step<'_> {
             start_at,
             started: false,
             deadline: start_at.unwrap_or(self.now).plus(definition.body.timeout),
-            paused: false,
+            paused: None,
             poisoned: None,
             ending: None,
             output_bytes: 0,

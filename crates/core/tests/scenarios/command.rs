@@ -3,7 +3,8 @@
 //! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
 //!   [in TIME] [key KEY [body BODY]] [read_at COMMIT]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
 //!   fail [exit N] [REASON] | stopped | launch [for_good] | released | lost [alive] [big N] | unkillable`,
-//!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME`, `focus RUN… | all`, `decide TASK
+//!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME
+//!   [by WHOM]`, `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
@@ -207,6 +208,7 @@ fn cancel(story: &mut Story, mut words: Words) {
 fn pause(story: &mut Story, command: &str, mut words: Words) {
     let kind = words.word("what");
     let name = words.word("its name");
+    let by = if words.take("by") { words.word("who") } else { "ann".to_owned() };
     words.end();
     let target = match kind.as_str() {
         "queue" => PauseTarget::Queue(name),
@@ -214,7 +216,7 @@ fn pause(story: &mut Story, command: &str, mut words: Words) {
         "run" => PauseTarget::Run(story.run(&name)),
         _ => panic!("no `{kind}` can be held"),
     };
-    let (by, caller) = ("ann".to_owned(), story.caller());
+    let caller = story.caller();
     story.happen(match command {
         "pause" => Event::Paused { target, by, caller },
         _ => Event::Resumed { target, by, caller },
