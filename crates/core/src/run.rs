@@ -274,6 +274,8 @@ pub struct Lease {
     pub fence: Fence,
     /// Its place among all grants.
     pub seq: Seq,
+    /// Where the task stood in its queue: it is put back there if the attempt is given back.
+    pub place: Place,
     /// Units held with it, by pool or lock.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<String, u32>,
@@ -293,6 +295,15 @@ pub struct Lease {
     /// Set once the attempt is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
+}
+
+/// A task's place in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its number in the order of all waits.
+    pub seq: Seq,
+    /// Since when it stood there: its age.
+    pub since: Timestamp,
 }
 
 /// An attempt on its way down the ladder.

@@ -6,7 +6,7 @@ use crate::{
     effect::{Assignment, Effect, Work as Performed},
     ready::{Next, Ready, Request, Resource, Supply},
     row::{Detail, HistoryKind},
-    run::{Lease, Phase, WorkerId},
+    run::{Lease, Phase, Place, Task, WorkerId},
     step::Step,
     volatile::queue_name,
 };
@@ -127,10 +127,15 @@ impl Step<'_> {
         self.state.meta.next_fence = Fence(fence.0 + 1);
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
+        let Some(place) = self.task(id).and_then(Task::wait).map(|wait| Place { seq: wait.seq, since: wait.since })
+        else {
+            return;
+        };
         let lease = Lease {
             worker: worker.clone(),
             fence,
             seq: self.next_seq(),
+            place,
             holds: request.demand.resources.clone(),
             prefetched: request.demand.prefetchable,
             granted_at: self.now,
