@@ -282,6 +282,7 @@ fn settings(story: &mut Story, command: &str, mut words: Words) {
                 "lost_max" => bounds.lost_max = value,
                 "launch_failures_max" => bounds.launch_failures_max = value,
                 "step_changes_max" => bounds.step_changes_max = value as usize,
+                "input_bytes_max" => bounds.input_bytes_max = value as usize,
                 "output_bytes_max" => bounds.output_bytes_max = value as usize,
                 "run_output_bytes_max" => bounds.run_output_bytes_max = value.into(),
                 _ => panic!("no bound `{name}`"),
