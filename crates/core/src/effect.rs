@@ -153,6 +153,16 @@ pub enum Refusal {
         /// The bound.
         max: u32,
     },
+    /// The run's input is larger than it may be.
+    #[error(
+        "the run's input has {bytes} bytes as JSON, above `input_bytes_max` ({max}): give it a file's path instead"
+    )]
+    InputTooLarge {
+        /// Bytes of the submission's input.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
     /// A queue is at its bound.
     #[error(
         "{open} unfinished tasks stand in queue `{queue}` or will, and the submission has {asked} more, above its `max_queue_size` ({max})"

@@ -4,6 +4,7 @@
 
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskIndex,
+    row::Pause,
     time::{Millis, Timestamp},
     workflow::DefinitionHash,
 };
@@ -74,9 +75,9 @@ pub struct Run {
     pub started: bool,
     /// When it is TIMED_OUT at the latest: the outermost bound of every wait in it.
     pub deadline: Timestamp,
-    /// Whether an operator holds it; held runs start nothing new.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub paused: bool,
+    /// Who holds it and since when, if an operator does; held runs start nothing new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     /// Why it is frozen, if one of its events failed: only a forced cancel releases it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,
@@ -279,6 +280,8 @@ pub struct Lease {
     pub fence: Fence,
     /// Its place among all grants.
     pub seq: Seq,
+    /// Where the task stood in its queue: it is put back there if the attempt is given back.
+    pub place: Place,
     /// Units held with it, by pool or lock.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub holds: BTreeMap<String, u32>,
@@ -298,6 +301,15 @@ pub struct Lease {
     /// Set once the attempt is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
+}
+
+/// A task's place in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Its number in the order of all waits.
+    pub seq: Seq,
+    /// Since when it stood there: its age.
+    pub since: Timestamp,
 }
 
 /// An attempt on its way down the ladder.

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// The queue of tasks that name none.
 pub const DEFAULT_QUEUE: &str = "default";
 
+/// Most bytes of a run's input, as JSON: each grant of one of its tasks may read it.
+pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
+
 /// A queue, as stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Queue {
@@ -118,6 +121,8 @@ pub struct Bounds {
     pub launch_failures_max: u32,
     /// Leases of one worker, as a multiple of its slots, for work that may be fetched ahead.
     pub prefetch_factor: u32,
+    /// Bytes of one run's input, as JSON.
+    pub input_bytes_max: usize,
     /// Bytes of one task's output.
     pub output_bytes_max: usize,
     /// Bytes of one run's outputs together.
@@ -143,6 +148,7 @@ impl Default for Bounds {
             lost_max: 10,
             launch_failures_max: 5,
             prefetch_factor: 4,
+            input_bytes_max: INPUT_BYTES_MAX,
             output_bytes_max: 64 * 1024,
             run_output_bytes_max: 1024 * 1024,
         }

@@ -269,7 +269,7 @@ fn stored_run(run: &Run, volatile: &Volatile) -> Run {
         start_at: run.start_at,
         started: run.started,
         deadline: run.deadline,
-        paused: run.paused,
+        paused: run.paused.clone(),
         poisoned: run.poisoned.clone(),
         ending: run.ending.clone(),
         output_bytes: run.output_bytes,

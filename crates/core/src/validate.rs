@@ -116,6 +116,7 @@ fn check_run(draft: &Draft, problems: &mut Problems) {
             input::check_type(*wanted, default, || format!("{}.default", path()), problems);
         }
     }
+    input::check_defaults(&draft.inputs, problems);
     if draft.tasks.is_empty() {
         problems
             .add(|| Problem::new(Code::TaskCount, "tasks", "a workflow without tasks").expected("at least one task"));

@@ -347,7 +347,7 @@ impl RunRecord {
             id: run.id,
             workflow: run.workflow.to_string(),
             status: self.status(),
-            paused: run.paused,
+            paused: run.paused.is_some(),
             submitted_at: run.submitted_at,
             ended_at: match self {
                 Self::Live(_) => None,

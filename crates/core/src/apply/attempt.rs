@@ -309,12 +309,13 @@ impl Step<'_> {
         self.wait(id, WaitOn::Backoff, Some(self.now.plus(pause)), OnExpiry::Requeue);
     }
 
-    /// Back into the queue, nothing counted.
+    /// Back into the queue, to the place that it had there; nothing is counted. Its `queue_timeout` begins anew.
     fn give_back(&mut self, id: TaskId) {
         let ending = self.run(id.run).and_then(|run| run.ending.as_ref()).map(|ending| ending.reason.clone());
+        let place = self.task(id).and_then(|task| task.lease()).map(|lease| lease.place);
         match ending {
             Some(why) => self.end_task(id, TaskEnd::Cancelled, Some(why), Detail::NONE),
-            None => self.make_ready(id),
+            None => self.queue_at(id, place),
         }
     }
 
@@ -408,11 +409,8 @@ impl Step<'_> {
             OnExpiry::Complete => self.complete(id, JsonText::null(), Detail::NONE),
             OnExpiry::FailTask => {
                 let waited = self.now.since(wait.since);
-                self.fail(
-                    id,
-                    error("queue_timeout", &format!("it stood in its queue for {waited}"), None),
-                    Detail::NONE,
-                );
+                let error = error("queue_timeout", &format!("it stood in its queue for {waited}"), None);
+                self.fail(id, error, Detail::NONE);
             }
         }
     }

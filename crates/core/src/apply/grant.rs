@@ -6,7 +6,7 @@ use crate::{
     effect::{Assignment, Effect, Work as Performed},
     ready::{Next, Ready, Request, Resource, Supply},
     row::{Detail, HistoryKind},
-    run::{Lease, Phase, WorkerId},
+    run::{Lease, Phase, Place, Task, WorkerId},
     step::Step,
     volatile::queue_name,
 };
@@ -50,7 +50,11 @@ impl Supply for State {
         let out_of_time = run.deadline <= self.meta.high_water;
         let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
         let is_over = run.ending.is_some() || run.poisoned.is_some();
-        is_over || out_of_time || run.paused || out_of_focus || self.paused_workflows.contains_key(&*run.workflow)
+        is_over
+            || out_of_time
+            || run.paused.is_some()
+            || out_of_focus
+            || self.paused_workflows.contains_key(&*run.workflow)
     }
 }
 
@@ -126,10 +130,15 @@ impl Step<'_> {
         self.state.meta.next_fence = Fence(fence.0 + 1);
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
+        let Some(place) = self.task(id).and_then(Task::wait).map(|wait| Place { seq: wait.seq, since: wait.since })
+        else {
+            return;
+        };
         let lease = Lease {
             worker: worker.clone(),
             fence,
             seq: self.next_seq(),
+            place,
             holds: request.demand.resources.clone(),
             prefetched: request.demand.prefetchable,
             granted_at: self.now,

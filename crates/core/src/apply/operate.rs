@@ -8,7 +8,7 @@ use crate::{
     event::{Caller, PauseTarget},
     ready::Resource,
     row::{Detail, HistoryKind, Key, Pause, Quarantined, Row},
-    run::{OnExpiry, Task, WorkerId},
+    run::{OnExpiry, Run, Task, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
 };
@@ -111,8 +111,11 @@ impl Step<'_> {
             }
             PauseTarget::Run(run) => match self.run(*run) {
                 None => Err(Refusal::UnknownRun(*run)),
+                // Asking twice is the same as asking once.
+                Some(Run { paused: Some(pause), .. }) => Ok(Answer::Paused(pause.clone())),
                 Some(_) => {
-                    self.update_run(*run, |run| run.paused = true);
+                    let held = pause.clone();
+                    self.update_run(*run, |run| run.paused = Some(held));
                     self.state.volatile.ready.review();
                     self.record(*run, HistoryKind::RunPaused, Detail::of("by", by));
                     Ok(Answer::Paused(pause))
@@ -143,7 +146,7 @@ impl Step<'_> {
             PauseTarget::Run(run) => match self.run(*run) {
                 None => Err(Refusal::UnknownRun(*run)),
                 Some(_) => {
-                    self.update_run(*run, |run| run.paused = false);
+                    self.update_run(*run, |run| run.paused = None);
                     self.record(*run, HistoryKind::RunResumed, Detail::of("by", by));
                     self.state.volatile.ready.recall(*run);
                     Ok(Answer::Done)

@@ -5,7 +5,7 @@ use crate::{
     RunId, TaskId, TaskIndex, Timestamp,
     continuation::Work,
     row::{DeadLetter, Detail, FinishedRun, HistoryKind, Key, Row},
-    run::{End, EndCause, Ending, JsonText, OnExpiry, Phase, Run, RunStatus, TaskEnd, TaskError, Wait, WaitOn},
+    run::{End, EndCause, Ending, JsonText, OnExpiry, Phase, Place, Run, RunStatus, TaskEnd, TaskError, Wait, WaitOn},
     step::Step,
     volatile::{RecentEnd, is_unhandled, queue_name},
     workflow::{OnFailure, TaskKind, Until, When},
@@ -131,24 +131,40 @@ impl Step<'_> {
                 self.wait(id, WaitOn::Sleep, Some(self.now.plus(length)), OnExpiry::Complete);
                 self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
-            TaskKind::Exec(_) | TaskKind::Noop => {
-                let bound = def.queue_timeout.map(|bound| self.now.plus(bound));
-                let on_expiry = if bound.is_some() { OnExpiry::FailTask } else { OnExpiry::RunTimesOut };
-                self.wait(id, WaitOn::Grant, bound, on_expiry);
-                self.record_task(id, HistoryKind::TaskQueued, Detail::of("queue", queue_name(def)));
-            }
+            TaskKind::Exec(_) | TaskKind::Noop => self.queue_at(id, None),
         }
+    }
+
+    /// A task stands in its queue: at a place that it had before, or behind all others.
+    pub(crate) fn queue_at(&mut self, id: TaskId, place: Option<Place>) {
+        let definition = self.definition(id.run);
+        let def = definition.task(id.index);
+        let bound = def.queue_timeout.map(|bound| self.now.plus(bound));
+        let on_expiry = if bound.is_some() { OnExpiry::FailTask } else { OnExpiry::RunTimesOut };
+        let place = place.unwrap_or_else(|| self.next_place());
+        self.wait_at(id, WaitOn::Grant, place, bound, on_expiry);
+        self.record_task(id, HistoryKind::TaskQueued, Detail::of("queue", queue_name(def)));
+    }
+
+    /// A place behind all others.
+    fn next_place(&mut self) -> Place {
+        Place { seq: self.next_seq(), since: self.now }
     }
 
     /// Puts a task into a named wait, bounded by its run.
     pub(crate) fn wait(&mut self, id: TaskId, on: WaitOn, until: Option<Timestamp>, on_expiry: OnExpiry) {
+        let place = self.next_place();
+        self.wait_at(id, on, place, until, on_expiry);
+    }
+
+    fn wait_at(&mut self, id: TaskId, on: WaitOn, place: Place, until: Option<Timestamp>, on_expiry: OnExpiry) {
         let Some(outer) = self.run(id.run).map(|run| run.deadline) else { return };
         // A wait that is not over before its run ends with it.
         let (deadline, on_expiry) = match until.filter(|until| *until < outer) {
             Some(until) => (until, on_expiry),
             None => (outer, OnExpiry::RunTimesOut),
         };
-        let wait = Wait { on, seq: self.next_seq(), since: self.now, deadline, on_expiry };
+        let wait = Wait { on, seq: place.seq, since: place.since, deadline, on_expiry };
         self.update_task(id, |task| task.phase = Phase::Waiting(wait));
     }
 

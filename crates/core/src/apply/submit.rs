@@ -48,6 +48,10 @@ impl Step<'_> {
     fn admit(&self, submission: &Submission) -> Result<(), Refusal> {
         let tasks = &submission.definition.body.tasks;
         let volatile = &self.state.volatile;
+        let (bytes, most) = (submission.input.0.len(), volatile.bounds.input_bytes_max);
+        if bytes > most {
+            return Err(Refusal::InputTooLarge { bytes, max: most });
+        }
         let (live, max) = (volatile.open_total, volatile.bounds.live_tasks_max);
         let asked = u32::try_from(tasks.len()).unwrap_or(u32::MAX);
         if live.saturating_add(asked) > max {
@@ -103,7 +107,7 @@ impl Step<'_> {
             start_at,
             started: false,
             deadline: start_at.unwrap_or(self.now).plus(definition.body.timeout),
-            paused: false,
+            paused: None,
             poisoned: None,
             ending: None,
             output_bytes: 0,

@@ -4,8 +4,12 @@ use super::{
     nearest,
     problem::{Code, Problem, Problems, clip, join_key},
 };
-use crate::workflow::{Definition, InputType};
+use crate::{
+    settings::INPUT_BYTES_MAX,
+    workflow::{Definition, InputDecl, InputType},
+};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Checks the values given to a run and adds the defaults of the others.
 ///
@@ -15,11 +19,8 @@ use serde_json::{Map, Value};
 /// Unknown inputs, missing ones and those of another type.
 pub fn check_input(definition: &Definition, mut given: Map<String, Value>) -> Result<Value, Vec<Problem>> {
     let declared = &definition.body.inputs;
-    if declared.is_empty() {
-        return Ok(Value::Object(given));
-    }
     let mut problems = Problems::default();
-    for name in given.keys().filter(|name| !declared.contains_key(*name)) {
+    for name in given.keys().filter(|name| !declared.is_empty() && !declared.contains_key(*name)) {
         problems.add(|| {
             Problem::new(Code::Input, join_key("input", name), format!("unknown input `{}`", clip(name)))
                 .on_key()
@@ -48,7 +49,31 @@ pub fn check_input(definition: &Definition, mut given: Map<String, Value>) -> Re
             }),
         }
     }
-    problems.or(|| Value::Object(given))
+    let whole = Value::Object(given);
+    let bytes = whole.to_string().len();
+    if bytes > INPUT_BYTES_MAX {
+        problems.add(|| too_large("input".to_owned(), bytes));
+    }
+    problems.or(|| whole)
+}
+
+/// Refuses defaults that together are larger than a run's input may be, at the one that goes beyond.
+pub(super) fn check_defaults(inputs: &BTreeMap<String, InputDecl>, problems: &mut Problems) {
+    // `{"name":value,…}`
+    let mut bytes = 1;
+    for (name, default) in inputs.iter().filter_map(|(name, input)| Some((name, input.default.as_ref()?))) {
+        bytes += name.len() + default.to_string().len() + 4;
+        if bytes > INPUT_BYTES_MAX {
+            let path = format!("{}.default", join_key("input", name));
+            return problems.add(|| too_large(path, bytes));
+        }
+    }
+}
+
+fn too_large(path: String, bytes: usize) -> Problem {
+    Problem::new(Code::Input, path, format!("{bytes} bytes as JSON are more than a run's input may have"))
+        .expected(format!("at most {INPUT_BYTES_MAX} bytes"))
+        .help("write it into a file and give the file's path")
 }
 
 /// Refuses a value that is not of the wanted type.

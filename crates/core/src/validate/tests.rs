@@ -2,6 +2,7 @@
 //! in the engine's `tests/workflow_files`.
 
 use super::*;
+use crate::settings::INPUT_BYTES_MAX;
 use crate::workflow::{Command, InputType, TaskKind, Until};
 use serde_json::json;
 
@@ -148,6 +149,23 @@ fn a_workflow_that_declares_nothing_takes_any_input() {
     let definition = check(draft(vec![sleep("a".to_owned(), [])]), &Rules::default()).expect("a good draft").definition;
     let given = json!({"x": [1, {"y": null}]});
     assert_eq!(check_input(&definition, given.as_object().cloned().expect("a map")), Ok(given));
+}
+
+#[test]
+fn the_input_of_a_run_is_bounded() {
+    let large = json!("x".repeat(INPUT_BYTES_MAX / 2));
+    let free = check(draft(vec![sleep("a".to_owned(), [])]), &Rules::default()).expect("a good draft").definition;
+    let given = json!({"a": large, "b": large});
+    let problems = check_input(&free, given.as_object().cloned().expect("a map")).expect_err("too large");
+    assert!(problems[0].to_string().starts_with("input: error[UK0140]: 1048591 bytes as JSON"), "{}", problems[0]);
+
+    let declared =
+        |name: &str| (name.to_owned(), InputDecl { type_: None, default: Some(large.clone()), description: None });
+    let one = Draft { inputs: [declared("a")].into(), ..draft(vec![sleep("t".to_owned(), [])]) };
+    let both = Draft { inputs: [declared("a"), declared("b")].into(), ..one.clone() };
+    check(one, &Rules::default()).expect("half of what there may be");
+    let problem = first_problem(both);
+    assert!(problem.starts_with("input.b.default: error[UK0140]: 1048591 bytes as JSON"), "{problem}");
 }
 
 #[test]

@@ -148,8 +148,8 @@ fn held(state: &State, run: &Run) -> Option<String> {
     let by = |pause: &crate::row::Pause| pause.by.clone();
     if run.ending.is_some() {
         Some("is about to be cancelled with its run".to_owned())
-    } else if run.paused {
-        Some("is held: its run is paused".to_owned())
+    } else if let Some(pause) = &run.paused {
+        Some(format!("is held: its run is paused by {}", by(pause)))
     } else if let Some(pause) = state.paused_workflows.get(&*run.workflow) {
         Some(format!("is held: workflow `{}` is paused by {}", run.workflow, by(pause)))
     } else {

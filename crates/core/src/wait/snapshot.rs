@@ -155,7 +155,7 @@ impl View<'_> {
         if self.state.paused_workflows.contains_key(&*run.workflow) {
             parts.push(self.outside(format!("resume:workflow:{}", run.workflow)));
         }
-        if run.paused {
+        if run.paused.is_some() {
             parts.push(self.outside(format!("resume:{}", run.id)));
         }
         if self.state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id)) {

@@ -3,8 +3,8 @@
 //! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
 //!   [in TIME] [key KEY [body BODY]] [read_at COMMIT]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
 //!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
-//!   unkillable`,
-//!   `cancel RUN [force]`, `pause|resume queue|workflow|run NAME`, `focus RUN… | all`, `decide TASK
+//!   unkillable`, `cancel RUN [force]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
+//!   `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
@@ -215,6 +215,7 @@ fn cancel(story: &mut Story, mut words: Words) {
 fn pause(story: &mut Story, command: &str, mut words: Words) {
     let kind = words.word("what");
     let name = words.word("its name");
+    let by = if words.take("by") { words.word("who") } else { "ann".to_owned() };
     words.end();
     let target = match kind.as_str() {
         "queue" => PauseTarget::Queue(name),
@@ -222,7 +223,7 @@ fn pause(story: &mut Story, command: &str, mut words: Words) {
         "run" => PauseTarget::Run(story.run(&name)),
         _ => panic!("no `{kind}` can be held"),
     };
-    let (by, caller) = ("ann".to_owned(), story.caller());
+    let caller = story.caller();
     story.happen(match command {
         "pause" => Event::Paused { target, by, caller },
         _ => Event::Resumed { target, by, caller },
@@ -288,6 +289,7 @@ fn settings(story: &mut Story, command: &str, mut words: Words) {
                 "lost_max" => bounds.lost_max = value,
                 "launch_failures_max" => bounds.launch_failures_max = value,
                 "step_changes_max" => bounds.step_changes_max = value as usize,
+                "input_bytes_max" => bounds.input_bytes_max = value as usize,
                 "output_bytes_max" => bounds.output_bytes_max = value as usize,
                 "run_output_bytes_max" => bounds.run_output_bytes_max = value.into(),
                 _ => panic!("no bound `{name}`"),

@@ -218,7 +218,7 @@ pub(crate) fn run_state(state: &State, run: RunId) -> &'static str {
         None => "gone",
         Some(run) if run.poisoned.is_some() => "poisoned",
         Some(run) if run.ending.is_some() => "ending",
-        Some(run) if run.paused => "paused",
+        Some(run) if run.paused.is_some() => "paused",
         Some(run) if run.started => "running",
         Some(_) => "pending",
     }

@@ -231,7 +231,7 @@ fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {
     };
     let definition = &story.world.state.definitions[&run.definition];
     let mut marks = String::new();
-    if run.paused {
+    if run.paused.is_some() {
         marks.push_str(" (paused)");
     }
     if let Some(error) = &run.poisoned {

@@ -57,7 +57,7 @@ pub fn nothing_is_left_standing(state: &State, now: Timestamp) -> Checked {
 }
 
 fn is_held(state: &State, run: &Run, now: Timestamp) -> bool {
-    run.paused
+    run.paused.is_some()
         // Its time-out may have been put off, because nobody could be heard; it starts nothing more.
         || run.deadline <= now
         || state.paused_workflows.contains_key(&*run.workflow)

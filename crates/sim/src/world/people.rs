@@ -98,7 +98,7 @@ impl World {
         let frozen: Vec<RunId> = state.runs.values().filter(|run| run.poisoned.is_some()).map(|run| run.id).collect();
         let mut held: Vec<PauseTarget> = Vec::new();
         if self.faults.is_over {
-            held.extend(state.runs.values().filter(|run| run.paused).map(|run| PauseTarget::Run(run.id)));
+            held.extend(state.runs.values().filter(|run| run.paused.is_some()).map(|run| PauseTarget::Run(run.id)));
             held.extend(state.paused_workflows.keys().cloned().map(PauseTarget::Workflow));
             let paused = state.queues.iter().filter(|(_, queue)| queue.paused.is_some());
             held.extend(paused.map(|(name, _)| PauseTarget::Queue(name.clone())));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use unknot_core::{
     CommitSeq, Fence, Millis, RunId, Seq, TaskIndex, Timestamp,
     row::{Batch, FinishedRun, HistoryEntry, HistoryKind, Key, Loaded, Meta, Row},
-    run::{End, JsonText, Lease, OnExpiry, Phase, Run, RunStatus, Task, TaskEnd, Wait, WaitOn, WorkerId},
+    run::{End, JsonText, Lease, OnExpiry, Phase, Place, Run, RunStatus, Task, TaskEnd, Wait, WaitOn, WorkerId},
     workflow::{Definition, DefinitionHash, Stored},
 };
 
@@ -142,6 +142,7 @@ fn leased(at: Timestamp) -> Phase {
         worker: WorkerId { name: "local".into(), boot: 7 },
         fence: Fence(1),
         seq: Seq(1),
+        place: Place { seq: Seq(0), since: at },
         holds: Default::default(),
         prefetched: false,
         granted_at: at,

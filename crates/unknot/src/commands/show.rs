@@ -252,9 +252,7 @@ impl View<'_> {
             head.push(("because", format!("{} (by {})", ending.reason, ending.by)));
         }
         head.extend(run.poisoned.iter().map(|error| ("frozen", format!("one of its events failed: {error}"))));
-        if run.paused {
-            head.push(("held", "an operator holds it: nothing new starts".to_owned()));
-        }
+        head.extend(run.paused.iter().map(|pause| ("held", format!("by {}: nothing new starts", pause.by))));
         head
     }
 
@@ -298,7 +296,7 @@ impl View<'_> {
             "input": run.input.value(),
             "labels": run.labels,
             "client_id": run.client_id,
-            "paused": run.paused,
+            "paused": run.paused.is_some(),
             "poisoned": run.poisoned,
             "ending": run.ending,
             "counts": self.counts,
