@@ -39,6 +39,8 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::Paused { target, by, caller } => step.pause(target, by, *caller),
         Event::Resumed { target, by, caller } => step.unpause(target, by, *caller),
         Event::TaskDecided { task, decision, caller } => step.decide(*task, *decision, *caller),
+        Event::WorkflowRegistered { workflow, caller } => step.register_workflow(workflow, *caller),
+        Event::WorkflowForgotten { name, versions, caller } => step.forget_workflow(name, versions, *caller),
         Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
         Event::SettingsApplied(settings) => step.apply_settings(settings),
         Event::RunsFocused(focus) => step.focus(focus.clone()),

@@ -4,9 +4,9 @@
 //! runs that already ended comes with it as [`Facts`].
 
 use crate::{
-    AttemptId, CommitSeq, Fence, RunId, Seq, TaskId,
+    AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
     deadline::Deadline,
-    row::Detail,
+    row::{Detail, RegisteredWorkflow},
     run::{Idempotency, JsonText, RunStatus, WorkerId},
     settings::Settings,
     time::Timestamp,
@@ -71,6 +71,22 @@ pub enum Event {
         task: TaskId,
         /// What to do with it.
         decision: Decision,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// A workflow is to be kept under its name. Answered.
+    WorkflowRegistered {
+        /// What is kept.
+        workflow: Box<RegisteredWorkflow>,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// Registered versions are not wanted any more; runs keep the definitions that they are made of. Answered.
+    WorkflowForgotten {
+        /// The workflow's name.
+        name: String,
+        /// Which versions, as the store has them.
+        versions: Vec<Seq>,
         /// Whom to answer.
         caller: Caller,
     },
@@ -156,10 +172,23 @@ pub struct Submission {
     pub source: Option<String>,
     /// When its tasks may start; none or past: at once.
     pub start_at: Option<Timestamp>,
+    /// What is taken over from a run that ended, of the same definition.
+    pub takes_over: Option<TakeOver>,
     /// What the store knew when this was read.
     pub facts: Facts,
     /// Whom to answer.
     pub caller: Caller,
+}
+
+/// What a new run takes over from one that ended: its recorded completions are not repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TakeOver {
+    /// The run that ended.
+    pub run: RunId,
+    /// What its completed tasks produced.
+    pub completed: BTreeMap<TaskIndex, JsonText>,
+    /// Its dead letters, which this run answers for from now on.
+    pub letters: Vec<TaskId>,
 }
 
 /// What a command needs from finished runs, read in one transaction of the store.

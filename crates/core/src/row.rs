@@ -9,7 +9,7 @@ mod detail;
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
     continuation::Continuation,
-    run::{Run, RunStatus, Task, TaskError},
+    run::{JsonText, Run, RunStatus, Task, TaskError},
     settings::{Pool, Queue},
     time::Timestamp,
     workflow::{Definition, DefinitionHash},
@@ -40,6 +40,8 @@ pub enum Key {
     Continuation(Seq),
     /// A task out of tries, whether or not its run went on without it.
     DeadLetter(TaskId),
+    /// A version of a registered workflow: its name, and its place among all that were registered.
+    Workflow(String, Seq),
     /// An event that failed alone.
     Quarantine(Seq),
 }
@@ -65,6 +67,8 @@ pub enum Row {
     Continuation(Continuation),
     /// See [`Key::DeadLetter`].
     DeadLetter(DeadLetter),
+    /// See [`Key::Workflow`].
+    Workflow(Box<RegisteredWorkflow>),
     /// See [`Key::Quarantine`].
     Quarantine(Quarantined),
 }
@@ -110,6 +114,23 @@ pub struct DeadLetter {
     pub error: TaskError,
     /// When it was given up.
     pub at: Timestamp,
+}
+
+/// One version of a workflow that runs can be made of by its name.
+///
+/// The brain never reads it: whoever submits a run reads the document and checks it anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegisteredWorkflow {
+    /// Its name.
+    pub name: String,
+    /// The hash of what it means.
+    pub hash: DefinitionHash,
+    /// The definition as it was sent: a JSON object with the keys of a workflow file.
+    pub document: JsonText,
+    /// When it was registered.
+    pub at: Timestamp,
+    /// Who did that.
+    pub by: String,
 }
 
 /// An event that failed alone, kept for whoever mends the cause.

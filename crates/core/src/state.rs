@@ -181,7 +181,7 @@ impl State {
             Key::Queue(name) => self.queues.get(name).cloned().map(Row::Queue),
             Key::PausedWorkflow(name) => self.paused_workflows.get(name).cloned().map(Row::PausedWorkflow),
             Key::Continuation(seq) => self.continuations.get(seq).cloned().map(Row::Continuation),
-            Key::Finished(_) | Key::DeadLetter(_) | Key::Quarantine(_) => None,
+            Key::Finished(_) | Key::DeadLetter(_) | Key::Workflow(..) | Key::Quarantine(_) => None,
         }
     }
 

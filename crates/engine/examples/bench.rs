@@ -198,6 +198,7 @@ fn submission(definition: &Arc<Definition>) -> Submit {
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
     }
 }
 

@@ -35,7 +35,7 @@ use std::{
 use unknot_core::{
     Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
-    event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission},
+    event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission, TakeOver},
     run::{Idempotency, JsonText, WorkerId},
     settings::Settings,
     state::LoadError,
@@ -138,6 +138,8 @@ pub struct Submit {
     pub source: Option<String>,
     /// Not before this moment.
     pub start_at: Option<Timestamp>,
+    /// What is taken over from a run that ended, of the same definition.
+    pub takes_over: Option<TakeOver>,
 }
 
 impl Submit {
@@ -152,6 +154,7 @@ impl Submit {
             idempotency: self.idempotency,
             source: self.source,
             start_at: self.start_at,
+            takes_over: self.takes_over,
             facts,
             caller,
         }))

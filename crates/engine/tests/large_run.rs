@@ -54,6 +54,7 @@ fn submit(engine: &Engine, length_ms: u64) -> RunId {
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
     };
     engine.submit(submit).expect("it is accepted").run
 }

@@ -51,6 +51,7 @@ fn submit() -> Submit {
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
     }
 }
 

@@ -77,6 +77,7 @@ fn submission() -> Submission {
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
         facts: Facts { as_of: CommitSeq(0), ..Facts::default() },
         caller: Caller(1),
     }

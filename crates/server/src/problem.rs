@@ -1,5 +1,6 @@
 //! Refusals, as problem documents (RFC 9457) with a code that has a page.
 
+use crate::view::findings;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -44,6 +45,11 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    /// What happened this time.
+    pub(crate) fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// The same, when it is worth another try.
     pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
@@ -52,16 +58,8 @@ impl Problem {
 
     /// What is wrong with a document that was sent.
     pub(crate) fn report(what: &str, report: &Report) -> Self {
-        let findings = report.problems.iter().map(|problem| rest::Finding {
-            code: problem.code.clone(),
-            message: problem.message.clone(),
-            path: problem.path.clone(),
-            line: problem.line,
-            column: problem.column,
-            help: problem.help.clone().or_else(|| problem.expected.clone()),
-        });
         let mut told = Self::new(StatusCode::UNPROCESSABLE_ENTITY, format!("the {what} cannot be used"));
-        told.findings = findings.collect();
+        told.findings = findings(report);
         told
     }
 
@@ -156,7 +154,9 @@ impl From<Refusal> for Problem {
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }
-            Refusal::PoolTooSmall { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, text),
+            Refusal::PoolTooSmall { .. } | Refusal::InputTooLarge { .. } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
+            }
             Refusal::FactsTooOld => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(Duration::from_secs(1))
             }

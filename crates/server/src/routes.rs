@@ -1,5 +1,6 @@
 //! All operations of the API, and how their requests are read.
 
+mod again;
 mod cancel;
 mod events;
 mod health;
@@ -9,6 +10,7 @@ mod pages;
 mod runs;
 mod submit;
 mod tasks;
+mod workflows;
 
 use crate::{
     app::App,
@@ -45,9 +47,11 @@ pub(crate) fn operations() -> Vec<Operation> {
     [
         submit::operations(),
         runs::operations(),
+        again::operations(),
         cancel::operations(),
         tasks::operations(),
         events::operations(),
+        workflows::operations(),
         operate::operations(),
         health::operations(),
         metrics::operations(),

@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use unknot_api::{Moment, rest};
+use unknot_api::{
+    Moment,
+    report::{Diagnostic, Report},
+    rest,
+};
 use unknot_engine::{
     QueueView, WorkerView,
     core::{
@@ -25,6 +29,19 @@ pub(crate) fn word(value: &impl serde::Serialize) -> String {
         Ok(other) => other.to_string(),
         Err(error) => error.to_string(),
     }
+}
+
+/// What is wrong with a document, as the API tells it.
+pub(crate) fn findings(report: &Report) -> Vec<rest::Finding> {
+    let finding = |problem: &Diagnostic| rest::Finding {
+        code: problem.code.clone(),
+        message: problem.message.clone(),
+        path: problem.path.clone(),
+        line: problem.line,
+        column: problem.column,
+        help: problem.help.clone().or_else(|| problem.expected.clone()),
+    };
+    report.problems.iter().map(finding).collect()
 }
 
 pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
@@ -52,7 +69,7 @@ pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             run_id: run.id.to_string(),
             workflow_name: run.workflow.to_string(),
             status: word(&record.status()),
-            paused: run.paused,
+            paused: run.paused.is_some(),
             submitted_at: moment(run.submitted_at),
             ended_at: ended_at.map(moment),
             client_id: run.client_id.clone(),

@@ -137,6 +137,7 @@ impl Workload {
             idempotency: planned.idempotency.clone(),
             source: None,
             start_at: planned.delay.map(|delay| now.plus(delay)),
+            takes_over: None,
             facts,
             caller,
         })))

@@ -30,6 +30,7 @@ pub(crate) enum Kind {
     PausedWorkflow,
     Continuation,
     DeadLetter,
+    Workflow,
     Quarantine,
 }
 
@@ -46,6 +47,7 @@ impl Encoder {
             Row::PausedWorkflow(pause) => self.json(pause),
             Row::Continuation(continuation) => self.json(continuation),
             Row::DeadLetter(letter) => self.json(letter),
+            Row::Workflow(workflow) => self.json(workflow),
             Row::Quarantine(quarantined) => self.json(quarantined),
         }
     }
@@ -74,6 +76,7 @@ pub(crate) fn decode(kind: Kind, body: &str) -> Result<Row, StoreError> {
         Kind::PausedWorkflow => from_json(body).map(Row::PausedWorkflow),
         Kind::Continuation => from_json(body).map(Row::Continuation),
         Kind::DeadLetter => from_json(body).map(Row::DeadLetter),
+        Kind::Workflow => from_json(body).map(|workflow| Row::Workflow(Box::new(workflow))),
         Kind::Quarantine => from_json(body).map(Row::Quarantine),
     };
     row.map_err(|error| unreadable(kind, &error))
@@ -112,7 +115,7 @@ fn unreadable(kind: Kind, error: &serde_json::Error) -> StoreError {
 
 impl Kind {
     /// All of them, in the order in which they are declared.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Definition,
         Self::Run,
         Self::Task,
@@ -122,6 +125,7 @@ impl Kind {
         Self::PausedWorkflow,
         Self::Continuation,
         Self::DeadLetter,
+        Self::Workflow,
         Self::Quarantine,
     ];
 
@@ -137,6 +141,7 @@ impl Kind {
             Key::PausedWorkflow(_) => Self::PausedWorkflow,
             Key::Continuation(_) => Self::Continuation,
             Key::DeadLetter(_) => Self::DeadLetter,
+            Key::Workflow(..) => Self::Workflow,
             Key::Quarantine(_) => Self::Quarantine,
         }
     }
@@ -153,6 +158,7 @@ impl Kind {
             Self::PausedWorkflow => "paused_workflow",
             Self::Continuation => "continuation",
             Self::DeadLetter => "dead_letter",
+            Self::Workflow => "workflow",
             Self::Quarantine => "quarantine",
         }
     }
@@ -165,12 +171,13 @@ impl Kind {
             Self::Task | Self::DeadLetter => &["run_id", "place"],
             Self::Pool | Self::Queue | Self::PausedWorkflow => &["name"],
             Self::Continuation | Self::Quarantine => &["seq"],
+            Self::Workflow => &["name", "seq"],
         }
     }
 
     /// Whether the brain holds such rows in memory, so that a load returns them.
     pub(crate) const fn is_live(self) -> bool {
-        !matches!(self, Self::Finished | Self::DeadLetter | Self::Quarantine)
+        !matches!(self, Self::Finished | Self::DeadLetter | Self::Workflow | Self::Quarantine)
     }
 }
 
@@ -181,6 +188,7 @@ pub(crate) fn check_pair(key: &Key, row: &Row) -> Result<(), String> {
         (Key::Run(id), Row::Run(run)) => *id == run.id,
         (Key::Finished(id), Row::Finished(finished)) => *id == finished.run.id,
         (Key::DeadLetter(task), Row::DeadLetter(letter)) => *task == letter.task,
+        (Key::Workflow(name, _), Row::Workflow(workflow)) => *name == workflow.name,
         (Key::Task(_), Row::Task(_))
         | (Key::Pool(_), Row::Pool(_))
         | (Key::Queue(_), Row::Queue(_))

@@ -9,7 +9,7 @@ use std::{
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, FinishedRun, HistoryEntry, Quarantined},
+    row::{DeadLetter, FinishedRun, HistoryEntry, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
     workflow::{Definition, DefinitionHash, TaskDef},
@@ -92,6 +92,30 @@ pub trait Reader: Send {
         after: Option<TaskId>,
         size: PageSize,
     ) -> Answer<Page<DeadLetter, TaskId>>;
+
+    /// The newest version of each registered workflow, by name.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn workflows(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<&str>,
+        size: PageSize,
+    ) -> Answer<Page<WorkflowVersion, String>>;
+
+    /// The versions of a registered workflow, the newest first.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn workflow_versions(&mut self, namespace: &Namespace, name: &str, size: PageSize) -> Answer<Vec<WorkflowVersion>>;
+
+    /// A version of a registered workflow with its document: the newest, or the newest whose hash begins so.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn workflow(&mut self, namespace: &Namespace, name: &str, hash: Option<&str>)
+    -> Answer<Option<RegisteredWorkflow>>;
 
     /// Events that failed alone, the newest first.
     ///
@@ -232,6 +256,21 @@ pub struct Event {
     pub cursor: EventCursor,
     /// The line. `first_commit` is zero here: it is only told to the store.
     pub entry: HistoryEntry,
+}
+
+/// A version of a registered workflow, without its document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkflowVersion {
+    /// The workflow's name.
+    pub name: String,
+    /// Its place among all that were registered.
+    pub seq: Seq,
+    /// The hash of what it means.
+    pub hash: DefinitionHash,
+    /// When it was registered.
+    pub at: Timestamp,
+    /// Who did that.
+    pub by: String,
 }
 
 /// What a command asks of the finished runs.

@@ -179,3 +179,74 @@ pub struct Stats {
     /// Reports that came too late and were refused, since the process started.
     pub refused_reports: u64,
 }
+
+/// What is to be done with every run that a filter finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkRequest {
+    /// What.
+    pub action: BulkAction,
+    /// With which runs; all conditions must hold, and one at least must be given.
+    pub filter: BulkFilter,
+    /// Whether only to say which.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Why, for cancellations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The `next` of the answer before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// What can be done with many runs at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BulkAction {
+    /// End those that have not ended.
+    Cancel,
+    /// Take those further that ended otherwise than COMPLETED.
+    Retry,
+    /// Take those further that left dead letters.
+    Redrive,
+}
+
+/// Which runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct BulkFilter {
+    /// With this status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Of this workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workflow: Option<String>,
+    /// Of this client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// With this label: `name=value`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Submitted at this moment or later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Moment>,
+    /// Submitted before this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+}
+
+/// What became of many runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BulkResult {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// The runs that were found.
+    pub matched: Vec<String>,
+    /// New runs, by the run that each takes further.
+    pub created: BTreeMap<String, String>,
+    /// Why it was not done, by run.
+    pub failed: BTreeMap<String, String>,
+    /// Give this as `after` to go on: more runs may match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}

@@ -2,12 +2,12 @@
 
 use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
-    RunId, TaskId, Timestamp,
+    RunId, Seq, TaskId, Timestamp,
     deadline::Deadline,
     effect::{Answer, Refusal},
     event::{Caller, PauseTarget},
     ready::Resource,
-    row::{Detail, HistoryKind, Key, Pause, Quarantined, Row},
+    row::{Detail, HistoryKind, Key, Pause, Quarantined, RegisteredWorkflow, Row},
     run::{OnExpiry, Run, Task, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
@@ -154,6 +154,21 @@ impl Step<'_> {
             },
         };
         self.reply(caller, answer);
+    }
+
+    /// Keeps a workflow under its name, as its newest version.
+    pub(crate) fn register_workflow(&mut self, workflow: &RegisteredWorkflow, caller: Caller) {
+        let key = Key::Workflow(workflow.name.clone(), self.next_seq());
+        let workflow = RegisteredWorkflow { at: self.now, ..workflow.clone() };
+        self.decision.written.push((key, Some(Row::Workflow(Box::new(workflow)))));
+        self.reply(caller, Ok(Answer::Done));
+    }
+
+    /// Nobody wants these versions any more.
+    pub(crate) fn forget_workflow(&mut self, name: &str, versions: &[Seq], caller: Caller) {
+        let gone = versions.iter().map(|seq| (Key::Workflow(name.to_owned(), *seq), None));
+        self.decision.written.extend(gone);
+        self.reply(caller, Ok(Answer::Done));
     }
 
     /// Nobody wants a dead letter any more. The state keeps none of them; dropping one that is not there, or not any

@@ -37,6 +37,10 @@ impl Step<'_> {
             return;
         }
         self.push_work(run, Work::Launch { from: TaskIndex(from.0 + 1) });
+        if self.end_of(run.task(from)).is_some() {
+            // Taken over from an earlier run: its dependents do not know yet.
+            return self.push_work(run, Work::Settle { task: from, from: 0 });
+        }
         let definition = self.definition(run);
         let task = definition.task(from);
         // Tasks with needs are looked at when one of these ends.

@@ -4,10 +4,11 @@ use crate::{
     RunId, TaskIndex,
     continuation::Work,
     effect::{Answer, Refusal},
-    event::Submission,
+    event::{Submission, TakeOver},
     row::{Detail, HistoryKind, Key, Row},
-    run::{Idempotency, Run},
+    run::{End, Idempotency, Phase, Run, TaskEnd},
     settings::Pool,
+    state::task_key,
     step::Step,
     volatile::queue_of,
 };
@@ -100,7 +101,7 @@ impl Step<'_> {
             client_id: submission.client_id.clone(),
             idempotency: submission.idempotency.clone(),
             source: submission.source.clone(),
-            retry_of: None,
+            retry_of: submission.takes_over.as_ref().map(|before| before.run),
             seq: self.next_seq(),
             first_commit: self.state.volatile.commit,
             submitted_at: self.now,
@@ -115,16 +116,45 @@ impl Step<'_> {
             tasks: Vec::new(),
         };
         run.tasks = vec![run.untouched_task(); definition.body.tasks.len()];
+        if let Some(before) = &submission.takes_over {
+            self.take_over(&mut run, before);
+        }
         self.state.volatile.index_run(&run, &definition);
         for (index, _) in run.indexed_tasks() {
             self.state.volatile.index_task(&run, &definition, index);
         }
         self.state.runs.insert(submission.run, Box::new(run));
         self.touch(Key::Run(submission.run));
-        self.record(submission.run, HistoryKind::RunSubmitted, Detail::of("workflow", &definition.body.name));
+        let told = Detail::of("workflow", &definition.body.name);
+        let told = match &submission.takes_over {
+            Some(before) => {
+                told.with("retry_of", before.run.to_string()).with("taken_over", before.completed.len() as u64)
+            }
+            None => told,
+        };
+        self.record(submission.run, HistoryKind::RunSubmitted, told);
         if start_at.is_none() {
             self.start_run(submission.run);
         }
+    }
+
+    /// Has tasks stand as completed from the start, with what they produced before. Their dependents are told
+    /// when the run's tasks are let go.
+    ///
+    /// One row a task in one step, as many as the run has: the event brings them, and only it knows them.
+    fn take_over(&mut self, run: &mut Run, before: &TakeOver) {
+        for (index, output) in &before.completed {
+            let Some(task) = run.tasks.get_mut(index.0 as usize) else { continue };
+            let reason = Some(format!("taken over from {}", before.run).into());
+            task.phase = Phase::Ended(End { status: TaskEnd::Completed, at: self.now, reason });
+            task.output = Some(output.clone());
+            task.wait_version += 1;
+            task.updated_at = self.now;
+            run.output_bytes += output.0.len() as u64;
+            self.touch(task_key(run, *index));
+        }
+        let answered = before.letters.iter().map(|letter| (Key::DeadLetter(*letter), None));
+        self.decision.written.extend(answered);
     }
 
     /// Lets a run's tasks go.

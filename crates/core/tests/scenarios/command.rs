@@ -1,7 +1,7 @@
 //! The commands of a story.
 //!
 //! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
-//!   [in TIME] [key KEY [body BODY]] [read_at COMMIT]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
+//!   [in TIME] [key KEY [body BODY]] [read_at COMMIT] [retry RUN]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
 //!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
 //!   unkillable`, `cancel RUN [force]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
@@ -13,10 +13,11 @@
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
     due,
-    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget, Submission},
-    row::Detail,
-    row::Quarantined,
-    run::{Idempotency, JsonText, WorkerId},
+    event::{
+        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget, Submission, TakeOver,
+    },
+    row::{Detail, Key, Quarantined, Row},
+    run::{Idempotency, JsonText, TaskEnd, WorkerId},
     settings::PoolSettings,
 };
 
@@ -84,6 +85,7 @@ fn submit(story: &mut Story, mut words: Words) {
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
         facts: Facts { as_of: story.world.state.commit(), ..Facts::default() },
         caller: story.caller(),
     };
@@ -97,6 +99,10 @@ fn submit(story: &mut Story, mut words: Words) {
                 let body_hash = if words.take("body") { words.word("the body") } else { "body".to_owned() };
                 submission.idempotency = Some(Idempotency { key, body_hash });
             }
+            "retry" => {
+                let before = story.run(&words.word("the run that ended"));
+                submission.takes_over = Some(taken_over(story, before));
+            }
             // What the store knew when the command was read, if that was earlier.
             "read_at" => stale = Some(words.number("the commit")),
             _ => panic!("a submission has no `{key}`"),
@@ -109,6 +115,25 @@ fn submit(story: &mut Story, mut words: Words) {
     story.runs.insert(name.clone(), (run, definition));
     story.latest = name;
     story.happen(Event::RunSubmitted(Box::new(submission)));
+}
+
+/// What a finished run leaves to one that takes it further: its completions and its dead letters.
+fn taken_over(story: &Story, run: unknot_core::RunId) -> TakeOver {
+    let finished = story.finished().find(|finished| finished.run.id == run).expect("a run that ended");
+    let inline = finished.run.indexed_tasks().map(|(index, task)| (index, task.clone()));
+    let apart = story.world.rows.iter().filter_map(|(key, row)| match (key, row) {
+        (Key::Task(task), Row::Task(content)) if task.run == run => Some((task.index, (**content).clone())),
+        _ => None,
+    });
+    let completed = inline.chain(apart).filter_map(|(index, task)| {
+        let is_done = task.end().is_some_and(|end| end.status == TaskEnd::Completed);
+        is_done.then(|| (index, task.output.unwrap_or_else(JsonText::null)))
+    });
+    let letters = story.world.rows.keys().filter_map(|key| match key {
+        Key::DeadLetter(task) if task.run == run => Some(*task),
+        _ => None,
+    });
+    TakeOver { run, completed: completed.collect(), letters: letters.collect() }
 }
 
 /// The finished run that owns a key, as the store's index says.

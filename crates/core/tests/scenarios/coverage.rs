@@ -255,6 +255,8 @@ fn event_name(event: &Event) -> &'static str {
         Event::TaskDecided { decision: Verdict::Retry, .. } => "TaskDecided Retry",
         Event::TaskDecided { decision: Verdict::Fail, .. } => "TaskDecided Fail",
         Event::DeadLetterDropped { .. } => "DeadLetterDropped",
+        Event::WorkflowRegistered { .. } => "WorkflowRegistered",
+        Event::WorkflowForgotten { .. } => "WorkflowForgotten",
         Event::SettingsApplied(_) => "SettingsApplied",
         Event::RunsFocused(_) => "RunsFocused",
         Event::WorkerJoined { .. } => "WorkerJoined",

@@ -143,6 +143,7 @@ impl Life {
             idempotency: self.random.one_in(4).then(|| Idempotency { key: format!("key {key}"), body_hash }),
             source: None,
             start_at: self.random.one_in(5).then(|| self.world.now.plus(Millis::from_secs(30))),
+            takes_over: None,
             facts: Facts::default(),
             caller,
         }))

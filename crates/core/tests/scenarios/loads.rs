@@ -41,6 +41,7 @@ impl Crowd {
             idempotency: None,
             source: None,
             start_at: None,
+            takes_over: None,
             facts: Facts::default(),
             caller: Caller(1),
         })));

@@ -177,6 +177,7 @@ fn through_json(row: &Row) -> Row {
         Row::PausedWorkflow(content) => Row::PausedWorkflow(again(content)),
         Row::Continuation(content) => Row::Continuation(again(content)),
         Row::DeadLetter(content) => Row::DeadLetter(again(content)),
+        Row::Workflow(content) => Row::Workflow(again(content)),
         Row::Quarantine(content) => Row::Quarantine(again(content)),
     }
 }

@@ -169,6 +169,7 @@ pub(crate) fn submission(number: u128, kind: &TaskKind, tasks: usize) -> Submiss
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
         facts: Facts::default(),
         caller: Caller(number as u64),
     }

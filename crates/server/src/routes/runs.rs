@@ -39,7 +39,7 @@ pub(super) fn operations() -> Vec<Operation> {
 /// Which runs are listed; all conditions must hold.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Filter {
+struct Filter {
     /// Only with this status.
     status: Option<String>,
     /// Only of this workflow.
@@ -59,20 +59,32 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn understand(&self) -> Answer<RunFilter> {
-        let label = self.label.as_deref().map(|label| {
-            let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-            pair.ok_or_else(|| Problem::bad("`label` is `name=value`"))
-        });
-        Ok(RunFilter {
-            status: self.status.as_deref().map(status).transpose()?,
+    fn conditions(&self) -> rest::BulkFilter {
+        rest::BulkFilter {
+            status: self.status.clone(),
             workflow: self.workflow.clone(),
             client_id: self.client_id.clone(),
-            label: label.transpose()?,
-            since: self.since.map(|at| Timestamp(at.ms)),
-            until: self.until.map(|at| Timestamp(at.ms)),
-        })
+            label: self.label.clone(),
+            since: self.since,
+            until: self.until,
+        }
     }
+}
+
+/// The conditions of a list, as the store takes them.
+pub(super) fn understand(filter: &rest::BulkFilter) -> Answer<RunFilter> {
+    let label = filter.label.as_deref().map(|label| {
+        let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        pair.ok_or_else(|| Problem::bad("`label` is `name=value`"))
+    });
+    Ok(RunFilter {
+        status: filter.status.as_deref().map(status).transpose()?,
+        workflow: filter.workflow.clone(),
+        client_id: filter.client_id.clone(),
+        label: label.transpose()?,
+        since: filter.since.map(|at| Timestamp(at.ms)),
+        until: filter.until.map(|at| Timestamp(at.ms)),
+    })
 }
 
 fn status(word: &str) -> Answer<RunStatus> {
@@ -83,7 +95,7 @@ fn status(word: &str) -> Answer<RunStatus> {
 }
 
 async fn list(State(app): State<Arc<App>>, Params(filter): Params<Filter>) -> Answer<Response> {
-    let (wanted, size) = (filter.understand()?, page_size(filter.limit)?);
+    let (wanted, size) = (understand(&filter.conditions())?, page_size(filter.limit)?);
     let cursor = |text: &str| text.parse::<RunId>().map_err(|_| Problem::bad("`after` is no `next` of this list"));
     let after = filter.after.as_deref().map(cursor).transpose()?;
     let page = app.list(move |reader, namespace| reader.runs(namespace, &wanted, after, size)).await?.value;

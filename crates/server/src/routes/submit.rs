@@ -1,6 +1,6 @@
 //! `POST /runs`: from a wish to a run that is durable.
 
-use super::{Params, SentWorkflow, json};
+use super::{Params, SentWorkflow, json, workflows};
 use crate::{
     app::App,
     auth,
@@ -95,12 +95,20 @@ fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
     key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
 }
 
-/// The workflow that is meant, checked. Reading and checking a large one takes time, so it has a thread of its own.
+/// The workflow that is meant, checked.
 async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) -> Answer<(Checked, Option<String>)> {
     let source = local_source(who, request.source.clone())?;
     let document = match &request.workflow {
         rest::WorkflowChoice::Name(name) => {
-            return Err(Problem::not_found(format!("no workflow `{name}` is registered")));
+            let (name, hash) = match name.split_once('@') {
+                Some((name, hash)) => (name, Some(hash.to_owned())),
+                None => (name.as_str(), None),
+            };
+            let registered = workflows::find(app, name.to_owned(), hash).await?;
+            match registered.document.value() {
+                Value::Object(document) => document,
+                _ => return Err(Problem::not_found(format!("the document of `{name}` is damaged"))),
+            }
         }
         rest::WorkflowChoice::Inline(document) => {
             if who.scope < Scope::Operate {
@@ -113,16 +121,25 @@ async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) ->
             document.clone()
         }
     };
-    let rules = app.options.rules.clone();
     let title = source.clone().unwrap_or_else(|| "workflow".to_owned());
-    let checked = tokio::task::spawn_blocking(move || check(&title, &document, &rules));
-    let checked = checked.await.map_err(|error| Problem::bad(format!("the workflow cannot be checked: {error}")))??;
+    let (checked, _) = check(app, title, document).await?;
     Ok((checked, source))
 }
 
-fn check(title: &str, document: &Map<String, Value>, rules: &validate::Rules) -> Answer<Checked> {
-    let text = serde_json::to_vec_pretty(document).map_err(|error| Problem::bad(error.to_string()))?;
-    convert::read_workflow(Path::new(title), &text, rules).map_err(|report| Problem::report("workflow", &report))
+/// Reads and checks a definition. A large one takes a while, so that is done on a thread of its own.
+pub(super) async fn check(
+    app: &App,
+    title: String,
+    document: Map<String, Value>,
+) -> Answer<(Checked, Map<String, Value>)> {
+    let rules = app.options.rules.clone();
+    let read = move || {
+        let text = serde_json::to_vec_pretty(&document).map_err(|error| Problem::bad(error.to_string()))?;
+        let checked = convert::read_workflow(Path::new(&title), &text, &rules);
+        checked.map(|checked| (checked, document)).map_err(|report| Problem::report("workflow", &report))
+    };
+    let failed = |error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the check failed: {error}"));
+    tokio::task::spawn_blocking(read).await.map_err(failed)?
 }
 
 /// The file that a workflow comes from is believed only to the local user: tasks work in its folder.
@@ -160,10 +177,11 @@ fn wish(
         idempotency,
         source,
         start_at,
+        takes_over: None,
     })
 }
 
-async fn accept(app: &Arc<App>, submit: Submit) -> Answer<Accepted> {
+pub(super) async fn accept(app: &Arc<App>, submit: Submit) -> Answer<Accepted> {
     let facts = match &submit.idempotency {
         None => Default::default(),
         Some(idempotency) => {

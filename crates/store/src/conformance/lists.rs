@@ -5,8 +5,9 @@ use crate::{PageSize, RunFilter};
 use std::collections::BTreeMap;
 use unknot_core::{
     CommitSeq, Millis, RunId, Seq, TaskIndex, Timestamp,
-    row::{DeadLetter, Key, Quarantined, Row},
-    run::{RunStatus, TaskError},
+    row::{DeadLetter, Key, Quarantined, RegisteredWorkflow, Row},
+    run::{JsonText, RunStatus, TaskError},
+    workflow::DefinitionHash,
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -15,6 +16,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a list read in pages is the list", run: pages_are_the_list },
     Case { name: "dead letters and quarantined events come in pages, the newest first", run: letters_come_in_pages },
     Case { name: "finished runs are counted by status", run: runs_are_counted },
+    Case { name: "registered workflows have versions, the newest first", run: workflows_have_versions },
 ];
 
 const STATUSES: [RunStatus; 4] = [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled, RunStatus::TimedOut];
@@ -115,6 +117,44 @@ fn pages_are_the_list(site: &mut dyn Site) {
         let bees = RunFilter { workflow: Some("bee".into()), ..RunFilter::default() };
         assert_eq!(ids(&brain, &bees, PageSize::new(size)), newest_first(|run| run % 2 == 1), "bees by {size}");
     }
+}
+
+fn workflows_have_versions(site: &mut dyn Site) {
+    let mut brain = Brain::start(site.open());
+    let registered = |name: &str, seq: u64, hash: &str| {
+        let workflow = RegisteredWorkflow {
+            name: name.into(),
+            hash: DefinitionHash(hash.into()),
+            document: JsonText(format!(r#"{{"name":"{name}","version":{seq}}}"#).into()),
+            at: START.plus(Millis(seq)),
+            by: "ada".into(),
+        };
+        (Key::Workflow(name.into(), Seq(seq)), Some(Row::Workflow(Box::new(workflow))))
+    };
+    brain.commit(vec![registered("ant", 1, "aa1"), registered("bee", 2, "bb1")]);
+    brain.commit(vec![registered("ant", 3, "ab2"), registered("cow", 4, "cc1")]);
+    let mut reader = brain.reader();
+    let namespace = brain.namespace.clone();
+    let page = reader.workflows(&namespace, None, PageSize::new(2)).expect("readable").value;
+    let told: Vec<_> =
+        page.items.iter().map(|version| (version.name.as_str(), version.seq, &*version.hash.0)).collect();
+    assert_eq!(told, [("ant", Seq(3), "ab2"), ("bee", Seq(2), "bb1")]);
+    let page = reader.workflows(&namespace, page.next.as_deref(), PageSize::new(2)).expect("readable").value;
+    assert_eq!((page.items.len(), page.items[0].name.as_str(), page.next), (1, "cow", None));
+    let versions = reader.workflow_versions(&namespace, "ant", PageSize::MAX).expect("readable").value;
+    assert_eq!(versions.iter().map(|version| version.seq).collect::<Vec<_>>(), [Seq(3), Seq(1)]);
+    assert_eq!((versions[1].by.as_str(), versions[1].at), ("ada", START.plus(Millis(1))));
+    let mut document = |name: &str, hash: Option<&str>| {
+        let found = reader.workflow(&namespace, name, hash).expect("readable").value;
+        found.map(|workflow| workflow.document.value()["version"].as_u64().expect("a number"))
+    };
+    assert_eq!(document("ant", None), Some(3));
+    assert_eq!(document("ant", Some("aa1")), Some(1));
+    assert_eq!(document("ant", Some("a")), Some(3), "the newest whose hash begins so");
+    assert_eq!((document("ant", Some("x")), document("dog", None)), (None, None));
+    brain.commit(vec![(Key::Workflow("ant".into(), Seq(3)), None)]);
+    let newest = brain.reader().workflow(&brain.namespace, "ant", None).expect("readable").value;
+    assert_eq!(newest.map(|workflow| workflow.hash.0.to_string()).as_deref(), Some("aa1"));
 }
 
 fn letters_come_in_pages(site: &mut dyn Site) {

@@ -3,7 +3,7 @@
 use super::{Disk, Space};
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary, StoreError,
+    RunRecord, RunSummary, StoreError, WorkflowVersion,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use std::{
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, Key, Quarantined, Row},
+    row::{DeadLetter, Key, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
     workflow::{Definition, DefinitionHash, TaskDef},
 };
@@ -34,7 +34,20 @@ impl MemoryReader {
     }
 }
 
+fn version(seq: Seq, workflow: &RegisteredWorkflow) -> WorkflowVersion {
+    let RegisteredWorkflow { name, hash, at, by, .. } = workflow.clone();
+    WorkflowVersion { name, seq, hash, at, by }
+}
+
 impl Space {
+    /// Registered workflows in the order of their keys: by name, the newest version last.
+    fn versions(&self) -> impl Iterator<Item = (Seq, &RegisteredWorkflow)> {
+        self.rows.iter().filter_map(|(key, kept)| match (key, &kept.row) {
+            (Key::Workflow(_, seq), Row::Workflow(workflow)) => Some((*seq, &**workflow)),
+            _ => None,
+        })
+    }
+
     fn record(&self, run: RunId) -> Option<RunRecord> {
         let kept = self.rows.get(&Key::Run(run)).or_else(|| self.rows.get(&Key::Finished(run)))?;
         match &kept.row {
@@ -166,6 +179,48 @@ impl Reader for MemoryReader {
                 _ => None,
             });
             Page::cut(letters.take(size.items() + 1).collect(), size, |letter: &DeadLetter| letter.task)
+        })
+    }
+
+    fn workflows(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<&str>,
+        size: PageSize,
+    ) -> Answer<Page<WorkflowVersion, String>> {
+        self.ask(namespace, |space| {
+            // The newest of a name comes last, and wins.
+            let newest: BTreeMap<String, WorkflowVersion> =
+                space.versions().map(|(seq, workflow)| (workflow.name.clone(), version(seq, workflow))).collect();
+            let behind = newest.into_values().filter(|found| after.is_none_or(|after| *found.name > *after));
+            Page::cut(behind.take(size.items() + 1).collect(), size, |found: &WorkflowVersion| found.name.clone())
+        })
+    }
+
+    fn workflow_versions(&mut self, namespace: &Namespace, name: &str, size: PageSize) -> Answer<Vec<WorkflowVersion>> {
+        self.ask(namespace, |space| {
+            let mut found: Vec<WorkflowVersion> = space
+                .versions()
+                .filter(|(_, workflow)| workflow.name == name)
+                .map(|(seq, workflow)| version(seq, workflow))
+                .collect();
+            found.reverse();
+            found.truncate(size.items());
+            found
+        })
+    }
+
+    fn workflow(
+        &mut self,
+        namespace: &Namespace,
+        name: &str,
+        hash: Option<&str>,
+    ) -> Answer<Option<RegisteredWorkflow>> {
+        self.ask(namespace, |space| {
+            let is_meant = |workflow: &&RegisteredWorkflow| {
+                workflow.name == name && hash.is_none_or(|hash| workflow.hash.0.starts_with(hash))
+            };
+            space.versions().map(|(_, workflow)| workflow).filter(is_meant).last().cloned()
         })
     }
 

@@ -204,6 +204,7 @@ impl Writer<'_> {
             Key::Pool(name) | Key::Queue(name) | Key::PausedWorkflow(name) => {
                 place.push(ToSqlOutput::from(name.as_str()));
             }
+            Key::Workflow(name, seq) => place.extend([ToSqlOutput::from(name.as_str()), number(seq.0)]),
             Key::Continuation(seq) | Key::Quarantine(seq) => place.push(number(seq.0)),
         }
         place

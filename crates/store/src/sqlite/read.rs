@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary, StoreError,
+    RunRecord, RunSummary, StoreError, WorkflowVersion,
     body::{Kind, decode_as},
 };
 use rusqlite::{Connection, OptionalExtension, Params};
@@ -27,8 +27,8 @@ use std::{
     },
 };
 use unknot_core::{
-    CommitSeq, RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, FinishedRun, Quarantined},
+    CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    row::{DeadLetter, FinishedRun, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
     workflow::{Definition, DefinitionHash, TaskDef},
 };
@@ -294,6 +294,51 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn workflows(
+        &mut self,
+        namespace: &Namespace,
+        after: Option<&str>,
+        size: PageSize,
+    ) -> Answer<Page<WorkflowVersion, String>> {
+        self.ask(namespace, |snapshot| {
+            let sql = "SELECT name, seq, json_extract(body, '$.hash'), json_extract(body, '$.at'),
+                              json_extract(body, '$.by')
+                         FROM workflow w WHERE ns = ?1 AND name > ?2
+                          AND seq = (SELECT max(seq) FROM workflow v WHERE v.ns = w.ns AND v.name = w.name)
+                        ORDER BY name LIMIT ?3";
+            let found = snapshot.versions(sql, (snapshot.ns, after.unwrap_or_default(), one_more(size)))?;
+            Ok(Page::cut(found, size, |version| version.name.clone()))
+        })
+    }
+
+    fn workflow_versions(&mut self, namespace: &Namespace, name: &str, size: PageSize) -> Answer<Vec<WorkflowVersion>> {
+        self.ask(namespace, |snapshot| {
+            let sql = "SELECT name, seq, json_extract(body, '$.hash'), json_extract(body, '$.at'),
+                              json_extract(body, '$.by')
+                         FROM workflow WHERE ns = ?1 AND name = ?2 ORDER BY seq DESC LIMIT ?3";
+            snapshot.versions(sql, (snapshot.ns, name, int(size.items() as u64)))
+        })
+    }
+
+    fn workflow(
+        &mut self,
+        namespace: &Namespace,
+        name: &str,
+        hash: Option<&str>,
+    ) -> Answer<Option<RegisteredWorkflow>> {
+        self.ask(namespace, |snapshot| {
+            let mut found = None;
+            let sql = "SELECT body FROM workflow
+                        WHERE ns = ?1 AND name = ?2 AND substr(json_extract(body, '$.hash'), 1, length(?3)) = ?3
+                        ORDER BY seq DESC LIMIT 1";
+            snapshot.each(sql, (snapshot.ns, name, hash.unwrap_or_default()), |row| {
+                found = Some(decode_as(Kind::Workflow, text(row, 0)?)?);
+                Ok(())
+            })?;
+            Ok(found)
+        })
+    }
+
     fn quarantine(
         &mut self,
         namespace: &Namespace,
@@ -341,6 +386,23 @@ impl Reader for SqliteReader {
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |snapshot| snapshot.counts())
+    }
+}
+
+impl Snapshot<'_> {
+    fn versions(&self, sql: &str, params: impl Params) -> Result<Vec<WorkflowVersion>, StoreError> {
+        let mut found = Vec::new();
+        self.each(sql, params, |row| {
+            found.push(WorkflowVersion {
+                name: text(row, 0)?.into(),
+                seq: Seq(number(row, 1)?),
+                hash: DefinitionHash(text(row, 2)?.into()),
+                at: Timestamp(number(row, 3)?),
+                by: text(row, 4)?.into(),
+            });
+            Ok(())
+        })?;
+        Ok(found)
     }
 }
 

@@ -231,6 +231,7 @@ impl Session {
                 idempotency: self.key.clone(),
                 source: Some(self.source.clone()),
                 start_at: self.start_at(engine.now()),
+                takes_over: None,
             })
             .map_err(failed)?;
         let focus = self.choice.ending.iter().copied().chain([accepted.run]).collect();
