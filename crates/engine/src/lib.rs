@@ -15,6 +15,7 @@ mod inbox;
 mod local;
 mod progress;
 mod reconcile;
+mod removal;
 mod stream;
 mod threads;
 mod upkeep;
@@ -24,6 +25,7 @@ pub use clock::Clock;
 pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit, Submitted};
 pub use inbox::LaneFull;
 pub use progress::Health;
+pub use removal::remove_whole;
 pub use stream::{Heard, Lines, Subscription};
 
 /// The brain's types, for programs that stand on the engine.
