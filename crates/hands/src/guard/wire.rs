@@ -78,6 +78,17 @@ impl LaunchFailure {
         Self { message: format!("{what}: {error}"), fault }
     }
 
+    /// A program that could not become this process: mostly its own fault.
+    pub(crate) fn of_program(message: String, error: &io::Error) -> Self {
+        let fault = match error.kind() {
+            _ if is_shortage(error) => LaunchFault::Shortage,
+            // Somebody is writing it.
+            io::ErrorKind::ExecutableFileBusy => LaunchFault::Passing,
+            _ => LaunchFault::Lasting,
+        };
+        Self { message, fault }
+    }
+
     /// As it goes through a pipe in one piece: below the 4,096 bytes that a pipe never splits.
     pub(crate) fn told(mut self) -> Vec<u8> {
         const MESSAGE_MAX: usize = 600;
