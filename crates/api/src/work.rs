@@ -199,7 +199,7 @@ pub struct End {
     /// The rungs of the ladder that were taken, in order; empty if it was not stopped.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rungs: Vec<RungTaken>,
-    /// What its main process and the children that this one waited for used.
+    /// What its processes used, as far as somebody waited for their end: their parents, or, for orphans, the guard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Usage>,
     /// What a person should know beside the outcome.
@@ -332,7 +332,7 @@ pub enum Rung {
     Kill,
 }
 
-/// What a process and the children that it waited for used.
+/// What processes used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Processor time in user mode, in milliseconds.
@@ -341,6 +341,18 @@ pub struct Usage {
     pub system_ms: u64,
     /// The largest resident size of any single one of them, in bytes.
     pub max_rss_bytes: u64,
+}
+
+impl Usage {
+    /// What both used.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            user_ms: self.user_ms + other.user_ms,
+            system_ms: self.system_ms + other.system_ms,
+            max_rss_bytes: self.max_rss_bytes.max(other.max_rss_bytes),
+        }
+    }
 }
 
 /// Something that a person should know about an attempt and that did not decide its outcome.

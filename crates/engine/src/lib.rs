@@ -18,6 +18,7 @@ mod overview;
 mod progress;
 mod reads;
 mod reconcile;
+mod removal;
 mod stream;
 mod threads;
 mod upkeep;
@@ -29,6 +30,7 @@ pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, 
 pub use inbox::LaneFull;
 pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
+pub use removal::remove_whole;
 pub use stream::{Heard, Lines, RunLines, Subscription};
 
 /// The brain's types, for programs that stand on the engine.

@@ -2,11 +2,10 @@
 //!
 //! On a thread of its own: nothing here is waited for, and a slow disk slows nothing else.
 
-use crate::{engine::ATTEMPTS, threads::Shared};
+use crate::{engine::ATTEMPTS, removal, threads::Shared};
 use std::{
-    collections::BTreeSet,
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    collections::{BTreeSet, VecDeque},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -24,6 +23,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SLICE_PAUSE: Duration = Duration::from_millis(10);
 /// Looks after which folders that could not be removed are tried again.
 const STUCK_AGAIN_AFTER: u64 = 600;
+/// Files and folders that are removed in one slice: some 10 ms on a good disk, half a second on a bad one.
+const SLICE_ENTRIES: usize = 500;
+/// Slices of nothing but files after which the store is looked at again.
+const SLICES_PER_LOOK: usize = 50;
 
 /// The upkeep's thread; dropping the sender ends it.
 #[derive(Debug)]
@@ -41,7 +44,13 @@ struct Work {
     attempts: PathBuf,
     retention: Retention,
     looks: u64,
-    /// Runs whose folders could not be removed: left alone for a while.
+    /// Slices since the last look.
+    slices: usize,
+    /// Whether the store has more to prune.
+    is_more: bool,
+    /// Runs whose folders are to be removed.
+    folders: VecDeque<RunId>,
+    /// Those that could not be: left alone for a while.
     stuck: BTreeSet<RunId>,
 }
 
@@ -56,12 +65,24 @@ impl Upkeep {
         let (stop, stopped) = sync_channel(1);
         let (namespace, epoch) = owned;
         let (shared, attempts) = (Arc::clone(shared), data.join(ATTEMPTS));
-        let work = Work { shared, store, namespace, epoch, attempts, retention, looks: 0, stuck: BTreeSet::new() };
+        let work = Work {
+            shared,
+            store,
+            namespace,
+            epoch,
+            attempts,
+            retention,
+            looks: 0,
+            slices: 0,
+            is_more: false,
+            folders: VecDeque::new(),
+            stuck: BTreeSet::new(),
+        };
         let thread = thread::Builder::new().name("unknot-upkeep".to_owned()).spawn(move || work.go(&stopped))?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Ends the thread; waits for the slice under way, which is bounded.
+    /// Ends the thread; waits for the slice under way, which is small.
     pub(crate) fn stop(mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
@@ -83,69 +104,49 @@ impl Work {
         }
     }
 
-    /// One bounded slice; says whether more is due. Folders go first: should the program die between,
+    /// One small slice; says whether more is due. Folders go first: should the program die between,
     /// the store still names them.
     fn slice(&mut self) -> Result<bool, StoreError> {
+        self.slices += 1;
+        if self.is_more || self.folders.is_empty() || self.slices > SLICES_PER_LOOK {
+            self.look()?;
+        }
+        self.remove_folders()?;
+        Ok(self.is_more || !self.folders.is_empty())
+    }
+
+    /// Has the store do its part.
+    fn look(&mut self) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
         let done = self.store.maintain(&self.namespace, self.epoch, now, &self.retention)?;
+        (self.slices, self.is_more) = (0, done.more);
         self.looks += 1;
         if self.looks.is_multiple_of(STUCK_AGAIN_AFTER) {
             self.stuck.clear();
         }
-        let tried = done.folders.0.into_iter().filter(|run| !self.stuck.contains(run));
-        let (gone, stuck): (Vec<RunId>, Vec<RunId>) = tried.partition(|run| self.remove(*run));
-        self.stuck.extend(stuck);
-        if !gone.is_empty() {
-            self.store.folders_removed(&self.namespace, self.epoch, &gone)?;
+        if self.folders.is_empty() {
+            // Those that are not taken now are named again.
+            self.folders.extend(done.folders.0.into_iter().filter(|run| !self.stuck.contains(run)));
         }
-        Ok(done.more)
+        Ok(())
     }
 
-    fn remove(&self, run: RunId) -> bool {
-        let folder = self.attempts.join(run.to_string());
-        let removed = fs::remove_dir_all(&folder).or_else(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied => open_up(&folder).and_then(|()| fs::remove_dir_all(&folder)),
-            _ => Err(error),
-        });
-        match removed {
-            Ok(()) => true,
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
-        }
-    }
-}
-
-/// Gives the owner all rights in a folder and in those below it: some tools leave theirs read-only.
-fn open_up(folder: &Path) -> io::Result<()> {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                folders.push(entry.path());
+    fn remove_folders(&mut self) -> Result<(), StoreError> {
+        let mut budget = SLICE_ENTRIES;
+        let mut gone = Vec::new();
+        while budget > 0
+            && let Some(run) = self.folders.front().copied()
+        {
+            match removal::remove_some(&self.attempts.join(run.to_string()), &mut budget) {
+                Ok(true) => gone.push(run),
+                Ok(false) => break,
+                Err(_) => drop(self.stuck.insert(run)),
             }
+            self.folders.pop_front();
         }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_without_rights_are_opened_up() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let locked = folder.path().join("run/module/cache");
-        fs::create_dir_all(&locked).expect("made");
-        fs::write(locked.join("file"), "text").expect("written");
-        let folders = [folder.path().join("run/module"), locked];
-        for folder in folders.iter().rev() {
-            fs::set_permissions(folder, fs::Permissions::from_mode(0o500)).expect("ours");
+        if gone.is_empty() {
+            return Ok(());
         }
-        open_up(&folder.path().join("run")).expect("ours");
-        for folder in folders {
-            assert_eq!(fs::metadata(folder).expect("there").permissions().mode() & 0o777, 0o700);
-        }
+        self.store.folders_removed(&self.namespace, self.epoch, &gone)
     }
 }

@@ -1,8 +1,10 @@
 //! What an attempt left in its folder: its log and its artifacts.
 
+use rustix::fs::OFlags;
 use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 use unknot_engine::{ATTEMPTS, core::AttemptId};
@@ -25,10 +27,21 @@ pub(crate) fn log(data: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
     path(data, attempt, task_name).join(LOG)
 }
 
+/// Opens the log of an attempt. The folder is the task's as well: neither a link out of it nor a pipe that nobody
+/// writes to is followed.
+pub(crate) fn open(log: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(log)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a regular file")),
+    }
+}
+
 /// The last lines of a log that say something, oldest first; none of one that cannot be read.
 pub(crate) fn last_lines(log: &Path, most: usize) -> Vec<String> {
     let tail = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
+        let mut file = open(log)?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
         let mut bytes = Vec::new();

@@ -305,8 +305,8 @@ impl Supervisor {
                 self.bench.reports.send(report).await.unwrap_or_default();
             }
             FromGuard::LaunchFailed { failure, .. } => return Some(failure.into()),
-            FromGuard::Exited { exit, signal, usage, out_of_memory, alone, .. } => {
-                self.exit = Some(Exit { status: exit, signal, usage, out_of_memory, is_gone: false });
+            FromGuard::Exited { exit, signal, usage, broken, alone, .. } => {
+                self.exit = Some(Exit { status: exit, signal, usage, broken, is_gone: false });
                 if self.rungs.is_empty() {
                     // A stop that comes with the end, before any rung was taken, changes nothing.
                     self.why = None;
@@ -319,7 +319,12 @@ impl Supervisor {
                 self.senses.exited.send(true).unwrap_or_default();
                 return self.after_drain().await;
             }
-            FromGuard::Gone { count, left, .. } => return self.gone(count, left).await,
+            FromGuard::Gone { count, left, usage, .. } => {
+                if let Some(exit) = &mut self.exit {
+                    exit.usage = exit.usage.and(usage);
+                }
+                return self.gone(count, left).await;
+            }
             FromGuard::Sample { sample, .. } => return self.check(sample),
             // With none left, its `Gone` is on its way.
             FromGuard::Left { pids, .. } if !pids.is_empty() => return Some(self.unkillable(pids)),

@@ -128,8 +128,17 @@ impl Cgroup {
 
     /// Whether the kernel killed a member because of the memory limit.
     pub(crate) fn ran_out_of_memory(&self) -> bool {
-        let events = fs::read_to_string(self.folder.join("memory.events")).unwrap_or_default();
-        events.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+        self.has_happened("memory.events", "oom_kill ")
+    }
+
+    /// Whether the kernel refused a member to start another process because of their limit.
+    pub(crate) fn ran_out_of_processes(&self) -> bool {
+        self.has_happened("pids.events", "max ")
+    }
+
+    fn has_happened(&self, file: &str, event: &str) -> bool {
+        let events = fs::read_to_string(self.folder.join(file)).unwrap_or_default();
+        events.lines().any(|line| line.strip_prefix(event).is_some_and(|count| count != "0"))
     }
 
     /// Its members.
@@ -159,6 +168,19 @@ impl Cgroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_kernel_enforced_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let cgroup = Cgroup::at(folder.path().to_owned());
+        assert!(!cgroup.ran_out_of_memory() && !cgroup.ran_out_of_processes(), "no controllers");
+        fs::write(folder.path().join("memory.events"), "low 0\nhigh 0\nmax 7\noom 1\noom_kill 0\n").unwrap();
+        fs::write(folder.path().join("pids.events"), "max 0\n").unwrap();
+        assert!(!cgroup.ran_out_of_memory() && !cgroup.ran_out_of_processes());
+        fs::write(folder.path().join("memory.events"), "max 7\noom 1\noom_kill 1\n").unwrap();
+        fs::write(folder.path().join("pids.events"), "max 3\n").unwrap();
+        assert!(cgroup.ran_out_of_memory() && cgroup.ran_out_of_processes());
+    }
 
     #[test]
     fn hybrid_and_unified_mounts_are_found() {

@@ -107,6 +107,8 @@ pub(crate) fn catch_signals() -> io::Result<OwnedFd> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reaped {
     pub(crate) pid: u32,
+    /// The mark that it bore.
+    pub(crate) mark: Option<Mark>,
     pub(crate) exit: Option<i32>,
     pub(crate) signal: Option<i32>,
     pub(crate) usage: Usage,
@@ -119,19 +121,39 @@ pub(crate) enum Reap {
     NoChildren,
 }
 
+/// The process of an ended child that waits to be reaped; zero if all are alive, negative if there are no children.
+fn ended_child() -> libc::pid_t {
+    // SAFETY: an all-zero siginfo is a valid one; the pointer lives through the call, which fills in a child's signal
+    // or, if none has ended, leaves the zeros.
+    unsafe {
+        let mut info: libc::siginfo_t = mem::zeroed();
+        let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+        match libc::waitid(libc::P_ALL, 0, &raw mut info, options) {
+            0 => info.si_pid(),
+            _ => -1,
+        }
+    }
+}
+
 /// Reaps one ended child, whichever; never waits.
 pub(crate) fn reap() -> Reap {
+    let ended = ended_child();
+    // What is not reaped yet still bears its mark.
+    let mark = u32::try_from(ended).ok().filter(|pid| *pid > 0).and_then(mark_of);
     let mut status = 0;
-    // SAFETY: an all-zero rusage is a valid one; both pointers live through the call.
+    // SAFETY: an all-zero rusage is a valid one; both pointers live through the call. Nobody else reaps this
+    // process's children, so the one that has ended is still there.
     let (pid, usage) = unsafe {
         let mut usage: libc::rusage = mem::zeroed();
-        (libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage), usage)
+        let pid = if ended > 0 { libc::wait4(ended, &raw mut status, libc::WNOHANG, &raw mut usage) } else { ended };
+        (pid, usage)
     };
     match u32::try_from(pid) {
         Err(_) => Reap::NoChildren,
         Ok(0) => Reap::AllAlive,
         Ok(pid) => Reap::Ended(Reaped {
             pid,
+            mark,
             exit: libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status)),
             signal: libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)),
             usage: Usage {

@@ -275,3 +275,41 @@ async fn write_frame(stream: &UnixStream, frame: &[u8], fds: &[OwnedFd]) -> io::
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tokio::time::Instant;
+    use unknot_api::work::Limits;
+
+    use super::*;
+
+    fn spawn(folder: &Path) -> Spawn {
+        Spawn {
+            mark: Mark::new(1, 1),
+            attempt: "att_silent".into(),
+            folder: folder.to_owned(),
+            argv: vec!["true".into()],
+            env: BTreeMap::new(),
+            cwd: None,
+            limits: Limits::default(),
+        }
+    }
+
+    /// The clock is stopped and moves on when all wait, so the twenty seconds are exact and take none.
+    #[tokio::test(start_paused = true)]
+    async fn a_guard_that_is_silent_for_too_long_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ours, _silent) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let began = Instant::now();
+        let link = Link::to(ours);
+        let fds = [(); 2].map(|()| OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+        let mut events = link.spawn(spawn(folder.path()), fds).await.unwrap();
+        let event = events.recv().await;
+        assert!(matches!(event, Some(Event::Lost(Fate::ConfirmedDead))), "{event:?}");
+        assert_eq!(began.elapsed().as_secs(), SILENCE.as_secs());
+        assert!(!link.is_alive(), "the next attempt gets another guard");
+    }
+}

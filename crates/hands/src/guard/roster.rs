@@ -5,12 +5,12 @@ use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process, kill_process_group};
-use unknot_api::work::{Limits, ProcessRef};
+use unknot_api::work::{Limits, ProcessRef, Usage};
 
 use super::cgroup::Cgroup;
 use super::kernel;
 use super::start::Born;
-use super::wire::{Enforced, FromGuard, Sample};
+use super::wire::{Broken, Enforced, FromGuard, Sample};
 use crate::identity::Mark;
 use crate::proc::{self, Stat};
 
@@ -34,6 +34,10 @@ pub(crate) struct Attempt {
     is_told: bool,
     /// The most processor time that a sample has shown.
     cpu_ticks: u64,
+    /// What its ended orphans used, as far as it was not told yet.
+    orphans: Usage,
+    /// The processor time of all its ended orphans.
+    orphans_ms: u64,
 }
 
 /// Killing what is left, at growing intervals.
@@ -53,9 +57,10 @@ impl Sweep {
 
 impl Attempt {
     pub(crate) fn new(born: Born, cgroup: Option<Cgroup>, enforced: Enforced, limits: &Limits) -> Self {
+        // The kernel refuses a process too many and says so to that program alone: whether it did is sampled, too.
         let is_sampled = limits.cpu_time_ms.is_some()
             || (limits.memory_bytes.is_some() && !enforced.memory)
-            || (limits.processes.is_some() && !enforced.processes);
+            || limits.processes.is_some();
         Self {
             main: born.pid,
             verdict: Some(born.verdict),
@@ -66,6 +71,28 @@ impl Attempt {
             has_main: true,
             is_told: false,
             cpu_ticks: 0,
+            orphans: Usage::default(),
+            orphans_ms: 0,
+        }
+    }
+
+    /// One of its processes that had lost its parents has ended.
+    pub(crate) fn orphan_ended(&mut self, usage: Usage) {
+        self.orphans_ms += usage.user_ms + usage.system_ms;
+        self.orphans = self.orphans.and(usage);
+    }
+
+    /// What its ended orphans used since this was asked last.
+    pub(crate) fn take_orphans(&mut self) -> Usage {
+        std::mem::take(&mut self.orphans)
+    }
+
+    /// Which of its limits the kernel has had to enforce.
+    pub(crate) fn broken(&self) -> Broken {
+        let cgroup = self.cgroup.as_ref();
+        Broken {
+            memory: cgroup.is_some_and(Cgroup::ran_out_of_memory),
+            processes: cgroup.is_some_and(Cgroup::ran_out_of_processes),
         }
     }
 
@@ -131,7 +158,8 @@ impl Attempt {
         if owned.is_empty() && !has_missed && !self.has_main {
             let count = u32::try_from(sweep.left.len()).unwrap_or(u32::MAX);
             let left = std::mem::take(&mut sweep.left).into_values().take(NAMED_MAX).collect();
-            return Some(FromGuard::Gone { mark, count, left });
+            let usage = self.take_orphans();
+            return Some(FromGuard::Gone { mark, count, left, usage });
         }
         sweep.at = Instant::now() + sweep.pause;
         sweep.pause = (sweep.pause * 2).min(SWEEP_PAUSE_MAX);
@@ -140,8 +168,9 @@ impl Attempt {
 
     /// What its processes use now.
     ///
-    /// A parent takes over the processor time of each child that it waits for, so the sum over the living covers most
-    /// of the dead. It misses those that nobody waited for, and never falls below what was once measured.
+    /// A parent takes over the processor time of each child that it waits for, and so does the guard of those that have
+    /// no other parent left. So the living and the ended orphans cover the dead, apart from those whose parent ignores
+    /// its children; and the sum never falls below what was once measured.
     pub(crate) fn measure<'a>(&mut self, owned: impl Iterator<Item = &'a Stat>) -> Sample {
         let (mut pages, mut processes, mut cpu_ticks) = (0, 0, 0);
         for stat in owned {
@@ -149,11 +178,13 @@ impl Attempt {
             processes += 1;
             cpu_ticks += stat.cpu_ticks;
         }
-        self.cpu_ticks = self.cpu_ticks.max(cpu_ticks);
+        let per_second = kernel::ticks_per_second();
+        self.cpu_ticks = self.cpu_ticks.max(cpu_ticks + self.orphans_ms * per_second / 1000);
         Sample {
             memory_bytes: pages * rustix::param::page_size() as u64,
-            cpu_time_ms: self.cpu_ticks * 1000 / kernel::ticks_per_second(),
+            cpu_time_ms: self.cpu_ticks * 1000 / per_second,
             processes,
+            is_refused: self.enforced.processes && self.broken().processes,
         }
     }
 }

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use unknot_api::work::Usage;
+
 use super::cgroup::{Cgroup, Hierarchy};
 use super::kernel::{self, Reap, Reaped};
 use super::owner::{Kernel, Owner, Owners, Traits};
@@ -178,7 +180,7 @@ impl<'a> Guard<'a> {
                     attempt.sweep.get_or_insert_with(Sweep::now);
                     Ok(())
                 }
-                None => self.say(&FromGuard::Gone { mark, count: 0, left: Vec::new() }),
+                None => self.say(&FromGuard::Gone { mark, count: 0, left: Vec::new(), usage: Usage::default() }),
             },
             ToGuard::List { mark } => {
                 let owned = self.judge().into_iter().filter(|(_, owner)| *owner == Owner::Attempt(mark));
@@ -245,7 +247,12 @@ impl<'a> Guard<'a> {
             let found = self.attempts.iter().find(|(_, attempt)| attempt.is_main(reaped.pid)).map(|(mark, _)| *mark);
             match found {
                 Some(mark) => self.ended(mark, reaped)?,
-                None => orphans = true,
+                None => {
+                    orphans = true;
+                    if let Some(attempt) = reaped.mark.and_then(|mark| self.attempts.get_mut(&mark)) {
+                        attempt.orphan_ended(reaped.usage);
+                    }
+                }
             }
         }
         if orphans {
@@ -268,11 +275,12 @@ impl<'a> Guard<'a> {
         self.settle_launch(mark)?;
         let Some(attempt) = self.attempts.get_mut(&mark) else { return Ok(()) };
         attempt.main_ended();
-        let out_of_memory = attempt.cgroup.as_ref().is_some_and(|cgroup| cgroup.ran_out_of_memory());
+        let broken = attempt.broken();
+        let usage = reaped.usage.and(attempt.take_orphans());
         let is_swept = attempt.sweep.is_some();
         let alone = !is_swept && self.is_alone();
-        let Reaped { exit, signal, usage, .. } = reaped;
-        self.say(&FromGuard::Exited { mark, exit, signal, usage, out_of_memory, alone })?;
+        let Reaped { exit, signal, .. } = reaped;
+        self.say(&FromGuard::Exited { mark, exit, signal, usage, broken, alone })?;
         if alone {
             self.forget(mark);
         }

@@ -88,7 +88,7 @@ fn become_program(origin: &Origin, spawn: &Spawn, outputs: &Outputs, cgroup: Opt
     if orphan {
         return LaunchFailure::passing("the guard is gone".to_owned());
     }
-    LaunchFailure::lasting(execute(origin, spawn))
+    execute(origin, spawn)
 }
 
 /// A session of its own, the mark, and the three standard streams.
@@ -119,12 +119,14 @@ fn record(origin: &Origin, spawn: &Spawn, cgroup: Option<&Cgroup>) -> io::Result
     record.write(&spawn.folder)
 }
 
-fn execute(origin: &Origin, spawn: &Spawn) -> String {
-    let Some((program, arguments)) = spawn.argv.split_first() else { return "the command is empty".to_owned() };
+fn execute(origin: &Origin, spawn: &Spawn) -> LaunchFailure {
+    let Some((program, arguments)) = spawn.argv.split_first() else {
+        return LaunchFailure::lasting("the command is empty".to_owned());
+    };
     if let Some(cwd) = &spawn.cwd
         && let Err(error) = std::env::set_current_dir(cwd)
     {
-        return format!("cannot enter the working folder `{cwd}`: {error}");
+        return LaunchFailure::lasting(format!("cannot enter the working folder `{cwd}`: {error}"));
     }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(origin.environment.iter().map(|(name, value)| (name, value)));
@@ -132,7 +134,7 @@ fn execute(origin: &Origin, spawn: &Spawn) -> String {
     // Last, because opening anything may need what this takes away.
     descriptors::set(origin.open_files);
     if let Err(error) = limit(&spawn.limits) {
-        return format!("cannot set the limits: {error}");
+        return LaunchFailure::lasting(format!("cannot set the limits: {error}"));
     }
     let error = command.exec();
     let hint = match error.kind() {
@@ -144,7 +146,7 @@ fn execute(origin: &Origin, spawn: &Spawn) -> String {
         }
         _ => "",
     };
-    format!("cannot start `{program}`: {error}{hint}")
+    LaunchFailure::of_program(format!("cannot start `{program}`: {error}{hint}"), &error)
 }
 
 /// The limits that the kernel keeps for each single process. Processor time is one of them only as a net, a little

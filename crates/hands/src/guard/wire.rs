@@ -78,6 +78,17 @@ impl LaunchFailure {
         Self { message: format!("{what}: {error}"), fault }
     }
 
+    /// A program that could not become this process: mostly its own fault.
+    pub(crate) fn of_program(message: String, error: &io::Error) -> Self {
+        let fault = match error.kind() {
+            _ if is_shortage(error) => LaunchFault::Shortage,
+            // Somebody is writing it.
+            io::ErrorKind::ExecutableFileBusy => LaunchFault::Passing,
+            _ => LaunchFault::Lasting,
+        };
+        Self { message, fault }
+    }
+
     /// As it goes through a pipe in one piece: below the 4,096 bytes that a pipe never splits.
     pub(crate) fn told(mut self) -> Vec<u8> {
         const MESSAGE_MAX: usize = 600;
@@ -121,9 +132,11 @@ pub(crate) enum FromGuard {
     /// The program could not be started; nothing is left of the attempt.
     LaunchFailed { mark: Mark, failure: LaunchFailure },
     /// The main process has ended. `alone`: and nothing else is left, so no `End` is needed.
-    Exited { mark: Mark, exit: Option<i32>, signal: Option<i32>, usage: Usage, out_of_memory: bool, alone: bool },
-    /// After `End`: nothing is left. `left`: what had outlived the main process and was killed.
-    Gone { mark: Mark, count: u32, left: Vec<ProcessRef> },
+    /// `usage`: its own, with all that it waited for and all that was orphaned and ended before it.
+    Exited { mark: Mark, exit: Option<i32>, signal: Option<i32>, usage: Usage, broken: Broken, alone: bool },
+    /// After `End`: nothing is left. `left`: what had outlived the main process and was killed. `usage`: of orphans that
+    /// ended after the main process.
+    Gone { mark: Mark, count: u32, left: Vec<ProcessRef>, usage: Usage },
     /// What is left of the attempt.
     Left { mark: Mark, pids: Vec<u32> },
     /// What an attempt with sampled limits uses now.
@@ -146,6 +159,15 @@ pub(crate) struct Sample {
     pub(crate) memory_bytes: u64,
     pub(crate) cpu_time_ms: u64,
     pub(crate) processes: u64,
+    /// The kernel has refused another process.
+    pub(crate) is_refused: bool,
+}
+
+/// Which limits the kernel has had to enforce.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Broken {
+    pub(crate) memory: bool,
+    pub(crate) processes: bool,
 }
 
 /// A message with its length in front.

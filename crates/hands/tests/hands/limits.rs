@@ -81,3 +81,23 @@ async fn a_task_has_the_limit_of_open_files_that_its_worker_was_started_with() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap().split_whitespace().nth(3);
     assert_eq!(files, Some(&*hard), "and so has its guard");
 }
+
+/// Twenty burners, one after the other, that lose their parent at once; whoever waits for them burns nothing.
+const ORPHANS: &str = r#"mkfifo "$UNKNOT_ARTIFACTS/done"; i=0; while test $i -lt 20; do i=$((i+1));
+    (setsid sh -c 'j=0; while test $j -lt 40000; do j=$((j+1)); done; echo > "$UNKNOT_ARTIFACTS/done"' &) > /dev/null 2>&1
+    read x < "$UNKNOT_ARTIFACTS/done"; done"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_orphans_used_counts() {
+    for bench in [Bench::new(), Bench::without_cgroups()] {
+        let one = bench.shell("j=0; while test $j -lt 40000; do j=$((j+1)); done").await.usage.unwrap();
+        let one_ms = one.user_ms + one.system_ms;
+        let all = bench.shell(ORPHANS).await.usage.unwrap();
+        let all_ms = all.user_ms + all.system_ms;
+        assert!(all_ms > 10 * one_ms, "twenty burners used {all_ms} ms, one {one_ms} ms");
+        let limit_ms = 6 * one_ms;
+        let task = change(shell(ORPHANS), |work| work.limits.cpu_time_ms = Some(limit_ms));
+        let end = bench.perform(task).await;
+        assert!(failure(&end).1.contains("limit cpu_time, sampled"), "{end:?}");
+    }
+}

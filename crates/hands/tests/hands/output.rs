@@ -61,6 +61,31 @@ async fn a_flood_grows_neither_memory_nor_disk() {
     assert!(log.starts_with(b"first\nxxx") && log.ends_with(b"x\n{\"done\":true}\n"));
 }
 
+/// 1 GB here, to stay within seconds on a debug build; the bound on memory is the same for any length.
+#[tokio::test(flavor = "multi_thread")]
+async fn heavy_a_flood_of_a_gigabyte_in_one_line_grows_nothing() {
+    let bench = Bench::new();
+    bench.shell("true").await;
+    let before = resident();
+    let (growing, mut most) = (shell("head -c 1000000000 /dev/zero"), before);
+    bench.source.give([growing.clone()]);
+    let end = tokio::select! {
+        end = bench.source.end_of(&growing.attempt) => end,
+        () = async {
+            loop {
+                most = most.max(resident());
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        } => unreachable!("it never ends"),
+    };
+    assert_eq!(output(&end), "null");
+    let grown = most.saturating_sub(before);
+    println!("memory grew by {} KiB at most while 1 GB was printed", grown / 1024);
+    assert!(grown < 48 << 20, "{grown} bytes");
+    assert!(has_note(&end, |note| matches!(note, Note::LogCut { omitted_bytes } if *omitted_bytes > 980_000_000)));
+    assert!(bench.log(&growing.attempt).len() < (16 << 20) + 200);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_holds_the_output_does_not_hold_the_attempt() {
     for bench in [Bench::new(), Bench::without_cgroups()] {

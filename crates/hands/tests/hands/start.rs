@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use unknot_api::work::{Outcome, ReportBody};
+use unknot_api::work::{LaunchFault, Outcome, ReportBody};
 use unknot_hands::{Order, Phase};
 
 use crate::support::{Bench, argv, assignment, change, launch_failure, output, shell, stop, unique};
@@ -63,6 +63,12 @@ async fn a_launch_that_fails_says_why() {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
     let end = bench.perform(argv(&[&path])).await;
     assert!(launch_failure(&end).contains("interpreter"), "{end:?}");
+    let busy = bench.dir.path().join("busy");
+    fs::copy("/bin/true", &busy).unwrap();
+    let writer = fs::File::options().append(true).open(&busy).unwrap();
+    let end = bench.perform(argv(&[&busy.display().to_string()])).await;
+    assert!(matches!(end.outcome, Outcome::LaunchFailed { fault: LaunchFault::Passing, .. }), "{end:?}");
+    drop(writer);
     let end = bench.perform(change(shell("true"), |work| work.cwd = Some("/no/such/folder".into()))).await;
     assert!(launch_failure(&end).contains("working folder `/no/such/folder`"), "{end:?}");
     let end = bench.perform(argv(&[])).await;

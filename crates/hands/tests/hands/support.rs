@@ -33,6 +33,10 @@ struct State {
     reports: Vec<Report>,
     /// How many calls of `report` fail before one is answered.
     failing_reports: u32,
+    /// What the worker said to hold, in its newest renewal.
+    held: Vec<Held>,
+    /// What the next renewal is answered with.
+    renewal_orders: Vec<Order>,
 }
 
 impl Source {
@@ -66,6 +70,20 @@ impl Source {
     /// Waits until the worker has taken all orders.
     pub(crate) async fn until_ordered(&self) {
         self.until(|state| state.orders.is_empty().then_some(())).await;
+    }
+
+    /// Waits until a renewal names exactly these, by their ids, in order; true for those that run.
+    pub(crate) async fn until_held(&self, expected: &[(&str, u64, bool)]) {
+        let holds = |state: &mut State| {
+            state.held.sort_by(|left, right| left.attempt.cmp(&right.attempt));
+            let held = state.held.iter().map(|held| (held.attempt.as_str(), held.fence, held.is_started));
+            held.eq(expected.iter().copied()).then_some(())
+        };
+        tokio::time::timeout(PATIENCE, self.until(holds)).await.expect("they are renewed");
+    }
+
+    pub(crate) fn answer_renewal(&self, orders: Vec<Order>) {
+        self.with(|state| state.renewal_orders = orders);
     }
 
     pub(crate) fn fail_reports(&self, times: u32) {
@@ -119,8 +137,11 @@ impl WorkSource for Source {
         if is_failing { Err(SourceError { message: "not now".into() }) } else { Ok((0..reports.len()).collect()) }
     }
 
-    async fn renew(&self, _held: Vec<Held>) -> Result<Vec<Order>, SourceError> {
-        Ok(Vec::new())
+    async fn renew(&self, held: Vec<Held>) -> Result<Vec<Order>, SourceError> {
+        Ok(self.with(|state| {
+            state.held = held;
+            std::mem::take(&mut state.renewal_orders)
+        }))
     }
 
     async fn orders(&self) -> Result<Vec<Order>, SourceError> {
@@ -199,10 +220,15 @@ impl Bench {
         Some(Path::new(self.record(attempt)["cgroup"].as_str()?).parent().unwrap().to_owned())
     }
 
+    /// Waits for a worker that ends by itself.
+    pub(crate) async fn ended(self) -> Summary {
+        tokio::time::timeout(PATIENCE, self.worker).await.expect("the worker returns").unwrap().unwrap()
+    }
+
     /// Ends the worker and waits for it.
     pub(crate) async fn close(self, phase: Phase) -> Summary {
         self.phase.send_replace(phase);
-        tokio::time::timeout(PATIENCE, self.worker).await.expect("the worker returns").unwrap().unwrap()
+        self.ended().await
     }
 }
 

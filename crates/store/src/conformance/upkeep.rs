@@ -12,6 +12,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a large run's rows go in slices", run: large_runs_go_in_slices },
     Case { name: "history stays while one of its runs does", run: shared_history_stays },
     Case { name: "above the size, the runs that ended first go", run: size_is_bounded },
+    Case { name: "above the size, no more runs go than must", run: size_takes_few },
     Case { name: "only the owner prunes", run: strangers_cannot_prune },
 ];
 
@@ -188,6 +189,35 @@ fn size_is_bounded(site: &mut dyn Site) {
     assert!((1..300).contains(&left.len()), "{} runs are left", left.len());
     let newest: Vec<RunId> = (1..=300).rev().take(left.len()).map(run_id).collect();
     assert_eq!(left, newest);
+    assert!(used(&brain) <= bytes_max);
+    assert_sound(&brain);
+}
+
+fn size_takes_few(site: &mut dyn Site) {
+    let mut brain = populate(site, 0);
+    let flow = definition("flow", 1);
+    let used = |brain: &Brain| maintain(brain, START, &KEEP).footprint.used_bytes;
+    let empty = used(&brain);
+    // Most of what a run takes is its history.
+    for after_ms in 1..=20 {
+        let new = run(run_id(after_ms), &flow, brain.next());
+        brain.commit_with(vec![put_definition(&flow), put_run(&new)], vec![entry(&new, HistoryKind::RunSubmitted)]);
+        for _ in 0..5 {
+            brain.commit_with(Vec::new(), vec![entry(&new, HistoryKind::TaskRetrying); 200]);
+        }
+        let ended = finished(&new, RunStatus::Completed, brain.next());
+        brain.commit_with(end_run(&ended).into(), vec![entry(&new, HistoryKind::RunCompleted)]);
+    }
+    let bytes_max = empty + (used(&brain) - empty) * 3 / 4;
+    let small = Retention { keep: Millis::from_days(1_000), bytes_max, ..KEEP };
+    for slice in 0.. {
+        assert!(slice < 200, "pruning comes to an end");
+        if !maintain(&brain, START, &small).more {
+            break;
+        }
+    }
+    let left = list(&brain).len();
+    assert!((12..=15).contains(&left), "{left} of 20 runs are left, at three quarters of the size");
     assert!(used(&brain) <= bytes_max);
     assert_sound(&brain);
 }

@@ -96,9 +96,14 @@ impl Space {
                 self.rows.remove(&Key::Finished(run));
                 self.keys.retain(|_, owner| *owner != run);
                 self.pruned.insert(run);
-                cleaned.push(run);
                 done.runs_pruned += 1;
                 done.rows_pruned += 1;
+                if self.bytes() > retention.bytes_max {
+                    // How much is still too much shows once its history is gone.
+                    done.rows_pruned += self.remove_unneeded(&[run]);
+                } else {
+                    cleaned.push(run);
+                }
             } else {
                 break;
             }

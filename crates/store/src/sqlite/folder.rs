@@ -55,16 +55,26 @@ impl Folder {
         fs::metadata(self.root.join(WAL)).map(|file| file.len()).unwrap_or_default()
     }
 
-    /// Makes the folder, readable by its owner only, and makes its name durable.
+    /// Makes the folder and those above it that are missing, readable by their owner only, and makes their names
+    /// durable.
     pub(super) fn create(&self) -> Result<(), StoreError> {
         if self.root.is_dir() {
             return Ok(());
         }
+        let written = self.written_to();
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.root);
         made.map_err(|error| file_error(&self.root, error))?;
-        let parent = self.root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let synced = File::open(parent).and_then(|parent| parent.sync_all());
-        synced.map_err(|error| file_error(parent, error))
+        written.into_iter().try_for_each(|folder| {
+            let synced = File::open(&folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| file_error(&folder, error))
+        })
+    }
+
+    /// The folders that get a new name in them when this one is made, the lowest first.
+    fn written_to(&self) -> Vec<PathBuf> {
+        let missing = self.root.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+        let parents = missing.filter_map(Path::parent);
+        parents.map(|parent| if parent.as_os_str().is_empty() { ".".into() } else { parent.to_owned() }).collect()
     }
 
     /// Makes an empty database file that only its owner can read; SQLite gives the journal the same
@@ -79,9 +89,8 @@ impl Folder {
 
     /// Refuses file systems on which locks and syncs do not hold.
     pub(super) fn refuse_network(&self) -> Result<(), StoreError> {
-        let found = rustix::fs::statfs(&self.root).map_err(|error| file_error(&self.root, error.into()))?;
-        // The magic numbers are 32 bits wide; the field's type differs between machines.
-        match network_kind(found.f_type as u32) {
+        let magic = magic(&self.root).map_err(|error| file_error(&self.root, error.into()))?;
+        match network_kind(magic) {
             Some(kind) => Err(StoreError::NetworkFileSystem { path: self.root.clone(), kind }),
             None => Ok(()),
         }
@@ -143,6 +152,20 @@ fn read_pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
+/// The number of the file system that a folder is on.
+#[cfg(not(test))]
+fn magic(folder: &Path) -> rustix::io::Result<u32> {
+    // The magic numbers are 32 bits wide; the field's type differs between machines.
+    rustix::fs::statfs(folder).map(|found| found.f_type as u32)
+}
+
+/// A test's: a folder named `nfs` is on one.
+#[cfg(test)]
+fn magic(folder: &Path) -> rustix::io::Result<u32> {
+    let found = rustix::fs::statfs(folder)?;
+    Ok(if folder.ends_with("nfs") { 0x6969 } else { found.f_type as u32 })
+}
+
 /// The name of a network file system, by the number that `statfs` gives (linux/magic.h and the
 /// modules' own headers).
 fn network_kind(magic: u32) -> Option<&'static str> {
@@ -165,6 +188,30 @@ fn network_kind(magic: u32) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_new_name_is_made_durable() {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::new(&place.path().join("a/b/c"));
+        let below = |name: &str| place.path().join(name);
+        assert_eq!(folder.written_to(), [below("a/b"), below("a"), place.path().to_owned()]);
+        folder.create().expect("made");
+        assert!(below("a/b/c").is_dir());
+        assert_eq!(folder.written_to(), Vec::<PathBuf>::new());
+        assert_eq!(Folder::new(Path::new("no-such/data")).written_to(), [Path::new("no-such"), Path::new(".")]);
+    }
+
+    #[test]
+    fn a_store_on_a_network_file_system_is_refused_unless_it_is_wanted() {
+        use crate::{NetworkFileSystems, SqliteOptions, SqliteStore};
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let folder = place.path().join("nfs");
+        let open = |network| SqliteStore::open(&folder, &SqliteOptions { network, ..SqliteOptions::default() });
+        let refused = open(NetworkFileSystems::Refused).err().expect("refused");
+        assert!(matches!(&refused, StoreError::NetworkFileSystem { kind: "NFS", .. }), "{refused:?}");
+        assert!(!folder.join(DATABASE).exists() && !folder.join(LOCK).exists(), "nothing was written");
+        open(NetworkFileSystems::Allowed).expect("it was asked for");
+    }
 
     #[test]
     fn network_file_systems_are_told_by_their_number() {

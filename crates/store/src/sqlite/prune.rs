@@ -54,11 +54,14 @@ pub(super) struct Due {
     ended_before: Timestamp,
     /// Bytes by which the store is too large.
     surplus_bytes: u64,
+    /// Bytes of the store.
+    used_bytes: u64,
 }
 
 impl Due {
     pub(super) fn now(now: Timestamp, retention: &Retention, used_bytes: u64) -> Self {
-        Self { ended_before: now.minus(retention.keep), surplus_bytes: used_bytes.saturating_sub(retention.bytes_max) }
+        let surplus_bytes = used_bytes.saturating_sub(retention.bytes_max);
+        Self { ended_before: now.minus(retention.keep), surplus_bytes, used_bytes }
     }
 
     /// Whether a slice would find something to do.
@@ -225,22 +228,31 @@ impl Pruner<'_> {
 
     /// Takes runs beyond the retention out of the lists, those that ended first first.
     fn take_expired(&mut self, due: Due) -> Result<(), StoreError> {
-        let mut freed = 0u64;
         let room = room(self.connection, self.ns).map_err(store_error)?;
+        let surplus_runs = if room == LEAVING_MAX { self.surplus_runs(due).map_err(store_error)? } else { 0 };
         while self.rows_left() > 0 && self.done.runs < room {
-            let sql = "SELECT run_id, length(body) FROM finished WHERE ns = ?1 AND ended_at < ?2
-                       ORDER BY ended_at LIMIT 1";
-            let before = if freed < due.surplus_bytes { i64::MAX } else { int(due.ended_before.0) };
+            let before = if self.done.runs < surplus_runs { i64::MAX } else { int(due.ended_before.0) };
+            let sql = "SELECT run_id FROM finished WHERE ns = ?1 AND ended_at < ?2 ORDER BY ended_at LIMIT 1";
             let mut statement = self.connection.prepare_cached(sql).map_err(store_error)?;
-            let next: Option<(String, i64)> = statement
-                .query_row(params![self.ns, before], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()
-                .map_err(store_error)?;
-            let Some((run, bytes)) = next else { break };
-            freed += bytes.unsigned_abs();
+            let next: Option<String> =
+                statement.query_row(params![self.ns, before], |row| row.get(0)).optional().map_err(store_error)?;
+            let Some(run) = next else { break };
             self.prune(&run).map_err(store_error)?;
         }
         Ok(())
+    }
+
+    /// How many runs are to leave now for the size's sake: half of what the surplus would be on average, at least one.
+    /// What they free shows only once their rows and history are gone, so no others follow before. The rest comes
+    /// with the next slices, and not many more go than must.
+    fn surplus_runs(&self, due: Due) -> rusqlite::Result<usize> {
+        if due.surplus_bytes == 0 {
+            return Ok(0);
+        }
+        let sql = "SELECT coalesce(sum(runs), 0) FROM finished_count WHERE ns = ?1";
+        let runs: i64 = self.connection.prepare_cached(sql)?.query_row([self.ns], |row| row.get(0))?;
+        let runs = u128::from(runs.unsigned_abs()) * u128::from(due.surplus_bytes) / u128::from(due.used_bytes.max(1));
+        Ok(usize::try_from(runs / 2).unwrap_or(usize::MAX).max(1))
     }
 
     fn prune(&mut self, run: &str) -> rusqlite::Result<()> {

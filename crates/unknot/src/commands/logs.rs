@@ -162,7 +162,7 @@ impl<'l> Printer<'l> {
     fn print(&mut self, wanted: &[AttemptId], out: &mut dyn Write) -> Result<(), Error> {
         for attempt in wanted {
             let path = attempt_folder::log(self.data, *attempt, &self.definition.task(attempt.task.index).name);
-            let mut file = match File::open(&path) {
+            let mut file = match attempt_folder::open(&path) {
                 Ok(file) => file,
                 // It has not begun yet, or its task needs no process.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -10,17 +10,19 @@ use crate::{
     terminal,
 };
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, IsTerminal, Write},
     ops::ControlFlow,
     panic,
-    path::Path,
+    path::{Path, PathBuf},
 };
 use unknot_api::{Duration, Size};
 use unknot_engine::{
     ATTEMPTS, Clock,
     core::{Millis, RunId, Timestamp, row::Loaded, settings::Bounds},
     driver::examined,
+    remove_whole,
     store::{BackupProgress, BackupStep, Namespace, Owner, Retention, SqliteOptions, SqliteStore, Store},
 };
 
@@ -112,28 +114,38 @@ fn prune(config: &Config, retention: &Retention, out: &mut dyn Write) -> Result<
     let mut upkeep = store.maintenance().map_err(failed())?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
     let (mut runs, mut rows) = (0, 0);
+    let mut stuck: BTreeMap<RunId, io::Error> = BTreeMap::new();
     loop {
         let done = upkeep.maintain(&namespace, epoch, now, retention).map_err(failed())?;
         runs += done.runs_pruned as u64;
         rows += done.rows_pruned as u64;
-        let folders = done.folders.0.len();
-        // The journal of folders is struck off only for what is gone; the rest is found again next time.
-        let gone: Vec<RunId> = done.folders.0.into_iter().filter(|run| remove(config, *run)).collect();
-        let stuck = gone.len() < folders;
+        // The journal of folders is struck off only for what is gone; the rest is named again, in turn.
+        let mut gone = Vec::new();
+        for run in done.folders.0 {
+            if stuck.contains_key(&run) {
+                continue;
+            }
+            match remove_whole(&folder(config, run)) {
+                Ok(()) => gone.push(run),
+                Err(error) => drop(stuck.insert(run, error)),
+            }
+        }
         upkeep.folders_removed(&namespace, epoch, &gone).map_err(failed())?;
-        if !done.more || stuck {
+        if !done.more && gone.is_empty() {
             break;
         }
     }
     writeln!(out, "{} removed, {}", count(runs, "run"), count(rows, "row"))?;
+    if let Some((run, error)) = stuck.first_key_value() {
+        let folders = count(stuck.len() as u64, "folder");
+        let first = nicer(&folder(config, *run)).display().to_string();
+        eprint_quietly(&format!("note: {folders} could not be removed and is tried again later; `{first}`: {error}\n"));
+    }
     Ok(Exit::Success)
 }
 
-fn remove(config: &Config, run: RunId) -> bool {
-    match fs::remove_dir_all(config.data.join(ATTEMPTS).join(run.to_string())) {
-        Ok(()) => true,
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    }
+fn folder(config: &Config, run: RunId) -> PathBuf {
+    config.data.join(ATTEMPTS).join(run.to_string())
 }
 
 fn length(given: &str) -> Result<Duration, Error> {

@@ -164,3 +164,13 @@ fn the_store_is_looked_after() {
     bench.run(&["ls"]).code(0).says("no such runs");
     assert_eq!(fs::read_dir(bench.path(".unknot/attempts")).unwrap().count(), 0, "logs go with their run");
 }
+
+/// The folder of an attempt is its own as well, and whoever looks into it must not be caught there.
+#[test]
+fn a_pipe_in_place_of_a_log_holds_nobody_up() {
+    let bench = Bench::with(
+        "name: trap\ntasks:\n  a: {exec: 'cd ${UNKNOT_OUTPUT%/*}; until rm log.txt; do sleep 0.01; done; mkfifo log.txt; exit 3'}\n",
+    );
+    bench.run(&["run", "flow.yaml"]).code(1).says("exited with status 3");
+    bench.run(&["logs", "latest", "a"]).says("it is not a regular file");
+}

@@ -261,3 +261,13 @@ fn slots_that_the_limit_of_open_files_does_not_allow_are_told() {
     let ended = ended(command).code(0).says("`worker.slots` is 512").says("more than 31");
     assert!(!ended.stdout.contains("tries again"), "{}", ended.stdout);
 }
+
+/// The server's own call must not wait for a reader that never comes, at the latest when the command is to end.
+#[test]
+fn a_pipe_where_a_task_is_told_to_stop_keeps_no_command_from_ending() {
+    let bench = Bench::with(
+        "name: pipe\ntasks:\n  a:\n    exec: 'mkfifo $UNKNOT_STOP; sleep 1000'\n    timeout: 300ms\n    \
+         cancel: {told: 50ms, term: 1s, kill: 1s}\n",
+    );
+    bench.run(&["run", "flow.yaml"]).code(1).says("it took longer than");
+}

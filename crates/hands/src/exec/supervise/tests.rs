@@ -12,7 +12,7 @@ use super::*;
 use crate::Clock;
 use crate::guard::GuardCommand;
 use crate::guard::link::Guards;
-use crate::guard::wire::Inbound;
+use crate::guard::wire::{Broken, Inbound};
 use crate::log::Logs;
 
 /// A supervised attempt whose guard is the test.
@@ -108,11 +108,12 @@ fn assignment() -> Assignment {
 
 fn exited(status: i32) -> FromGuard {
     let usage = Usage::default();
-    FromGuard::Exited { mark: mark(), exit: Some(status), signal: None, usage, out_of_memory: false, alone: false }
+    FromGuard::Exited { mark: mark(), exit: Some(status), signal: None, usage, broken: Broken::default(), alone: false }
 }
 
 fn gone() -> FromGuard {
-    FromGuard::Gone { mark: mark(), count: 0, left: Vec::new() }
+    let usage = Usage { user_ms: 5, system_ms: 0, max_rss_bytes: 7 };
+    FromGuard::Gone { mark: mark(), count: 0, left: Vec::new(), usage }
 }
 
 fn success() -> Outcome {
@@ -126,6 +127,7 @@ async fn a_kill_after_the_end_stops_nothing() {
     attempt.hear(Event::Guard(gone()));
     let end = attempt.end().await;
     assert_eq!((end.outcome, end.rungs), (success(), Vec::new()));
+    assert_eq!(end.usage.unwrap().user_ms, 5, "what was orphaned counts");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use unknot_api::work::{FailureCode, JsonText, Limits, Outcome, StopReason, Usage};
 
 use crate::confirm::Fate;
-use crate::guard::wire::Sample;
+use crate::guard::wire::{Broken, Sample};
 
 /// Why the ladder is walked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub(super) struct Exit {
     pub(super) status: Option<i32>,
     pub(super) signal: Option<i32>,
     pub(super) usage: Usage,
-    pub(super) out_of_memory: bool,
+    pub(super) broken: Broken,
     /// Nothing else of the attempt is left.
     pub(super) is_gone: bool,
 }
@@ -32,7 +32,7 @@ pub(super) fn of_exit(exit: Exit, why: Option<&Why>, limits: &Limits) -> Option<
         Some(Why::Limit(message)) => return Some(failed(FailureCode::Limit, message.clone(), exit)),
         None => {}
     }
-    if let Some(message) = limit_by_signal(exit, limits) {
+    if let Some(message) = limit_by_kernel(exit, limits) {
         return Some(failed(FailureCode::Limit, message, exit));
     }
     match (exit.status, exit.signal) {
@@ -47,11 +47,18 @@ fn failed(code: FailureCode, message: String, exit: Exit) -> Outcome {
     Outcome::Failed { code, message, exit: exit.status, signal: exit.signal }
 }
 
-/// The kernel's own enforcement shows in how the process died.
-fn limit_by_signal(exit: Exit, limits: &Limits) -> Option<String> {
-    if exit.out_of_memory {
+fn refused(most: u64) -> String {
+    format!("limit processes: the kernel refused one more than {most}")
+}
+
+/// The kernel's own enforcement shows in how the process died, and in what its cgroup counts.
+fn limit_by_kernel(exit: Exit, limits: &Limits) -> Option<String> {
+    if exit.broken.memory {
         let limit = limits.memory_bytes.unwrap_or(0);
         return Some(format!("limit memory: the kernel ended a process at {limit} bytes"));
+    }
+    if let Some(most) = limits.processes.filter(|_| exit.broken.processes) {
+        return Some(refused(most));
     }
     match exit.signal? {
         libc::SIGXFSZ => limits.file_size_bytes.map(|bytes| format!("limit file_size: a file grew past {bytes} bytes")),
@@ -93,6 +100,9 @@ pub(super) fn breach(limits: &Limits, sample: Sample) -> Option<String> {
     if let Some(most) = above(limits.cpu_time_ms, sample.cpu_time_ms) {
         return Some(format!("limit cpu_time, sampled: {} ms used, at most {most} allowed", sample.cpu_time_ms));
     }
+    if let Some(most) = limits.processes.filter(|_| sample.is_refused) {
+        return Some(refused(most));
+    }
     let most = above(limits.processes, sample.processes)?;
     Some(format!("limit processes, sampled: {} alive, at most {most} allowed", sample.processes))
 }
@@ -122,7 +132,7 @@ mod tests {
     use super::*;
 
     fn exit(status: Option<i32>, signal: Option<i32>) -> Exit {
-        Exit { status, signal, usage: Usage::default(), out_of_memory: false, is_gone: true }
+        Exit { status, signal, usage: Usage::default(), broken: Broken::default(), is_gone: true }
     }
 
     fn code(outcome: Option<Outcome>) -> FailureCode {
@@ -154,12 +164,18 @@ mod tests {
         let usage = Usage { user_ms: 90, system_ms: 20, max_rss_bytes: 0 };
         let used = Exit { usage, ..exit(None, Some(libc::SIGXCPU)) };
         assert_eq!(code(of_exit(used, None, &limits)), FailureCode::Limit);
+        let refused = Exit { broken: Broken { memory: false, processes: true }, ..exit(Some(2), None) };
+        assert_eq!(code(of_exit(refused, None, &limits)), FailureCode::Exit, "not this task's limit");
+        let limits = Limits { processes: Some(3), ..Limits::default() };
+        assert_eq!(code(of_exit(refused, None, &limits)), FailureCode::Limit);
     }
 
     #[test]
     fn a_breach_names_its_limit() {
         let limits = Limits { memory_bytes: Some(10), processes: Some(2), ..Limits::default() };
-        let sample = |memory_bytes, processes| Sample { memory_bytes, cpu_time_ms: 1, processes };
+        let sample = |memory_bytes, processes| Sample { memory_bytes, cpu_time_ms: 1, processes, is_refused: false };
+        let refused = Sample { is_refused: true, ..sample(1, 2) };
+        assert!(breach(&limits, refused).unwrap().starts_with("limit processes: the kernel refused"));
         assert_eq!(breach(&limits, sample(10, 2)), None);
         assert!(breach(&limits, sample(11, 2)).unwrap().starts_with("limit memory, sampled"));
         assert!(breach(&limits, sample(1, 3)).unwrap().starts_with("limit processes, sampled"));

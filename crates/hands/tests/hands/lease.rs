@@ -1,0 +1,56 @@
+//! What a worker holds: renewed, taken back, given back.
+
+use std::time::Duration;
+
+use unknot_api::work::{Assignment, Outcome, StopReason};
+use unknot_hands::{Order, Phase};
+
+use crate::support::{Bench, alive, argv, output, shell, sleep_time, until};
+
+/// A worker with one slot, an attempt in it that sleeps, and one that waits.
+async fn busy(time: &str) -> (Bench, [Assignment; 2]) {
+    let bench = Bench::with(|config| {
+        config.slots = 1;
+        config.renew_every = Duration::from_millis(10);
+    });
+    let tasks = [argv(&["sleep", time]), shell("true")];
+    bench.source.give(tasks.clone());
+    until("the first one runs", crate::support::PATIENCE, || alive(time).len() == 1).await;
+    (bench, tasks)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_are_renewed_and_lost_ones_are_let_go() {
+    let time = sleep_time();
+    let (bench, [running, waiting]) = busy(&time).await;
+    bench.source.until_held(&[(&running.attempt, 5, true), (&waiting.attempt, 5, false)]).await;
+    let lost = Order::Stop { attempt: running.attempt.clone(), fence: 5, reason: StopReason::LeaseLost };
+    bench.source.answer_renewal(vec![Order::Release { attempt: waiting.attempt.clone() }, lost]);
+    assert_eq!(bench.source.end_of(&waiting.attempt).await.outcome, Outcome::Released);
+    let end = bench.source.end_of(&running.attempt).await;
+    assert_eq!(end.outcome, Outcome::Stopped { reason: StopReason::LeaseLost });
+    assert_eq!(alive(&time), [0; 0]);
+    bench.close(Phase::Stopping).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_told_to_drain_finishes_what_runs_and_gives_back_the_rest() {
+    let bench = Bench::with(|config| config.slots = 1);
+    let gate = bench.dir.path().join("gate");
+    let running = shell(&format!("until test -e {}; do sleep 0.01; done; echo '{{\"a\":1}}'", gate.display()));
+    let waiting = shell("true");
+    bench.source.give([running.clone(), waiting.clone()]);
+    let record = bench.folder(&running.attempt).join("process.json");
+    until("the first one runs", crate::support::PATIENCE, || record.exists()).await;
+    bench.source.order(Order::Drain);
+    assert_eq!(bench.source.end_of(&waiting.attempt).await.outcome, Outcome::Released);
+    let late = shell("true");
+    bench.source.give([late.clone()]);
+    std::fs::write(&gate, "").unwrap();
+    let source = bench.source.clone();
+    assert!(bench.ended().await.unsettled.is_empty(), "it ends by itself");
+    assert_eq!(output(&source.end_of(&running.attempt).await), "{\"a\":1}");
+    let reports = source.reports(&late.attempt);
+    // A claim that was under way may have brought it; then it was given back as well.
+    assert!(reports.iter().all(|report| format!("{:?}", report.body).contains("Released")), "{reports:?}");
+}
