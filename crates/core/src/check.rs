@@ -1,9 +1,12 @@
 //! The rules of the core, asserted: in debug builds, in the simulator, and after every load.
 //!
-//! Each check recounts from the durable state and compares with what the brain goes by.
+//! Each check recounts from the durable state and compares with what the brain goes by: [`whole`] over everything,
+//! [`touched`] over what one event changed, where everything would take too long.
+
+mod touched;
 
 use crate::{
-    State, TaskId,
+    State, TaskId, TaskIndex, Timestamp,
     deadline::Deadline,
     ready::{Rank, Supply},
     row::{Loaded, Row},
@@ -13,8 +16,12 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// Unfinished tasks up to which the whole state is checked after every commit.
+pub use touched::touched;
+
+/// Unfinished tasks up to which the whole state is checked after every event and every commit.
 pub const WHOLE_CHECK_MAX: u32 = 2_000;
+/// Above that, the whole state is checked at every so manyth commit.
+pub const WHOLE_CHECK_EVERY: u64 = 1_000;
 
 /// Asserts every rule over the whole state.
 ///
@@ -30,13 +37,15 @@ pub fn whole(state: &State) {
     for run in state.runs.values() {
         let definition = &state.definitions[&run.definition];
         run_is_alive(state, run);
-        bounds_are_watched(state, run);
+        run_is_watched(state, run);
+        let is_settled = !state.continuations.values().any(|continuation| continuation.run == run.id);
         for (index, task) in run.indexed_tasks() {
             task_is_bounded(state, run, run.id.task(index), task);
-        }
-        if !state.continuations.values().any(|continuation| continuation.run == run.id) {
-            needs_are_counted(run, definition);
-            nobody_is_forgotten(run, definition);
+            lease_is_watched(state, run, index);
+            if is_settled {
+                needs_are_counted(run, definition, index);
+                is_not_forgotten(run, definition, index);
+            }
         }
     }
 }
@@ -149,48 +158,44 @@ fn task_is_bounded(state: &State, run: &Run, id: TaskId, task: &Task) {
     }
 }
 
-/// Rule 2: the bound of each run and each attempt is among the moments that the driver waits for.
-fn bounds_are_watched(state: &State, run: &Run) {
-    if run.poisoned.is_some() {
-        return;
-    }
-    let watched =
-        |stored, deadline| state.volatile.deadlines.contains(&(state.volatile.moment_of(deadline, stored), deadline));
-    let own = run.ending.is_some() || watched(run.deadline, Deadline::RunTimeout(run.id));
-    assert!(own, "nobody waits for the end of {}", run.id);
-    for (index, task) in run.indexed_tasks() {
-        let Some(lease) = task.lease() else { continue };
-        let attempt = run.id.task(index).attempt(task.attempts);
-        let bound = match &lease.stopping {
-            None => watched(lease.deadline, Deadline::AttemptTimeout(attempt)),
-            Some(stopping) => watched(stopping.fenced_at, Deadline::StopExpiry(attempt)),
-        };
-        assert!(bound, "nobody waits for the end of {attempt}");
-    }
+/// Rule 2: the bound of a run is among the moments that the driver waits for.
+fn run_is_watched(state: &State, run: &Run) {
+    let is_watched = || is_waited_for(state, run.deadline, Deadline::RunTimeout(run.id));
+    assert!(run.poisoned.is_some() || run.ending.is_some() || is_watched(), "nobody waits for the end of {}", run.id);
 }
 
-/// Where no continuation is on its way, whoever can go on has gone on: an ending run has nobody left who
-/// only waits, and no task waits for needs that are decided.
-fn nobody_is_forgotten(run: &Run, definition: &Definition) {
+/// Rule 2: so is that of an attempt.
+fn lease_is_watched(state: &State, run: &Run, index: TaskIndex) {
+    let task = run.task(index);
+    let Some(lease) = task.lease().filter(|_| run.poisoned.is_none()) else { return };
+    let attempt = run.id.task(index).attempt(task.attempts);
+    let is_watched = match &lease.stopping {
+        None => is_waited_for(state, lease.deadline, Deadline::AttemptTimeout(attempt)),
+        Some(stopping) => is_waited_for(state, stopping.fenced_at, Deadline::StopExpiry(attempt)),
+    };
+    assert!(is_watched, "nobody waits for the end of {attempt}");
+}
+
+fn is_waited_for(state: &State, stored: Timestamp, deadline: Deadline) -> bool {
+    state.volatile.deadlines.contains(&(state.volatile.moment_of(deadline, stored), deadline))
+}
+
+/// Where no continuation is on its way, whoever can go on has gone on: in an ending run nobody is left who only
+/// waits, and no task waits for needs that are decided.
+fn is_not_forgotten(run: &Run, definition: &Definition, index: TaskIndex) {
     // A frozen run waits for a forced end, and for another one if that failed too.
-    if run.poisoned.is_some() {
+    let Some(wait) = run.task(index).wait().filter(|_| run.poisoned.is_none()) else { return };
+    let (id, task, def) = (run.id.task(index), run.task(index), definition.task(index));
+    assert!(run.ending.is_none(), "{id} still waits and its run comes to its end");
+    if wait.on != WaitOn::Needs || !run.started {
         return;
     }
-    for (index, task) in run.indexed_tasks() {
-        let Some(wait) = task.wait() else { continue };
-        let id = run.id.task(index);
-        assert!(run.ending.is_none(), "{id} still waits and its run comes to its end");
-        if wait.on != WaitOn::Needs || !run.started {
-            continue;
-        }
-        let def = definition.task(index);
-        let entries = u32::try_from(def.needs.of.len()).unwrap_or(u32::MAX);
-        let callers = definition.primaries.get(&index).map_or(0, Vec::len);
-        let stands_by = def.when == When::Fallback && !task.called;
-        let decided = if stands_by { task.spared as usize == callers } else { task.met >= def.needs.at_least };
-        let impossible = entries - task.impossible < def.needs.at_least;
-        assert!(!decided && !impossible, "{id} waits for needs that are decided");
-    }
+    let entries = u32::try_from(def.needs.of.len()).unwrap_or(u32::MAX);
+    let callers = definition.primaries.get(&index).map_or(0, Vec::len);
+    let stands_by = def.when == When::Fallback && !task.called;
+    let decided = if stands_by { task.spared as usize == callers } else { task.met >= def.needs.at_least };
+    let impossible = entries - task.impossible < def.needs.at_least;
+    assert!(!decided && !impossible, "{id} waits for needs that are decided");
 }
 
 /// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
@@ -227,20 +232,18 @@ fn nobody_is_left_standing(state: &State) {
     }
 }
 
-/// The counters of needs equal a recount, where no continuation is on its way.
-fn needs_are_counted(run: &Run, definition: &Definition) {
+/// The counters of a task's needs equal a recount, where no continuation is on its way.
+fn needs_are_counted(run: &Run, definition: &Definition, index: TaskIndex) {
     // A run that ends, and one that is frozen, counts no more.
     if run.ending.is_some() || run.poisoned.is_some() {
         return;
     }
-    for (index, task) in run.indexed_tasks() {
-        let ends = definition.task(index).needs.of.iter().filter_map(|need| {
-            let end = run.task(need.task).end()?;
-            Some(need.until == Until::Finished || end.status == TaskEnd::Completed)
-        });
-        let (met, impossible): (Vec<bool>, Vec<bool>) = ends.partition(|met| *met);
-        let counted = (met.len(), impossible.len());
-        let kept = (task.met as usize, task.impossible as usize);
-        assert_eq!(kept, counted, "{} counts its needs wrongly", run.id.task(index));
-    }
+    let ends = definition.task(index).needs.of.iter().filter_map(|need| {
+        let end = run.task(need.task).end()?;
+        Some(need.until == Until::Finished || end.status == TaskEnd::Completed)
+    });
+    let (met, impossible): (Vec<bool>, Vec<bool>) = ends.partition(|met| *met);
+    let task = run.task(index);
+    let (counted, kept) = ((met.len(), impossible.len()), (task.met as usize, task.impossible as usize));
+    assert_eq!(kept, counted, "{} counts its needs wrongly", run.id.task(index));
 }

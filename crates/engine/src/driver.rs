@@ -380,9 +380,36 @@ impl Driver {
         };
         let changes = open.touched.into_iter().map(content).collect();
         self.state.close_batch();
+        #[cfg(debug_assertions)]
+        if self.state.live_tasks() <= check::WHOLE_CHECK_MAX {
+            // The rules were asserted after its last event.
+            self.check_load(commit);
+        } else if commit.0.is_multiple_of(check::WHOLE_CHECK_EVERY) {
+            check::whole(&self.state);
+            self.check_load(commit);
+        }
         let batch = Arc::new(Batch { commit, meta: self.state.meta, changes, history: open.history });
         turn.store = Some(StoreRequest::Commit(Arc::clone(&batch)));
         self.in_flight = Some(InFlight { batch, events: open.events, effects: open.effects });
+    }
+
+    /// Asserts that what a store would load after this commit is what is in memory.
+    ///
+    /// # Panics
+    /// If it is not.
+    fn check_load(&self, commit: CommitSeq) {
+        check::loads_equal(&self.state, Loaded { commit, meta: self.state.meta, rows: self.state.rows() });
+    }
+
+    /// Asserts every rule at the end, unless the state is not to be trusted anyway.
+    ///
+    /// # Panics
+    /// If a rule is broken.
+    pub fn check_at_the_end(&self) {
+        if self.is_settled() {
+            check::whole(&self.state);
+            self.check_load(self.durable);
+        }
     }
 
     /// The commit in flight is durable: its effects may happen, its callers may know.
@@ -441,8 +468,9 @@ fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
         envelope.event
     );
     #[cfg(debug_assertions)]
-    if state.live_tasks() <= check::WHOLE_CHECK_MAX {
-        check::whole(state);
+    match state.live_tasks() <= check::WHOLE_CHECK_MAX {
+        true => check::whole(state),
+        false => check::touched(state, &decision),
     }
     decision
 }

@@ -75,7 +75,11 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
         let to_stop = farewell.is_over(now, &driver);
         match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), to_stop }) {
             Arrival::Inputs(arrived) => inputs = arrived,
-            Arrival::Stop => return,
+            Arrival::Stop => {
+                #[cfg(debug_assertions)]
+                driver.check_at_the_end();
+                return;
+            }
         }
     }
 }
