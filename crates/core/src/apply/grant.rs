@@ -146,6 +146,7 @@ impl Step<'_> {
         };
         self.update_task(id, |task| {
             task.attempts += 1;
+            task.suspect = None;
             task.phase = Phase::Leased(Box::new(lease));
         });
         self.record_task(id, HistoryKind::TaskGranted, Detail::of("worker", &worker.name));

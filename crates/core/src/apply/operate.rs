@@ -8,7 +8,7 @@ use crate::{
     event::{Caller, PauseTarget},
     ready::Resource,
     row::{Detail, HistoryKind, Key, Pause, Quarantined, Row},
-    run::{OnExpiry, Run, Task, WorkerId},
+    run::{OnExpiry, Run, Task, Wait, WaitOn, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
 };
@@ -64,7 +64,9 @@ impl Step<'_> {
         match deadline {
             Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
             Deadline::TaskWait(task) => {
-                self.task(task).and_then(Task::wait).is_some_and(|wait| wait.on_expiry == OnExpiry::FailTask)
+                // Nobody could say either that an attempt is gone.
+                let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;
+                self.task(task).and_then(Task::wait).is_some_and(gives_up)
             }
             Deadline::RunTimeout(_)
             | Deadline::AttemptTimeout(_)

@@ -44,6 +44,7 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Grant => grant(state, run, definition, id),
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
+                WaitOn::Confirmation => confirmation(task),
                 WaitOn::Decision => "waits for somebody to decide: how its last attempt ended is unknown".to_owned(),
             };
             let then = match wait.on_expiry {
@@ -123,6 +124,12 @@ fn backoff(task: &Task) -> String {
         Some(error) => format!("waits before try {next} ({}: {})", error.reason, error.message),
         None => format!("waits before try {next}"),
     }
+}
+
+fn confirmation(task: &Task) -> String {
+    let worker =
+        task.suspect.as_ref().map_or_else(String::new, |suspect| format!(" on worker `{}`", suspect.worker.name));
+    format!("waits for word that try {}{worker} is gone, which may still be alive", task.attempts)
 }
 
 fn grant(state: &State, run: &Run, definition: &Definition, id: TaskId) -> String {
