@@ -577,6 +577,8 @@ impl Failures {
 impl Lease {
     /// How long it may still be held after the deadline of its ladder, for the last report to arrive.
     pub const REPORT_MARGIN: Millis = Millis::from_secs(8);
+    /// How long a guard may need to end what its worker leaves behind.
+    pub const ORPHAN_MAX: Millis = Millis::from_secs(5);
 }
 
 impl WorkerId {

@@ -63,6 +63,10 @@ impl Step<'_> {
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
         let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
+        if self.state.volatile.replaced.contains(&lease.worker) {
+            // It was on its way when its worker went.
+            return;
+        }
         let until = self.now.plus(settings.visibility_timeout);
         self.state.volatile.renew(attempt, stored, until);
     }
@@ -413,7 +417,13 @@ impl Step<'_> {
         let moved = self.state.volatile.moved.get(&Deadline::LeaseExpiry(attempt)).copied();
         let until = |lease: &Lease| moved.or(lease.expires_at).unwrap_or(crate::Timestamp(u64::MAX));
         if self.due_lease(attempt, until) {
-            self.lose(attempt.task, "its lease ran out without a word from its worker", Detail::NONE);
+            let lease = self.task(attempt.task).and_then(|task| task.lease());
+            let is_replaced = lease.is_some_and(|lease| self.state.volatile.replaced.contains(&lease.worker));
+            let message = match is_replaced {
+                true => "its worker was gone: another one joined under its name",
+                false => "its lease ran out without a word from its worker",
+            };
+            self.lose(attempt.task, message, Detail::NONE);
         }
     }
 

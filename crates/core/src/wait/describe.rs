@@ -206,8 +206,7 @@ fn short_of(state: &State, run: &Run, resource: &Resource, units: u32) -> String
         Resource::Slot | Resource::Queue(_) => {
             let workers = &state.volatile.workers;
             let slots = state.volatile.slots();
-            let leases = workers.keys().filter_map(|worker| state.volatile.leases.get(worker));
-            let taken: u64 = leases.map(|leases| u64::from(*leases)).sum();
+            let taken: u64 = workers.keys().map(|worker| u64::from(state.volatile.leases_of(worker))).sum();
             // Work fetched ahead has a lease and no slot yet.
             format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
         }
