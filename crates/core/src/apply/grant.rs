@@ -113,7 +113,8 @@ impl Step<'_> {
         let mut left = most;
         let answer = ask(&mut ready, self.now, self.state, &mut left);
         self.state.volatile.ready = ready;
-        self.look_often((most - left) * LOOKS_PER_HEAD);
+        // With none left for the lines, the step is full, whatever the division left over.
+        self.look_often(if left == 0 { usize::MAX } else { (most - left) * LOOKS_PER_HEAD });
         answer
     }
 
