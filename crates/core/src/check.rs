@@ -148,11 +148,14 @@ fn task_is_bounded(state: &State, run: &Run, id: TaskId, task: &Task) {
             assert_eq!(with_run, wait.deadline == run.deadline, "{id} ends its wait with its run, or before");
             assert!(wait.seq < state.meta.next_seq, "{id} has a place that was not given out");
             assert!(wait.on == WaitOn::Needs || run.started, "{id} moved before its run was let go");
+            let is_suspected = task.suspect.is_some() || run.poisoned.is_some();
+            assert!(wait.on != WaitOn::Confirmation || is_suspected, "{id} waits for word of nobody");
         }
         Phase::Leased(lease) => {
             assert!(lease.deadline <= run.deadline, "{id} runs beyond its run's deadline");
             assert!(lease.fence < state.meta.next_fence, "{id} has a fence that was not given out");
             assert!(task.attempts > 0, "{id} is leased without an attempt");
+            assert!(task.suspect.is_none(), "{id} is leased and its attempt is said to be without a lease");
         }
         Phase::Ended(end) => assert!(end.at <= state.meta.high_water, "{id} ended in the future"),
     }

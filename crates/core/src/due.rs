@@ -1,10 +1,10 @@
 //! Effects that follow from the state alone: what a restart has to do again.
 
 use crate::{
-    AttemptId, RunId, State,
+    AttemptId, RunId, State, TaskId,
     apply::{assignment, render},
     effect::Effect,
-    run::WorkerId,
+    run::{Task, WorkerId},
     settings::Suspect,
 };
 use std::collections::BTreeMap;
@@ -61,10 +61,19 @@ pub fn outstanding(state: &State) -> Vec<Outstanding> {
     state.runs.keys().copied().flat_map(of_run).collect()
 }
 
-/// Attempts that lost their lease, may still be alive, and keep pools closed by that; often of runs that
-/// have ended. After a load the engine confirms their end as it does for those outstanding.
+/// Attempts that lost their lease, may still be alive, and hold up the next try of their task or keep pools closed
+/// by that; often of runs that have ended. After a load the engine confirms their end as it does for those outstanding.
 pub fn suspects(state: &State) -> BTreeMap<AttemptId, &Suspect> {
     let poisons = state.pools.values().filter_map(|pool| pool.poisoned.as_ref());
+    let of_pools = poisons.flat_map(|poison| &poison.suspects).map(|(attempt, suspect)| (*attempt, suspect));
+    let of_tasks = state.runs.values().flat_map(|run| {
+        let suspect = |(index, task)| suspect_of(run.id.task(index), task);
+        run.indexed_tasks().filter_map(suspect)
+    });
     // One attempt may have closed several pools.
-    poisons.flat_map(|poison| &poison.suspects).map(|(attempt, suspect)| (*attempt, suspect)).collect()
+    of_pools.chain(of_tasks).collect()
+}
+
+fn suspect_of(id: TaskId, task: &Task) -> Option<(AttemptId, &Suspect)> {
+    task.suspect.as_deref().map(|suspect| (id.attempt(task.attempts), suspect))
 }

@@ -65,7 +65,8 @@ pub enum Event {
         /// Whom to answer.
         caller: Caller,
     },
-    /// A person decided about a task whose attempt was lost (`on_lost: hold`). Answered.
+    /// A person decided about a task whose attempt was lost (`on_lost: hold`), or whose next try waits for word that
+    /// the last one is gone. Answered.
     TaskDecided {
         /// Which task.
         task: TaskId,

@@ -24,6 +24,10 @@ pub fn infrastructure_pause(times: u32, entropy: u64) -> Millis {
     pause(&Backoff::default(), times, entropy)
 }
 
+/// How long the next try waits for word that the attempt before it is gone, which may still be alive. Then it is
+/// made beside it: nobody who could tell has been heard for as long as a lease lasts.
+pub const CONFIRMATION_MAX: Millis = Millis::from_mins(5);
+
 /// All tries of a task: its own word, else its kind's, where the kind retries at all its queue's.
 pub fn attempts_max(task: &TaskDef, queue: &QueueSettings) -> u32 {
     match (task.retry.attempts, task.kind.default_attempts()) {

@@ -5,6 +5,7 @@
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskIndex,
     row::Pause,
+    settings::Suspect,
     time::{Millis, Timestamp},
     workflow::DefinitionHash,
 };
@@ -186,6 +187,9 @@ pub struct Task {
     /// Why its newest attempt did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Box<TaskError>>,
+    /// Its newest attempt, if that lost its lease, may still be alive, and no other was granted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspect: Option<Box<Suspect>>,
     /// When anything here last changed.
     pub updated_at: Timestamp,
 }
@@ -255,6 +259,8 @@ pub enum WaitOn {
     Sleep,
     /// A person: its attempt was lost and `on_lost` is `hold`. Status WAITING.
     Decision,
+    /// Word that its last attempt is gone, which may still be alive, before its next try. Status WAITING.
+    Confirmation,
 }
 
 /// What happens when a wait's deadline passes.
@@ -450,6 +456,7 @@ impl Run {
             wait_version: 0,
             output: None,
             error: None,
+            suspect: None,
             updated_at: self.submitted_at,
         }
     }
@@ -488,7 +495,7 @@ impl Task {
                 WaitOn::Needs => TaskStatus::Pending,
                 WaitOn::Grant => TaskStatus::Queued,
                 WaitOn::Backoff => TaskStatus::Retrying,
-                WaitOn::Sleep | WaitOn::Decision => TaskStatus::Waiting,
+                WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => TaskStatus::Waiting,
             },
             Phase::Leased(lease) if lease.prefetched && lease.started_at.is_none() => TaskStatus::Queued,
             Phase::Leased(_) => TaskStatus::Running,
@@ -576,6 +583,8 @@ impl Failures {
 impl Lease {
     /// How long it may still be held after the deadline of its ladder, for the last report to arrive.
     pub const REPORT_MARGIN: Millis = Millis::from_secs(8);
+    /// How long a guard may need to end what its worker leaves behind.
+    pub const ORPHAN_MAX: Millis = Millis::from_secs(5);
 }
 
 impl WorkerId {

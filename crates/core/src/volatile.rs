@@ -4,7 +4,7 @@
 //! runs only the first of each pair, so the two cannot disagree.
 
 use crate::{
-    AttemptId, CommitSeq, Millis, RunId, TaskIndex, Timestamp,
+    AttemptId, CommitSeq, Millis, RunId, TaskId, TaskIndex, Timestamp,
     deadline::Deadline,
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
@@ -32,7 +32,9 @@ pub struct Volatile {
     /// Workers that offer slots, and how many attempts each performs at once.
     pub workers: BTreeMap<WorkerId, u32>,
     /// Leases by worker, also of workers that are not here.
-    pub leases: BTreeMap<WorkerId, u32>,
+    pub leases: BTreeMap<WorkerId, BTreeSet<TaskId>>,
+    /// Workers that another boot of the same name has replaced, the latest last: their offers are out of date.
+    pub replaced: std::collections::VecDeque<WorkerId>,
     /// Units held, by pool or lock.
     pub held: BTreeMap<String, u32>,
     /// Per unfinished run: what would be counted over its tasks.
@@ -203,7 +205,14 @@ impl Volatile {
                 if let Some(queue) = queue_of(def) {
                     increment(&mut self.by_queue, queue, 1);
                 }
-                increment(&mut self.leases, &lease.worker, 1);
+                match self.leases.get_mut(&lease.worker) {
+                    Some(leases) => {
+                        leases.insert(run.id.task(index));
+                    }
+                    None => {
+                        self.leases.insert(lease.worker.clone(), BTreeSet::from([run.id.task(index)]));
+                    }
+                }
                 for (pool, units) in &lease.holds {
                     increment(&mut self.held, pool, *units);
                 }
@@ -236,7 +245,12 @@ impl Volatile {
                 if let Some(queue) = queue_of(def) {
                     decrement(&mut self.by_queue, queue, 1);
                 }
-                decrement(&mut self.leases, &lease.worker, 1);
+                if let Some(leases) = self.leases.get_mut(&lease.worker) {
+                    leases.remove(&run.id.task(index));
+                    if leases.is_empty() {
+                        self.leases.remove(&lease.worker);
+                    }
+                }
                 self.ready.freed(Resource::Slot);
                 for (pool, units) in &lease.holds {
                     decrement(&mut self.held, pool, *units);
@@ -298,12 +312,15 @@ impl Volatile {
     /// work only where a slot is free.
     pub(crate) fn worker_for(&self, prefetchable: bool) -> Option<&WorkerId> {
         let factor = if prefetchable { self.bounds.prefetch_factor } else { 1 };
-        let room = |(worker, slots): &(&WorkerId, &u32)| {
-            let leases = self.leases.get(*worker).copied().unwrap_or_default();
-            slots.saturating_mul(factor).saturating_sub(leases)
-        };
+        let room =
+            |(worker, slots): &(&WorkerId, &u32)| slots.saturating_mul(factor).saturating_sub(self.leases_of(worker));
         let roomiest = self.workers.iter().rev().max_by_key(room)?;
         (room(&roomiest) > 0).then_some(roomiest.0)
+    }
+
+    /// Attempts that a worker has.
+    pub(crate) fn leases_of(&self, worker: &WorkerId) -> u32 {
+        self.leases.get(worker).map_or(0, |tasks| u32::try_from(tasks.len()).unwrap_or(u32::MAX))
     }
 
     /// Slots of all workers that are here. One that offers none is as good as nobody.

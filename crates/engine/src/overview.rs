@@ -60,7 +60,8 @@ impl Overview {
         let state = driver.state();
         let volatile = &state.volatile;
         let held = |name: &String| volatile.held.get(name).copied().unwrap_or_default();
-        let leases = |worker| volatile.leases.get(worker).copied().unwrap_or_default();
+        let leases =
+            |worker| volatile.leases.get(worker).map_or(0, |leases| u32::try_from(leases.len()).unwrap_or(u32::MAX));
         Self {
             at,
             commit: state.commit(),

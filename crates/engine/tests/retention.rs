@@ -51,6 +51,7 @@ fn finished(engine: &Engine) -> RunId {
         idempotency: None,
         source: None,
         start_at: None,
+        takes_over: None,
     };
     let run = engine.submit(submit).expect("it is accepted").run;
     loop {

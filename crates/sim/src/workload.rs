@@ -175,7 +175,7 @@ pub fn cancel(run: RunId, force: bool, facts: Facts, caller: Caller) -> Event {
 /// Decisions about every task that waits for one.
 pub fn decisions(state: &State, chance: &mut Chance, mut caller: impl FnMut() -> Caller) -> Vec<Event> {
     let waiting = state.runs.values().flat_map(|run| {
-        let held = |wait: &unknot_core::run::Wait| wait.on == WaitOn::Decision;
+        let held = |wait: &unknot_core::run::Wait| matches!(wait.on, WaitOn::Decision | WaitOn::Confirmation);
         run.indexed_tasks().filter(move |(_, task)| task.wait().is_some_and(held)).map(|(index, _)| run.id.task(index))
     });
     let decide = |task| {

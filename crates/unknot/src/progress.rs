@@ -86,7 +86,7 @@ impl Progress {
         let doing = match &task.phase {
             Phase::Leased(lease) => lease.started_at.map(|at| (at, Doing::Running)),
             Phase::Waiting(wait) => match wait.on {
-                WaitOn::Backoff => Some((wait.since, Doing::Retrying(wait.deadline))),
+                WaitOn::Backoff | WaitOn::Confirmation => Some((wait.since, Doing::Retrying(wait.deadline))),
                 WaitOn::Sleep => Some((wait.since, Doing::Sleeping(wait.deadline))),
                 WaitOn::Decision => Some((wait.since, Doing::Deciding)),
                 WaitOn::Needs | WaitOn::Grant => None,
@@ -118,6 +118,9 @@ impl Progress {
             HistoryKind::TaskStopping => (TaskStatus::Running, Some(Doing::Stopping(word("reason")))),
             HistoryKind::TaskWaiting if entry.detail.get("sleep_ms").is_some() => {
                 (TaskStatus::Waiting, Some(Doing::Sleeping(after(detail_ms("sleep_ms")))))
+            }
+            HistoryKind::TaskWaiting if entry.detail.text("on") == Some("confirmation") => {
+                (TaskStatus::Waiting, Some(Doing::Retrying(after(detail_ms("at_most_ms")))))
             }
             HistoryKind::TaskWaiting => (TaskStatus::Waiting, Some(Doing::Deciding)),
             HistoryKind::TaskRetrying => (TaskStatus::Retrying, Some(Doing::Retrying(after(detail_ms("pause_ms"))))),

@@ -4,7 +4,7 @@
 //! counted, and is acknowledged as refused so that its worker stops sending it.
 
 use crate::{
-    AttemptId, Fence, RunId, TaskId,
+    AttemptId, Fence, Millis, RunId, TaskId,
     deadline::{Deadline, attempt_deadline},
     effect::{Answer, Effect, Refusal},
     event::{AttemptEnd, Caller, Decision, LaunchFault, Outcome},
@@ -63,6 +63,10 @@ impl Step<'_> {
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
         let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
+        if self.state.volatile.replaced.contains(&lease.worker) {
+            // It was on its way when its worker went.
+            return;
+        }
         let until = self.now.plus(settings.visibility_timeout);
         self.state.volatile.renew(attempt, stored, until);
     }
@@ -105,10 +109,13 @@ impl Step<'_> {
         self.run(run).is_some_and(|run| run.poisoned.is_some())
     }
 
-    /// A report that counts for nothing else still tells that the attempt is gone: pools that were
-    /// closed because of it open again.
+    /// A report that counts for nothing else still tells that the attempt is gone: the next try waits no more,
+    /// and pools that were closed because of it open again.
     fn clear_suspect(&mut self, end: &AttemptEnd) {
         let is_gone = !matches!(end.outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. });
+        if is_gone {
+            self.confirm(end.attempt, end.fence);
+        }
         let suspect = |pool: &Pool| {
             let suspects = pool.poisoned.as_ref().map(|poison| &poison.suspects);
             suspects.and_then(|suspects| suspects.get(&end.attempt)).is_some_and(|suspect| suspect.fence == end.fence)
@@ -149,12 +156,12 @@ impl Step<'_> {
             }
             Outcome::Lost { message, confirmed_dead } => {
                 if !confirmed_dead {
-                    self.poison_held_pools(id, message);
+                    self.suspect(id, message);
                 }
                 self.lose(id, message, detail);
             }
             Outcome::Unkillable { message } => {
-                self.poison_held_pools(id, message);
+                self.suspect(id, message);
                 self.lose(id, message, detail);
             }
         }
@@ -192,7 +199,7 @@ impl Step<'_> {
         };
         let most = retry::attempts_max(def, &self.state.queue_settings(queue_name(def)));
         if worth && failures < most && self.may_try_again(id) {
-            let pause = retry::pause(&def.retry.backoff, failures, self.entropy);
+            let pause = self.pause_after(id, &error.reason);
             self.retry_after(id, error, pause, detail);
         } else {
             self.fail(id, error, detail);
@@ -213,7 +220,7 @@ impl Step<'_> {
         self.update_task(id, |task| task.failures.launch = failures);
         let error = error("launch", message, None);
         if transient && failures < self.state.volatile.bounds.launch_failures_max && self.may_try_again(id) {
-            let pause = retry::infrastructure_pause(failures, self.entropy);
+            let pause = self.pause_after(id, &error.reason);
             self.retry_after(id, error, pause, detail);
         } else {
             self.fail(id, error, detail);
@@ -244,11 +251,7 @@ impl Step<'_> {
         let definition = self.definition(id.run);
         match definition.task(id.index).on_lost {
             OnLost::Retry if losses < self.state.volatile.bounds.lost_max && self.may_try_again(id) => {
-                // The first time is nobody's pattern: at once. Then ever more slowly.
-                let pause = match losses {
-                    1 => crate::Millis(0),
-                    _ => retry::infrastructure_pause(losses - 1, self.entropy),
-                };
+                let pause = self.pause_after(id, &error.reason);
                 self.retry_after(id, error, pause, Detail::NONE);
             }
             OnLost::Hold if self.may_try_again(id) => {
@@ -290,9 +293,9 @@ impl Step<'_> {
         }
     }
 
-    fn attempt_limit(&self, id: TaskId) -> crate::Millis {
+    fn attempt_limit(&self, id: TaskId) -> Millis {
         let lease = self.task(id).and_then(|task| task.lease());
-        lease.map_or(crate::Millis(0), |lease| lease.deadline.since(lease.started_at.unwrap_or(lease.granted_at)))
+        lease.map_or(Millis(0), |lease| lease.deadline.since(lease.started_at.unwrap_or(lease.granted_at)))
     }
 
     /// Its worker gave it back: the first time at once into the queue, then ever more slowly, or a worker that
@@ -319,25 +322,71 @@ impl Step<'_> {
         }
     }
 
+    /// A task's last attempt is gone, after all: its next try follows after the pause that it would have had.
+    fn confirm(&mut self, attempt: AttemptId, fence: Fence) {
+        let id = attempt.task;
+        let Some(task) = self.task(id).filter(|task| task.attempts == attempt.number) else { return };
+        if task.suspect.as_ref().is_none_or(|suspect| suspect.fence != fence) || self.is_frozen(id.run) {
+            return;
+        }
+        let waits = task.wait().is_some_and(|wait| wait.on == WaitOn::Confirmation);
+        let error = task.error.as_deref().cloned();
+        self.update_task(id, |task| task.suspect = None);
+        if let (true, Some(error)) = (waits, error) {
+            let pause = self.pause_after(id, &error.reason);
+            self.retry_after(id, error, pause, Detail::NONE);
+        }
+    }
+
+    /// The pause before the next try, after an attempt that ended for this reason.
+    fn pause_after(&self, id: TaskId, reason: &str) -> Millis {
+        let failures = self.task(id).map(|task| task.failures).unwrap_or_default();
+        match reason {
+            // The first time is nobody's pattern: at once. Then ever more slowly.
+            "lost" if failures.lost <= 1 => Millis(0),
+            "lost" => retry::infrastructure_pause(failures.lost - 1, self.entropy),
+            "launch" => retry::infrastructure_pause(failures.launch, self.entropy),
+            _ => {
+                let definition = self.definition(id.run);
+                retry::pause(&definition.task(id.index).retry.backoff, failures.handler, self.entropy)
+            }
+        }
+    }
+
     /// Whether the run lets another attempt start at all.
     fn may_try_again(&self, id: TaskId) -> bool {
         self.run(id.run).is_some_and(|run| run.ending.is_none())
     }
 
-    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: crate::Millis, detail: Detail) {
-        let told = Detail::of("reason", &*error.reason).with("message", &*error.message).with("pause_ms", pause.0);
-        self.record_task(id, HistoryKind::TaskRetrying, told.and(detail));
+    /// Another try follows after a pause; while the last one may be alive, after word that it is gone.
+    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: Millis, detail: Detail) {
+        let may_be_alive = self.task(id).is_some_and(|task| task.suspect.is_some());
+        let told = Detail::of("reason", &*error.reason).with("message", &*error.message);
+        let (on, pause) = match may_be_alive {
+            true => (WaitOn::Confirmation, pause.max(retry::CONFIRMATION_MAX)),
+            false => (WaitOn::Backoff, pause),
+        };
+        let (kind, told) = match may_be_alive {
+            true => (HistoryKind::TaskWaiting, Detail::of("on", "confirmation").with("at_most_ms", pause.0).and(told)),
+            false => (HistoryKind::TaskRetrying, told.with("pause_ms", pause.0)),
+        };
+        self.record_task(id, kind, told.and(detail));
         self.update_task(id, |task| task.error = Some(Box::new(error)));
-        self.wait(id, WaitOn::Backoff, Some(self.now.plus(pause)), OnExpiry::Requeue);
+        self.wait(id, on, Some(self.now.plus(pause)), OnExpiry::Requeue);
     }
 
-    /// Closes the pools whose units an attempt holds that may still be alive.
-    pub(crate) fn poison_held_pools(&mut self, id: TaskId, message: &str) {
+    /// Keeps in mind that an attempt may outlive its lease: its task's next try waits for word that it is gone,
+    /// and the pools are closed whose units it holds.
+    pub(crate) fn suspect(&mut self, id: TaskId, message: &str) {
         let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
         let names: Vec<String> = lease.holds.keys().cloned().collect();
         let task_name = self.definition(id.run).task(id.index).name.to_string();
         let suspect = Suspect { fence: lease.fence, worker: lease.worker.clone(), task_name };
         let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
+        if self.may_try_again(id) {
+            let suspect = Box::new(suspect.clone());
+            self.update_task(id, |task| task.suspect = Some(suspect));
+        }
         for name in names {
             if let Some(pool) = self.state.pools.get_mut(&name) {
                 let message = format!("`{attempt}` held it and may still be alive: {}", cut(message, MESSAGE_MAX));
@@ -396,7 +445,13 @@ impl Step<'_> {
         let moved = self.state.volatile.moved.get(&Deadline::LeaseExpiry(attempt)).copied();
         let until = |lease: &Lease| moved.or(lease.expires_at).unwrap_or(crate::Timestamp(u64::MAX));
         if self.due_lease(attempt, until) {
-            self.lose(attempt.task, "its lease ran out without a word from its worker", Detail::NONE);
+            let lease = self.task(attempt.task).and_then(|task| task.lease());
+            let is_replaced = lease.is_some_and(|lease| self.state.volatile.replaced.contains(&lease.worker));
+            let message = match is_replaced {
+                true => "its worker was gone: another one joined under its name",
+                false => "its lease ran out without a word from its worker",
+            };
+            self.lose(attempt.task, message, Detail::NONE);
         }
     }
 
@@ -415,9 +470,12 @@ impl Step<'_> {
         }
     }
 
-    /// A person decided about a task whose attempt was lost.
+    /// A person decided about a task whose attempt was lost, or waits for word that it is gone.
     pub(crate) fn decide(&mut self, id: TaskId, decision: Decision, caller: Caller) {
-        let waits = self.task(id).and_then(|task| task.wait()).is_some_and(|wait| wait.on == WaitOn::Decision);
+        let waits = self
+            .task(id)
+            .and_then(|task| task.wait())
+            .is_some_and(|wait| matches!(wait.on, WaitOn::Decision | WaitOn::Confirmation));
         let waits = waits && !self.is_frozen(id.run);
         let answer = match (waits, decision) {
             (false, _) => Err(Refusal::NothingToDecide(id)),

@@ -96,7 +96,7 @@ impl Step<'_> {
     /// Takes an attempt's right away, whatever its worker says or does not say. Units that it held stay
     /// closed, because nobody confirmed that it is gone.
     pub(crate) fn fence(&mut self, id: TaskId, message: &str) {
-        self.poison_held_pools(id, message);
+        self.suspect(id, message);
         self.settle_stopped(id, "unkillable", message, Detail::NONE);
     }
 }

@@ -116,7 +116,8 @@ impl Step<'_> {
         let mut left = most;
         let answer = ask(&mut ready, self.now, self.state, &mut left);
         self.state.volatile.ready = ready;
-        self.look_often((most - left) * LOOKS_PER_HEAD);
+        // With none left for the lines, the step is full, whatever the division left over.
+        self.look_often(if left == 0 { usize::MAX } else { (most - left) * LOOKS_PER_HEAD });
         answer
     }
 
@@ -149,6 +150,7 @@ impl Step<'_> {
         };
         self.update_task(id, |task| {
             task.attempts += 1;
+            task.suspect = None;
             task.phase = Phase::Leased(Box::new(lease));
         });
         self.record_task(id, HistoryKind::TaskGranted, Detail::of("worker", &worker.name));

@@ -8,11 +8,14 @@ use crate::{
     event::{Caller, PauseTarget},
     ready::Resource,
     row::{Detail, HistoryKind, Key, Pause, Quarantined, RegisteredWorkflow, Row},
-    run::{OnExpiry, Run, Task, WorkerId},
+    run::{Lease, OnExpiry, Run, Task, Wait, WaitOn, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
 };
 use std::collections::BTreeSet;
+
+/// Replaced workers that are remembered: their offers are on their way for seconds at the most.
+const REPLACED_MAX: usize = 100;
 
 impl Step<'_> {
     /// Takes over the configuration; only what differs is written.
@@ -64,7 +67,9 @@ impl Step<'_> {
         match deadline {
             Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
             Deadline::TaskWait(task) => {
-                self.task(task).and_then(Task::wait).is_some_and(|wait| wait.on_expiry == OnExpiry::FailTask)
+                // Nobody could say either that an attempt is gone.
+                let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;
+                self.task(task).and_then(Task::wait).is_some_and(gives_up)
             }
             Deadline::RunTimeout(_)
             | Deadline::AttemptTimeout(_)
@@ -80,10 +85,51 @@ impl Step<'_> {
         self.state.volatile.ready.recall_all();
     }
 
-    /// A worker offers its slots.
+    /// A worker offers its slots. Another boot under its name is replaced; an offer that was still on its way when its
+    /// worker was replaced is none.
     pub(crate) fn join(&mut self, worker: &WorkerId, slots: u32) {
+        if self.state.volatile.replaced.contains(worker) {
+            return;
+        }
+        let before = self.boots_before(worker);
+        for gone in before {
+            self.replace(gone);
+        }
         self.state.volatile.workers.insert(worker.clone(), slots);
         self.state.volatile.ready.freed(Resource::Slot);
+    }
+
+    /// Every other boot under a worker's name that is here or has leases.
+    fn boots_before(&self, worker: &WorkerId) -> BTreeSet<WorkerId> {
+        let volatile = &self.state.volatile;
+        let of_name = WorkerId { boot: 0, ..worker.clone() }..=WorkerId { boot: u64::MAX, ..worker.clone() };
+        let here = volatile.workers.range(of_name.clone()).map(|(known, _)| known);
+        let known = here.chain(volatile.leases.range(of_name).map(|(known, _)| known));
+        known.filter(|known| *known != worker).cloned().collect()
+    }
+
+    /// A worker is gone, since its name is used by a new boot: its leases run out as soon as its guard has ended what it
+    /// had. The server's own worker has no leases that run out; its attempts are reconciled.
+    fn replace(&mut self, worker: WorkerId) {
+        let volatile = &mut self.state.volatile;
+        volatile.workers.remove(&worker);
+        let most = self.now.plus(Lease::ORPHAN_MAX);
+        for id in volatile.leases.get(&worker).into_iter().flatten().copied().collect::<Vec<_>>() {
+            let Some(task) =
+                self.state.runs.get(&id.run).filter(|run| run.poisoned.is_none()).map(|run| run.task(id.index))
+            else {
+                continue;
+            };
+            let attempt = id.attempt(task.attempts);
+            if let Some(stored) = task.lease().and_then(|lease| lease.expires_at) {
+                let now = volatile.moment_of(Deadline::LeaseExpiry(attempt), stored);
+                volatile.renew(attempt, stored, now.min(most));
+            }
+        }
+        volatile.replaced.push_back(worker);
+        if volatile.replaced.len() > REPLACED_MAX {
+            volatile.replaced.pop_front();
+        }
     }
 
     /// A worker takes no more work.

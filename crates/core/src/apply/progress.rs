@@ -204,7 +204,10 @@ impl Step<'_> {
             None => detail,
         };
         let end = End { status, at: self.now, reason: reason.map(Into::into) };
-        self.update_task(id, |task| task.phase = Phase::Ended(end));
+        self.update_task(id, |task| {
+            task.phase = Phase::Ended(end);
+            task.suspect = None;
+        });
         let kind = match status {
             TaskEnd::Completed => HistoryKind::TaskCompleted,
             TaskEnd::Failed => HistoryKind::TaskFailed,

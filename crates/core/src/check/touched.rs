@@ -117,6 +117,7 @@ mod tests {
             idempotency: None,
             source: None,
             start_at: None,
+            takes_over: None,
             facts: Facts::default(),
             caller: Caller(1),
         };

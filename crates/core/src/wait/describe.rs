@@ -44,6 +44,7 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Grant => grant(state, run, definition, id),
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
+                WaitOn::Confirmation => confirmation(task),
                 WaitOn::Decision => "waits for somebody to decide: how its last attempt ended is unknown".to_owned(),
             };
             let then = match wait.on_expiry {
@@ -125,6 +126,12 @@ fn backoff(task: &Task) -> String {
     }
 }
 
+fn confirmation(task: &Task) -> String {
+    let worker =
+        task.suspect.as_ref().map_or_else(String::new, |suspect| format!(" on worker `{}`", suspect.worker.name));
+    format!("waits for word that try {}{worker} is gone, which may still be alive", task.attempts)
+}
+
 fn grant(state: &State, run: &Run, definition: &Definition, id: TaskId) -> String {
     if let Some(sentence) = held(state, run) {
         return sentence;
@@ -199,8 +206,7 @@ fn short_of(state: &State, run: &Run, resource: &Resource, units: u32) -> String
         Resource::Slot | Resource::Queue(_) => {
             let workers = &state.volatile.workers;
             let slots = state.volatile.slots();
-            let leases = workers.keys().filter_map(|worker| state.volatile.leases.get(worker));
-            let taken: u64 = leases.map(|leases| u64::from(*leases)).sum();
+            let taken: u64 = workers.keys().map(|worker| u64::from(state.volatile.leases_of(worker))).sum();
             // Work fetched ahead has a lease and no slot yet.
             format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
         }

@@ -99,6 +99,7 @@ impl View<'_> {
             WaitOn::Needs => needs(run, definition, index),
             WaitOn::Grant => self.grant(run, definition, index),
             WaitOn::Backoff | WaitOn::Sleep => Expr::all(vec![timer()]),
+            WaitOn::Confirmation => Expr::any(vec![self.outside(format!("confirm:{id}")), timer()]),
             WaitOn::Decision => Expr::all(vec![self.outside(format!("decision:{id}"))]),
         };
         if goes_on {

@@ -33,12 +33,13 @@ pub(crate) struct Before {
 }
 
 /// The states in which an event that belongs to a task can find it.
-pub(crate) const TASK_STATES: [&str; 12] = [
+pub(crate) const TASK_STATES: [&str; 13] = [
     "needs",
     "queued",
     "backoff",
     "sleeping",
     "held",
+    "suspected",
     "granted",
     "started",
     "stopping",
@@ -236,6 +237,7 @@ pub(crate) fn task_state(state: &State, id: TaskId) -> &'static str {
             WaitOn::Backoff => "backoff",
             WaitOn::Sleep => "sleeping",
             WaitOn::Decision => "held",
+            WaitOn::Confirmation => "suspected",
         },
         Phase::Leased(_) => lease_state(task),
         Phase::Ended(end) if end.status == TaskEnd::Completed => "succeeded",

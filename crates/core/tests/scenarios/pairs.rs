@@ -27,6 +27,7 @@ fn task_prelude(state: &str) -> &'static str {
         }
         "sleeping" => "workflow f\n  task a sleep 10s\n  task z\n\n> submit r1 f\n",
         "held" => "workflow f\n  task a on_lost hold\n  task z\n\n> worker far slots 2\n> submit r1 f\n> end a lost\n",
+        "suspected" => "workflow f\n  task a\n  task z\n\n> worker far slots 2\n> submit r1 f\n> end a lost alive\n",
         "granted" => "workflow f\n  task a retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n",
         "started" => {
             "workflow f\n  task a retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n> start a\n"

@@ -76,7 +76,10 @@ impl World {
         worker.is_reachable = false;
         self.count(if dies { "worker died" } else { "partition" });
         self.note(|| format!("{id} {}", if dies { "dies" } else { "is out of reach" }));
-        self.put(noticed, Happening::Reach { life: self.life, event: Event::WorkerLeft { worker: id } });
+        // Nobody may notice at all.
+        if !self.chance.permille(300) {
+            self.put(noticed, Happening::Reach { life: self.life, event: Event::WorkerLeft { worker: id } });
+        }
         self.put(back, Happening::Return { name, reboots: dies });
     }
 
@@ -85,8 +88,8 @@ impl World {
         let id = if reboots { Some(self.boot(name)) } else { None };
         let Some(worker) = self.workers.get_mut(name).filter(|_| name != WorkerId::LOCAL) else { return };
         if let Some(id) = id {
-            let gone = std::mem::replace(worker, Worker::new(id.clone(), worker.slots));
-            self.put(Millis(0), Happening::Reach { life: self.life, event: Event::WorkerLeft { worker: gone.id } });
+            // It does not say that the boot before is gone.
+            *worker = Worker::new(id.clone(), worker.slots);
             self.put(Millis(0), Happening::Call { worker: id, call: Call::Renew });
         } else {
             worker.is_reachable = true;

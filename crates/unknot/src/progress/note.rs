@@ -85,9 +85,16 @@ fn reasoned(word: &str, reason: &str) -> String {
 }
 
 fn waiting(entry: &HistoryEntry) -> (Tone, Rank, String) {
-    match entry.detail.number("sleep_ms") {
-        Some(ms) => (Tone::Plain, Rank::Routine, format!("sleeps for {}", Millis(ms))),
-        None => (Tone::Warn, Rank::Notable, "its attempt was lost; it waits for a person's decision".to_owned()),
+    match (entry.detail.number("sleep_ms"), entry.detail.number("at_most_ms")) {
+        (Some(ms), _) => (Tone::Plain, Rank::Routine, format!("sleeps for {}", Millis(ms))),
+        (None, Some(ms)) => {
+            let most = Millis(ms);
+            let text = format!("its attempt may still be alive; it waits at most {most} for word that it is gone");
+            (Tone::Warn, Rank::Notable, text)
+        }
+        (None, None) => {
+            (Tone::Warn, Rank::Notable, "its attempt was lost; it waits for a person's decision".to_owned())
+        }
     }
 }
 

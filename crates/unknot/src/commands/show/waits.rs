@@ -47,6 +47,9 @@ impl View<'_> {
                 format!("{when}: {error}")
             }
             WaitOn::Sleep => format!("sleeps; {left}"),
+            WaitOn::Confirmation => {
+                format!("try {} may still be alive: waits for word that it is gone; {left}", task.attempts)
+            }
             WaitOn::Decision => format!("its attempt was lost, a person must decide; {left}"),
         }
     }
