@@ -173,6 +173,9 @@ pub struct Task {
     /// Needs that can never be met.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub impossible: u32,
+    /// Whether it stood as completed from the start, because the run takes another one further.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub taken_over: bool,
     /// For a fallback: whether a task that names it has failed for good.
     #[serde(default, skip_serializing_if = "is_false")]
     pub called: bool,
@@ -451,6 +454,7 @@ impl Run {
             failures: Failures::default(),
             met: 0,
             impossible: 0,
+            taken_over: false,
             called: false,
             spared: 0,
             wait_version: 0,

@@ -37,8 +37,8 @@ impl Step<'_> {
             return;
         }
         self.push_work(run, Work::Launch { from: TaskIndex(from.0 + 1) });
-        if self.end_of(run.task(from)).is_some() {
-            // Taken over from an earlier run: its dependents do not know yet.
+        if self.state.runs[&run].task(from).taken_over {
+            // Its dependents do not know yet.
             return self.push_work(run, Work::Settle { task: from, from: 0 });
         }
         let definition = self.definition(run);

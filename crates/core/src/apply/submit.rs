@@ -148,6 +148,7 @@ impl Step<'_> {
             let reason = Some(format!("taken over from {}", before.run).into());
             task.phase = Phase::Ended(End { status: TaskEnd::Completed, at: self.now, reason });
             task.output = Some(output.clone());
+            task.taken_over = true;
             task.wait_version += 1;
             task.updated_at = self.now;
             run.output_bytes += output.0.len() as u64;
