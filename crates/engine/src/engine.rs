@@ -287,6 +287,15 @@ impl Engine {
         Ok(self.shared.inbox.control(Event::RunsFocused(runs))?)
     }
 
+    /// Other queues, pools and bounds from now on, for what waits already as well. Queues and pools that are not
+    /// named keep what they have: tasks may hold it.
+    ///
+    /// # Errors
+    /// If the brain has too much before it.
+    pub fn apply_settings(&self, settings: Settings) -> Result<(), CommandError> {
+        Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
+    }
+
     /// A listener to everything that becomes durable from now on.
     pub fn subscribe(&self) -> Subscription {
         self.shared.stream.subscribe()

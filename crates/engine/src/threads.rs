@@ -3,7 +3,7 @@
 use crate::{
     callers::Callers,
     clock::Clock,
-    driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
+    driver::{Blocked, Driver, Inputs, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox},
     local::LocalDesk,
     overview::Overview,
@@ -19,7 +19,11 @@ use std::{
     },
     time::Duration,
 };
-use unknot_core::{Millis, Timestamp, effect::Effect};
+use unknot_core::{
+    Millis, Timestamp,
+    effect::Effect,
+    row::{HistoryEntry, HistoryKind},
+};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
@@ -42,6 +46,7 @@ pub(crate) struct Shared {
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
     let mut inputs = Inputs::default();
     let mut look_at = Timestamp::default();
+    let mut blocked = None;
     loop {
         shared.clock.follow_wall();
         if inputs.store.is_some() {
@@ -60,7 +65,9 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
             look_at = now.plus(LOOK_EVERY);
         }
         shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
+        tell_of_commits(&mut blocked, driver.blocked(), now);
         if let Some(fatal) = fatal {
+            log::error!(cause:% = fatal; "the brain cannot go on");
             return shared.progress.stopped(fatal.to_string());
         }
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
@@ -68,6 +75,39 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
             Arrival::Inputs(arrived) => inputs = arrived,
             Arrival::Stop => return,
         }
+    }
+}
+
+/// Says when commits begin to be held up, and when they go on.
+fn tell_of_commits(before: &mut Option<Timestamp>, blocked: Option<&Blocked>, now: Timestamp) {
+    match (*before, blocked) {
+        (None, Some(blocked)) => {
+            *before = Some(blocked.since);
+            log::warn!(cause = blocked.cause.as_str(); "commits are held up");
+        }
+        (Some(since), None) => {
+            *before = None;
+            log::info!(held_up_ms = now.since(since).0; "commits go on");
+        }
+        (None, None) | (Some(_), Some(_)) => {}
+    }
+}
+
+/// Says which runs begin and end.
+fn tell_of_runs(history: &[HistoryEntry]) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    for entry in history {
+        let what = match entry.event {
+            HistoryKind::RunSubmitted => "a run is accepted",
+            HistoryKind::RunCompleted => "a run is COMPLETED",
+            HistoryKind::RunFailed => "a run is FAILED",
+            HistoryKind::RunCancelled => "a run is CANCELLED",
+            HistoryKind::RunTimedOut => "a run is TIMED_OUT",
+            _ => continue,
+        };
+        log::debug!(run:% = entry.run; "{what}");
     }
 }
 
@@ -89,6 +129,7 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
         }
     }
     shared.local.wake();
+    tell_of_runs(&turn.history);
     shared.stream.publish(driver.durable(), turn.history);
 }
 

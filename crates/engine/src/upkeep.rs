@@ -2,7 +2,10 @@
 //!
 //! On a thread of its own: nothing here is waited for, and a slow disk slows nothing else.
 
-use crate::{engine::ATTEMPTS, threads::Shared};
+use crate::{
+    engine::ATTEMPTS,
+    threads::{Shared, with_causes},
+};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -72,11 +75,19 @@ impl Upkeep {
 
 impl Work {
     fn go(mut self, stopped: &Receiver<()>) {
-        let mut pause = LOOK_EVERY;
+        let (mut pause, mut is_failing) = (LOOK_EVERY, false);
         while matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
-            // A failed look is nobody's loss: the next one finds the same work. The writer reports a
-            // store that is in trouble.
-            pause = match self.slice() {
+            // A failed look is nobody's loss: the next one finds the same work.
+            let done = self.slice();
+            match (&done, is_failing) {
+                (Err(error), false) => {
+                    log::warn!(cause = with_causes(error).as_str(); "no room can be made in the store")
+                }
+                (Ok(_), true) => log::info!("room can be made in the store again"),
+                (Ok(_), false) | (Err(_), true) => {}
+            }
+            is_failing = done.is_err();
+            pause = match done {
                 Ok(true) => SLICE_PAUSE,
                 Ok(false) | Err(_) => LOOK_EVERY,
             };
@@ -89,6 +100,9 @@ impl Work {
         let now = self.shared.clock.now();
         let done = self.store.maintain(&self.namespace, self.epoch, now, &self.retention)?;
         self.looks += 1;
+        if done.runs_pruned > 0 {
+            log::debug!(runs = done.runs_pruned, rows = done.rows_pruned; "ended runs are removed");
+        }
         if self.looks.is_multiple_of(STUCK_AGAIN_AFTER) {
             self.stuck.clear();
         }

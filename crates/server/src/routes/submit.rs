@@ -113,7 +113,7 @@ async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) ->
             document.clone()
         }
     };
-    let rules = app.options.rules.clone();
+    let rules = app.now().rules.clone();
     let title = source.clone().unwrap_or_else(|| "workflow".to_owned());
     let checked = tokio::task::spawn_blocking(move || check(&title, &document, &rules));
     let checked = checked.await.map_err(|error| Problem::bad(format!("the workflow cannot be checked: {error}")))??;

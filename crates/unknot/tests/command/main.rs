@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
+mod config;
 mod interrupt;
 mod look;
 mod refuse;
+mod reload;
 mod run;
 mod snapshot;
 mod support;
