@@ -296,6 +296,13 @@ impl Engine {
         Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
     }
 
+    /// Keeps ended runs so long from now on.
+    pub fn retain(&self, retention: Retention) {
+        if let Some(upkeep) = &self.upkeep {
+            upkeep.retain(retention);
+        }
+    }
+
     /// A listener to everything that becomes durable from now on.
     pub fn subscribe(&self) -> Subscription {
         self.shared.stream.subscribe()

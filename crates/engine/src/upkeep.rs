@@ -12,7 +12,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -31,6 +31,7 @@ const STUCK_AGAIN_AFTER: u64 = 600;
 /// The upkeep's thread; dropping the sender ends it.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
+    retention: Arc<Mutex<Retention>>,
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,7 +43,7 @@ struct Work {
     namespace: Namespace,
     epoch: Epoch,
     attempts: PathBuf,
-    retention: Retention,
+    retention: Arc<Mutex<Retention>>,
     looks: u64,
     /// Runs whose folders could not be removed: left alone for a while.
     stuck: BTreeSet<RunId>,
@@ -59,9 +60,17 @@ impl Upkeep {
         let (stop, stopped) = sync_channel(1);
         let (namespace, epoch) = owned;
         let (shared, attempts) = (Arc::clone(shared), data.join(ATTEMPTS));
-        let work = Work { shared, store, namespace, epoch, attempts, retention, looks: 0, stuck: BTreeSet::new() };
+        let retention = Arc::new(Mutex::new(retention));
+        let kept = Arc::clone(&retention);
+        let work =
+            Work { shared, store, namespace, epoch, attempts, retention: kept, looks: 0, stuck: BTreeSet::new() };
         let thread = thread::Builder::new().name("unknot-upkeep".to_owned()).spawn(move || work.go(&stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { retention, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Keeps ended runs so long from the next slice on.
+    pub(crate) fn retain(&self, retention: Retention) {
+        *self.retention.lock().unwrap_or_else(PoisonError::into_inner) = retention;
     }
 
     /// Ends the thread; waits for the slice under way, which is bounded.
@@ -98,7 +107,8 @@ impl Work {
     /// the store still names them.
     fn slice(&mut self) -> Result<bool, StoreError> {
         let now = self.shared.clock.now();
-        let done = self.store.maintain(&self.namespace, self.epoch, now, &self.retention)?;
+        let retention = *self.retention.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.store.maintain(&self.namespace, self.epoch, now, &retention)?;
         self.looks += 1;
         if done.runs_pruned > 0 {
             log::debug!(runs = done.runs_pruned, rows = done.rows_pruned; "ended runs are removed");

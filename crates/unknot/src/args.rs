@@ -62,7 +62,7 @@ pub(crate) struct Place {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
     /// The configuration [default: the nearest `unknot.yaml`, here or above]
-    #[arg(long, value_name = "FILE", env = "UNKNOT_CONFIG", hide_env = true, value_hint = ValueHint::FilePath)]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
 }
 

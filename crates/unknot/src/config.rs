@@ -39,6 +39,8 @@ use values::Origin;
 const FILE: &str = "unknot.yaml";
 /// Its name in the seed's deployments; many other programs have a file of that name.
 const SEED_FILE: &str = "config.yaml";
+/// Names a configuration where nobody types one.
+const CONFIG_VARIABLE: &str = "UNKNOT_CONFIG";
 /// The data folder where nobody names one.
 const DATA: &str = ".unknot";
 
@@ -69,6 +71,8 @@ pub(crate) struct Config {
     pub(crate) values: Values,
     /// The file, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// The file that was typed.
+    typed_file: Option<PathBuf>,
     /// What does nothing, in sentences.
     idle: Vec<String>,
     /// What else a person should know.
@@ -119,7 +123,8 @@ impl Config {
     }
 
     fn load(folder: &Path, typed: Typed<'_>, seed_file: SeedFile) -> Result<Self, Error> {
-        let named = typed.config.map(absolute);
+        let by_variable = || env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = typed.config.map(Path::to_path_buf).or_else(by_variable).map(|path| absolute(&path));
         let found = named.or_else(|| folder.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file()));
         if let Some(path) = found {
             return Self::read(Some(path), folder, typed);
@@ -157,6 +162,7 @@ impl Config {
         config.logging = Logging::from_values(&config.values, log_file);
         config.notices = notices;
         config.file = file;
+        config.typed_file = typed.config.map(absolute);
         Ok(config)
     }
 
@@ -196,6 +202,7 @@ impl Config {
             max_dependency_depth: values.count("deadlock.max_dependency_depth", None),
             values,
             file: None,
+            typed_file: None,
             idle,
             notices: Vec::new(),
         }
@@ -227,25 +234,31 @@ impl Config {
     /// Takes over what can change while a server runs, from a configuration that was read later.
     pub(crate) fn take_over(&mut self, later: Self) {
         let values = self.values.with_reloaded(&later.values);
-        let Self { data, slots, retention, listen, .. } = self.clone();
-        *self = Self { data, slots, retention, listen, values, ..later };
+        let Self { data, slots, listen, .. } = self.clone();
+        *self = Self { data, slots, listen, values, ..later };
     }
 
     /// How the other commands are told of the data folder: nothing, where they find it by themselves.
     pub(crate) fn data_option(&self) -> String {
-        self.option_beside(Self::here(&Place::default()))
+        self.options_beside(Self::here(&self.same_file()))
     }
 
     /// The command that goes on with a run of a workflow file.
     pub(crate) fn run_again(&self, flow: &Path) -> String {
-        let option = self.option_beside(Self::beside(flow, &Place::default()));
-        format!("unknot run {}{option}", quoted(&nicer(flow).display().to_string()))
+        let options = self.options_beside(Self::beside(flow, &self.same_file()));
+        format!("unknot run {}{options}", quoted(&nicer(flow).display().to_string()))
     }
 
-    fn option_beside(&self, found: Result<Self, Error>) -> String {
+    fn same_file(&self) -> Place {
+        Place { config: self.typed_file.clone(), ..Place::default() }
+    }
+
+    fn options_beside(&self, found: Result<Self, Error>) -> String {
+        let option = |name: &str, path: &Path| format!(" --{name} {}", quoted(&nicer(path).display().to_string()));
+        let config = self.typed_file.as_deref().map(|file| option("config", file)).unwrap_or_default();
         match found {
-            Ok(found) if found.data == self.data => String::new(),
-            _ => format!(" --data {}", quoted(&nicer(&self.data).display().to_string())),
+            Ok(found) if found.data == self.data => config,
+            _ => config + &option("data", &self.data),
         }
     }
 }

@@ -115,8 +115,8 @@ impl Journal {
     pub(crate) fn start(logging: Logging) -> io::Result<Self> {
         let level = logging.level;
         let (journal, messages) = Self::new();
-        let dropped = Arc::clone(&journal.dropped);
-        let write = move || write(&messages, Sink::new(logging), &dropped);
+        let (dropped, clock) = (Arc::clone(&journal.dropped), journal.clock.clone());
+        let write = move || write(&messages, Sink::new(logging), &dropped, &clock);
         thread::Builder::new().name("unknot-log".to_owned()).spawn(write)?;
         // Fails only if there is one already, which then does the same.
         log::set_boxed_logger(Box::new(journal.clone())).unwrap_or_default();
@@ -181,22 +181,20 @@ impl Log for Journal {
 }
 
 /// Writes until nobody can say anything any more.
-fn write(messages: &Receiver<Message>, mut sink: Sink, dropped: &AtomicU64) {
-    let mut last = Timestamp::default();
+fn write(messages: &Receiver<Message>, mut sink: Sink, dropped: &AtomicU64, clock: &Clock) {
     while let Ok(message) = messages.recv() {
+        // A machine that slept is the usual reason for it to be ahead.
+        clock.follow_wall();
         let lost = dropped.swap(0, Ordering::Relaxed);
         match message {
-            Message::Line(line) => {
-                last = line.at;
-                sink.say(&line);
-            }
+            Message::Line(line) => sink.say(&line),
             Message::Become(logging) => sink.become_like(logging),
             // Dropping the sender is the answer.
             Message::End(written) => drop(written),
         }
         if lost > 0 {
             sink.say(&Line::own(
-                last,
+                clock.now(),
                 format!("{lost} lines of this log are lost: it could not be written fast enough"),
             ));
         }
@@ -222,10 +220,10 @@ mod tests {
         }
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("log");
-        let dropped = Arc::clone(&journal.dropped);
+        let (dropped, clock) = (Arc::clone(&journal.dropped), journal.clock.clone());
         assert_eq!(dropped.load(Ordering::Relaxed), 7);
         drop(journal);
-        write(&messages, Sink::new(Logging { file: Some(file.clone()), ..Logging::default() }), &dropped);
+        write(&messages, Sink::new(Logging { file: Some(file.clone()), ..Logging::default() }), &dropped, &clock);
         let text = std::fs::read_to_string(file).expect("written");
         assert!(text.lines().count() == QUEUE_MAX + 1, "each line that fitted, and the word about the others");
         assert!(text.contains("7 lines of this log are lost"), "{text:.300}");

@@ -102,8 +102,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("limits.launch_failures_max", whole(1, MANY), Is("5"), Reload, "Attempts that could not be started before a task is given up."),
     key("limits.run_output_bytes_max", Kind::Size, Is("1MiB"), Reload, "All outputs of one run together."),
 
-    key("retention.keep", Kind::Length, Is("7d"), Start, "Runs that ended longer ago go."),
-    key("retention.size", Kind::Size, Is("2GiB"), Start, "Above this size of the store, the runs that ended first go."),
+    key("retention.keep", Kind::Length, Is("7d"), Reload, "Runs that ended longer ago go."),
+    key("retention.size", Kind::Size, Is("2GiB"), Reload, "Above this size of the store, the runs that ended first go."),
 
     key("deadlock.check_interval_s", whole(1, MANY), Is("60"), Later, "Seconds between two looks for work that is stuck."),
     key("deadlock.pending_stale_s", whole(1, MANY), Is("900"), Later, "Seconds after which a task that has not begun is reported."),

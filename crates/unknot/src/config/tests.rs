@@ -133,6 +133,43 @@ fn changes_are_found_by_their_place() {
     assert!(changes.iter().all(|change| change.place.key().when == When::Reload));
 }
 
+/// Whatever stands behind whichever key: it is taken, or told with its place.
+#[test]
+fn nothing_that_can_be_written_is_too_odd() {
+    let odd = [
+        "",
+        "~",
+        "true",
+        "-1",
+        "0",
+        "1.5",
+        "1e400",
+        "99999999999999999999",
+        "text",
+        "''",
+        "[]",
+        "[a, [b]]",
+        "{}",
+        "{a: {b: 1}}",
+        "7d",
+        "2GiB",
+        "http://x",
+        "18446744073709551615",
+    ];
+    for key in keys::KEYS {
+        for value in odd {
+            let path = key.path_of(Some("name"));
+            let depth = path.matches('.').count();
+            let text = format!("{}: {value}{}", path.replace('.', ": {"), "}".repeat(depth));
+            match read(&text, &[]) {
+                Ok((values, _)) => drop(Config::from_values(values, PathBuf::new(), Logging::default())),
+                Err(Error::File(report)) => assert!(report.problems.iter().all(|problem| problem.line == 1), "{text}"),
+                Err(other) => panic!("{text}: {other}"),
+            }
+        }
+    }
+}
+
 /// What somebody wrote and nobody obeys yet is said once for each section.
 #[test]
 fn what_does_nothing_yet_is_said() {

@@ -76,7 +76,8 @@ fn word(value: &serde_json::Value) -> String {
     let plain = |letter: char| !letter.is_whitespace() && !letter.is_control() && !matches!(letter, '"' | '=');
     match value.as_str() {
         Some(text) if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        _ => value.to_string(),
+        // JSON leaves some commands for terminals as they are.
+        _ => harmless(&value.to_string()),
     }
 }
 

@@ -83,4 +83,9 @@ fn a_config_yaml_is_taken_where_there_is_no_unknot_yaml() {
     bench.run(&["store", "path"]).code(0).says("/ours");
     bench.write("named.yaml", "server: {data: named}\n");
     bench.run(&["store", "path", "--config", "named.yaml"]).code(0).says("/named");
+    let mut command = bench.command(&["store", "path"]);
+    command.env("UNKNOT_CONFIG", "named.yaml");
+    ended(command).code(0).says("/named");
+    let told = bench.run(&["run", "flow.yaml", "--config", "named.yaml"]).code(0);
+    told.says("named (owned by this process)").says(" --config named.yaml");
 }

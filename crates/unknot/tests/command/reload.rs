@@ -98,6 +98,7 @@ fn what_can_change_does_and_an_unsound_file_changes_nothing() {
     served.reload(&format!("{hosts}worker: {{slots: 3}}\n"), "keeps its size");
     bench.write("go", "");
     served.says_after(0, "a run is COMPLETED");
+    served.reload(&format!("{hosts}retention: {{keep: 1ms}}\n"), "ended runs are removed");
     served.running.signal(Signal::TERM);
     let (code, _) = served.running.end();
     assert_eq!(code, Some(0));
@@ -113,8 +114,10 @@ fn the_log_says_what_matters_and_gives_its_file_up_at_a_reload() {
     std::fs::rename(bench.path("log"), bench.path("moved")).unwrap();
     served.running.signal(Signal::HUP);
     until("the log is opened anew", PATIENCE, || bench.read("log").contains("the configuration is read anew"));
-    bench.write("unknot.yaml", &format!("{LISTEN}logging: {{file: log, format: json, level: warn}}\n"));
+    let terse = "worker: {slots: 3}\nlogging: {file: log, format: json, level: warn}\n";
+    bench.write("unknot.yaml", &format!("{LISTEN}{terse}"));
     served.running.signal(Signal::HUP);
+    served.says_after(0, r#""message":"takes effect at the next start","key":"worker.slots""#);
     served.running.signal(Signal::TERM);
     assert_eq!(served.running.end().0, Some(0));
     assert!(bench.read("moved").contains(" INFO  ready\n"));

@@ -26,6 +26,7 @@ pub(super) fn reload(config: &mut Config, serve: &Serve, engine: &Engine, server
         log::error!(cause = with_causes(&error).as_str(); "the new configuration cannot be applied: nothing changes");
         return;
     }
+    engine.retain(read.retention);
     server.change(read.changeable());
     journal.become_like(&read.logging);
     let changes = config.values.changes(&read.values);
