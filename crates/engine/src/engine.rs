@@ -186,7 +186,8 @@ impl Engine {
         let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        Self::begin(&shared, &options, &local, lost);
+        let settings = with_all_queues(options.settings.clone(), driver.state().queues.keys());
+        Self::begin(&shared, settings, &options, &local, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
             0 => None,
@@ -207,8 +208,8 @@ impl Engine {
     }
 
     /// What the brain hears first: its settings, what was lost, and who works.
-    fn begin(shared: &Arc<Shared>, options: &Options, local: &WorkerId, lost: Vec<Event>) {
-        let mut first = vec![Event::SettingsApplied(Box::new(options.settings.clone()))];
+    fn begin(shared: &Arc<Shared>, settings: Settings, options: &Options, local: &WorkerId, lost: Vec<Event>) {
+        let mut first = vec![Event::SettingsApplied(Box::new(settings))];
         if options.focus.is_some() {
             first.push(Event::RunsFocused(options.focus.clone()));
         }
@@ -424,6 +425,15 @@ impl Engine {
         self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
         Ok(Asked { engine: self, caller, answer })
     }
+}
+
+/// Settings in which each stored queue is named: one that is gone from the configuration has the defaults again,
+/// since the brain keeps what is not named.
+fn with_all_queues<'q>(mut settings: Settings, stored: impl Iterator<Item = &'q String>) -> Settings {
+    for queue in stored {
+        settings.queues.entry(queue.clone()).or_default();
+    }
+    settings
 }
 
 /// A command under way.

@@ -48,7 +48,8 @@ pub(crate) fn perform(serve: &Serve, out: &mut dyn Write) -> Result<Exit, Error>
 fn serve_until_told(serve: &Serve, config: Config, journal: &Journal, out: &mut dyn Write) -> Result<Exit, Error> {
     let told = listen_for_signals()?;
     let shown = nicer(&config.data).display().to_string();
-    log::info!(version = env!("CARGO_PKG_VERSION"), data = shown.as_str(), slots = config.slots; "starting");
+    let file = config.file.as_deref().map_or_else(|| "none".to_owned(), |file| nicer(file).display().to_string());
+    log::info!(version = env!("CARGO_PKG_VERSION"), config = file, data = shown.as_str(), slots = config.slots; "starting");
     reload::warn_at_start(&config);
     let store = SqliteStore::open(&config.data, &SqliteOptions::default());
     let store = store.map_err(Error::store(format!("use the data folder `{shown}`")))?;

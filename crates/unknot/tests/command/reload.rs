@@ -44,6 +44,10 @@ impl<'b> Served<'b> {
 
     /// The status of the answer to a request, asked under a name.
     fn ask(&self, host: &str, request: &str, body: &str) -> u16 {
+        self.answer(host, request, body).split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    fn answer(&self, host: &str, request: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let head = format!(
@@ -53,7 +57,7 @@ impl<'b> Served<'b> {
         stream.write_all(body.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
-        answer.split(' ').nth(1).unwrap().parse().unwrap()
+        answer
     }
 }
 
@@ -140,4 +144,28 @@ fn a_log_that_cannot_be_written_holds_up_nothing() {
     }
     served.running.signal(Signal::TERM);
     assert_eq!(served.running.end().0, Some(0));
+}
+
+#[test]
+fn a_queue_that_is_gone_from_the_file_has_the_defaults_again() {
+    let bench = Bench::new();
+    let retries = |served: &Served<'_>| {
+        let answer = served.answer("localhost", "GET /queues", "");
+        let slow = answer.split("\"slow\"").nth(1)?;
+        Some(slow.split("\"max_retries\":").nth(1)?.split([',', '}']).next()?.to_owned())
+    };
+    let has = |served: &Served<'_>, wanted: &str| {
+        until(&format!("{wanted} retries"), PATIENCE, || retries(served).as_deref() == Some(wanted));
+    };
+    let special = format!("{LISTEN}queues: {{slow: {{max_retries: 9}}}}\n");
+    let served = Served::start(&bench, &special);
+    has(&served, "9");
+    served.reload(LISTEN, "a queue that is gone from the file has the defaults again");
+    has(&served, "3");
+    served.reload(&special, "changed key=queues.slow.max_retries");
+    has(&served, "9");
+    served.running.signal(Signal::TERM);
+    assert_eq!(served.running.end().0, Some(0));
+    let served = Served::start(&bench, LISTEN);
+    has(&served, "3");
 }
