@@ -37,7 +37,7 @@ impl Clock {
     }
 
     /// Catches up with the wall clock if that is ahead by more than five seconds. To be called now and then.
-    pub(crate) fn follow_wall(&self) {
+    pub fn follow_wall(&self) {
         self.follow(wall());
     }
 

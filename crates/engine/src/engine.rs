@@ -206,7 +206,8 @@ impl Engine {
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        Self::begin(&shared, &options, lost);
+        let settings = with_all_queues(options.settings.clone(), driver.state().queues.keys());
+        Self::begin(&shared, settings, &options, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
             0 => None,
@@ -227,8 +228,8 @@ impl Engine {
     }
 
     /// What the brain hears first: its settings, what was lost, and who works.
-    fn begin(shared: &Arc<Shared>, options: &Options, lost: Vec<Event>) {
-        let mut first = vec![Event::SettingsApplied(Box::new(options.settings.clone()))];
+    fn begin(shared: &Arc<Shared>, settings: Settings, options: &Options, lost: Vec<Event>) {
+        let mut first = vec![Event::SettingsApplied(Box::new(settings))];
         if options.focus.is_some() {
             first.push(Event::RunsFocused(options.focus.clone()));
         }
@@ -305,6 +306,22 @@ impl Engine {
     /// If the brain has too much before it.
     pub fn focus(&self, runs: Option<BTreeSet<RunId>>) -> Result<(), CommandError> {
         Ok(self.shared.inbox.control(Event::RunsFocused(runs))?)
+    }
+
+    /// Other queues, pools and bounds from now on, for what waits already as well. Queues and pools that are not
+    /// named keep what they have: tasks may hold it.
+    ///
+    /// # Errors
+    /// If the brain has too much before it.
+    pub fn apply_settings(&self, settings: Settings) -> Result<(), CommandError> {
+        Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
+    }
+
+    /// Keeps ended runs so long from now on.
+    pub fn retain(&self, retention: Retention) {
+        if let Some(upkeep) = &self.upkeep {
+            upkeep.retain(retention);
+        }
     }
 
     /// A listener to everything that becomes durable from now on.
@@ -451,6 +468,15 @@ impl Engine {
         self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
         Ok(Asked { engine: self, caller, answer })
     }
+}
+
+/// Settings in which each stored queue is named: one that is gone from the configuration has the defaults again,
+/// since the brain keeps what is not named.
+fn with_all_queues<'q>(mut settings: Settings, stored: impl Iterator<Item = &'q String>) -> Settings {
+    for queue in stored {
+        settings.queues.entry(queue.clone()).or_default();
+    }
+    settings
 }
 
 /// A command under way.

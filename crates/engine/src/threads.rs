@@ -7,7 +7,7 @@ use crate::{
     inbox::{Arrival, Inbox, Ready},
     local::LocalDesk,
     overview::Overview,
-    progress::Progress,
+    progress::{Health, Progress},
     stream::Stream,
 };
 use std::{
@@ -20,11 +20,17 @@ use std::{
     thread,
     time::Duration,
 };
-use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
+use unknot_core::{
+    CommitSeq, Millis, Timestamp,
+    effect::Effect,
+    row::{HistoryEntry, HistoryKind},
+};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
+/// A commit that takes longer is worth a word in the log.
+const COMMIT_LATE_AFTER: Millis = Millis(2_000);
 /// How often a look at the whole is left behind for those who must not ask.
 const LOOK_EVERY: Millis = Millis(1_000);
 
@@ -48,6 +54,7 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
     let mut inputs = Inputs::default();
     let mut look_at = Timestamp::default();
     let mut farewell = Farewell::default();
+    let mut told = Told::default();
     loop {
         shared.clock.follow_wall();
         if inputs.store.is_some() {
@@ -67,7 +74,9 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
             shared.progress.seen(Overview::of(&driver, now));
             look_at = now.plus(LOOK_EVERY);
         }
+        told.tell(&shared.progress.health(), now);
         if let Some(fatal) = fatal {
+            log::error!(cause:% = fatal; "the brain cannot go on");
             return shared.progress.stopped(fatal.to_string());
         }
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
@@ -119,6 +128,50 @@ impl Farewell {
     }
 }
 
+/// What the log was told of commits that are held up.
+#[derive(Debug, Default)]
+struct Told {
+    held_up_since: Option<Timestamp>,
+}
+
+impl Told {
+    /// Says when commits begin to be held up, refused or without an answer, and when they go on.
+    fn tell(&mut self, health: &Health, now: Timestamp) {
+        let blocked = health.blocked.as_ref().map(|blocked| (blocked.since, blocked.cause.as_str()));
+        let asked_at = health.store_asked_at.filter(|at| now.since(*at) > COMMIT_LATE_AFTER);
+        let held_up = blocked.or(asked_at.map(|at| (at, "the store does not answer")));
+        match (self.held_up_since, held_up) {
+            (None, Some((since, cause))) => {
+                self.held_up_since = Some(since);
+                log::warn!(cause; "commits are held up");
+            }
+            (Some(since), None) => {
+                self.held_up_since = None;
+                log::info!(held_up_ms = now.since(since).0; "commits go on");
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+}
+
+/// Says which runs begin and end.
+fn tell_of_runs(history: &[HistoryEntry]) {
+    if !log::log_enabled!(log::Level::Debug) {
+        return;
+    }
+    for entry in history {
+        let what = match entry.event {
+            HistoryKind::RunSubmitted => "a run is accepted",
+            HistoryKind::RunCompleted => "a run is COMPLETED",
+            HistoryKind::RunFailed => "a run is FAILED",
+            HistoryKind::RunCancelled => "a run is CANCELLED",
+            HistoryKind::RunTimedOut => "a run is TIMED_OUT",
+            _ => continue,
+        };
+        log::debug!(run:% = entry.run; "{what}");
+    }
+}
+
 /// Does what a turn asks for. Nothing here waits: the store has one request at most, and every
 /// other receiver is a queue with room for what it can be sent.
 fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, turn: Turn) {
@@ -137,6 +190,7 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
         }
     }
     shared.local.wake();
+    tell_of_runs(&turn.history);
     shared.stream.publish(driver.durable(), turn.history);
 }
 
@@ -204,4 +258,51 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::Blocked;
+    use std::sync::Mutex;
+
+    /// What was said in this process.
+    struct Said(Mutex<Vec<String>>);
+
+    static SAID: Said = Said(Mutex::new(Vec::new()));
+
+    impl log::Log for Said {
+        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            self.0.lock().expect("whole").push(format!("{} {}", record.level(), record.args()));
+        }
+
+        fn flush(&self) {}
+    }
+
+    #[test]
+    fn commits_that_are_held_up_are_said_once_and_so_is_their_end() {
+        log::set_logger(&SAID).expect("the only one");
+        log::set_max_level(log::LevelFilter::Info);
+        let progress = Progress::default();
+        let mut told = Told::default();
+        let mut told_at = |now: u64| {
+            told.tell(&progress.health(), Timestamp(now));
+            std::mem::take(&mut *SAID.0.lock().expect("whole"))
+        };
+        let blocked = Blocked { since: Timestamp(1_000), cause: "the disk is full".to_owned() };
+        progress.turned(Timestamp(1_000), 1, 0, Some(&blocked));
+        assert_eq!(told_at(1_000), ["WARN commits are held up"]);
+        assert!(told_at(1_500).is_empty());
+        progress.turned(Timestamp(2_000), 2, 0, None);
+        assert_eq!(told_at(2_000), ["INFO commits go on"]);
+        progress.store_owes_since(Some(Timestamp(3_000)));
+        assert!(told_at(4_000).is_empty(), "a slow disk is no news");
+        assert_eq!(told_at(5_001), ["WARN commits are held up"]);
+        progress.store_owes_since(None);
+        assert_eq!(told_at(5_002), ["INFO commits go on"]);
+    }
 }

@@ -2,13 +2,17 @@
 //!
 //! On a thread of its own: nothing here is waited for, and a slow disk slows nothing else.
 
-use crate::{engine::ATTEMPTS, removal, threads::Shared};
+use crate::{
+    engine::ATTEMPTS,
+    removal,
+    threads::{Shared, with_causes},
+};
 use std::{
     collections::{BTreeSet, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
@@ -31,6 +35,7 @@ const SLICES_PER_LOOK: usize = 50;
 /// The upkeep's thread; dropping the sender ends it.
 #[derive(Debug)]
 pub(crate) struct Upkeep {
+    retention: Arc<Mutex<Retention>>,
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -42,7 +47,7 @@ struct Work {
     namespace: Namespace,
     epoch: Epoch,
     attempts: PathBuf,
-    retention: Retention,
+    retention: Arc<Mutex<Retention>>,
     looks: u64,
     /// Slices since the last look.
     slices: usize,
@@ -65,13 +70,14 @@ impl Upkeep {
         let (stop, stopped) = sync_channel(1);
         let (namespace, epoch) = owned;
         let (shared, attempts) = (Arc::clone(shared), data.join(ATTEMPTS));
+        let retention = Arc::new(Mutex::new(retention));
         let work = Work {
             shared,
             store,
             namespace,
             epoch,
             attempts,
-            retention,
+            retention: Arc::clone(&retention),
             looks: 0,
             slices: 0,
             is_more: false,
@@ -79,7 +85,12 @@ impl Upkeep {
             stuck: BTreeSet::new(),
         };
         let thread = thread::Builder::new().name("unknot-upkeep".to_owned()).spawn(move || work.go(&stopped))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { retention, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Keeps ended runs so long from the next slice on.
+    pub(crate) fn retain(&self, retention: Retention) {
+        *self.retention.lock().unwrap_or_else(PoisonError::into_inner) = retention;
     }
 
     /// Ends the thread; waits for the slice under way, which is small.
@@ -93,11 +104,19 @@ impl Upkeep {
 
 impl Work {
     fn go(mut self, stopped: &Receiver<()>) {
-        let mut pause = LOOK_EVERY;
+        let (mut pause, mut is_failing) = (LOOK_EVERY, false);
         while matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
-            // A failed look is nobody's loss: the next one finds the same work. The writer reports a
-            // store that is in trouble.
-            pause = match self.slice() {
+            // A failed look is nobody's loss: the next one finds the same work.
+            let done = self.slice();
+            match (&done, is_failing) {
+                (Err(error), false) => {
+                    log::warn!(cause = with_causes(error).as_str(); "no room can be made in the store")
+                }
+                (Ok(_), true) => log::info!("room can be made in the store again"),
+                (Ok(_), false) | (Err(_), true) => {}
+            }
+            is_failing = done.is_err();
+            pause = match done {
                 Ok(true) => SLICE_PAUSE,
                 Ok(false) | Err(_) => LOOK_EVERY,
             };
@@ -118,9 +137,13 @@ impl Work {
     /// Has the store do its part.
     fn look(&mut self) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
-        let done = self.store.maintain(&self.namespace, self.epoch, now, &self.retention)?;
+        let retention = *self.retention.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = self.store.maintain(&self.namespace, self.epoch, now, &retention)?;
         (self.slices, self.is_more) = (0, done.more);
         self.looks += 1;
+        if done.runs_pruned > 0 {
+            log::debug!(runs = done.runs_pruned, rows = done.rows_pruned; "ended runs are removed");
+        }
         if self.looks.is_multiple_of(STUCK_AGAIN_AFTER) {
             self.stuck.clear();
         }

@@ -4,10 +4,15 @@ use crate::{
     auth::Sessions,
     problem::{Answer, Problem},
     rim::Limiter,
+    seldom::Seldom,
     tokens::Tokens,
 };
 use axum::http::StatusCode;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 use tokio::time::timeout;
 use unknot_engine::{
     Engine,
@@ -25,10 +30,17 @@ const SHORT_WITHIN: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Names, beside its address and `localhost`, under which it may be asked.
-    pub hosts: Vec<String>,
     /// Whether callers on this machine need no token. Refused for any other address.
     pub insecure_loopback: bool,
+    /// What may change later.
+    pub changeable: Changeable,
+}
+
+/// What may change while a server runs.
+#[derive(Clone, Debug, Default)]
+pub struct Changeable {
+    /// Names, beside its address and `localhost`, under which it may be asked.
+    pub hosts: Vec<String>,
     /// What workflows are checked against.
     pub rules: Rules,
     /// How much one client may ask.
@@ -56,10 +68,41 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) sessions: Sessions,
     pub(crate) limiter: Limiter,
-    pub(crate) options: Options,
+    pub(crate) insecure_loopback: bool,
+    /// Requests that were refused, failed or slow, as the log tells of them.
+    pub(crate) refused: Seldom,
+    pub(crate) failed: Seldom,
+    pub(crate) slow: Seldom,
+    changeable: RwLock<Arc<Changeable>>,
 }
 
 impl App {
+    pub(crate) fn new(engine: Arc<Engine>, tokens: Tokens, sessions: Sessions, options: Options) -> Self {
+        let changeable = RwLock::new(Arc::new(options.changeable));
+        let insecure_loopback = options.insecure_loopback;
+        Self {
+            engine,
+            tokens,
+            sessions,
+            limiter: Limiter::default(),
+            insecure_loopback,
+            refused: Seldom::default(),
+            failed: Seldom::default(),
+            slow: Seldom::default(),
+            changeable,
+        }
+    }
+
+    /// What holds now.
+    pub(crate) fn now(&self) -> Arc<Changeable> {
+        Arc::clone(&self.changeable.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this holds, for requests to come.
+    pub(crate) fn change(&self, changeable: Changeable) {
+        *self.changeable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changeable);
+    }
+
     /// Asks the store something long, on a thread of its own.
     pub(crate) async fn list<T: Send + 'static>(
         self: &Arc<Self>,

@@ -113,9 +113,7 @@ fn identify(app: &App, peer: Option<Peer>, headers: &HeaderMap) -> Result<Option
     let admin = |name: &str, is_local| Some(Identity { name: name.to_owned(), scope: Scope::Admin, is_local });
     Ok(match peer {
         Some(Peer::Local) => admin("local", true),
-        Some(Peer::Network(from)) if app.options.insecure_loopback && is_loopback(from.ip()) => {
-            admin("loopback", false)
-        }
+        Some(Peer::Network(from)) if app.insecure_loopback && is_loopback(from.ip()) => admin("loopback", false),
         _ if session(headers).is_some_and(|cookie| app.sessions.knows(&cookie)) => admin("console", false),
         _ => None,
     })

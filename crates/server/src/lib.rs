@@ -22,10 +22,11 @@ mod operation;
 mod problem;
 mod rim;
 mod routes;
+mod seldom;
 mod tokens;
 mod view;
 
-pub use app::{Options, Rate};
+pub use app::{Changeable, Options, Rate};
 pub use listen::{Server, StartError};
 pub use openapi::document;
 pub use tokens::{Scope, TokenError, Tokens};

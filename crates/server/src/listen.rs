@@ -1,11 +1,11 @@
 //! Sockets, connections, and their end.
 
 use crate::{
-    app::{App, Options},
+    app::{App, Changeable, Options},
     auth::{Peer, Sessions, is_loopback},
     problem::Problem,
-    rim::{self, Limiter},
-    routes,
+    rim, routes,
+    seldom::Seldom,
     tokens::{ADMIN_TOKEN, TokenError, Tokens},
 };
 use axum::{Router, extract::Request, http::StatusCode, middleware};
@@ -82,6 +82,7 @@ pub struct Server {
     is_first_start: bool,
     socket: PathBuf,
     stop: watch::Sender<bool>,
+    app: Arc<App>,
     runtime: Option<Runtime>,
 }
 
@@ -114,14 +115,19 @@ impl Server {
             true => None,
             false => Some(sessions.new_link().map_err(StartError::System)?),
         };
-        let limiter = Limiter::new(options.rate);
-        let app = Arc::new(App { engine, tokens, sessions, limiter, options });
+        let app = Arc::new(App::new(engine, tokens, sessions, options));
         let (stop, stopping) = watch::channel(false);
-        let door = Door { router: router(&app), places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), stopping };
+        let door = Door {
+            router: router(&app),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            stopping,
+            told: Arc::default(),
+        };
         runtime.spawn(door.clone().network(tcp));
         runtime.spawn(door.local(local));
         drop(_inside);
-        Ok(Self { address, login, is_first_start, socket, stop, runtime: Some(runtime) })
+        log::info!(address:% = address; "listening");
+        Ok(Self { address, login, is_first_start, socket, stop, app, runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -142,6 +148,11 @@ impl Server {
     /// The file that holds the first token, in a data folder.
     pub fn admin_token_file(data: &Path) -> PathBuf {
         data.join(ADMIN_TOKEN)
+    }
+
+    /// From now on this holds, for requests to come; those under way end as they began.
+    pub fn change(&self, changeable: Changeable) {
+        self.app.change(changeable);
     }
 
     /// Accepts nothing more, and ends what is open within two seconds.
@@ -193,6 +204,7 @@ struct Door {
     router: Router,
     places: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
+    told: Arc<Seldom>,
 }
 
 impl Door {
@@ -204,7 +216,10 @@ impl Door {
                     stream.set_nodelay(true).unwrap_or_default();
                     self.serve(stream, Peer::Network(from), place);
                 }
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+                Err(error) => {
+                    self.told.say(|unsaid| log::warn!(cause:% = error, unsaid; "no connection can be accepted"));
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
         }
     }

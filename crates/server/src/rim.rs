@@ -25,12 +25,59 @@ use tokio::time::Instant;
 
 /// Clients whose requests are counted at once; beyond, those that were quiet longest are forgotten.
 const CLIENTS_MAX: usize = 10_000;
+/// From here on a request is called slow.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Passes a request on, or says what is wrong with it.
 pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    match judge(&app, &request) {
+    let begun = Instant::now();
+    let asked = Asked::of(&request);
+    let answer = match judge(&app, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
+    };
+    asked.tell(&app, answer.status(), begun.elapsed());
+    answer
+}
+
+/// What the log says of a request. A query may hold what concerns nobody else, so it is left out.
+struct Asked {
+    method: Method,
+    path: String,
+    client: Option<IpAddr>,
+    /// Whether it asked to wait for something.
+    waits: bool,
+}
+
+impl Asked {
+    fn of(request: &Request) -> Self {
+        let client = match request.extensions().get::<Peer>() {
+            Some(Peer::Network(from)) => Some(from.ip()),
+            Some(Peer::Local) | None => None,
+        };
+        let waits = request.uri().query().is_some_and(|query| query.contains("wait"));
+        Self { method: request.method().clone(), path: request.uri().path().to_owned(), client, waits }
+    }
+
+    fn tell(&self, app: &App, status: StatusCode, took: Duration) {
+        let (method, path, took_ms) = (self.method.as_str(), self.path.as_str(), took.as_millis() as u64);
+        let client = self.client.map_or_else(|| "local".to_owned(), |client| client.to_string());
+        let status_code = status.as_u16();
+        match status {
+            StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::TOO_MANY_REQUESTS => app.refused.say(|unsaid| {
+                log::warn!(client, method, path, status = status_code, unsaid; "a request is refused");
+            }),
+            _ if status.is_server_error() => app.failed.say(|unsaid| {
+                log::warn!(client, method, path, status = status_code, took_ms, unsaid; "a request cannot be answered");
+            }),
+            _ if took >= SLOW && !self.waits => app.slow.say(|unsaid| {
+                log::warn!(client, method, path, took_ms, unsaid; "a request is slow");
+            }),
+            _ => log::debug!(client, method, path, status = status_code, took_ms; "a request"),
+        }
     }
 }
 
@@ -41,7 +88,7 @@ fn judge(app: &App, request: &Request) -> Result<(), Problem> {
         let host = host_of(headers, request.uri())?;
         is_ours(app, host)?;
         same_origin(headers, host)?;
-        app.limiter.take(from.ip(), Instant::now())?;
+        app.limiter.take(from.ip(), app.now().rate, Instant::now())?;
     }
     is_json(request.method(), headers)
 }
@@ -67,8 +114,9 @@ fn is_ours(app: &App, host: &str) -> Result<(), Problem> {
         // An address is no name that somebody else could point here.
         Ok(_) => true,
         Err(_) => {
-            let ours = app.options.hosts.iter().map(String::as_str).chain(["localhost"]);
-            ours.into_iter().any(|ours| ours.eq_ignore_ascii_case(name))
+            let now = app.now();
+            let mut ours = now.hosts.iter().map(String::as_str).chain(["localhost"]);
+            ours.any(|ours| ours.eq_ignore_ascii_case(name))
         }
     };
     let unknown = || {
@@ -103,9 +151,8 @@ fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// How often each client may ask: a token bucket an address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Limiter {
-    rate: Rate,
     buckets: Mutex<BTreeMap<IpAddr, Bucket>>,
 }
 
@@ -116,16 +163,12 @@ struct Bucket {
 }
 
 impl Limiter {
-    pub(crate) fn new(rate: Rate) -> Self {
-        Self { rate, buckets: Mutex::default() }
-    }
-
-    /// Takes one token.
+    /// Takes one token of those that the rate gives.
     ///
     /// # Errors
     /// If there is none, with the time until there is one.
-    pub(crate) fn take(&self, client: IpAddr, now: Instant) -> Result<(), Problem> {
-        let (burst, per_second) = (f64::from(self.rate.burst.max(1)), f64::from(self.rate.per_second.max(1)));
+    pub(crate) fn take(&self, client: IpAddr, rate: Rate, now: Instant) -> Result<(), Problem> {
+        let (burst, per_second) = (f64::from(rate.burst.max(1)), f64::from(rate.per_second.max(1)));
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if buckets.len() >= CLIENTS_MAX && !buckets.contains_key(&client) {
             // Who has been quiet long enough has a full bucket again, so forgetting it changes nothing.
@@ -139,7 +182,7 @@ impl Limiter {
             return Ok(());
         }
         let pause = Duration::from_secs_f64((1.0 - bucket.tokens) / per_second);
-        let detail = format!("more than {} requests a second from `{client}`", self.rate.per_second);
+        let detail = format!("more than {} requests a second from `{client}`", rate.per_second);
         Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(pause))
     }
 }
@@ -156,23 +199,25 @@ mod tests {
 
     #[test]
     fn a_bucket_is_empty_after_its_burst_and_fills_with_time() {
-        let limiter = Limiter::new(Rate { per_second: 10, burst: 3 });
+        let limiter = Limiter::default();
+        let rate = Rate { per_second: 10, burst: 3 };
         let (client, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let now = Instant::now();
-        assert!((0..3).all(|_| limiter.take(client, now).is_ok()));
-        assert!(limiter.take(client, now).is_err());
-        assert!(limiter.take(other, now).is_ok(), "each client has its own");
-        assert!(limiter.take(client, now + Duration::from_millis(99)).is_err());
-        assert!(limiter.take(client, now + Duration::from_millis(201)).is_ok());
+        assert!((0..3).all(|_| limiter.take(client, rate, now).is_ok()));
+        assert!(limiter.take(client, rate, now).is_err());
+        assert!(limiter.take(other, rate, now).is_ok(), "each client has its own");
+        assert!(limiter.take(client, rate, now + Duration::from_millis(99)).is_err());
+        assert!(limiter.take(client, rate, now + Duration::from_millis(201)).is_ok());
     }
 
     #[test]
     fn many_clients_do_not_grow_it_for_ever() {
-        let limiter = Limiter::new(Rate { per_second: 10, burst: 3 });
+        let limiter = Limiter::default();
+        let rate = Rate { per_second: 10, burst: 3 };
         let now = Instant::now();
         for client in 0..20_000u32 {
             let later = now + Duration::from_millis(u64::from(client));
-            limiter.take(IpAddr::from(client.to_be_bytes()), later).expect("its first");
+            limiter.take(IpAddr::from(client.to_be_bytes()), rate, later).expect("its first");
         }
         assert!(limiter.buckets.lock().expect("whole").len() <= CLIENTS_MAX);
     }

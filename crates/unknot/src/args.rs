@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Serve the API: what teams run
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Show or check the configuration
+    #[command(after_long_help = CONFIG_EXAMPLES)]
+    Config(Config),
     /// Say whether a workflow is sound, and which bounds it has
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -56,8 +59,11 @@ pub(crate) enum Command {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Place {
     /// The data folder [default: `server.data` of the nearest `unknot.yaml`, else `.unknot` beside the workflow]
-    #[arg(long, value_name = "DIR", env = "UNKNOT_SERVER_DATA", hide_env = true, value_hint = ValueHint::DirPath)]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
+    /// The configuration [default: the nearest `unknot.yaml`, here or above]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -118,7 +124,7 @@ Exit status:
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
     /// Where to listen [default: `server.listen` of `unknot.yaml`, else 127.0.0.1:8001]
-    #[arg(long, value_name = "ADDRESS:PORT", env = "UNKNOT_SERVER_LISTEN", hide_env = true)]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<SocketAddr>,
     /// Let callers on this machine do everything without a token
     #[arg(long)]
@@ -137,8 +143,49 @@ Examples:
   curl -H \"Authorization: Bearer $(cat .unknot/admin.token)\" http://127.0.0.1:8001/runs
       With the token.
 
-TERM or Ctrl-C: nothing new starts, what runs may go on for 30 s, then it is stopped. A second one ends it at once.
-Either way nothing is lost: the next start goes on.";
+  kill -HUP PID
+      Reads `unknot.yaml` anew; the log says what changes now and what at the next start.
+      An unsound file changes nothing; `unknot config check` says so beforehand.
+
+TERM or Ctrl-C: nothing new starts, what runs may go on for 30 s (`server.drain`), then it is stopped. A second one
+ends it at once. Either way nothing is lost: the next start goes on.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Config {
+    #[command(subcommand)]
+    pub(crate) command: ConfigCommand,
+}
+
+/// What can be asked of the configuration.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print each value, with where it came from
+    Show {
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Say whether it is sound, and what of it does nothing
+    Check {
+        /// The file [default: the nearest `unknot.yaml`, here or above]
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: Option<PathBuf>,
+    },
+}
+
+const CONFIG_EXAMPLES: &str = "\
+Examples:
+  unknot config show
+      Each key with its value, and whether the command line, a variable, a line of the file or
+      nobody said so.
+  unknot config show --json | jq '.values[] | select(.from != \"default\")'
+      For programs.
+  unknot config check new.yaml && kill -HUP \"$(pgrep -f 'unknot serve')\"
+      Before a running server reads it anew.
+
+Exit status: 0 sound, 2 not.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Check {

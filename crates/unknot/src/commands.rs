@@ -3,6 +3,7 @@
 mod cancel;
 mod check;
 mod completions;
+mod config;
 mod logs;
 mod ls;
 mod run;
@@ -26,6 +27,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
     let exit = match arguments.command {
         Command::Run(run) => run::perform(&run, &mut out),
         Command::Serve(serve) => serve::perform(&serve, &mut out),
+        Command::Config(config) => config::perform(&config.command, &mut out),
         Command::Check(check) => check::perform(&check, &mut out),
         Command::Ls(ls) => ls::perform(&ls, &mut out),
         Command::Show(show) => show::perform(&show, &mut out),

@@ -1,21 +1,46 @@
-//! What was typed and what stands in `unknot.yaml`, as one validated whole.
+//! What was typed, what variables say and what stands in `unknot.yaml`, as one validated whole.
+//!
+//! Open first `config/keys.rs`: the table of all keys, from which everything else here is made.
 
+mod environment;
 mod file;
-mod known;
+mod keys;
+mod kind;
+mod paths;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod values;
 
-use crate::{args::Place, error::Error};
-use file::FileConfig;
+pub(crate) use keys::When;
+pub(crate) use kind::{Kind, Value};
+pub(crate) use paths::{absolute, nicer};
+pub(crate) use values::{Change, Place as Spot, Setting, Values};
+
+use crate::{args::Place, error::Error, logging::Logging, workflow::read_bounded};
+use file::Read;
+use paths::quoted;
 use std::{
+    collections::BTreeMap,
     env,
+    net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
-use unknot_engine::core::{
-    settings::{Bounds, Settings},
-    validate::Rules,
+use unknot_api::source::Source;
+use unknot_engine::{
+    core::{settings::Settings, validate::Rules},
+    store::Retention,
 };
+use unknot_server::{Changeable, Rate};
+use values::Origin;
 
 /// The configuration's file name.
 const FILE: &str = "unknot.yaml";
+/// Its name in the seed's deployments; many other programs have a file of that name.
+const SEED_FILE: &str = "config.yaml";
+/// Names a configuration where nobody types one.
+const CONFIG_VARIABLE: &str = "UNKNOT_CONFIG";
 /// The data folder where nobody names one.
 const DATA: &str = ".unknot";
 
@@ -26,10 +51,49 @@ pub(crate) struct Config {
     pub(crate) data: PathBuf,
     /// Attempts at once.
     pub(crate) slots: u32,
-    /// Queues and pools.
+    /// Queues, pools and bounds.
     pub(crate) settings: Settings,
+    /// How long finished runs are kept.
+    pub(crate) retention: Retention,
+    /// Where the API listens.
+    pub(crate) listen: SocketAddr,
+    /// Names of the server.
+    pub(crate) hosts: Vec<String>,
+    /// How much one client may ask of it.
+    pub(crate) rate: Rate,
+    /// How long what runs may go on when it ends.
+    pub(crate) drain: Duration,
+    /// What it says, and where.
+    pub(crate) logging: Logging,
     /// Most tasks in one chain of needs.
     max_dependency_depth: u32,
+    /// All values, with where they came from.
+    pub(crate) values: Values,
+    /// The file, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// The file that was typed.
+    typed_file: Option<PathBuf>,
+    /// What does nothing, in sentences.
+    idle: Vec<String>,
+    /// What else a person should know.
+    notices: Vec<String>,
+}
+
+/// What was typed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Typed<'t> {
+    data: Option<&'t Path>,
+    config: Option<&'t Path>,
+    listen: Option<SocketAddr>,
+}
+
+/// Whether a `config.yaml` is surely meant for us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SeedFile {
+    /// One that is not sound is an error.
+    Ours,
+    /// One that is not sound is somebody else's.
+    MaybeOurs,
 }
 
 impl Config {
@@ -39,7 +103,7 @@ impl Config {
     /// If there is one and it cannot be read, or is not sound.
     pub(crate) fn beside(flow: &Path, place: &Place) -> Result<Self, Error> {
         let flow = absolute(flow);
-        Self::from_folder(flow.parent().unwrap_or(Path::new("/")), place)
+        Self::load(flow.parent().unwrap_or(Path::new("/")), as_typed(place, None), SeedFile::MaybeOurs)
     }
 
     /// The configuration for commands that name no workflow: looked for from the current folder upwards.
@@ -47,27 +111,101 @@ impl Config {
     /// # Errors
     /// As for [`Config::beside`].
     pub(crate) fn here(place: &Place) -> Result<Self, Error> {
-        Self::from_folder(&absolute(Path::new(".")), place)
+        Self::load(&absolute(Path::new(".")), as_typed(place, None), SeedFile::MaybeOurs)
     }
 
-    fn from_folder(folder: &Path, place: &Place) -> Result<Self, Error> {
-        let found = folder.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file());
-        let file = match &found {
-            Some(path) => file::read(&nicer(path))?,
-            None => FileConfig::default(),
+    /// The configuration of a server.
+    ///
+    /// # Errors
+    /// As for [`Config::beside`].
+    pub(crate) fn of_server(place: &Place, listen: Option<SocketAddr>) -> Result<Self, Error> {
+        Self::load(&absolute(Path::new(".")), as_typed(place, listen), SeedFile::Ours)
+    }
+
+    fn load(folder: &Path, typed: Typed<'_>, seed_file: SeedFile) -> Result<Self, Error> {
+        let by_variable = || env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = typed.config.map(Path::to_path_buf).or_else(by_variable).map(|path| absolute(&path));
+        let found = named.or_else(|| folder.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file()));
+        if let Some(path) = found {
+            return Self::read(Some(path), folder, typed);
+        }
+        let seeds = folder.join(SEED_FILE);
+        if !seeds.is_file() {
+            return Self::read(None, folder, typed);
+        }
+        match (Self::read(Some(seeds), folder, typed), seed_file) {
+            (Err(Error::File(_) | Error::ConfigUnreadable { .. }), SeedFile::MaybeOurs) => {
+                let mut config = Self::read(None, folder, typed)?;
+                config.notices.push(format!(
+                    "the `{SEED_FILE}` here is passed over: it is none of ours (`unknot config check` says why)"
+                ));
+                Ok(config)
+            }
+            (read, _) => read,
+        }
+    }
+
+    fn read(file: Option<PathBuf>, folder: &Path, typed: Typed<'_>) -> Result<Self, Error> {
+        let source = file.as_deref().map(source).transpose()?;
+        let (mut values, notices) = assemble(source.as_ref(), variables()?, typed)?;
+        let beside = file.as_deref().and_then(Path::parent).unwrap_or(folder);
+        let data = match path(&values, "server.data", beside) {
+            Some(data) => data,
+            None => folder.join(DATA),
         };
-        let named_in_file = file.data.as_ref().zip(found.as_deref().and_then(Path::parent));
-        let data = match (&place.data, named_in_file) {
-            (Some(data), _) => absolute(data),
-            (None, Some((data, beside))) => absolute(&beside.join(data)),
-            (None, None) => folder.join(DATA),
+        values.show_path("server.data", &data);
+        let log_file = path(&values, "logging.file", beside);
+        if let Some(file) = &log_file {
+            values.show_path("logging.file", file);
+        }
+        let mut config = Self::from_values(values, data, Logging::default());
+        config.logging = Logging::from_values(&config.values, log_file);
+        config.notices = notices;
+        config.file = file;
+        config.typed_file = typed.config.map(absolute);
+        Ok(config)
+    }
+
+    fn from_values(values: Values, data: PathBuf, logging: Logging) -> Self {
+        let hosts = match values.get("server.hosts", None) {
+            Value::Texts(hosts) => hosts.clone(),
+            _ => Vec::new(),
         };
-        Ok(Self {
+        let listen = match values.get("server.listen", None) {
+            Value::Address(address) => *address,
+            _ => SocketAddr::from(([127, 0, 0, 1], 8001)),
+        };
+        let idle = values.idle().into_iter();
+        let idle = idle.map(|section| format!("`{section}` is understood, and does nothing yet in this version"));
+        let idle = idle.collect();
+        Self {
             data,
-            slots: file.slots,
-            settings: Settings { queues: file.queues, pools: file.pools, bounds: Bounds::default() },
-            max_dependency_depth: file.max_dependency_depth,
-        })
+            slots: values.count("worker.slots", None),
+            settings: Settings {
+                queues: typed::queues(&values),
+                pools: typed::pools(&values),
+                bounds: typed::bounds(&values),
+            },
+            retention: Retention {
+                keep: values.length("retention.keep", None),
+                bytes_max: values.number("retention.size", None),
+                ..Retention::default()
+            },
+            listen,
+            hosts,
+            rate: Rate {
+                per_second: values.count("server.rate.per_second", None),
+                burst: values.count("server.rate.burst", None),
+            },
+            drain: Duration::from_millis(values.length("server.drain", None).0),
+            logging,
+            max_dependency_depth: values.count("deadlock.max_dependency_depth", None),
+            values,
+            file: None,
+            typed_file: None,
+            idle,
+            notices: Vec::new(),
+        }
     }
 
     /// What a workflow is checked against.
@@ -78,62 +216,117 @@ impl Config {
         }
     }
 
+    /// What a person should know of whom a command serves, in sentences.
+    pub(crate) fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// What whoever starts a server should know: also what does nothing.
+    pub(crate) fn all_notices(&self) -> Vec<String> {
+        self.idle.iter().chain(&self.notices).cloned().collect()
+    }
+
+    /// What a server obeys while it runs.
+    pub(crate) fn changeable(&self) -> Changeable {
+        Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate }
+    }
+
+    /// Takes over what can change while a server runs, from a configuration that was read later.
+    pub(crate) fn take_over(&mut self, later: Self) {
+        let values = self.values.with_reloaded(&later.values);
+        let Self { data, slots, listen, .. } = self.clone();
+        *self = Self { data, slots, listen, values, ..later };
+    }
+
     /// How the other commands are told of the data folder: nothing, where they find it by themselves.
     pub(crate) fn data_option(&self) -> String {
-        self.option_beside(Self::here(&Place::default()))
+        self.options_beside(Self::here(&self.same_file()))
     }
 
     /// The command that goes on with a run of a workflow file.
     pub(crate) fn run_again(&self, flow: &Path) -> String {
-        let option = self.option_beside(Self::beside(flow, &Place::default()));
-        format!("unknot run {}{option}", quoted(&nicer(flow).display().to_string()))
+        let options = self.options_beside(Self::beside(flow, &self.same_file()));
+        format!("unknot run {}{options}", quoted(&nicer(flow).display().to_string()))
     }
 
-    fn option_beside(&self, found: Result<Self, Error>) -> String {
+    fn same_file(&self) -> Place {
+        Place { config: self.typed_file.clone(), ..Place::default() }
+    }
+
+    fn options_beside(&self, found: Result<Self, Error>) -> String {
+        let option = |name: &str, path: &Path| format!(" --{name} {}", quoted(&nicer(path).display().to_string()));
+        let config = self.typed_file.as_deref().map(|file| option("config", file)).unwrap_or_default();
         match found {
-            Ok(found) if found.data == self.data => String::new(),
-            _ => format!(" --data {}", quoted(&nicer(&self.data).display().to_string())),
+            Ok(found) if found.data == self.data => config,
+            _ => config + &option("data", &self.data),
         }
     }
 }
 
-/// A path from the root without `.`, `..` and links, so that one file typed in two ways is one file. A
-/// path that does not exist yet has one as well.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    let from_root = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    if let Ok(found) = from_root.canonicalize() {
-        return found;
-    }
-    match (from_root.parent(), from_root.file_name()) {
-        (Some(parent), Some(name)) => absolute(parent).join(name),
-        _ => from_root,
-    }
+fn as_typed(place: &Place, listen: Option<SocketAddr>) -> Typed<'_> {
+    Typed { data: place.data.as_deref(), config: place.config.as_deref(), listen }
 }
 
-/// A path as a person here would write it: relative where it lies below the current folder.
-pub(crate) fn nicer(path: &Path) -> PathBuf {
-    let here = env::current_dir().map(|here| absolute(&here)).unwrap_or_default();
-    match path.strip_prefix(&here) {
-        Ok(below) if below.as_os_str().is_empty() => PathBuf::from("."),
-        Ok(below) => below.to_path_buf(),
-        Err(_) => path.to_path_buf(),
+fn source(path: &Path) -> Result<Source, Error> {
+    let unreadable = |source| Error::ConfigUnreadable { path: path.to_path_buf(), source };
+    let bytes = read_bounded(path).map_err(unreadable)?;
+    Source::new(nicer(path).display().to_string(), &bytes).map_err(Error::File)
+}
+
+/// The variables that may be meant for us.
+fn variables() -> Result<BTreeMap<String, String>, Error> {
+    let is_ours = |name: &str| name.starts_with(keys::PREFIX) || name.starts_with("DEEPLINE_") || name == "REDIS_URL";
+    let mut variables = BTreeMap::new();
+    for (name, text) in env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
+        let Some(text) = text.to_str() else {
+            let problem = "its text is not UTF-8".to_owned();
+            return Err(Error::Variable { name: name.to_owned(), problem, expected: None, help: None });
+        };
+        variables.insert(name.to_owned(), text.to_owned());
     }
+    Ok(variables)
 }
 
-/// `text` as a shell takes it for one word.
-fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-+=:@%,".contains(letter);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_for_the_shell_stay_one_word() {
-        for (text, word) in [("a/b.c", "a/b.c"), ("my runs", "'my runs'"), ("it's", r"'it'\''s'")] {
-            assert_eq!(quoted(text), word);
+/// All values, by the order of those who may speak: what was typed, variables, the file, what holds without them.
+fn assemble(
+    source: Option<&Source>,
+    variables: BTreeMap<String, String>,
+    typed: Typed<'_>,
+) -> Result<(Values, Vec<String>), Error> {
+    let mut read = source.map(Read::new).transpose().map_err(Error::File)?;
+    let mut values = read.as_mut().map(|read| read.values.clone()).unwrap_or_default();
+    let notices = environment::overlay(variables, &mut values)?;
+    let mut type_in = |path: &str, value: Value| {
+        if let Some((index, _)) = keys::at(path) {
+            values.set(values::Place::new(index, None), Setting { value, origin: Origin::CommandLine });
+        }
+    };
+    if let Some(listen) = typed.listen {
+        type_in("server.listen", Value::Address(listen));
+    }
+    if let Some(data) = typed.data {
+        type_in("server.data", Value::Text(data.display().to_string()));
+    }
+    let missing = values.fill();
+    match (read, missing.first()) {
+        (Some(read), _) => read.end(&missing).map_err(Error::File)?,
+        (None, None) => {}
+        (None, Some(place)) => {
+            let problem = "it begins a section in which something is missing".to_owned();
+            let help = Some(format!("set `{}` as well", place.key().variable()));
+            return Err(Error::Variable { name: place.to_string(), problem, expected: None, help });
         }
     }
+    Ok((values, notices))
+}
+
+/// A path, from the folder of the file if it stands there, else from the current one.
+fn path(values: &Values, key: &str, beside: &Path) -> Option<PathBuf> {
+    let setting = values.setting(key)?;
+    let Value::Text(text) = &setting.value else { return None };
+    Some(match setting.origin {
+        Origin::File { .. } => absolute(&beside.join(text)),
+        Origin::CommandLine | Origin::Variable(_) | Origin::Default => absolute(Path::new(text)),
+    })
 }

@@ -24,6 +24,8 @@ pub(crate) enum Error {
     WorkflowUnreadable { path: PathBuf, source: io::Error },
     #[error("cannot read the configuration `{}`", path.display())]
     ConfigUnreadable { path: PathBuf, source: io::Error },
+    #[error("the variable `{name}` cannot be used: {problem}")]
+    Variable { name: String, problem: String, expected: Option<String>, help: Option<String> },
     #[error("`{given}` is no input: {problem}")]
     Input { given: String, problem: String },
     #[error("`{given}` is no {what}")]
@@ -104,6 +106,7 @@ impl Error {
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
+            Self::Variable { .. } => "UK0330",
             Self::Unsound { .. } => "UK0204",
             Self::Store { source, .. } => source.code(),
             // Printed by the report itself, problem by problem.
@@ -118,6 +121,7 @@ impl Error {
             Self::File(_)
             | Self::WorkflowUnreadable { .. }
             | Self::ConfigUnreadable { .. }
+            | Self::Variable { .. }
             | Self::Input { .. }
             | Self::Value { .. }
             | Self::NoSuchRun { .. }
@@ -138,6 +142,8 @@ impl Error {
             Self::WorkflowUnreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "give the path of a YAML or JSON file, such as `unknot run flow.yaml`".to_owned()
             }
+            Self::Variable { help: Some(help), .. } => help.clone(),
+            Self::Variable { expected: Some(expected), .. } => format!("expected {expected}"),
             Self::Input { .. } => {
                 "write `-i name=value`, or `-i @inputs.json` for a file with a JSON object".to_owned()
             }
@@ -203,6 +209,20 @@ fn rendered(error: &Error) -> String {
     }
     if let Some(help) = error.help() {
         text.push_str(&format!("  help: {help}\n"));
+    }
+    text
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn with_causes(error: &Error) -> String {
+    let mut text = match error {
+        Error::File(report) => report.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    };
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
     }
     text
 }

@@ -11,6 +11,7 @@ mod config;
 mod error;
 mod exit;
 mod inputs;
+mod logging;
 mod looking;
 mod nearest;
 mod output;

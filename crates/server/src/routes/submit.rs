@@ -132,7 +132,7 @@ pub(super) async fn check(
     title: String,
     document: Map<String, Value>,
 ) -> Answer<(Checked, Map<String, Value>)> {
-    let rules = app.options.rules.clone();
+    let rules = app.now().rules.clone();
     let read = move || {
         let text = serde_json::to_vec_pretty(&document).map_err(|error| Problem::bad(error.to_string()))?;
         let checked = convert::read_workflow(Path::new(&title), &text, &rules);

@@ -7,7 +7,7 @@ use unknot_engine::{
     Engine, Heard, Options,
     control::{self, CancelWish},
     core::{RunId, effect::Answer, row::HistoryKind, run::RunStatus},
-    store::{Namespace, Retention, RunRecord, SqliteOptions, SqliteStore, StoreError},
+    store::{Namespace, RunRecord, SqliteOptions, SqliteStore, StoreError},
 };
 use unknot_hands::GuardCommand;
 
@@ -53,7 +53,7 @@ fn by_itself(config: &Config, wish: &CancelWish<'_>, out: &mut dyn Write) -> Res
         slots: 0,
         settings: config.settings.clone(),
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
-        retention: Retention::default(),
+        retention: config.retention,
         focus: Some([wish.run].into()),
     };
     let engine = Engine::start(Box::new(store), options).map_err(Error::start)?;

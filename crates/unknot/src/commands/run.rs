@@ -29,7 +29,7 @@ use unknot_engine::{
         effect::Refusal,
         run::{Idempotency, Run, RunStatus},
     },
-    store::{Namespace, Retention, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
+    store::{Namespace, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
 use unknot_hands::{GuardCommand, slots_max};
 use watch::{Ended, View, Watch};
@@ -50,6 +50,7 @@ pub(crate) fn perform(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Erro
 
 fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::beside(&run.flow, &run.place)?;
+    super::config::warn(config.notices());
     let checked = workflow::read(&run.flow, &config)?;
     let input = inputs::read(&run.input, &checked.definition)?;
     let interrupts = signals::listen()?;
@@ -204,7 +205,7 @@ impl Session {
             slots: self.slots(),
             settings: self.config.settings.clone(),
             guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
-            retention: Retention::default(),
+            retention: self.config.retention,
             focus: Some(focus),
         }
     }

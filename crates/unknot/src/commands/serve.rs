@@ -1,15 +1,17 @@
 //! `unknot serve`: the engine for everybody who may ask, until it is told to end.
 
+mod reload;
+
 use crate::{
     args::Serve,
     config::{Config, nicer},
-    error::Error,
+    error::{Error, with_causes},
     exit::Exit,
+    logging::Journal,
 };
 use signal_hook::{consts::signal, iterator::Signals};
 use std::{
     io::Write,
-    net::SocketAddr,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -20,30 +22,50 @@ use std::{
 use unknot_engine::{
     Engine, Options,
     control::Control,
-    store::{Namespace, Retention, SqliteOptions, SqliteStore},
+    core::Millis,
+    store::{Namespace, SqliteOptions, SqliteStore},
 };
 use unknot_hands::GuardCommand;
-use unknot_server::{Options as ServerOptions, Rate, Server, StartError};
+use unknot_server::{Options as ServerOptions, Server, StartError};
 
 /// Pause between two looks at an engine that is about to end, or may have stopped by itself.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How long what runs may go on after the first TERM, before it is stopped by its ladder.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Serves.
 pub(crate) fn perform(serve: &Serve, out: &mut dyn Write) -> Result<Exit, Error> {
-    let config = Config::here(&serve.place)?;
+    let config = Config::of_server(&serve.place, serve.listen)?;
+    let refused = |source: std::io::Error| Error::Start { attempt: "start the log", source: source.into() };
+    let journal = Journal::start(config.logging.clone()).map_err(refused)?;
+    let ended = serve_until_told(serve, config, &journal, out);
+    match &ended {
+        Ok(_) => log::info!("ended"),
+        Err(error) => log::error!(cause = with_causes(error).as_str(); "ended"),
+    }
+    journal.finish();
+    ended
+}
+
+fn serve_until_told(serve: &Serve, config: Config, journal: &Journal, out: &mut dyn Write) -> Result<Exit, Error> {
     let told = listen_for_signals()?;
     let shown = nicer(&config.data).display().to_string();
+    let file = config.file.as_deref().map_or_else(|| "none".to_owned(), |file| nicer(file).display().to_string());
+    log::info!(version = env!("CARGO_PKG_VERSION"), config = file, data = shown.as_str(), slots = config.slots; "starting");
+    reload::warn_at_start(&config);
     let store = SqliteStore::open(&config.data, &SqliteOptions::default());
     let store = store.map_err(Error::store(format!("use the data folder `{shown}`")))?;
     let engine = Arc::new(Engine::start(Box::new(store), options(&config)).map_err(Error::start)?);
+    if engine.reconciled() > 0 {
+        log::warn!(attempts = engine.reconciled(); "attempts of an earlier process were found unfinished and ended");
+    }
     let control = Control::start(&engine);
     let server = Server::start(Arc::clone(&engine), server_options(&config, serve)).map_err(failed)?;
     say_where(&server, &config, out)?;
-    let ended = until_told(&engine, &told, out);
+    log::info!("ready");
+    let ended = until_told(Serving { serve, config, engine: &engine, server: &server, journal }, &told, out);
+    log::info!("no more requests are taken");
     server.stop();
     drop(control);
+    log::info!(how = if matches!(ended, Ok(Exit::Killed)) { "at once" } else { "by its ladder" }; "stopping what runs");
     match (Arc::into_inner(engine), &ended) {
         (Some(engine), Ok(Exit::Killed)) => engine.kill(),
         (Some(engine), _) => engine.stop(),
@@ -65,19 +87,13 @@ fn options(config: &Config) -> Options {
         slots: config.slots,
         settings: config.settings.clone(),
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
-        retention: Retention::default(),
+        retention: config.retention,
         focus: None,
     }
 }
 
 fn server_options(config: &Config, serve: &Serve) -> ServerOptions {
-    ServerOptions {
-        listen: serve.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8001))),
-        hosts: Vec::new(),
-        insecure_loopback: serve.insecure_loopback,
-        rules: config.rules(),
-        rate: Rate::default(),
-    }
+    ServerOptions { listen: config.listen, insecure_loopback: serve.insecure_loopback, changeable: config.changeable() }
 }
 
 /// What to do next, in a few lines.
@@ -118,23 +134,40 @@ fn listen_for_signals() -> Result<Receiver<Wish>, Error> {
     Ok(receiver)
 }
 
+/// A server at work.
+struct Serving<'s> {
+    serve: &'s Serve,
+    config: Config,
+    engine: &'s Engine,
+    server: &'s Server,
+    journal: &'s Journal,
+}
+
 /// Waits until the process is to end, and then for what runs, within a bound. A second wish ends it at once.
-fn until_told(engine: &Engine, told: &Receiver<Wish>, out: &mut dyn Write) -> Result<Exit, Error> {
+fn until_told(mut serving: Serving<'_>, told: &Receiver<Wish>, out: &mut dyn Write) -> Result<Exit, Error> {
+    let engine = serving.engine;
     loop {
         match told.recv_timeout(LOOK_EVERY) {
             Ok(Wish::End) | Err(RecvTimeoutError::Disconnected) => break,
-            Ok(Wish::Reload) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Wish::Reload) => {
+                reload::reload(&mut serving.config, serving.serve, engine, serving.server, serving.journal);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(cause) = engine.health().fatal {
             return Err(Error::EngineStopped { cause });
         }
     }
-    writeln!(out, "ending  nothing new starts; what runs has {} s, again to end it now", DRAIN_WITHIN.as_secs())?;
+    let drain = serving.config.drain;
+    log::info!(within_ms = drain.as_millis() as u64; "asked to end: nothing new starts");
+    let within = crate::time::length(Millis(drain.as_millis() as u64));
+    writeln!(out, "ending  nothing new starts; what runs has {within}, again to end it now")?;
     out.flush()?;
     engine.drain();
-    let until = Instant::now() + DRAIN_WITHIN;
+    let until = Instant::now() + drain;
     while Instant::now() < until && engine.is_working() {
         if told.recv_timeout(LOOK_EVERY) == Ok(Wish::End) {
+            log::warn!("asked to end again");
             return Ok(Exit::Killed);
         }
     }

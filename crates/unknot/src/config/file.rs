@@ -1,251 +1,193 @@
-//! `unknot.yaml`: the keys that this command obeys, read with their places.
+//! `unknot.yaml`: its keys and values, each with its place.
 
-use super::known::{self, Placed, join};
-use crate::{error::Error, workflow::read_bounded};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
+use super::{
+    keys::{self, Fallback, Key},
+    kind::{Value, Wrong},
+    values::{Origin, Place, Setting, Values},
 };
+use crate::nearest::nearest;
 use unknot_api::{
-    Duration,
-    document::{Document, Entry, Node, OnKey, ScalarKind, Value},
+    document::{self, Document, Entry, Node, OnKey},
     report::{Code, Diagnostic, Report},
     source::Source,
 };
-use unknot_engine::core::{
-    Millis,
-    settings::{DEFAULT_QUEUE, PoolSettings, QueueSettings},
-    validate::Rules,
-};
 
-/// Most attempts at once of one worker: each has a process and places in queues.
-const SLOTS_MAX: u32 = 512;
-
-/// What the file says, defaults filled in.
-#[derive(Clone, Debug)]
-pub(super) struct FileConfig {
-    /// `server.data`, relative to the file.
-    pub(super) data: Option<PathBuf>,
-    /// `worker.slots`.
-    pub(super) slots: u32,
-    /// `queues`.
-    pub(super) queues: BTreeMap<String, QueueSettings>,
-    /// `pools`.
-    pub(super) pools: BTreeMap<String, PoolSettings>,
-    /// `deadlock.max_dependency_depth`.
-    pub(super) max_dependency_depth: u32,
+/// What a file says, and what must be kept to point into it.
+pub(super) struct Read<'s> {
+    document: Document<'s>,
+    line_starts: Vec<usize>,
+    problems: Vec<(Diagnostic, OnKey)>,
+    pub(super) values: Values,
 }
 
-/// What holds without a file.
-impl Default for FileConfig {
-    fn default() -> Self {
-        Self {
-            data: None,
-            slots: 8,
-            queues: [(DEFAULT_QUEUE.to_owned(), QueueSettings::default())].into(),
-            pools: BTreeMap::new(),
-            max_dependency_depth: Rules::default().max_dependency_depth,
-        }
-    }
-}
-
-/// Reads a configuration.
-///
-/// # Errors
-/// If the file cannot be read, or anything in it is wrong.
-pub(super) fn read(path: &Path) -> Result<FileConfig, Error> {
-    let bytes = read_bounded(path).map_err(|source| Error::ConfigUnreadable { path: path.to_path_buf(), source })?;
-    parse(&path.display().to_string(), &bytes).map_err(Error::File)
-}
-
-fn parse(name: &str, bytes: &[u8]) -> Result<FileConfig, Report> {
-    let source = Source::new(name, bytes)?;
-    let document = Document::load(&source)?;
-    let mut reader = Reader::default();
-    known::check(&document, &mut reader.problems);
-    let config = reader.config(&document.root);
-    if reader.problems.is_empty() { Ok(config) } else { Err(document.report(reader.problems)) }
-}
-
-/// A value with its path.
-struct At<'n, 's> {
-    node: &'n Node<'s>,
-    path: String,
-}
-
-impl<'n, 's> At<'n, 's> {
-    fn entries(&self) -> &'n [Entry<'s>] {
-        match &self.node.value {
-            Value::Map(entries) => entries,
-            _ => &[],
-        }
+impl<'s> Read<'s> {
+    /// Reads all keys. What is wrong with them is told at the end, all at once.
+    ///
+    /// # Errors
+    /// If it is neither YAML nor JSON.
+    pub(super) fn new(source: &'s Source) -> Result<Self, Report> {
+        let document = Document::load(source)?;
+        let breaks = source.text().match_indices('\n').map(|(at, _)| at);
+        let mut read =
+            Self { document, line_starts: breaks.collect(), problems: Vec::new(), values: Values::default() };
+        let root = read.document.root.clone();
+        read.section(&root, &Spot::default());
+        Ok(read)
     }
 
-    fn get(&self, key: &str) -> Option<Self> {
-        let entry = self.entries().iter().find(|entry| entry.key == key)?;
-        Some(At { node: &entry.node, path: join(&self.path, key) })
-    }
-
-    fn each(&self) -> impl Iterator<Item = (String, Self)> {
-        let below = |entry: &'n Entry<'s>| At { node: &entry.node, path: join(&self.path, &entry.key) };
-        self.entries().iter().map(move |entry| (entry.key.to_string(), below(entry)))
-    }
-
-    /// The text of a single value of some kind.
-    fn text(&self, kind: ScalarKind) -> Option<&'n str> {
-        match &self.node.value {
-            Value::Scalar(scalar) if scalar.kind == kind => Some(&scalar.text),
-            _ => None,
+    /// What was found wrong, with what is missing once variables are counted in.
+    ///
+    /// # Errors
+    /// If that is anything.
+    pub(super) fn end(mut self, missing: &[Place]) -> Result<(), Report> {
+        for place in missing {
+            let path = place.to_string();
+            let (section, leaf) = path.rsplit_once('.').unwrap_or(("", &path));
+            let message = format!("`{leaf}` of `{section}` is missing");
+            self.problems.push((Diagnostic::new(Code::MissingKey, message).at(section), OnKey::Yes));
         }
-    }
-}
-
-/// Collects problems while values are read.
-#[derive(Default)]
-struct Reader {
-    problems: Vec<Placed>,
-}
-
-impl Reader {
-    fn config(&mut self, root: &Node<'_>) -> FileConfig {
-        let mut config = FileConfig::default();
-        let root = At { node: root, path: String::new() };
-        let section = |name: &str| root.get(name);
-        if let Some(data) = section("server").and_then(|server| server.get("data")) {
-            config.data = self.value(&data, "a folder", |at| at.text(ScalarKind::Text).map(PathBuf::from));
-        }
-        if let Some(slots) = section("worker").and_then(|worker| worker.get("slots")) {
-            config.slots = self.slots(&slots).unwrap_or(config.slots);
-        }
-        for deadlock in ["orchestrator", "deadlock"].into_iter().filter_map(section) {
-            if let Some(depth) = deadlock.get("max_dependency_depth") {
-                config.max_dependency_depth = self.count(&depth, 1).unwrap_or(config.max_dependency_depth);
+        for inbox in self.values.names("inboxes") {
+            let value = |key: &str| {
+                let (index, _) = keys::at(&format!("inboxes.*.{key}"))?;
+                self.values.at(&Place::new(index, Some(inbox.clone()))).filter(|found| found.value != Value::Nothing)
+            };
+            if value("file").is_some() == value("folder").is_some() {
+                let message = format!("`inboxes.{inbox}` needs either `file` or `folder`");
+                self.problems
+                    .push((Diagnostic::new(Code::Exclusive, message).at(format!("inboxes.{inbox}")), OnKey::Yes));
             }
         }
-        for (name, queue) in section("queues").iter().flat_map(At::each) {
-            config.queues.insert(name, self.queue(&queue));
-        }
-        for (name, pool) in section("pools").iter().flat_map(At::each) {
-            if let Some(pool) = self.pool(&pool) {
-                config.pools.insert(name, pool);
-            }
-        }
-        config
+        if self.problems.is_empty() { Ok(()) } else { Err(self.document.report(self.problems)) }
     }
 
-    fn queue(&mut self, at: &At<'_, '_>) -> QueueSettings {
-        let mut queue = QueueSettings::default();
-        let mut count = |key: &str, target: &mut u32| {
-            if let Some(value) = at.get(key) {
-                *target = self.count(&value, 0).unwrap_or(*target);
-            }
+    fn section(&mut self, node: &Node<'_>, spot: &Spot) {
+        let entries: &[Entry<'_>] = match &node.value {
+            document::Value::Map(entries) => entries,
+            // A section of which only the heading is left.
+            document::Value::Scalar(scalar) if scalar.kind == document::ScalarKind::Null => &[],
+            _ => return self.wrong(spot, "this value cannot stand here", Some("a map of keys".to_owned())),
         };
-        count("max_queue_size", &mut queue.max_queue_size);
-        count("max_retries", &mut queue.max_retries);
-        let mut length = |key: &str, target: &mut Millis| {
-            if let Some(value) = at.get(key) {
-                *target = self.length(&value).unwrap_or(*target);
+        let known = keys::below(&spot.pattern);
+        for entry in entries {
+            // The seed writes the same keys below `orchestrator: {deadlock: …}`.
+            let is_seeds = (spot.pattern.is_empty() && entry.key == "orchestrator")
+                || (spot.path == "orchestrator" && entry.key == "deadlock");
+            if is_seeds {
+                self.section(&entry.node, &Spot { pattern: "deadlock".to_owned(), ..spot.below("", &entry.key) });
+            } else if known == ["*"] {
+                self.named(entry, spot);
+            } else if known.contains(&&*entry.key) {
+                self.value(&entry.node, &spot.below(&entry.key, &entry.key));
+            } else {
+                let below = spot.below(&entry.key, &entry.key);
+                self.problems.push((unknown(entry, &known).at(below.path), OnKey::Yes));
             }
-        };
-        length("visibility_timeout", &mut queue.visibility_timeout);
-        length("low_counts_as_high_after", &mut queue.low_counts_as_high_after);
-        queue
-    }
-
-    fn pool(&mut self, at: &At<'_, '_>) -> Option<PoolSettings> {
-        let Some(size) = at.get("size") else {
-            let problem = Diagnostic::new(Code::MissingKey, "`size` of the pool is missing");
-            self.problems.push((problem.at(&*at.path), OnKey::Yes));
-            return None;
-        };
-        let size = self.count(&size, 1)?;
-        let lend = match at.get("lend") {
-            Some(lend) => self.value(&lend, "`true` or `false`", truth)?,
-            None => false,
-        };
-        Some(PoolSettings { size, lend })
-    }
-
-    fn slots(&mut self, at: &At<'_, '_>) -> Option<u32> {
-        let read = |at: &At<'_, '_>| whole(at).filter(|slots| (1..=SLOTS_MAX).contains(slots));
-        self.value(at, &format!("a whole number from 1 to {SLOTS_MAX}"), read)
-    }
-
-    fn count(&mut self, at: &At<'_, '_>, least: u32) -> Option<u32> {
-        let read = |at: &At<'_, '_>| whole(at).filter(|&number| number >= least);
-        self.value(at, &format!("a whole number, {least} or more"), read)
-    }
-
-    fn length(&mut self, at: &At<'_, '_>) -> Option<Millis> {
-        let read = |at: &At<'_, '_>| Duration::parse(at.text(ScalarKind::Text)?).map(|length| Millis(length.ms));
-        self.value(at, "a length of time such as `30s` or `10m`", read)
-    }
-
-    fn value<T>(&mut self, at: &At<'_, '_>, expected: &str, read: impl FnOnce(&At<'_, '_>) -> Option<T>) -> Option<T> {
-        let value = read(at);
-        if value.is_none() {
-            let problem = Diagnostic::new(Code::WrongType, "this value cannot stand here").expected(expected);
-            self.problems.push((problem.at(&*at.path), OnKey::No));
         }
-        value
     }
-}
 
-fn whole(at: &At<'_, '_>) -> Option<u32> {
-    at.text(ScalarKind::Number)?.parse().ok()
-}
-
-fn truth(at: &At<'_, '_>) -> Option<bool> {
-    match (at.text(ScalarKind::True), at.text(ScalarKind::False)) {
-        (Some(_), _) => Some(true),
-        (_, Some(_)) => Some(false),
-        (None, None) => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What is wrong with a configuration, as a person sees it; or `sound` with what is obeyed.
-    fn check(text: &str, expected: &str) {
-        let told = match parse("unknot.yaml", text.as_bytes()) {
-            Ok(config) => {
-                format!("{:?} {} {} {:?}", config.data, config.slots, config.max_dependency_depth, config.pools)
+    fn named(&mut self, entry: &Entry<'_>, spot: &Spot) {
+        let below = Spot { name: Some(entry.key.to_string()), ..spot.below("*", &entry.key) };
+        if is_name(&entry.key) {
+            if keys::at(&below.pattern).is_none() {
+                self.values.name(&spot.pattern, &entry.key);
             }
-            Err(report) => {
-                let line = |problem: &Diagnostic| {
-                    let help = problem.help.as_deref().or(problem.expected.as_deref()).unwrap_or_default();
-                    format!("{}:{} {} ({help})", problem.line, problem.column, problem.message)
+            return self.value(&entry.node, &below);
+        }
+        let problem = Diagnostic::new(Code::WrongType, "this is no name")
+            .expected("a small letter, then small letters, digits, `_` and `-`, up to 100 in all");
+        self.problems.push((problem.at(below.path), OnKey::Yes));
+    }
+
+    fn value(&mut self, node: &Node<'_>, spot: &Spot) {
+        let Some((index, key)) = keys::at(&spot.pattern) else { return self.section(node, spot) };
+        let value = match read(node, key) {
+            Ok(value) => value,
+            Err(wrong) => {
+                let problem = Diagnostic {
+                    expected: wrong.expected,
+                    help: wrong.help,
+                    ..Diagnostic::new(wrong.code, wrong.message)
                 };
-                report.problems.iter().map(line).collect::<Vec<_>>().join("; ")
+                return self.problems.push((problem.at(&*spot.path), OnKey::No));
             }
         };
-        assert_eq!(told, expected);
+        let line = self.line_starts.partition_point(|&at| at < node.span.start as usize) + 1;
+        let setting = Setting { value, origin: Origin::File { line } };
+        if self.values.set(Place::new(index, spot.name.clone()), setting).is_some() {
+            let problem = Diagnostic::new(Code::Exclusive, format!("`{}` stands in this file twice", key.path));
+            let problem = problem.help("keep one of `deadlock` and `orchestrator`: they are the same");
+            self.problems.push((problem.at(&*spot.path), OnKey::Yes));
+        }
     }
 
-    #[test]
-    fn known_keys_are_read_and_others_are_told() {
-        check("{}", "None 8 50 {}");
-        check(
-            "server: {data: runs, listen: x}\nworker: {slots: 2}\norchestrator: {max_dependency_depth: 7}\npools: {gpu: {size: 1}}\n",
-            "Some(\"runs\") 2 7 {\"gpu\": PoolSettings { size: 1, lend: false }}",
-        );
-        check("worker: {slot: 2}\n", "1:10 unknown key `slot` (did you mean `slots`?)");
-        check("gateway:\n  breaker: {timout: 5}\n", "2:13 unknown key `timout` (did you mean `timeout`?)");
-        check("worker: {slots: many}\n", "1:17 this value cannot stand here (a whole number from 1 to 512)");
-        check("worker: {slots: 513}\n", "1:17 this value cannot stand here (a whole number from 1 to 512)");
-        check("pools: {gpu: {lend: true}}\n", "1:9 `size` of the pool is missing ()");
-        check(
-            "queues: {default: {visibility_timeout: 5}}\n",
-            "1:40 this value cannot stand here (a length of time such as `30s` or `10m`)",
-        );
+    fn wrong(&mut self, spot: &Spot, message: &str, expected: Option<String>) {
+        let problem = Diagnostic { expected, ..Diagnostic::new(Code::WrongType, message) };
+        self.problems.push((problem.at(&*spot.path), OnKey::No));
     }
+}
 
-    #[test]
-    fn the_documented_example_is_obeyed() {
-        let page = include_str!("../../../../docs/cli.md");
-        let example = page.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).expect("an example").0;
-        check(example, "Some(\".unknot\") 8 50 {\"gpu\": PoolSettings { size: 2, lend: false }}");
+/// Where a reader of the file is.
+#[derive(Clone, Debug, Default)]
+struct Spot {
+    /// In the table.
+    pattern: String,
+    /// In the file.
+    path: String,
+    /// The name on the way.
+    name: Option<String>,
+}
+
+impl Spot {
+    fn below(&self, pattern: &str, key: &str) -> Self {
+        let dot = if self.pattern.is_empty() { "" } else { "." };
+        Self {
+            pattern: format!("{}{dot}{pattern}", self.pattern),
+            path: join(&self.path, key),
+            name: self.name.clone(),
+        }
+    }
+}
+
+fn read(node: &Node<'_>, key: &Key) -> Result<Value, Wrong> {
+    match &node.value {
+        document::Value::Scalar(scalar) if scalar.kind == document::ScalarKind::Null => match key.default {
+            Fallback::Nothing => Ok(Value::Nothing),
+            Fallback::Is(_) | Fallback::Required => Err(key.kind.wrong("")),
+        },
+        document::Value::Scalar(scalar) => key.kind.read_scalar(scalar.kind, &scalar.text),
+        document::Value::List(items) if key.kind == super::kind::Kind::Texts => {
+            let text = |item: &Node<'_>| match &item.value {
+                document::Value::Scalar(scalar) if scalar.kind == document::ScalarKind::Text => {
+                    Ok(scalar.text.to_string())
+                }
+                _ => Err(key.kind.wrong("")),
+            };
+            items.iter().map(text).collect::<Result<_, _>>().map(Value::Texts)
+        }
+        document::Value::List(_) | document::Value::Map(_) => Err(key.kind.wrong("")),
+    }
+}
+
+fn unknown(entry: &Entry<'_>, known: &[&str]) -> Diagnostic {
+    let problem = Diagnostic::new(Code::UnknownKey, format!("unknown key `{}`", entry.key));
+    match nearest(&entry.key, known.iter().copied()) {
+        Some(nearest) => problem.help(format!("did you mean `{nearest}`?")),
+        None => problem.expected(format!("one of `{}`", known.join("`, `"))),
+    }
+}
+
+/// What may be a name: the same as in workflow files.
+pub(super) fn is_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    name.len() <= 100 && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(plain)
+}
+
+/// How `key` continues a path.
+fn join(path: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    match (plain, path.is_empty()) {
+        (true, true) => key.to_owned(),
+        (true, false) => format!("{path}.{key}"),
+        (false, _) => format!("{path}[{}]", serde_json::Value::from(key)),
     }
 }

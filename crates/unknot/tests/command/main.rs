@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
+mod config;
 mod disk;
 mod interrupt;
 mod look;
 mod refuse;
+mod reload;
 mod run;
 mod snapshot;
 mod support;

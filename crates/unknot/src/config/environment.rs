@@ -1,0 +1,147 @@
+//! Variables that mean a key.
+
+use super::{
+    file::is_name,
+    keys::{KEYS, Key, PREFIX, VARIABLES},
+    kind::Wrong,
+    values::{Origin, Place, Setting, Values},
+};
+use crate::{error::Error, nearest::nearest};
+
+/// Variables of ours that are no keys: what tasks are told, what commands take, what tests say to the program.
+const OTHERS: &[&str] = &[
+    "ALLOW_NETWORK_STORE",
+    "ARTIFACTS",
+    "ATTEMPT",
+    "BINARY",
+    "BLESS",
+    "CONFIG",
+    "GUARD",
+    "IDEMPOTENCY_KEY",
+    "NAMESPACE",
+    "OUTPUT",
+    "RUN",
+    "SERVER",
+    "STOP",
+    "STORY",
+    "TASK",
+    "TOKEN",
+    "TRY",
+];
+
+/// Takes over what variables say, and gives back what a person should know about them. An empty variable is as none.
+///
+/// # Errors
+/// If one holds what cannot stand there.
+pub(super) fn overlay(
+    variables: impl IntoIterator<Item = (String, String)>,
+    values: &mut Values,
+) -> Result<Vec<String>, Error> {
+    let mut variables: Vec<(String, String)> = variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
+    // Our own names come last, and win.
+    variables.sort_by_key(|(name, _)| (name.starts_with(PREFIX), name.clone()));
+    let mut notices = Vec::new();
+    for (name, text) in variables {
+        let alias = KEYS.iter().position(|key| key.aliases().contains(&name));
+        let meant = alias.map(|index| (index, None)).or_else(|| meant(&name, values));
+        let Some((index, section_name)) = meant else {
+            notices.extend(mistyped(&name));
+            continue;
+        };
+        let key = &KEYS[index];
+        let value = key.kind.read(&text).map_err(|wrong| refused(&name, wrong))?;
+        if let Some(section_name) = section_name.as_ref().filter(|name| !is_name(name)) {
+            let problem = format!("`{section_name}` is no name");
+            return Err(Error::Variable { name, problem, expected: None, help: None });
+        }
+        if alias.is_some() && name.starts_with("DEEPLINE_") {
+            notices.push(format!("`{name}` is obeyed; its name here is `{}`", key.variable()));
+        }
+        values.set(Place::new(index, section_name), Setting { value, origin: Origin::Variable(name) });
+    }
+    Ok(notices)
+}
+
+fn refused(name: &str, wrong: Wrong) -> Error {
+    // Its text is not repeated: it may be a secret.
+    let problem = wrong.message.replace("here", "there");
+    Error::Variable { name: name.to_owned(), problem, expected: wrong.expected, help: wrong.help }
+}
+
+/// The key that a variable means, and the name in it.
+fn meant(variable: &str, values: &Values) -> Option<(usize, Option<String>)> {
+    let exact = |(index, key): (usize, &Key)| {
+        (key.around_name().is_none() && key.variable() == variable).then_some((index, None))
+    };
+    let named = |(index, key): (usize, &Key)| {
+        let (section, _) = key.around_name()?;
+        let pattern = key.variable();
+        let (before, after) = pattern.split_once("NAME")?;
+        let name = variable.strip_prefix(before)?.strip_suffix(after).filter(|name| !name.is_empty())?;
+        // A variable has no small letters and no hyphens: the section that the file has comes first.
+        let in_capitals = |name: &String| name.replace('-', "_").to_ascii_uppercase();
+        let known = values.names(section).into_iter().find(|known| in_capitals(known) == name);
+        Some((index, Some(known.unwrap_or_else(|| name.to_ascii_lowercase()))))
+    };
+    KEYS.iter().enumerate().find_map(exact).or_else(|| KEYS.iter().enumerate().find_map(named))
+}
+
+/// What to say of a variable that looks like a key and is none.
+fn mistyped(variable: &str) -> Option<String> {
+    let name = variable.strip_prefix(PREFIX)?;
+    let is_other = OTHERS.contains(&name) || name.starts_with("TEST_") || name.starts_with("FUZZ_");
+    if is_other || name.starts_with("KILL_") || name.starts_with("GUARD_") {
+        return None;
+    }
+    let near = nearest(name, VARIABLES.iter().filter_map(|variable| variable.strip_prefix(PREFIX)))?;
+    Some(format!("`{variable}` means nothing (did you mean `{PREFIX}{near}`?)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What some variables do.
+    fn told(variables: &[(&str, &str)]) -> String {
+        let mut values = Values::default();
+        let owned = variables.iter().map(|(name, text)| (name.to_string(), text.to_string()));
+        match overlay(owned, &mut values) {
+            Ok(notices) => {
+                let set = values.iter().map(|(place, setting)| format!("{place}={}", setting.value));
+                set.chain(notices).collect::<Vec<_>>().join("; ")
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn variables_mean_keys() {
+        for (variables, expected) in [
+            (&[("UNKNOT_WORKER_SLOTS", "3")][..], "worker.slots=3"),
+            (&[("UNKNOT_WORKER_SLOTS", "")], ""),
+            (&[("UNKNOT_SERVER_HOSTS", "a.example, b.example")], "server.hosts=[a.example, b.example]"),
+            (&[("UNKNOT_QUEUES_BIG_ONE_MAX_RETRIES", "1")], "queues.big_one.max_retries=1"),
+            (&[("UNKNOT_DEADLOCK_CHECK_INTERVAL", "30")], "deadlock.check_interval_s=30"),
+            (&[("REDIS_URL", "redis://r")], "redis=redis://r"),
+            (
+                &[("DEEPLINE_DEADLOCK_PENDING_STALE", "600")],
+                "deadlock.pending_stale_s=600; `DEEPLINE_DEADLOCK_PENDING_STALE` is obeyed; its name here is `UNKNOT_DEADLOCK_PENDING_STALE`",
+            ),
+            (
+                &[("DEEPLINE_DEADLOCK_CHECK_INTERVAL", "1"), ("UNKNOT_DEADLOCK_CHECK_INTERVAL", "2")],
+                "deadlock.check_interval_s=2; `DEEPLINE_DEADLOCK_CHECK_INTERVAL` is obeyed; its name here is `UNKNOT_DEADLOCK_CHECK_INTERVAL`",
+            ),
+            (
+                &[("UNKNOT_WORKER_SLOT", "3")],
+                "`UNKNOT_WORKER_SLOT` means nothing (did you mean `UNKNOT_WORKER_SLOTS`?)",
+            ),
+            (&[("UNKNOT_STOP", "a"), ("UNKNOT_BLESS", "1"), ("OTHER", "x")], ""),
+            (
+                &[("UNKNOT_WORKER_SLOTS", "many")],
+                "the variable `UNKNOT_WORKER_SLOTS` cannot be used: this value cannot stand there",
+            ),
+        ] {
+            assert_eq!(told(variables), expected);
+        }
+    }
+}
