@@ -5,7 +5,7 @@
 
 use crate::{
     AttemptId, Fence, Millis, RunId, TaskId,
-    deadline::{Deadline, attempt_deadline},
+    deadline::{Deadline, HEARTBEAT_TIMEOUT_DEFAULT, attempt_deadline, heartbeat_deadline},
     effect::{Answer, Effect, Refusal},
     event::{AttemptEnd, Caller, Decision, Outcome},
     ready::Resource,
@@ -21,6 +21,10 @@ use std::collections::BTreeMap;
 
 /// Characters of a message that are kept, whoever sent it.
 pub(crate) const MESSAGE_MAX: usize = 2_000;
+/// The word for an attempt whose end nobody knows.
+const LOST: &str = "lost";
+/// The word for one that nobody could stop.
+pub(crate) const UNKILLABLE: &str = "unkillable";
 /// Characters of the short word that says what kind of error it is.
 const REASON_MAX: usize = 100;
 
@@ -62,13 +66,19 @@ impl Step<'_> {
         };
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
-        let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
+        let def = definition.task(attempt.task.index);
+        let settings = self.state.queue_settings(queue_name(def));
+        let silence = heartbeat_deadline(lease, def);
         if self.state.volatile.replaced.contains(&lease.worker) {
             // It was on its way when its worker went.
             return;
         }
         let until = self.now.plus(settings.visibility_timeout);
         self.state.volatile.renew(attempt, stored, until);
+        if let Some(stored) = silence {
+            let bound = def.heartbeat_timeout.unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
+            self.state.volatile.heard(attempt, stored, self.now.plus(bound));
+        }
     }
 
     /// A report came too late.
@@ -226,10 +236,14 @@ impl Step<'_> {
 
     /// Nobody knows how it ended.
     pub(crate) fn lose(&mut self, id: TaskId, message: &str, detail: Detail) {
-        let message = cut(message, MESSAGE_MAX);
-        if self.is_being_stopped(id) {
-            return self.settle_stopped(id, "lost", message, detail);
+        match self.is_being_stopped(id) {
+            true => self.settle_stopped(id, LOST, message, detail),
+            false => self.count_loss(id, message, detail),
         }
+    }
+
+    fn count_loss(&mut self, id: TaskId, message: &str, detail: Detail) {
+        let message = cut(message, MESSAGE_MAX);
         let losses = self.task(id).map_or(0, |task| task.failures.lost) + 1;
         self.update_task(id, |task| task.failures.lost = losses);
         self.record_task(id, HistoryKind::TaskLost, Detail::of("message", message).and(detail));
@@ -266,6 +280,10 @@ impl Step<'_> {
                 let limit = self.attempt_limit(id);
                 self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), detail);
             }
+            // Its worker was as silent as the attempt: the work is not known to have failed.
+            (Some(StopReason::Heartbeat), None) if [LOST, UNKILLABLE].contains(&reason) => {
+                self.count_loss(id, message, detail);
+            }
             (Some(StopReason::Heartbeat), None) => {
                 self.handler_failure(
                     id,
@@ -275,7 +293,7 @@ impl Step<'_> {
             }
             // Stopped by its worker alone, which shuts down: as if it had never been given.
             (None, None) => self.give_back(id),
-            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.lose(id, message, detail),
+            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.count_loss(id, message, detail),
         }
     }
 
@@ -398,6 +416,7 @@ impl Step<'_> {
                 }
             }
             Deadline::LeaseExpiry(attempt) => self.lease_expired(attempt),
+            Deadline::Heartbeat(attempt) => self.silent(attempt),
             Deadline::StopExpiry(attempt) => {
                 let fenced_at =
                     |lease: &Lease| lease.stopping.as_ref().map_or(crate::Timestamp(u64::MAX), |s| s.fenced_at);
@@ -424,6 +443,20 @@ impl Step<'_> {
                 false => "its lease ran out without a word from its worker",
             };
             self.lose(attempt.task, message, Detail::NONE);
+        }
+    }
+
+    /// Nothing was heard of an attempt for too long.
+    fn silent(&mut self, attempt: AttemptId) {
+        let definition = self.state.runs.get(&attempt.task.run).map(|run| &self.state.definitions[&run.definition]);
+        let Some(definition) = definition else { return };
+        let volatile = &self.state.volatile;
+        let until = |lease: &Lease| {
+            let stored = heartbeat_deadline(lease, definition.task(attempt.task.index));
+            stored.map_or(crate::Timestamp(u64::MAX), |stored| volatile.moment_of(Deadline::Heartbeat(attempt), stored))
+        };
+        if self.due_lease(attempt, until) {
+            self.stop_attempt(attempt.task, StopReason::Heartbeat);
         }
     }
 
