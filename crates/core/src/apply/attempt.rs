@@ -8,16 +8,13 @@ use crate::{
     deadline::{Deadline, HEARTBEAT_TIMEOUT_DEFAULT, attempt_deadline, heartbeat_deadline},
     effect::{Answer, Effect, Refusal},
     event::{AttemptEnd, Caller, Decision, Outcome},
-    ready::Resource,
     retry,
-    row::{Detail, HistoryKind, Key},
+    row::{Detail, HistoryKind},
     run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
-    settings::{Poison, Pool, Suspect},
     step::Step,
     volatile::queue_name,
     workflow::OnLost,
 };
-use std::collections::BTreeMap;
 
 /// Characters of a message that are kept, whoever sent it.
 pub(crate) const MESSAGE_MAX: usize = 2_000;
@@ -115,28 +112,8 @@ impl Step<'_> {
         self.acknowledge(end.attempt, end.fence, accepted);
     }
 
-    fn is_frozen(&self, run: RunId) -> bool {
+    pub(crate) fn is_frozen(&self, run: RunId) -> bool {
         self.run(run).is_some_and(|run| run.poisoned.is_some())
-    }
-
-    /// A report that counts for nothing else still tells that the attempt is gone: the next try waits no more,
-    /// and pools that were closed because of it open again.
-    fn clear_suspect(&mut self, end: &AttemptEnd) {
-        let is_gone = !matches!(end.outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. });
-        if is_gone {
-            self.confirm(end.attempt, end.fence);
-        }
-        let suspect = |pool: &Pool| {
-            let suspects = pool.poisoned.as_ref().map(|poison| &poison.suspects);
-            suspects.and_then(|suspects| suspects.get(&end.attempt)).is_some_and(|suspect| suspect.fence == end.fence)
-        };
-        let freed = self.state.pools.iter().filter(|(_, pool)| is_gone && suspect(pool)).map(|(name, _)| name.clone());
-        for name in freed.collect::<Vec<_>>() {
-            let Some(pool) = self.state.pools.get_mut(&name) else { continue };
-            pool.poisoned = pool.poisoned.take().and_then(|poison| poison.without(end.attempt));
-            self.state.volatile.ready.freed(Resource::Pool(name.clone()));
-            self.touch(Key::Pool(name));
-        }
     }
 
     fn take_outcome(&mut self, id: TaskId, outcome: &Outcome, end: &AttemptEnd) {
@@ -312,24 +289,8 @@ impl Step<'_> {
         }
     }
 
-    /// A task's last attempt is gone, after all: its next try follows after the pause that it would have had.
-    fn confirm(&mut self, attempt: AttemptId, fence: Fence) {
-        let id = attempt.task;
-        let Some(task) = self.task(id).filter(|task| task.attempts == attempt.number) else { return };
-        if task.suspect.as_ref().is_none_or(|suspect| suspect.fence != fence) || self.is_frozen(id.run) {
-            return;
-        }
-        let waits = task.wait().is_some_and(|wait| wait.on == WaitOn::Confirmation);
-        let error = task.error.as_deref().cloned();
-        self.update_task(id, |task| task.suspect = None);
-        if let (true, Some(error)) = (waits, error) {
-            let pause = self.pause_after(id, &error.reason);
-            self.retry_after(id, error, pause, Detail::NONE);
-        }
-    }
-
     /// The pause before the next try, after an attempt that ended for this reason.
-    fn pause_after(&self, id: TaskId, reason: &str) -> Millis {
+    pub(crate) fn pause_after(&self, id: TaskId, reason: &str) -> Millis {
         let failures = self.task(id).map(|task| task.failures).unwrap_or_default();
         match reason {
             // The first time is nobody's pattern: at once. Then ever more slowly.
@@ -344,12 +305,12 @@ impl Step<'_> {
     }
 
     /// Whether the run lets another attempt start at all.
-    fn may_try_again(&self, id: TaskId) -> bool {
+    pub(crate) fn may_try_again(&self, id: TaskId) -> bool {
         self.run(id.run).is_some_and(|run| run.ending.is_none())
     }
 
     /// Another try follows after a pause; while the last one may be alive, after word that it is gone.
-    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: Millis, detail: Detail) {
+    pub(crate) fn retry_after(&mut self, id: TaskId, error: TaskError, pause: Millis, detail: Detail) {
         let may_be_alive = self.task(id).is_some_and(|task| task.suspect.is_some());
         let told = Detail::of("reason", &*error.reason).with("message", &*error.message);
         let (on, pause) = match may_be_alive {
@@ -363,30 +324,6 @@ impl Step<'_> {
         self.record_task(id, kind, told.and(detail));
         self.update_task(id, |task| task.error = Some(Box::new(error)));
         self.wait(id, on, Some(self.now.plus(pause)), OnExpiry::Requeue);
-    }
-
-    /// Keeps in mind that an attempt may outlive its lease: its task's next try waits for word that it is gone,
-    /// and the pools are closed whose units it holds.
-    pub(crate) fn suspect(&mut self, id: TaskId, message: &str) {
-        let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
-        let names: Vec<String> = lease.holds.keys().cloned().collect();
-        let task_name = self.definition(id.run).task(id.index).name.to_string();
-        let suspect = Suspect { fence: lease.fence, worker: lease.worker.clone(), task_name };
-        let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
-        if self.may_try_again(id) {
-            let suspect = Box::new(suspect.clone());
-            self.update_task(id, |task| task.suspect = Some(suspect));
-        }
-        for name in names {
-            if let Some(pool) = self.state.pools.get_mut(&name) {
-                let message = format!("`{attempt}` held it and may still be alive: {}", cut(message, MESSAGE_MAX));
-                let since = self.now;
-                let poison = pool.poisoned.get_or_insert(Poison { message, since, suspects: BTreeMap::new() });
-                poison.suspects.insert(attempt, suspect.clone());
-                self.touch(Key::Pool(name));
-            }
-        }
-        self.state.volatile.ready.review();
     }
 
     /// A moment has come. One that the state has moved past means nothing.
