@@ -264,7 +264,9 @@ pub struct Lease {
     pub fence: Fence,
     /// Its place among all grants.
     pub seq: Seq,
-    /// Where the task stood in its queue: it is put back there if the attempt is given back.
+    /// Where the task stood in its queue: it is put back there if the attempt is given back. First, where a store of
+    /// before does not say.
+    #[serde(default)]
     pub place: Place,
     /// Units held with it, by pool or lock.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -288,7 +290,7 @@ pub struct Lease {
 }
 
 /// A task's place in its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Its number in the order of all waits.
     pub seq: Seq,
