@@ -11,6 +11,7 @@ mod operate;
 mod progress;
 mod render;
 mod submit;
+mod suspect;
 
 use crate::{
     State,

@@ -1,6 +1,10 @@
 //! The closed set of moments that the brain waits for.
 
-use crate::{AttemptId, Millis, RunId, TaskId, Timestamp, run::Run, workflow::TaskDef};
+use crate::{
+    AttemptId, Millis, RunId, TaskId, Timestamp,
+    run::{Lease, Run},
+    workflow::TaskDef,
+};
 
 /// What a moment in the index of deadlines is for.
 ///
@@ -20,6 +24,8 @@ pub enum Deadline {
     AttemptTimeout(AttemptId),
     /// A remote lease was not renewed. Moved by each renewal.
     LeaseExpiry(AttemptId),
+    /// A remote attempt that was reported started was silent for too long: the ladder starts. Moved by each renewal.
+    Heartbeat(AttemptId),
     /// The ladder is at its end: the attempt is fenced. Set when it is asked to stop.
     StopExpiry(AttemptId),
 }
@@ -30,9 +36,22 @@ impl Deadline {
         match self {
             Self::RunStart(run) | Self::RunTimeout(run) => run,
             Self::TaskWait(task) | Self::CountsAsHigh(task) => task.run,
-            Self::AttemptTimeout(attempt) | Self::LeaseExpiry(attempt) | Self::StopExpiry(attempt) => attempt.task.run,
+            Self::AttemptTimeout(attempt)
+            | Self::LeaseExpiry(attempt)
+            | Self::Heartbeat(attempt)
+            | Self::StopExpiry(attempt) => attempt.task.run,
         }
     }
+}
+
+/// The longest silence of a remote attempt whose task sets none: its worker renews its lease more often than that. A
+/// local one is watched by its hand, and only if its task says so.
+pub const HEARTBEAT_TIMEOUT_DEFAULT: Millis = Millis::from_secs(30);
+
+/// When an attempt has been silent for too long, if nothing is heard of it from its start on; none: nobody minds.
+pub fn heartbeat_deadline(lease: &Lease, task: &TaskDef) -> Option<Timestamp> {
+    let started = lease.started_at.filter(|_| lease.expires_at.is_some() && lease.stopping.is_none())?;
+    Some(started.plus(task.heartbeat_timeout.unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT)))
 }
 
 /// The bound of an attempt whose task sets none.

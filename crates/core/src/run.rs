@@ -2,6 +2,10 @@
 //!
 //! A task's status is never stored: it follows from its [`Phase`], so the two cannot disagree.
 
+mod status;
+
+pub use status::{RunStatus, TaskEnd, TaskStatus};
+
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskIndex,
     row::Pause,
@@ -133,26 +137,6 @@ pub enum EndCause {
     /// A task failed for good and nothing handles that.
     Failed,
     /// Its own time ran out.
-    TimedOut,
-}
-
-/// A run's status, in the API's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum RunStatus {
-    /// Waits for its start time.
-    Pending,
-    /// Its tasks are let go.
-    Running,
-    /// Nothing new starts; running attempts walk the ladder.
-    Cancelling,
-    /// Every task ended and no failure was left unhandled.
-    Completed,
-    /// A task failed for good.
-    Failed,
-    /// Cancelled by somebody.
-    Cancelled,
-    /// Its own bound was reached.
     TimedOut,
 }
 
@@ -289,7 +273,9 @@ pub struct Lease {
     pub fence: Fence,
     /// Its place among all grants.
     pub seq: Seq,
-    /// Where the task stood in its queue: it is put back there if the attempt is given back.
+    /// Where the task stood in its queue: it is put back there if the attempt is given back. First, where a store of
+    /// before does not say.
+    #[serde(default)]
     pub place: Place,
     /// Units held with it, by pool or lock.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -313,7 +299,7 @@ pub struct Lease {
 }
 
 /// A task's place in its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// Its number in the order of all waits.
     pub seq: Seq,
@@ -356,44 +342,6 @@ pub struct End {
     /// Why, where the status does not say it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Box<str>>,
-}
-
-/// The final statuses of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TaskEnd {
-    /// It did what it should.
-    Completed,
-    /// It is out of tries.
-    Failed,
-    /// It was stopped, or never started, because its run came to an end.
-    Cancelled,
-    /// Its needs or its `when` said no.
-    Skipped,
-}
-
-/// A task's status, in the API's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum TaskStatus {
-    /// Waits for its needs.
-    Pending,
-    /// Stands in its queue.
-    Queued,
-    /// A worker performs it.
-    Running,
-    /// In another named wait.
-    Waiting,
-    /// Waits for its next try.
-    Retrying,
-    /// Did what it should.
-    Completed,
-    /// Out of tries.
-    Failed,
-    /// Stopped or never started.
-    Cancelled,
-    /// Not to be run.
-    Skipped,
 }
 
 /// Why an attempt did not succeed.
@@ -471,26 +419,6 @@ impl Run {
     }
 }
 
-impl RunStatus {
-    /// The API's word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Running => "RUNNING",
-            Self::Cancelling => "CANCELLING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-            Self::TimedOut => "TIMED_OUT",
-        }
-    }
-
-    /// Whether nothing can follow it.
-    pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::TimedOut)
-    }
-}
-
 impl Task {
     /// The status people see.
     pub fn status(&self) -> TaskStatus {
@@ -532,52 +460,6 @@ impl Task {
     }
 }
 
-impl TaskStatus {
-    /// All of them, in the order in which they are declared.
-    pub const ALL: [Self; 9] = [
-        Self::Pending,
-        Self::Queued,
-        Self::Running,
-        Self::Waiting,
-        Self::Retrying,
-        Self::Completed,
-        Self::Failed,
-        Self::Cancelled,
-        Self::Skipped,
-    ];
-
-    /// The API's word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Queued => "QUEUED",
-            Self::Running => "RUNNING",
-            Self::Waiting => "WAITING",
-            Self::Retrying => "RETRYING",
-            Self::Completed => "COMPLETED",
-            Self::Failed => "FAILED",
-            Self::Cancelled => "CANCELLED",
-            Self::Skipped => "SKIPPED",
-        }
-    }
-
-    /// Whether nothing can follow it.
-    pub const fn is_terminal(self) -> bool {
-        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Skipped)
-    }
-}
-
-impl From<TaskEnd> for TaskStatus {
-    fn from(end: TaskEnd) -> Self {
-        match end {
-            TaskEnd::Completed => Self::Completed,
-            TaskEnd::Failed => Self::Failed,
-            TaskEnd::Cancelled => Self::Cancelled,
-            TaskEnd::Skipped => Self::Skipped,
-        }
-    }
-}
-
 impl Failures {
     fn is_none(&self) -> bool {
         *self == Self::default()
@@ -604,18 +486,6 @@ impl WorkerId {
 impl fmt::Display for WorkerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}#{:x}", self.name, self.boot)
-    }
-}
-
-impl fmt::Display for RunStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
-    }
-}
-
-impl fmt::Display for TaskStatus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
     }
 }
 

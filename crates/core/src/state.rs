@@ -6,6 +6,7 @@
 use crate::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
     continuation::Continuation,
+    deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
     run::{Run, Task},
     settings::{Bounds, Pool, Queue, QueueSettings},
@@ -162,6 +163,11 @@ impl State {
                 let term = self.queue_settings(queue_name(definition.task(index))).visibility_timeout;
                 let attempt = run.id.task(index).attempt(task.attempts);
                 self.volatile.renew(attempt, stored, now.plus(term));
+                let silence = task.lease().and_then(|lease| heartbeat_deadline(lease, definition.task(index)));
+                if let Some(stored) = silence {
+                    // Workers have yet to find the brain that is there now: as long as for the lease itself.
+                    self.volatile.heard(attempt, stored, now.plus(term));
+                }
             }
         }
     }

@@ -105,6 +105,7 @@ impl<'a> Step<'a> {
         let Some(run) = self.state.runs.get_mut(&id.run) else { return };
         let definition = &self.state.definitions[&run.definition];
         let renewed = self.state.volatile.renewed_until(run, id.index);
+        let moved = self.state.volatile.moved_of(run, definition, id.index);
         self.state.volatile.unindex_task(run, definition, id.index);
         let task = &mut run.tasks[id.index.0 as usize];
         if let (Some(until), Phase::Leased(lease)) = (renewed, &mut task.phase) {
@@ -115,6 +116,7 @@ impl<'a> Step<'a> {
         task.wait_version += 1;
         task.updated_at = now;
         self.state.volatile.index_task(run, definition, id.index);
+        self.state.volatile.move_again(moved, run, definition, id.index);
         let key = task_key(run, id.index);
         self.visited.insert(id.run);
         self.touch(key);

@@ -5,7 +5,7 @@
 
 use crate::{
     AttemptId, CommitSeq, Millis, RunId, TaskId, TaskIndex, Timestamp,
-    deadline::Deadline,
+    deadline::{Deadline, heartbeat_deadline},
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
     settings::{Bounds, DEFAULT_QUEUE},
@@ -105,8 +105,15 @@ impl Tally {
     }
 }
 
-/// The moments that a run or a task waits for: two at most.
-pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 2];
+/// The moments that a run or a task waits for: three at most.
+pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 3];
+
+/// A deadline that comes later than its row says.
+pub(crate) struct Moved {
+    stored: Timestamp,
+    deadline: Deadline,
+    to: Timestamp,
+}
 
 impl Volatile {
     /// Takes a run into the indices. Its tasks are indexed one by one.
@@ -151,9 +158,9 @@ impl Volatile {
     }
 
     /// Takes out the deadlines of a run's tasks.
-    pub(crate) fn forget_tasks(&mut self, run: &Run) {
-        for (index, task) in run.indexed_tasks() {
-            self.forget(self.task_deadlines(run, index, task));
+    pub(crate) fn forget_tasks(&mut self, run: &Run, definition: &Definition) {
+        for (index, _) in run.indexed_tasks() {
+            self.forget(self.task_deadlines(run, definition.task(index), index));
         }
     }
 
@@ -184,7 +191,7 @@ impl Volatile {
     /// Takes a task into the indices.
     pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
-        self.expect(self.task_deadlines(run, index, task));
+        self.expect(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
         tally.by_status[task.status() as usize] += 1;
         match &task.phase {
@@ -224,7 +231,7 @@ impl Volatile {
     /// Takes a task out of the indices, before it changes.
     pub(crate) fn unindex_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
-        self.forget(self.task_deadlines(run, index, task));
+        self.forget(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
         tally.by_status[task.status() as usize] -= 1;
         match &task.phase {
@@ -263,23 +270,47 @@ impl Volatile {
     }
 
     /// The moments that a task waits for and that come before its run's own end.
-    fn task_deadlines(&self, run: &Run, index: TaskIndex, task: &Task) -> Deadlines {
-        let id = run.id.task(index);
+    fn task_deadlines(&self, run: &Run, def: &TaskDef, index: TaskIndex) -> Deadlines {
+        let (id, task) = (run.id.task(index), run.task(index));
         if run.poisoned.is_some() {
-            return [None, None];
+            return [None; 3];
         }
         match &task.phase {
             Phase::Waiting(wait) if wait.deadline < run.deadline => {
-                [Some((wait.deadline, Deadline::TaskWait(id))), None]
+                [Some((wait.deadline, Deadline::TaskWait(id))), None, None]
             }
-            Phase::Waiting(_) | Phase::Ended(_) => [None, None],
+            Phase::Waiting(_) | Phase::Ended(_) => [None; 3],
             Phase::Leased(lease) => {
                 let attempt = id.attempt(task.attempts);
                 let first = match &lease.stopping {
                     Some(stopping) => (stopping.fenced_at, Deadline::StopExpiry(attempt)),
                     None => (lease.deadline, Deadline::AttemptTimeout(attempt)),
                 };
-                [Some(first), lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)))]
+                let expiry = lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)));
+                let silence = heartbeat_deadline(lease, def).map(|stored| (stored, Deadline::Heartbeat(attempt)));
+                [Some(first), expiry, silence]
+            }
+        }
+    }
+
+    /// Which of a task's deadlines were moved, and where to.
+    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 3] {
+        let moved = |(stored, deadline)| Some(Moved { stored, deadline, to: *self.moved.get(&deadline)? });
+        self.task_deadlines(run, definition.task(index), index).map(|of_task| of_task.and_then(moved))
+    }
+
+    /// Moves those of a task's deadlines again that were moved before it changed, and are stored as they were.
+    pub(crate) fn move_again(
+        &mut self,
+        before: [Option<Moved>; 3],
+        run: &Run,
+        definition: &Definition,
+        index: TaskIndex,
+    ) {
+        let after = self.task_deadlines(run, definition.task(index), index);
+        for Moved { stored, deadline, to } in before.into_iter().flatten() {
+            if after.contains(&Some((stored, deadline))) {
+                self.move_to(deadline, stored, to);
             }
         }
     }
@@ -288,6 +319,12 @@ impl Volatile {
     pub(crate) fn renewed_until(&self, run: &Run, index: TaskIndex) -> Option<Timestamp> {
         let attempt = run.id.task(index).attempt(run.task(index).attempts);
         self.moved.get(&Deadline::LeaseExpiry(attempt)).copied()
+    }
+
+    /// Something was heard of a remote attempt: its silence is counted from now on.
+    pub(crate) fn heard(&mut self, attempt: AttemptId, stored: Timestamp, until: Timestamp) {
+        let deadline = Deadline::Heartbeat(attempt);
+        self.move_to(deadline, self.moment_of(deadline, stored), until);
     }
 
     /// Moves the expiry of a remote lease.
@@ -369,10 +406,10 @@ pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
 /// The moments that a run itself waits for.
 pub(crate) fn run_deadlines(run: &Run) -> Deadlines {
     if run.ending.is_some() || run.poisoned.is_some() {
-        return [None, None];
+        return [None; 3];
     }
     let start = run.start_at.filter(|_| !run.started);
-    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id)))]
+    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id))), None]
 }
 
 /// Counts one more, without a new key where there is one.

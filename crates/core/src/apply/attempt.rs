@@ -5,22 +5,23 @@
 
 use crate::{
     AttemptId, Fence, Millis, RunId, TaskId,
-    deadline::{Deadline, attempt_deadline},
+    deadline::{Deadline, HEARTBEAT_TIMEOUT_DEFAULT, attempt_deadline, heartbeat_deadline},
     effect::{Answer, Effect, Refusal},
     event::{AttemptEnd, Caller, Decision, LaunchFault, Outcome},
-    ready::Resource,
     retry,
-    row::{Detail, HistoryKind, Key},
+    row::{Detail, HistoryKind},
     run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
-    settings::{Poison, Pool, Suspect},
     step::Step,
     volatile::queue_name,
     workflow::OnLost,
 };
-use std::collections::BTreeMap;
 
 /// Characters of a message that are kept, whoever sent it.
 pub(crate) const MESSAGE_MAX: usize = 2_000;
+/// The word for an attempt whose end nobody knows.
+const LOST: &str = "lost";
+/// The word for one that nobody could stop.
+pub(crate) const UNKILLABLE: &str = "unkillable";
 /// Characters of the short word that says what kind of error it is.
 const REASON_MAX: usize = 100;
 
@@ -62,13 +63,19 @@ impl Step<'_> {
         };
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
-        let settings = self.state.queue_settings(queue_name(definition.task(attempt.task.index)));
+        let def = definition.task(attempt.task.index);
+        let settings = self.state.queue_settings(queue_name(def));
+        let silence = heartbeat_deadline(lease, def);
         if self.state.volatile.replaced.contains(&lease.worker) {
             // It was on its way when its worker went.
             return;
         }
         let until = self.now.plus(settings.visibility_timeout);
         self.state.volatile.renew(attempt, stored, until);
+        if let Some(stored) = silence {
+            let bound = def.heartbeat_timeout.unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
+            self.state.volatile.heard(attempt, stored, self.now.plus(bound));
+        }
     }
 
     /// A report came too late.
@@ -105,28 +112,8 @@ impl Step<'_> {
         self.acknowledge(end.attempt, end.fence, accepted);
     }
 
-    fn is_frozen(&self, run: RunId) -> bool {
+    pub(crate) fn is_frozen(&self, run: RunId) -> bool {
         self.run(run).is_some_and(|run| run.poisoned.is_some())
-    }
-
-    /// A report that counts for nothing else still tells that the attempt is gone: the next try waits no more,
-    /// and pools that were closed because of it open again.
-    fn clear_suspect(&mut self, end: &AttemptEnd) {
-        let is_gone = !matches!(end.outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. });
-        if is_gone {
-            self.confirm(end.attempt, end.fence);
-        }
-        let suspect = |pool: &Pool| {
-            let suspects = pool.poisoned.as_ref().map(|poison| &poison.suspects);
-            suspects.and_then(|suspects| suspects.get(&end.attempt)).is_some_and(|suspect| suspect.fence == end.fence)
-        };
-        let freed = self.state.pools.iter().filter(|(_, pool)| is_gone && suspect(pool)).map(|(name, _)| name.clone());
-        for name in freed.collect::<Vec<_>>() {
-            let Some(pool) = self.state.pools.get_mut(&name) else { continue };
-            pool.poisoned = pool.poisoned.take().and_then(|poison| poison.without(end.attempt));
-            self.state.volatile.ready.freed(Resource::Pool(name.clone()));
-            self.touch(Key::Pool(name));
-        }
     }
 
     fn take_outcome(&mut self, id: TaskId, outcome: &Outcome, end: &AttemptEnd) {
@@ -240,10 +227,14 @@ impl Step<'_> {
 
     /// Nobody knows how it ended.
     pub(crate) fn lose(&mut self, id: TaskId, message: &str, detail: Detail) {
-        let message = cut(message, MESSAGE_MAX);
-        if self.is_being_stopped(id) {
-            return self.settle_stopped(id, "lost", message, detail);
+        match self.is_being_stopped(id) {
+            true => self.settle_stopped(id, LOST, message, detail),
+            false => self.count_loss(id, message, detail),
         }
+    }
+
+    fn count_loss(&mut self, id: TaskId, message: &str, detail: Detail) {
+        let message = cut(message, MESSAGE_MAX);
         let losses = self.task(id).map_or(0, |task| task.failures.lost) + 1;
         self.update_task(id, |task| task.failures.lost = losses);
         self.record_task(id, HistoryKind::TaskLost, Detail::of("message", message).and(detail));
@@ -280,6 +271,10 @@ impl Step<'_> {
                 let limit = self.attempt_limit(id);
                 self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), detail);
             }
+            // Its worker was as silent as the attempt: the work is not known to have failed.
+            (Some(StopReason::Heartbeat), None) if [LOST, UNKILLABLE].contains(&reason) => {
+                self.count_loss(id, message, detail);
+            }
             (Some(StopReason::Heartbeat), None) => {
                 self.handler_failure(
                     id,
@@ -289,7 +284,7 @@ impl Step<'_> {
             }
             // Stopped by its worker alone, which shuts down: as if it had never been given.
             (None, None) => self.released(id),
-            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.lose(id, message, detail),
+            (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.count_loss(id, message, detail),
         }
     }
 
@@ -322,24 +317,8 @@ impl Step<'_> {
         }
     }
 
-    /// A task's last attempt is gone, after all: its next try follows after the pause that it would have had.
-    fn confirm(&mut self, attempt: AttemptId, fence: Fence) {
-        let id = attempt.task;
-        let Some(task) = self.task(id).filter(|task| task.attempts == attempt.number) else { return };
-        if task.suspect.as_ref().is_none_or(|suspect| suspect.fence != fence) || self.is_frozen(id.run) {
-            return;
-        }
-        let waits = task.wait().is_some_and(|wait| wait.on == WaitOn::Confirmation);
-        let error = task.error.as_deref().cloned();
-        self.update_task(id, |task| task.suspect = None);
-        if let (true, Some(error)) = (waits, error) {
-            let pause = self.pause_after(id, &error.reason);
-            self.retry_after(id, error, pause, Detail::NONE);
-        }
-    }
-
     /// The pause before the next try, after an attempt that ended for this reason.
-    fn pause_after(&self, id: TaskId, reason: &str) -> Millis {
+    pub(crate) fn pause_after(&self, id: TaskId, reason: &str) -> Millis {
         let failures = self.task(id).map(|task| task.failures).unwrap_or_default();
         match reason {
             // The first time is nobody's pattern: at once. Then ever more slowly.
@@ -354,12 +333,12 @@ impl Step<'_> {
     }
 
     /// Whether the run lets another attempt start at all.
-    fn may_try_again(&self, id: TaskId) -> bool {
+    pub(crate) fn may_try_again(&self, id: TaskId) -> bool {
         self.run(id.run).is_some_and(|run| run.ending.is_none())
     }
 
     /// Another try follows after a pause; while the last one may be alive, after word that it is gone.
-    fn retry_after(&mut self, id: TaskId, error: TaskError, pause: Millis, detail: Detail) {
+    pub(crate) fn retry_after(&mut self, id: TaskId, error: TaskError, pause: Millis, detail: Detail) {
         let may_be_alive = self.task(id).is_some_and(|task| task.suspect.is_some());
         let told = Detail::of("reason", &*error.reason).with("message", &*error.message);
         let (on, pause) = match may_be_alive {
@@ -373,30 +352,6 @@ impl Step<'_> {
         self.record_task(id, kind, told.and(detail));
         self.update_task(id, |task| task.error = Some(Box::new(error)));
         self.wait(id, on, Some(self.now.plus(pause)), OnExpiry::Requeue);
-    }
-
-    /// Keeps in mind that an attempt may outlive its lease: its task's next try waits for word that it is gone,
-    /// and the pools are closed whose units it holds.
-    pub(crate) fn suspect(&mut self, id: TaskId, message: &str) {
-        let Some(lease) = self.task(id).and_then(|task| task.lease()) else { return };
-        let names: Vec<String> = lease.holds.keys().cloned().collect();
-        let task_name = self.definition(id.run).task(id.index).name.to_string();
-        let suspect = Suspect { fence: lease.fence, worker: lease.worker.clone(), task_name };
-        let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
-        if self.may_try_again(id) {
-            let suspect = Box::new(suspect.clone());
-            self.update_task(id, |task| task.suspect = Some(suspect));
-        }
-        for name in names {
-            if let Some(pool) = self.state.pools.get_mut(&name) {
-                let message = format!("`{attempt}` held it and may still be alive: {}", cut(message, MESSAGE_MAX));
-                let since = self.now;
-                let poison = pool.poisoned.get_or_insert(Poison { message, since, suspects: BTreeMap::new() });
-                poison.suspects.insert(attempt, suspect.clone());
-                self.touch(Key::Pool(name));
-            }
-        }
-        self.state.volatile.ready.review();
     }
 
     /// A moment has come. One that the state has moved past means nothing.
@@ -426,6 +381,7 @@ impl Step<'_> {
                 }
             }
             Deadline::LeaseExpiry(attempt) => self.lease_expired(attempt),
+            Deadline::Heartbeat(attempt) => self.silent(attempt),
             Deadline::StopExpiry(attempt) => {
                 let fenced_at =
                     |lease: &Lease| lease.stopping.as_ref().map_or(crate::Timestamp(u64::MAX), |s| s.fenced_at);
@@ -452,6 +408,20 @@ impl Step<'_> {
                 false => "its lease ran out without a word from its worker",
             };
             self.lose(attempt.task, message, Detail::NONE);
+        }
+    }
+
+    /// Nothing was heard of an attempt for too long.
+    fn silent(&mut self, attempt: AttemptId) {
+        let definition = self.state.runs.get(&attempt.task.run).map(|run| &self.state.definitions[&run.definition]);
+        let Some(definition) = definition else { return };
+        let volatile = &self.state.volatile;
+        let until = |lease: &Lease| {
+            let stored = heartbeat_deadline(lease, definition.task(attempt.task.index));
+            stored.map_or(crate::Timestamp(u64::MAX), |stored| volatile.moment_of(Deadline::Heartbeat(attempt), stored))
+        };
+        if self.due_lease(attempt, until) {
+            self.stop_attempt(attempt.task, StopReason::Heartbeat);
         }
     }
 

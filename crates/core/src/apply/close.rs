@@ -1,5 +1,6 @@
 //! Bringing a run to its end: cancellation, failure, time-out.
 
+use super::attempt::UNKILLABLE;
 use crate::{
     RunId, TaskId, TaskIndex,
     continuation::Work,
@@ -97,6 +98,6 @@ impl Step<'_> {
     /// closed, because nobody confirmed that it is gone.
     pub(crate) fn fence(&mut self, id: TaskId, message: &str) {
         self.suspect(id, message);
-        self.settle_stopped(id, "unkillable", message, Detail::NONE);
+        self.settle_stopped(id, UNKILLABLE, message, Detail::NONE);
     }
 }

@@ -74,6 +74,7 @@ impl Step<'_> {
             Deadline::RunTimeout(_)
             | Deadline::AttemptTimeout(_)
             | Deadline::LeaseExpiry(_)
+            | Deadline::Heartbeat(_)
             | Deadline::StopExpiry(_) => true,
         }
     }
@@ -235,7 +236,8 @@ impl Step<'_> {
         let error = cut(error, MESSAGE_MAX);
         self.record(id, HistoryKind::RunPoisoned, Detail::of("error", error));
         // None of its deadlines is waited for any more.
-        self.state.volatile.forget_tasks(&self.state.runs[&id]);
+        let definition = self.definition(id);
+        self.state.volatile.forget_tasks(&self.state.runs[&id], &definition);
         self.update_run(id, |run| run.poisoned = Some(error.to_owned()));
         self.state.volatile.ready.review();
         self.drop_continuations(id);

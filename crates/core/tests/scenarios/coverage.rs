@@ -51,7 +51,7 @@ pub(crate) const TASK_STATES: [&str; 13] = [
 /// The states in which an event that belongs to a run can find it.
 pub(crate) const RUN_STATES: [&str; 6] = ["pending", "running", "paused", "ending", "poisoned", "gone"];
 /// The events that belong to a task.
-pub(crate) const TASK_EVENTS: [&str; 16] = [
+pub(crate) const TASK_EVENTS: [&str; 17] = [
     "AttemptStarted",
     "AttemptRenewed",
     "AttemptEnded Succeeded",
@@ -67,6 +67,7 @@ pub(crate) const TASK_EVENTS: [&str; 16] = [
     "DeadlinePassed CountsAsHigh",
     "DeadlinePassed AttemptTimeout",
     "DeadlinePassed LeaseExpiry",
+    "DeadlinePassed Heartbeat",
     "DeadlinePassed StopExpiry",
 ];
 /// The events that belong to a run.
@@ -201,9 +202,10 @@ fn found_state(state: &State, event: &Event) -> Option<&'static str> {
         Event::DeadlinePassed(deadline) => match deadline {
             Deadline::RunStart(run) | Deadline::RunTimeout(run) => run_state(state, *run),
             Deadline::TaskWait(task) | Deadline::CountsAsHigh(task) => task_state(state, *task),
-            Deadline::AttemptTimeout(attempt) | Deadline::LeaseExpiry(attempt) | Deadline::StopExpiry(attempt) => {
-                task_state(state, attempt.task)
-            }
+            Deadline::AttemptTimeout(attempt)
+            | Deadline::LeaseExpiry(attempt)
+            | Deadline::Heartbeat(attempt)
+            | Deadline::StopExpiry(attempt) => task_state(state, attempt.task),
         },
         Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } => run_state(state, *run),
         Event::Paused { target: PauseTarget::Run(run), .. } | Event::Resumed { target: PauseTarget::Run(run), .. } => {
@@ -281,6 +283,7 @@ fn event_name(event: &Event) -> &'static str {
             Deadline::CountsAsHigh(_) => "DeadlinePassed CountsAsHigh",
             Deadline::AttemptTimeout(_) => "DeadlinePassed AttemptTimeout",
             Deadline::LeaseExpiry(_) => "DeadlinePassed LeaseExpiry",
+            Deadline::Heartbeat(_) => "DeadlinePassed Heartbeat",
             Deadline::StopExpiry(_) => "DeadlinePassed StopExpiry",
         },
         Event::TimeSkipped { .. } => "TimeSkipped",

@@ -190,9 +190,10 @@ impl Life {
     /// A moment that somebody may wait for, or not; or one that has not come yet.
     fn moment(&mut self) -> Event {
         let attempt = self.lease().0;
-        Event::DeadlinePassed(match self.random.below(7) {
+        Event::DeadlinePassed(match self.random.below(8) {
             0 => Deadline::TaskWait(attempt.task),
             6 => Deadline::CountsAsHigh(attempt.task),
+            7 => Deadline::Heartbeat(attempt),
             1 => Deadline::AttemptTimeout(attempt),
             2 => Deadline::LeaseExpiry(attempt),
             3 => Deadline::StopExpiry(attempt),

@@ -116,6 +116,7 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
         "DeadlinePassed CountsAsHigh" => Event::DeadlinePassed(Deadline::CountsAsHigh(task)),
         "DeadlinePassed AttemptTimeout" => Event::DeadlinePassed(Deadline::AttemptTimeout(attempt)),
         "DeadlinePassed LeaseExpiry" => Event::DeadlinePassed(Deadline::LeaseExpiry(attempt)),
+        "DeadlinePassed Heartbeat" => Event::DeadlinePassed(Deadline::Heartbeat(attempt)),
         "DeadlinePassed StopExpiry" => Event::DeadlinePassed(Deadline::StopExpiry(attempt)),
         "DeadlinePassed RunStart" => Event::DeadlinePassed(Deadline::RunStart(run)),
         "DeadlinePassed RunTimeout" => Event::DeadlinePassed(Deadline::RunTimeout(run)),

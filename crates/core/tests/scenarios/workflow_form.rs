@@ -83,6 +83,7 @@ fn task(name: String, mut words: Words) -> DraftTask {
             "priority" => task.priority = priority(&words.word("priority")),
             "queue" => task.queue = Some(words.word("queue")),
             "timeout" => task.timeout = Some(words.length("timeout")),
+            "heartbeat" => task.heartbeat_timeout = Some(words.length("heartbeat")),
             "queue_timeout" => task.queue_timeout = Some(words.length("queue_timeout")),
             "retry" => task.retry.attempts = Some(words.number("retry")),
             "backoff" => task.retry.first = Some(words.length("backoff")),

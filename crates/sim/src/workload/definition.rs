@@ -83,6 +83,8 @@ fn task(chance: &mut Chance, index: u32) -> TaskDef {
         queue: chance.permille(500).then(|| (*chance.pick(&QUEUES)).into()),
         timeout: chance.permille(400).then(|| Millis::from_secs(chance.between(1, 60))),
         queue_timeout: chance.permille(100).then(|| Millis::from_secs(chance.between(1, 120))),
+        // Above the pause between two renewals: one that is lost is a silence, now and then.
+        heartbeat_timeout: chance.permille(200).then(|| Millis::from_secs(chance.between(8, 40))),
         retry: retry(chance),
         on_lost: *chance.weighted(&[(4, OnLost::Retry), (1, OnLost::Fail), (1, OnLost::Hold)]),
         on_failure: if chance.permille(300) { OnFailure::Continue } else { OnFailure::Fail },
