@@ -3,7 +3,7 @@
 use crate::{
     callers::Callers,
     clock::Clock,
-    driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
+    driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
     local::LocalDesk,
     progress::Progress,
@@ -25,6 +25,10 @@ use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
 
+/// How long a turn should take.
+const TURN_MICROS: usize = 5_000;
+/// The slowest pace, and the least work that tells something about the pace.
+const PACE_LEAST: usize = 256;
 /// How long the brain's thread stays, once told to stop, to see the last reports become durable.
 const FAREWELL: Millis = Millis(2_000);
 
@@ -44,9 +48,12 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
     let _told = ToldOnPanic { shared, part: "brain" };
     let mut inputs = Inputs::default();
     let mut farewell = Farewell::default();
+    let mut metronome = Metronome::default();
     loop {
         shared.clock.follow_wall();
+        let begin = shared.clock.elapsed();
         let turn = driver.turn(shared.clock.now(), chance(), inputs);
+        metronome.beat(turn.done, shared.clock.elapsed().saturating_sub(begin));
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();
         let now = shared.clock.now();
@@ -59,7 +66,7 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
         farewell.begin(shared, &driver);
         let to_stop = farewell.is_over(now, &driver);
-        match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), to_stop }) {
+        match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), pace: metronome.pace, to_stop }) {
             Arrival::Inputs(arrived) => inputs = arrived,
             Arrival::Stop => {
                 #[cfg(debug_assertions)]
@@ -67,6 +74,26 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
                 return;
             }
         }
+    }
+}
+
+/// Finds the pace at which a turn takes as long as it should, on this machine and with this work.
+#[derive(Debug, Default)]
+struct Metronome {
+    pace: Pace,
+}
+
+impl Metronome {
+    /// A turn did so much in so long. The pace is halved or doubled at most: one turn that was held up from
+    /// outside says little.
+    fn beat(&mut self, done: usize, took: Duration) {
+        if done < PACE_LEAST {
+            return;
+        }
+        let micros = usize::try_from(took.as_micros()).unwrap_or(usize::MAX).max(1);
+        let fitting = done.saturating_mul(TURN_MICROS) / micros;
+        let next = fitting.clamp(self.pace.0 / 2, self.pace.0 * 2);
+        self.pace = Pace(next.clamp(PACE_LEAST, Pace::default().0));
     }
 }
 
@@ -189,4 +216,25 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_follows_what_turns_take() {
+        let mut metronome = Metronome::default();
+        let whole = metronome.pace.0;
+        metronome.beat(whole, Duration::from_millis(8));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 8), "it took eight instead of five");
+        metronome.beat(whole, Duration::from_secs(60));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 16), "half at most");
+        metronome.beat(10, Duration::from_secs(1));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 16), "so little says nothing");
+        metronome.beat(1_000, Duration::from_micros(1));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 8), "twice as much at most");
+        (0..9).for_each(|_| metronome.beat(1_000, Duration::from_secs(60)));
+        assert_eq!(metronome.pace, Pace(PACE_LEAST));
+    }
 }
