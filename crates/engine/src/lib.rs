@@ -18,6 +18,7 @@ mod reconcile;
 mod stream;
 mod threads;
 mod upkeep;
+mod watcher;
 mod worker;
 
 pub use clock::Clock;
@@ -25,6 +26,7 @@ pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, 
 pub use inbox::LaneFull;
 pub use progress::Health;
 pub use stream::{Heard, Lines, Subscription};
+pub use watcher::STATUS;
 
 /// The brain's types, for programs that stand on the engine.
 pub use unknot_core as core;

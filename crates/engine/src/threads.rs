@@ -6,7 +6,7 @@ use crate::{
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
     local::LocalDesk,
-    progress::Progress,
+    progress::{Doing, Part, Progress},
     stream::Stream,
 };
 use std::{
@@ -51,15 +51,18 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
     let mut metronome = Metronome::default();
     loop {
         shared.clock.follow_wall();
-        let begin = shared.clock.elapsed();
-        let turn = driver.turn(shared.clock.now(), chance(), inputs);
+        let (begin, now) = (shared.clock.elapsed(), shared.clock.now());
+        shared.progress.does(Part::Brain, Doing::Deciding, now);
+        let turn = driver.turn(now, chance(), inputs);
         metronome.beat(turn.done, shared.clock.elapsed().saturating_sub(begin));
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();
         let now = shared.clock.now();
         // Before the answers: whoever has one must not find the store blocked that has just gone on.
         shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
+        shared.progress.does(Part::Brain, Doing::Telling, now);
         perform(shared, &driver, store, turn);
+        shared.progress.does(Part::Brain, Doing::Waiting, now);
         if let Some(fatal) = fatal {
             return shared.progress.stopped(fatal.to_string());
         }
@@ -166,7 +169,13 @@ pub(crate) fn write(
     requests: &Receiver<StoreRequest>,
 ) {
     let _told = ToldOnPanic { shared, part: "store" };
+    let does = |doing| shared.progress.does(Part::Store, doing, shared.clock.now());
     while let Ok(request) = requests.recv() {
+        does(match &request {
+            StoreRequest::Commit(_) => Doing::Committing,
+            StoreRequest::Resolve => Doing::Resolving,
+            StoreRequest::Load => Doing::Loading,
+        });
         let report = match request {
             StoreRequest::Commit(batch) => committed(store.commit(namespace, epoch, &batch)),
             StoreRequest::Resolve => store.committed(namespace).map_or_else(unresolved, StoreReport::Resolved),
@@ -174,6 +183,7 @@ pub(crate) fn write(
                 store.load(namespace).map_or_else(unloaded, |loaded| StoreReport::Loaded(Box::new(loaded)))
             }
         };
+        does(Doing::Waiting);
         shared.inbox.store(report);
     }
 }

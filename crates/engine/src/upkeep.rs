@@ -2,7 +2,11 @@
 //!
 //! On a thread of its own: nothing here is waited for, and a slow disk slows nothing else.
 
-use crate::{engine::ATTEMPTS, threads::Shared};
+use crate::{
+    engine::ATTEMPTS,
+    progress::{Doing, Part},
+    threads::Shared,
+};
 use std::{
     collections::BTreeSet,
     fs, io,
@@ -76,11 +80,18 @@ impl Work {
         while matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
             // A failed look is nobody's loss: the next one finds the same work. The writer reports a
             // store that is in trouble.
-            pause = match self.slice() {
+            self.does(Doing::Maintaining);
+            let done = self.slice();
+            self.does(Doing::Waiting);
+            pause = match done {
                 Ok(true) => SLICE_PAUSE,
                 Ok(false) | Err(_) => LOOK_EVERY,
             };
         }
+    }
+
+    fn does(&self, doing: Doing) {
+        self.shared.progress.does(Part::Upkeep, doing, self.shared.clock.now());
     }
 
     /// One bounded slice; says whether more is due. Folders go first: should the program die between,
