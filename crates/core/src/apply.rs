@@ -63,5 +63,5 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         event if grants_apart && !matches!(event, Event::GrantsDue) => step.settle_apart(),
         _ => step.settle_all(),
     }
-    step.decision
+    step.finish()
 }

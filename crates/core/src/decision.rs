@@ -18,9 +18,19 @@ pub struct Decision {
     pub history: Vec<HistoryEntry>,
     /// What to do once all of it is durable.
     pub effects: Vec<Effect>,
+    /// Tasks that were looked at, whether or not anything came of it: what it cost beside the changes.
+    pub looks: usize,
 }
 
+/// Looks at tasks that cost as much as one changed row.
+pub(crate) const LOOKS_PER_CHANGE: usize = 20;
+
 impl Decision {
+    /// What it cost, in changed rows: by this a turn is bounded.
+    pub fn cost(&self) -> usize {
+        1 + self.touched.len() + self.looks / LOOKS_PER_CHANGE
+    }
+
     /// Whether there is nothing to commit.
     pub fn is_volatile(&self) -> bool {
         self.touched.is_empty() && self.written.is_empty() && self.history.is_empty()

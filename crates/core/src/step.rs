@@ -8,7 +8,7 @@
 use crate::{
     RunId, Seq, State, TaskId, TaskIndex, Timestamp,
     continuation::{Continuation, Work},
-    decision::Decision,
+    decision::{Decision, LOOKS_PER_CHANGE},
     effect::{Answer, Effect, Refusal},
     event::{Caller, Envelope},
     row::{Detail, HistoryEntry, HistoryKind, Key},
@@ -21,9 +21,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
-
-/// Tasks that a step may look at for each row that it may change.
-const LOOKS_PER_CHANGE: usize = 20;
 
 /// The application of one event.
 pub(crate) struct Step<'a> {
@@ -56,6 +53,11 @@ impl<'a> Step<'a> {
             changes: 0,
             looks: 0,
         }
+    }
+
+    /// What the event led to, and what that cost.
+    pub(crate) fn finish(self) -> Decision {
+        Decision { looks: self.looks, ..self.decision }
     }
 
     /// The next place in the namespace's order.

@@ -36,6 +36,11 @@ impl Clock {
         Timestamp(self.base.load(Ordering::Relaxed).saturating_add(millis(self.started.elapsed())))
     }
 
+    /// What has passed since this clock was started, for measuring.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
     /// Catches up with the wall clock if that is ahead by more than five seconds. To be called now and then.
     pub fn follow_wall(&self) {
         self.follow(wall());

@@ -35,14 +35,27 @@ const CONTROL_QUANTUM: usize = 64;
 const WORK_QUANTUM: usize = 512;
 /// Deadlines and continuations that one turn meets at most.
 const DUE_QUANTUM: usize = 256;
-/// Row changes from which on a batch is closed to further events.
-const BATCH_CHANGES_MAX: usize = 8_192;
+/// Row changes from which on a batch is closed to further events: while it is full, what arrives waits for the
+/// store, so it takes no longer than that should be.
+const BATCH_CHANGES_MAX: usize = 2_048;
 /// A turn that comes so much later than it was due was held up from outside, or the clock was set forward.
 const SKIP_LEAST: Millis = Millis(5_000);
 /// Pauses between tries of a refused commit double from here …
 const RETRY_FIRST: Millis = Millis(50);
 /// … up to here.
 const RETRY_MAX: Millis = Millis(5_000);
+
+/// How much one turn may do, in changed rows: what it was given beyond that waits for the next. Whoever runs the
+/// driver measures how long turns take; the driver has no clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace(pub usize);
+
+/// As much as a batch may hold.
+impl Default for Pace {
+    fn default() -> Self {
+        Self(BATCH_CHANGES_MAX)
+    }
+}
 
 /// What a turn is given.
 #[derive(Debug, Default)]
@@ -53,6 +66,8 @@ pub struct Inputs {
     pub work: Vec<Event>,
     /// What became of the commit in flight, or of the load that was asked for.
     pub store: Option<StoreReport>,
+    /// How much the turn may do.
+    pub pace: Pace,
 }
 
 impl Inputs {
@@ -105,6 +120,8 @@ pub struct Turn {
     pub effects: Vec<Effect>,
     /// History that became durable, in order.
     pub history: Vec<HistoryEntry>,
+    /// What it did, by the measure of [`Pace`].
+    pub done: usize,
     /// When to call again if nothing arrives before.
     pub next_wake: Option<Timestamp>,
     /// The brain can not go on; the process must stop or hand over.
@@ -133,6 +150,8 @@ pub struct Driver {
     durable: CommitSeq,
     phase: Phase,
     recovery: replay::Recovery,
+    /// What this turn has done, by the measure of [`Pace`].
+    done: usize,
     /// The last turn, and when the next was due at the latest.
     last_turn: Option<(Timestamp, Option<Timestamp>)>,
     /// Since when nobody could be heard, until the brain knows.
@@ -207,6 +226,7 @@ impl Driver {
             durable,
             phase: Phase::Going,
             recovery: replay::Recovery::default(),
+            done: 0,
             last_turn: None,
             unheard_since: None,
         })
@@ -262,7 +282,7 @@ impl Driver {
             self.take_report(now, report, &mut turn);
         }
         if self.is_going() {
-            self.apply_due(now, &mut Chance(entropy));
+            self.apply_due(now, &mut Chance(entropy), inputs.pace);
             self.close_batch(&mut turn);
         }
         self.load_if_wanted(&mut turn);
@@ -270,6 +290,7 @@ impl Driver {
         if let Phase::Stopped(fatal) = &self.phase {
             turn.fatal = Some(fatal.clone());
         }
+        turn.done = std::mem::take(&mut self.done);
         turn.next_wake = self.next_wake(now);
         self.last_turn = Some((now, turn.next_wake));
         turn
@@ -283,8 +304,9 @@ impl Driver {
         }
     }
 
-    /// Applies the control lane, the work lane, deadlines and continuations, each within its quantum.
-    fn apply_due(&mut self, now: Timestamp, chance: &mut Chance) {
+    /// Applies the control lane, the work lane, deadlines and continuations, each within its quantum and its third
+    /// of the pace, and each at least once.
+    fn apply_due(&mut self, now: Timestamp, chance: &mut Chance, pace: Pace) {
         let skipped = self.unheard_since.take().map(|since| Event::TimeSkipped { since });
         if self.recovery.is_replaying() {
             self.recovery.own_first(skipped);
@@ -293,13 +315,15 @@ impl Driver {
         if let Some(event) = skipped {
             self.apply_event(now, chance, Lane::Own, event);
         }
-        for (lane, quantum) in
-            [(Lane::Control, CONTROL_QUANTUM), (Lane::Work, WORK_QUANTUM), (Lane::State, DUE_QUANTUM)]
-        {
-            for _ in 0..quantum {
+        let quanta = [(Lane::Control, CONTROL_QUANTUM), (Lane::Work, WORK_QUANTUM), (Lane::State, DUE_QUANTUM)];
+        for (third, (lane, quantum)) in (1..).zip(quanta) {
+            for count in 0..quantum {
                 let room = self.open.touched.len() < BATCH_CHANGES_MAX;
                 if !room || !self.is_going() || self.recovery.is_replaying() {
                     return;
+                }
+                if count > 0 && self.done >= pace.0 * third / quanta.len() {
+                    break;
                 }
                 let Some(event) = self.next_of(lane, now) else { break };
                 self.apply_event(now, chance, lane, event);
@@ -339,7 +363,10 @@ impl Driver {
         let envelope = Envelope { at: now, entropy: chance.next(), commit, event };
         let state = &mut self.state;
         match catch_unwind(AssertUnwindSafe(|| apply_checked(state, &envelope))) {
-            Ok(decision) => self.collect((lane, envelope.event), decision),
+            Ok(decision) => {
+                self.done += decision.cost();
+                self.collect((lane, envelope.event), decision);
+            }
             Err(panic) => self.failed((lane, envelope.event), recover::panic_text(panic.as_ref())),
         }
     }

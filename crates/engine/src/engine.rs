@@ -22,6 +22,7 @@ use crate::{
     stream::{Stream, Subscription},
     threads::{self, Shared},
     upkeep::Upkeep,
+    watcher::Watcher,
     worker::{self, WorkerHandle},
 };
 use std::{
@@ -179,6 +180,7 @@ pub struct Engine {
     writer: Option<JoinHandle<()>>,
     worker: Option<WorkerHandle>,
     upkeep: Option<Upkeep>,
+    watcher: Option<Watcher>,
     /// Attempts of an earlier process that were ended at the start.
     reconciled: usize,
 }
@@ -214,6 +216,7 @@ impl Engine {
             slots => Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots)?),
         };
         let owned = (options.namespace.clone(), epoch);
+        let watcher = Watcher::start(&shared, &options.data)?;
         let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
@@ -223,6 +226,7 @@ impl Engine {
             writer: Some(writer),
             worker,
             upkeep: Some(upkeep),
+            watcher: Some(watcher),
             reconciled,
         })
     }
@@ -423,6 +427,10 @@ impl Engine {
         for thread in [self.brain.take(), self.writer.take()].into_iter().flatten() {
             // A thread that panicked has said so on standard error already.
             thread.join().unwrap_or_default();
+        }
+        // It watches to the end.
+        if let Some(watcher) = self.watcher.take() {
+            watcher.stop();
         }
     }
 

@@ -3,7 +3,7 @@
 //! Senders never wait for the brain. A full control lane refuses the sender, who tells its caller; the
 //! work lane is bounded by what workers hold, since each lease has at most a few reports.
 
-use crate::driver::{Driver, Inputs, StoreReport};
+use crate::driver::{Driver, Inputs, Pace, StoreReport};
 use std::{
     collections::VecDeque,
     fmt,
@@ -49,6 +49,8 @@ pub(crate) struct Ready {
     pub(crate) at_most: Duration,
     /// So many commands; the rest stays in its lane, where it counts.
     pub(crate) commands: usize,
+    /// How much its next turn may do.
+    pub(crate) pace: Pace,
     /// Whether it may stop.
     pub(crate) to_stop: bool,
 }
@@ -150,6 +152,7 @@ impl Inbox {
             control: lanes.control.drain(..many).collect(),
             work: std::mem::take(&mut lanes.work),
             store: lanes.store.take(),
+            pace: ready.pace,
         })
     }
 
@@ -164,7 +167,7 @@ mod tests {
     use super::*;
 
     fn taken(inbox: &Inbox, commands: usize) -> usize {
-        match inbox.take(Ready { at_most: Duration::ZERO, commands, to_stop: true }) {
+        match inbox.take(Ready { at_most: Duration::ZERO, commands, pace: Pace::default(), to_stop: true }) {
             Arrival::Inputs(inputs) => inputs.control.len(),
             Arrival::Stop => panic!("nobody said so"),
         }

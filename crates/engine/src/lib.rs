@@ -22,6 +22,8 @@ mod removal;
 mod stream;
 mod threads;
 mod upkeep;
+mod watcher;
+mod witness;
 mod worker;
 
 pub use clock::Clock;
@@ -32,6 +34,7 @@ pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
 pub use removal::remove_whole;
 pub use stream::{Heard, Lines, RunLines, Subscription};
+pub use watcher::STATUS;
 
 /// The brain's types, for programs that stand on the engine.
 pub use unknot_core as core;

@@ -3,12 +3,12 @@
 use crate::{
     callers::Callers,
     clock::Clock,
-    driver::{Driver, Inputs, StoreReport, StoreRequest, Turn},
+    driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
     local::LocalDesk,
-    overview::Overview,
-    progress::{Health, Progress},
+    progress::{Doing, Part, Progress},
     stream::Stream,
+    witness::{Witness, tell_of_runs},
 };
 use std::{
     collections::hash_map::RandomState,
@@ -20,20 +20,16 @@ use std::{
     thread,
     time::Duration,
 };
-use unknot_core::{
-    CommitSeq, Millis, Timestamp,
-    effect::Effect,
-    row::{HistoryEntry, HistoryKind},
-};
+use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
 const TURN_AT_LEAST_EVERY: Duration = Duration::from_millis(500);
-/// A commit that takes longer is worth a word in the log.
-const COMMIT_LATE_AFTER: Millis = Millis(2_000);
-/// How often a look at the whole is left behind for those who must not ask.
-const LOOK_EVERY: Millis = Millis(1_000);
 
+/// How long a turn should take.
+const TURN_MICROS: usize = 5_000;
+/// The slowest pace, and the least work that tells something about the pace.
+const PACE_LEAST: usize = 256;
 /// How long the brain's thread stays, once told to stop, to see the last reports become durable.
 const FAREWELL: Millis = Millis(2_000);
 
@@ -52,29 +48,27 @@ pub(crate) struct Shared {
 pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender<StoreRequest>) {
     let _told = ToldOnPanic { shared, part: "brain" };
     let mut inputs = Inputs::default();
-    let mut look_at = Timestamp::default();
     let mut farewell = Farewell::default();
-    let mut told = Told::default();
+    let mut witness = Witness::default();
+    let mut metronome = Metronome::default();
     loop {
         shared.clock.follow_wall();
-        if inputs.store.is_some() {
-            shared.progress.store_owes_since(None);
-        }
-        let turn = driver.turn(shared.clock.now(), chance(), inputs);
+        let (begin, now) = (shared.clock.elapsed(), shared.clock.now());
+        shared.progress.does(Part::Brain, Doing::Deciding, now);
+        let turn = driver.turn(now, chance(), inputs);
+        metronome.beat(turn.done, shared.clock.elapsed().saturating_sub(begin));
         let wake = turn.next_wake;
         let fatal = turn.fatal.clone();
         let now = shared.clock.now();
         // Before the answers: whoever has one must not find the store blocked that has just gone on.
         shared.progress.turned(now, driver.durable().0, driver.backlog(), driver.blocked());
+        shared.progress.does(Part::Brain, Doing::Telling, now);
         perform(shared, &driver, store, turn);
         for question in shared.inbox.take_questions() {
             question(&driver);
         }
-        if now >= look_at {
-            shared.progress.seen(Overview::of(&driver, now));
-            look_at = now.plus(LOOK_EVERY);
-        }
-        told.tell(&shared.progress.health(), now);
+        witness.look(&shared.progress, &driver, now);
+        shared.progress.does(Part::Brain, Doing::Waiting, now);
         if let Some(fatal) = fatal {
             log::error!(cause:% = fatal; "the brain cannot go on");
             return shared.progress.stopped(fatal.to_string());
@@ -82,7 +76,7 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
         let nap = wake.map_or(TURN_AT_LEAST_EVERY, |at| shared.clock.until(at).min(TURN_AT_LEAST_EVERY));
         farewell.begin(shared, &driver);
         let to_stop = farewell.is_over(now, &driver);
-        match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), to_stop }) {
+        match shared.inbox.take(Ready { at_most: nap, commands: driver.room(), pace: metronome.pace, to_stop }) {
             Arrival::Inputs(arrived) => inputs = arrived,
             Arrival::Stop => {
                 #[cfg(debug_assertions)]
@@ -90,6 +84,26 @@ pub(crate) fn think(shared: &Arc<Shared>, mut driver: Driver, store: &SyncSender
                 return;
             }
         }
+    }
+}
+
+/// Finds the pace at which a turn takes as long as it should, on this machine and with this work.
+#[derive(Debug, Default)]
+struct Metronome {
+    pace: Pace,
+}
+
+impl Metronome {
+    /// A turn did so much in so long. The pace is halved or doubled at most: one turn that was held up from
+    /// outside says little.
+    fn beat(&mut self, done: usize, took: Duration) {
+        if done < PACE_LEAST {
+            return;
+        }
+        let micros = usize::try_from(took.as_micros()).unwrap_or(usize::MAX).max(1);
+        let fitting = done.saturating_mul(TURN_MICROS) / micros;
+        let next = fitting.clamp(self.pace.0 / 2, self.pace.0 * 2);
+        self.pace = Pace(next.clamp(PACE_LEAST, Pace::default().0));
     }
 }
 
@@ -128,58 +142,13 @@ impl Farewell {
     }
 }
 
-/// What the log was told of commits that are held up.
-#[derive(Debug, Default)]
-struct Told {
-    held_up_since: Option<Timestamp>,
-}
-
-impl Told {
-    /// Says when commits begin to be held up, refused or without an answer, and when they go on.
-    fn tell(&mut self, health: &Health, now: Timestamp) {
-        let blocked = health.blocked.as_ref().map(|blocked| (blocked.since, blocked.cause.as_str()));
-        let asked_at = health.store_asked_at.filter(|at| now.since(*at) > COMMIT_LATE_AFTER);
-        let held_up = blocked.or(asked_at.map(|at| (at, "the store does not answer")));
-        match (self.held_up_since, held_up) {
-            (None, Some((since, cause))) => {
-                self.held_up_since = Some(since);
-                log::warn!(cause; "commits are held up");
-            }
-            (Some(since), None) => {
-                self.held_up_since = None;
-                log::info!(held_up_ms = now.since(since).0; "commits go on");
-            }
-            (None, None) | (Some(_), Some(_)) => {}
-        }
-    }
-}
-
-/// Says which runs begin and end.
-fn tell_of_runs(history: &[HistoryEntry]) {
-    if !log::log_enabled!(log::Level::Debug) {
-        return;
-    }
-    for entry in history {
-        let what = match entry.event {
-            HistoryKind::RunSubmitted => "a run is accepted",
-            HistoryKind::RunCompleted => "a run is COMPLETED",
-            HistoryKind::RunFailed => "a run is FAILED",
-            HistoryKind::RunCancelled => "a run is CANCELLED",
-            HistoryKind::RunTimedOut => "a run is TIMED_OUT",
-            _ => continue,
-        };
-        log::debug!(run:% = entry.run; "{what}");
-    }
-}
-
 /// Does what a turn asks for. Nothing here waits: the store has one request at most, and every
 /// other receiver is a queue with room for what it can be sent.
 fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, turn: Turn) {
-    if let Some(request) = turn.store {
-        shared.progress.store_owes_since(Some(shared.clock.now()));
-        if store.try_send(request).is_err() {
-            shared.progress.stopped("the store's thread is gone".to_owned());
-        }
+    if let Some(request) = turn.store
+        && store.try_send(request).is_err()
+    {
+        shared.progress.stopped("the store's thread is gone".to_owned());
     }
     for effect in turn.effects {
         match effect {
@@ -208,7 +177,13 @@ pub(crate) fn write(
     requests: &Receiver<StoreRequest>,
 ) {
     let _told = ToldOnPanic { shared, part: "store" };
+    let does = |doing| shared.progress.does(Part::Store, doing, shared.clock.now());
     while let Ok(request) = requests.recv() {
+        does(match &request {
+            StoreRequest::Commit(_) => Doing::Committing,
+            StoreRequest::Resolve => Doing::Resolving,
+            StoreRequest::Load => Doing::Loading,
+        });
         let report = match request {
             StoreRequest::Commit(batch) => committed(store.commit(namespace, epoch, &batch)),
             StoreRequest::Resolve => store.committed(namespace).map_or_else(unresolved, StoreReport::Resolved),
@@ -216,6 +191,7 @@ pub(crate) fn write(
                 store.load(namespace).map_or_else(unloaded, |loaded| StoreReport::Loaded(Box::new(loaded)))
             }
         };
+        does(Doing::Waiting);
         shared.inbox.store(report);
     }
 }
@@ -263,46 +239,20 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::Blocked;
-    use std::sync::Mutex;
-
-    /// What was said in this process.
-    struct Said(Mutex<Vec<String>>);
-
-    static SAID: Said = Said(Mutex::new(Vec::new()));
-
-    impl log::Log for Said {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            self.0.lock().expect("whole").push(format!("{} {}", record.level(), record.args()));
-        }
-
-        fn flush(&self) {}
-    }
 
     #[test]
-    fn commits_that_are_held_up_are_said_once_and_so_is_their_end() {
-        log::set_logger(&SAID).expect("the only one");
-        log::set_max_level(log::LevelFilter::Info);
-        let progress = Progress::default();
-        let mut told = Told::default();
-        let mut told_at = |now: u64| {
-            told.tell(&progress.health(), Timestamp(now));
-            std::mem::take(&mut *SAID.0.lock().expect("whole"))
-        };
-        let blocked = Blocked { since: Timestamp(1_000), cause: "the disk is full".to_owned() };
-        progress.turned(Timestamp(1_000), 1, 0, Some(&blocked));
-        assert_eq!(told_at(1_000), ["WARN commits are held up"]);
-        assert!(told_at(1_500).is_empty());
-        progress.turned(Timestamp(2_000), 2, 0, None);
-        assert_eq!(told_at(2_000), ["INFO commits go on"]);
-        progress.store_owes_since(Some(Timestamp(3_000)));
-        assert!(told_at(4_000).is_empty(), "a slow disk is no news");
-        assert_eq!(told_at(5_001), ["WARN commits are held up"]);
-        progress.store_owes_since(None);
-        assert_eq!(told_at(5_002), ["INFO commits go on"]);
+    fn the_pace_follows_what_turns_take() {
+        let mut metronome = Metronome::default();
+        let whole = metronome.pace.0;
+        metronome.beat(whole, Duration::from_millis(8));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 8), "it took eight instead of five");
+        metronome.beat(whole, Duration::from_secs(60));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 16), "half at most");
+        metronome.beat(10, Duration::from_secs(1));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 16), "so little says nothing");
+        metronome.beat(1_000, Duration::from_micros(1));
+        assert_eq!(metronome.pace, Pace(whole * 5 / 8), "twice as much at most");
+        (0..9).for_each(|_| metronome.beat(1_000, Duration::from_secs(60)));
+        assert_eq!(metronome.pace, Pace(PACE_LEAST));
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::{
     engine::ATTEMPTS,
+    progress::{Doing, Part},
     removal,
     threads::{Shared, with_causes},
 };
@@ -107,7 +108,9 @@ impl Work {
         let (mut pause, mut is_failing) = (LOOK_EVERY, false);
         while matches!(stopped.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
             // A failed look is nobody's loss: the next one finds the same work.
+            self.does(Doing::Maintaining);
             let done = self.slice();
+            self.does(Doing::Waiting);
             match (&done, is_failing) {
                 (Err(error), false) => {
                     log::warn!(cause = with_causes(error).as_str(); "no room can be made in the store")
@@ -121,6 +124,10 @@ impl Work {
                 Ok(false) | Err(_) => LOOK_EVERY,
             };
         }
+    }
+
+    fn does(&self, doing: Doing) {
+        self.shared.progress.does(Part::Upkeep, doing, self.shared.clock.now());
     }
 
     /// One small slice; says whether more is due. Folders go first: should the program die between,

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use tempfile::TempDir;
 use unknot_engine::{
     Engine, Heard, Options, Submit,
     core::{
@@ -32,9 +33,10 @@ fn definition(length_ms: u64) -> Arc<Definition> {
     Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).expect("a definition")))
 }
 
-fn engine() -> Engine {
+fn engine() -> (Engine, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let options = Options {
-        data: PathBuf::from("."),
+        data: folder.path().to_owned(),
         namespace: Namespace::default(),
         slots: 0,
         settings: Settings::default(),
@@ -42,7 +44,7 @@ fn engine() -> Engine {
         retention: Retention::default(),
         focus: None,
     };
-    Engine::start(Box::new(MemoryStore::default()), options).expect("an engine")
+    (Engine::start(Box::new(MemoryStore::default()), options).expect("an engine"), folder)
 }
 
 fn submit(engine: &Engine, length_ms: u64) -> RunId {
@@ -82,14 +84,14 @@ fn statuses_after(engine: &Engine, end: HistoryKind, act: impl FnOnce() -> RunId
 
 #[test]
 fn every_task_of_a_completed_large_run_is_stored_as_completed() {
-    let engine = engine();
+    let (engine, _folder) = engine();
     let counts = statuses_after(&engine, HistoryKind::RunCompleted, || submit(&engine, 0));
     assert_eq!(counts, BTreeMap::from([(TaskStatus::Completed, TASKS)]));
 }
 
 #[test]
 fn every_task_of_a_cancelled_large_run_is_stored_as_cancelled() {
-    let engine = engine();
+    let (engine, _folder) = engine();
     let counts = statuses_after(&engine, HistoryKind::RunCancelled, || {
         let run = submit(&engine, 60_000);
         engine.cancel(run, "enough", "test", false).expect("it is cancelled");

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -10,7 +11,7 @@ use std::{
 };
 use tempfile::TempDir;
 use unknot_engine::{
-    CommandError, Engine, Options, Submit,
+    CommandError, Engine, Options, STATUS, Submit,
     core::{
         event::PauseTarget,
         settings::Settings,
@@ -85,4 +86,42 @@ fn commands_are_refused_at_once_while_nothing_can_be_committed() {
     goes_on.send(()).expect("the store waits for it");
     first.wait().expect("it was before the brain, and is durable now");
     assert_eq!(engine.health().blocked, None);
+}
+
+/// What the watcher wrote last, once it holds something.
+fn status(folder: &TempDir, holds: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let text = std::fs::read_to_string(folder.path().join(STATUS)).unwrap_or_default();
+        match serde_json::from_str(&text) {
+            Ok(status) if holds(&status) => return status,
+            _ => thread::yield_now(),
+        }
+    }
+}
+
+#[test]
+fn the_status_file_says_what_each_part_does_and_goes_with_a_clean_end() {
+    let (engine, plan, folder) = engine();
+    let (goes_on, held) = sync_channel::<()>(0);
+    let held = Mutex::new(held);
+    let hold = move || held.lock().expect("one thread waits").recv().expect("the test goes on");
+    plan.extend([Fault::Delay(Arc::new(hold))]);
+    let submitted = engine.submit_ahead(submit()).expect("the brain hears it");
+    let status = status(&folder, |status| status["parts"]["store"]["doing"] == "committing");
+    assert_eq!(status["parts"]["brain"]["doing"], "waiting");
+    assert_eq!((&status["stopped"], &status["late_since"]), (&Value::Null, &Value::Null));
+    goes_on.send(()).expect("the store waits for it");
+    submitted.wait().expect("it is durable");
+    engine.stop();
+    assert!(!folder.path().join(STATUS).exists());
+}
+
+#[test]
+fn the_status_file_of_an_engine_that_failed_says_why() {
+    let (engine, plan, folder) = engine();
+    plan.extend([Fault::Delay(Arc::new(|| panic!("a planted defect")))]);
+    engine.submit(submit()).expect_err("the store's thread fails");
+    engine.stop();
+    let status = status(&folder, |_| true);
+    assert!(status["stopped"].as_str().is_some_and(|cause| cause.contains("the store's thread failed")), "{status}");
 }

@@ -21,7 +21,7 @@ pub use standing::nothing_is_left_standing;
 pub type Checked = Result<(), String>;
 
 /// Rows that a batch may have beyond the driver's own bound: what its last event still brought.
-const BATCH_ROWS_MAX: usize = 8_192 + 1_000 + 256;
+const BATCH_ROWS_MAX: usize = 2_048 + 1_000 + 256;
 
 /// What is known of a world, kept beside the brain's own memory.
 #[derive(Debug, Default)]

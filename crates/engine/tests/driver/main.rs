@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
+mod pace;
 #[cfg(feature = "plant")]
 mod planted;
 mod violated;

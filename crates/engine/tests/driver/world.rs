@@ -11,7 +11,7 @@ use unknot_core::{
     validate::{self, Draft, DraftTask, Rules},
     workflow::{Command, Definition, DefinitionHash, TaskKind},
 };
-use unknot_engine::driver::{Driver, Inputs, StoreReport, StoreRequest, Turn};
+use unknot_engine::driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn};
 
 pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// More turns than anything here takes that comes to its end.
@@ -48,6 +48,7 @@ impl Disk {
 /// A driver and its disk.
 pub(crate) struct World {
     pub(crate) now: Timestamp,
+    pub(crate) pace: Pace,
     pub(crate) driver: Driver,
     pub(crate) disk: Disk,
     /// The disk finds a contradiction in such a batch.
@@ -68,6 +69,7 @@ impl World {
         let (inputs, contradicts) = (Inputs::default(), Box::new(|_: &Batch| false));
         Self {
             now: BEGIN,
+            pace: Pace::default(),
             driver,
             disk,
             contradicts,
@@ -82,7 +84,8 @@ impl World {
 
     /// One turn, with what the store said to the one before.
     pub(crate) fn turn(&mut self) -> Turn {
-        let mut turn = self.driver.turn(self.now, 7, std::mem::take(&mut self.inputs));
+        let inputs = Inputs { pace: self.pace, ..std::mem::take(&mut self.inputs) };
+        let mut turn = self.driver.turn(self.now, 7, inputs);
         self.effects.append(&mut turn.effects);
         self.inputs.store = match &turn.store {
             Some(StoreRequest::Commit(batch)) if (self.contradicts)(batch) => {
@@ -123,12 +126,10 @@ impl World {
     }
 
     /// Says something that the next turn will hear.
-    #[cfg(feature = "plant")]
     pub(crate) fn say(&mut self, control: Event) {
         self.inputs.control.push(control);
     }
 
-    #[cfg(feature = "plant")]
     pub(crate) fn has_answered(&self, asked: Caller) -> bool {
         self.effects.iter().any(|effect| matches!(effect, Effect::Reply { caller, .. } if *caller == asked))
     }

@@ -16,7 +16,7 @@ use unknot_core::{
     event::{AttemptEnd, Event, Outcome},
     run::WorkerId,
 };
-use unknot_engine::driver::{Driver, Fatal, Inputs, StoreReport, StoreRequest, Turn};
+use unknot_engine::driver::{Driver, Fatal, Inputs, Pace, StoreReport, StoreRequest, Turn};
 
 /// Turns at one moment after which the driver is said to turn in circles.
 const TURNS_AT_ONCE_MAX: u32 = 3_000;
@@ -234,13 +234,17 @@ impl World {
             self.wake(Millis(0));
             return Ok(());
         }
-        let inputs = std::mem::take(&mut process.inbox);
+        let mut inputs = std::mem::take(&mut process.inbox);
         process.turns = match process.turns {
             (at, many) if at == self.now && inputs.is_empty() => (at, many + 1),
             _ => (self.now, 0),
         };
         if process.turns.1 > TURNS_AT_ONCE_MAX {
             return Err(format!("the driver takes turn after turn at one moment: {:?}", process.driver));
+        }
+        // Now and then the machine is so slow that a turn does hardly anything.
+        if !self.is_large {
+            inputs.pace = Pace(*self.chance.weighted(&[(3, Pace::default().0), (1, 100), (1, 1)]));
         }
         let heard = (inputs.control.len(), inputs.work.len());
         let turn = process.driver.turn(process.clock(self.now), entropy, inputs);

@@ -191,6 +191,7 @@ impl Session {
             seen: self.choice.as_of,
             cancel: None,
             is_cancel_due: false,
+            is_late: false,
         };
         let ended = watch.until_the_end(interrupts, teller)?;
         Ok((run, ended))

@@ -6,7 +6,7 @@ use crate::{
     output::Tone,
     progress::{Bars, Lines, Note, Progress, Rank},
     signals::{Interrupt, Interrupts},
-    terminal,
+    terminal, time,
 };
 use std::{
     collections::BTreeSet,
@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 use unknot_engine::{
-    CommandError, Engine, Heard, Subscription,
+    CommandError, Engine, Heard, STATUS, Subscription,
     core::{
         CommitSeq, RunId, Timestamp,
         effect::Answer,
@@ -112,6 +112,8 @@ pub(super) struct Watch<'e> {
     pub(super) cancel: Option<JoinHandle<Result<Answer, CommandError>>>,
     /// Whether it has to be asked for again once something can be recorded.
     pub(super) is_cancel_due: bool,
+    /// Whether it was told that the brain is late.
+    pub(super) is_late: bool,
 }
 
 impl Watch<'_> {
@@ -236,6 +238,7 @@ impl Watch<'_> {
             self.view.finish(teller.out)?;
             return Err(Error::EngineStopped { cause });
         }
+        self.check_lateness(health.late_since, teller)?;
         let cause = health.blocked.map(|blocked| blocked.cause);
         if cause == *blocked {
             return Ok(());
@@ -247,6 +250,23 @@ impl Watch<'_> {
         let tone = if cause.is_some() { Tone::Bad } else { Tone::Good };
         *blocked = cause;
         self.say(tone, text, teller)
+    }
+
+    /// The brain takes turns whatever happens: one that does not come is told.
+    fn check_lateness(&mut self, late_since: Option<Timestamp>, teller: &mut Teller<'_>) -> Result<(), Error> {
+        if late_since.is_some() == self.is_late {
+            return Ok(());
+        }
+        self.is_late = late_since.is_some();
+        match late_since {
+            Some(since) => {
+                let file = self.engine.data().join(STATUS);
+                let ago = time::ago(self.engine.now(), since);
+                let text = format!("the engine does not come on: its last turn was {ago}; see `{}`", file.display());
+                self.say(Tone::Bad, text, teller)
+            }
+            None => self.say(Tone::Good, "the engine goes on".to_owned(), teller),
+        }
     }
 
     /// Nothing moves a frozen run any more, no deadline either: only somebody's forced cancel does.
