@@ -37,6 +37,7 @@ pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
         ended_at: run.ended_at.map(moment),
         client_id: run.client_id.clone(),
         labels: run.labels.clone(),
+        source: run.source.clone(),
         retry_of: run.retry_of.map(|run| run.to_string()),
     }
 }
@@ -57,6 +58,7 @@ pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             ended_at: ended_at.map(moment),
             client_id: run.client_id.clone(),
             labels: run.labels.clone(),
+            source: run.source.clone(),
             retry_of: run.retry_of.map(|run| run.to_string()),
         },
         workflow_hash: run.definition.0.to_string(),
@@ -71,7 +73,6 @@ pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             since: moment(ending.since),
             force: ending.force,
         }),
-        source: run.source.clone(),
         task_count,
         tasks: counts(run).into_iter().map(|(status, tasks)| (word(&status), tasks)).collect(),
         as_of,
