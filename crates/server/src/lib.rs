@@ -23,7 +23,7 @@ mod problem;
 mod rim;
 mod routes;
 mod tokens;
-mod view;
+pub mod view;
 
 pub use app::{Options, Rate};
 pub use listen::{Server, StartError};

@@ -1,4 +1,4 @@
-//! From the core's words to those of the API.
+//! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -27,7 +27,8 @@ pub(crate) fn word(value: &impl serde::Serialize) -> String {
     }
 }
 
-pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
+/// A line of a list of runs.
+pub fn summary(run: &RunSummary) -> rest::RunSummary {
     rest::RunSummary {
         run_id: run.id.to_string(),
         workflow_name: run.workflow.clone(),
@@ -42,8 +43,8 @@ pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
     }
 }
 
-/// A run as a store or a brain knows it.
-pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
+/// A run as a store or a brain knows it, as of a commit, which is durable or not.
+pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
     let (run, ended_at, task_count) = match record {
         RunRecord::Live(run) => (&**run, None, count(run)),
         RunRecord::Finished(finished) => (&finished.run, Some(finished.ended_at), u64::from(finished.task_count)),
@@ -95,7 +96,8 @@ fn counts(run: &Run) -> BTreeMap<TaskStatus, u64> {
     }
 }
 
-pub(crate) fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task {
+/// A task; `index` is its place in the workflow, `name` its name there.
+pub fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task {
     let end = task.end();
     rest::Task {
         task_id: run.task(index).to_string(),
@@ -197,7 +199,8 @@ pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
     }
 }
 
-pub(crate) fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
+/// A task out of tries.
+pub fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
     rest::DeadLetter {
         task_id: letter.task.to_string(),
         run_id: letter.task.run.to_string(),

@@ -1,5 +1,9 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
+mod operate;
+
+pub(crate) use operate::*;
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -18,6 +22,10 @@ Start here:
   unknot show latest            what happened, what waits for what
   unknot logs latest fetch -f   what a task prints
 
+With a server (`unknot serve`):
+  unknot submit flow.yaml       hand it over; `--wait` waits for its end
+  unknot top                    what goes on there, live
+
 `unknot help COMMAND` explains each command by example.";
 
 /// What can be asked for.
@@ -29,6 +37,9 @@ pub(crate) enum Command {
     /// Serve the API: what teams run
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Hand a workflow to a server
+    #[command(after_long_help = SUBMIT_EXAMPLES)]
+    Submit(Submit),
     /// Say whether a workflow is sound, and which bounds it has
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -41,9 +52,36 @@ pub(crate) enum Command {
     /// Print what tasks printed
     #[command(after_long_help = LOGS_EXAMPLES)]
     Logs(Logs),
+    /// Print what happened to a run, and what happens
+    #[command(after_long_help = EVENTS_EXAMPLES)]
+    Events(Events),
     /// End a run: TERM, a grace, KILL
     #[command(after_long_help = CANCEL_EXAMPLES)]
     Cancel(Cancel),
+    /// Hold a queue, a workflow or a run: nothing new of it starts
+    #[command(after_long_help = PAUSE_EXAMPLES)]
+    Pause(Hold),
+    /// Let a queue, a workflow or a run go on
+    #[command(after_long_help = RESUME_EXAMPLES)]
+    Resume(Hold),
+    /// Watch a server: runs, queues, workers, what waits longest
+    #[command(after_long_help = TOP_EXAMPLES)]
+    Top(Top),
+    /// List queues: how many tasks stand in them, since when, whether they are held
+    #[command(after_long_help = QUEUES_EXAMPLES)]
+    Queues(Listing),
+    /// List the workers that are connected
+    #[command(after_long_help = WORKERS_EXAMPLES)]
+    Workers(Listing),
+    /// List pools and locks, and what is held of them
+    #[command(after_long_help = POOLS_EXAMPLES)]
+    Pools(Listing),
+    /// Look after tasks that are out of tries
+    #[command(after_long_help = DEAD_EXAMPLES)]
+    Dead(Dead),
+    /// Make and take away tokens, by which a server knows its callers
+    #[command(after_long_help = TOKEN_EXAMPLES)]
+    Token(Token),
     /// Look after the store: back it up, check it, make room
     #[command(after_long_help = STORE_EXAMPLES)]
     Store(Store),
@@ -84,6 +122,7 @@ pub(crate) struct Run {
 /// Letters of an idempotency key.
 const KEY_MAX: usize = 200;
 
+/// A key as it may be.
 fn key(given: &str) -> Result<String, String> {
     match given.chars().count() {
         1..=KEY_MAX => Ok(given.to_owned()),
@@ -175,7 +214,7 @@ pub(crate) struct Ls {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const LS_EXAMPLES: &str = "\
@@ -219,7 +258,7 @@ pub(crate) struct Show {
     #[arg(long)]
     pub(crate) events: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const SHOW_EXAMPLES: &str = "\
@@ -251,7 +290,7 @@ pub(crate) struct Logs {
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const LOGS_EXAMPLES: &str = "\
@@ -275,7 +314,7 @@ pub(crate) struct Cancel {
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const CANCEL_EXAMPLES: &str = "\

@@ -35,8 +35,12 @@ pub(crate) fn last_lines(log: &Path, most: usize) -> Vec<String> {
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = tail().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
+    last_lines_of(&tail().unwrap_or_default(), most)
+}
+
+/// The last lines of some text that say something, oldest first.
+pub(crate) fn last_lines_of(bytes: &[u8], most: usize) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
     // What a progress bar of the task's own wrote over is not a line.
     let shown =
         |line: &str| line.rsplit('\r').find(|part| !part.trim().is_empty()).map(|part| part.trim_end().to_owned());

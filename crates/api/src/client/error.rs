@@ -75,8 +75,9 @@ pub enum ClientError {
 impl ClientError {
     /// Whether nobody listens at the address: for a socket in a data folder that means that no server is there.
     pub fn is_nobody_there(&self) -> bool {
-        use io::ErrorKind::{ConnectionRefused, NotFound};
-        matches!(self, Self::Connect { source, .. } if matches!(source.kind(), NotFound | ConnectionRefused))
+        use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+        let is_so = |kind| matches!(kind, NotFound | NotADirectory | ConnectionRefused);
+        matches!(self, Self::Connect { source, .. } if is_so(source.kind()))
     }
 
     /// The status of a refusal.

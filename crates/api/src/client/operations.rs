@@ -147,6 +147,14 @@ impl Client {
         self.get(&path.text).await
     }
 
+    /// A task.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn task(&self, task: &str) -> Result<Task, ClientError> {
+        self.get(&format!("/tasks/{}", segment(task))).await
+    }
+
     /// A part of a run's history, the oldest first.
     ///
     /// # Errors
