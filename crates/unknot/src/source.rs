@@ -44,7 +44,7 @@ const CHUNK: usize = 64 * 1024;
 /// Where is looked.
 pub(crate) enum Source {
     /// Into the store of a data folder.
-    Store(Box<Stored>),
+    Store(Stored),
     /// At a server.
     Server(Remote),
 }
@@ -97,7 +97,7 @@ impl Source {
     /// If there is none, or it cannot be read.
     pub(crate) fn store(config: Config) -> Result<Self, Error> {
         let looking = Looking::open(&config)?;
-        Ok(Self::Store(Box::new(Stored { config, looking, record: None })))
+        Ok(Self::Store(Stored { config, looking, record: None }))
     }
 
     /// The configuration beside the store, if it is one.

@@ -96,14 +96,14 @@ impl Wish {
         let now = Clock::starting_at_least(Timestamp::default()).now();
         let definition = match self.definition {
             Some(definition) => definition,
-            None => stand_in(run, remote)?,
+            None => stand_in(&self.request.workflow, run, remote)?,
         };
         Ok(Progress::new(run, definition, now))
     }
 }
 
 /// A workflow with the names of a run's tasks and nothing else: enough to show how far it is.
-fn stand_in(run: RunId, remote: &Remote) -> Result<Arc<Definition>, Error> {
+fn stand_in(workflow: &WorkflowChoice, run: RunId, remote: &Remote) -> Result<Arc<Definition>, Error> {
     let (id, mut tasks) = (run.to_string(), Map::new());
     let mut after: Option<String> = None;
     loop {
@@ -115,7 +115,11 @@ fn stand_in(run: RunId, remote: &Remote) -> Result<Arc<Definition>, Error> {
             None => break,
         }
     }
-    let flow = json!({"name": "run", "tasks": tasks}).to_string();
+    let name = match workflow {
+        WorkflowChoice::Name(name) => name.split('@').next().unwrap_or_default(),
+        WorkflowChoice::Inline(_) => "run",
+    };
+    let flow = json!({"name": name, "tasks": tasks}).to_string();
     let checked = convert::read_workflow(Path::new("run.json"), flow.as_bytes(), &Rules::default());
     checked.map(|checked| checked.definition).map_err(Error::File)
 }
@@ -149,7 +153,7 @@ fn wait(
         writeln!(teller.out, "{start}")?;
         teller.out.flush()?;
     }
-    teller.line("run", &format!("{run} at {}; Ctrl-C leaves it there", remote.place()))?;
+    teller.line("run", &format!("{run}; Ctrl-C leaves it to the server"))?;
     let clock = Clock::starting_at_least(Timestamp::default());
     let view = View::new(teller.is_json, &progress, data.as_deref(), clock.now());
     let mut follow = Follow::start(&remote, progress, view, clock, OnInterrupt::Detach)?;

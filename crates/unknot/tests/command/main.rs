@@ -6,5 +6,6 @@ mod interrupt;
 mod look;
 mod refuse;
 mod run;
+mod server;
 mod snapshot;
 mod support;

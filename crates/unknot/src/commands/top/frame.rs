@@ -37,7 +37,7 @@ impl Frame<'_> {
     /// All of it, for a file or a pipe.
     pub(super) fn text(&self, columns: usize, most: usize) -> String {
         let sections = self.sections(columns, most);
-        let lines = self.head(columns, None).into_iter().chain(sections.into_iter().flatten());
+        let lines = self.head(columns, None, "").into_iter().chain(sections.into_iter().flatten());
         lines.map(|line| line + "\n").collect()
     }
 
@@ -45,21 +45,21 @@ impl Frame<'_> {
     pub(super) fn screen(&self, size: Size, trouble: Option<&str>) -> Vec<String> {
         // The last column stays free, so that no line wraps.
         let columns = size.columns.saturating_sub(1);
-        let mut lines = self.head(columns, trouble);
+        let mut lines = self.head(columns, trouble, "  q ends");
         let sections = self.sections(columns, size.rows.saturating_sub(lines.len() + 1));
         lines.extend(sections.into_iter().flatten());
         lines.truncate(size.rows.saturating_sub(1));
         lines
     }
 
-    fn head(&self, columns: usize, trouble: Option<&str>) -> Vec<String> {
+    fn head(&self, columns: usize, trouble: Option<&str>, leave: &str) -> Vec<String> {
         let (stats, health) = (&self.seen.stats, &self.seen.health);
         let (tone, verdict) = match (trouble, health.status) {
             (Some(_), _) => (Tone::Bad, "LOST"),
             (None, HealthState::Ok) => (Tone::Good, "ok"),
             (None, HealthState::Failing) => (Tone::Bad, "FAILING"),
         };
-        let at = format!("{}  q ends", time::moment(self.now).trim_start_matches(|c: char| c != ' ').trim());
+        let at = format!("{}{leave}", time::moment(self.now));
         let room = columns.saturating_sub(width(&at) + verdict.len() + 4 + "unknot ".len());
         let place = pad(self.place, room);
         let mut lines = vec![format!(
