@@ -147,12 +147,16 @@ Examples:
 Ctrl-C (or TERM, or closing the terminal) cancels the run: its tasks get TERM, a grace, KILL.
 A second Ctrl-C or TERM kills them at once.
 
+Where a server owns the data folder, the run goes there and is followed here; if it goes on there already,
+that one is followed. Ctrl-C or TERM cancels it as well. A second one, and closing the terminal, only leave:
+the run is the server's, and goes on or goes on ending there. `unknot submit` hands a run over without that.
+
 Exit status:
   0  COMPLETED              3  CANCELLED
   1  FAILED                 4  TIMED_OUT
   2  the command line, the workflow or its inputs cannot be used
   5  the store, the disk or the system stands in the way
-  130  killed by a second Ctrl-C, or its output was closed; the run is unfinished";
+  130  killed by a second Ctrl-C, or its output was closed, or left to the server; the run is unfinished";
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
@@ -223,6 +227,8 @@ Examples:
       The newest 20 runs of the workflows here.
   unknot ls --status failed --workflow nightly
       The failed ones of one workflow.
+  unknot ls --server http://10.0.0.5:8001 --token-file token
+      Those of a server elsewhere. UNKNOT_SERVER and UNKNOT_TOKEN say so for all commands.
   unknot ls --limit 1000 --json | jq -r .run
       For programs.";
 
@@ -320,7 +326,7 @@ pub(crate) struct Cancel {
 const CANCEL_EXAMPLES: &str = "\
 Examples:
   unknot cancel latest
-      Ends the newest run, whichever terminal it runs in. Its tasks get TERM, a grace, KILL.
+      Ends the newest run, whichever terminal or server it runs in. Its tasks get TERM, a grace, KILL.
   unknot cancel run_01jb --reason 'wrong inputs'
       Says why.
   unknot cancel latest --force

@@ -97,6 +97,11 @@ impl Error {
         }
     }
 
+    /// Whether it may be gone the next time: a server that is not reached now.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Client { source, .. } if source.is_passing())
+    }
+
     /// Whether nobody reads what is printed any more: no fault of anybody's.
     pub(crate) fn is_unheard(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)

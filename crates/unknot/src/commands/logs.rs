@@ -17,6 +17,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use unknot_api::rest;
 use unknot_engine::core::{AttemptId, RunId, TaskIndex};
 use unknot_hands::LOG_PART_BYTES;
 
@@ -24,6 +25,8 @@ use unknot_hands::LOG_PART_BYTES;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A look takes at most this share of the time: it is a big one for a big run.
 const LOOK_SHARE: u32 = 10;
+/// How long a server that is not reached is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Columns of the names in front of lines.
 const NAME_COLUMNS_MAX: usize = 24;
 /// The longest line that is kept together.
@@ -39,37 +42,37 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         Some(name) => Some(task_named(&tried, name, id)?),
         None => None,
     };
-    let mut printer = Printer::new(logs, &tried, only);
-    let mut newest = Newest::default();
-    let mut is_idle = false;
+    let mut reading = Reading {
+        logs,
+        only,
+        printer: Printer::new(logs, &tried, only),
+        newest: Newest::default(),
+        is_idle: false,
+        lost_since: None,
+    };
     loop {
         let looked = Instant::now();
-        let mut is_open = !has_ended(&run);
-        let mut wanted = Vec::new();
-        for task in tried.iter().filter(|task| only.is_none_or(|only| only == task.index)) {
-            is_open &= only.is_none() || !task.has_ended;
-            let numbers = numbers(logs, task.attempts, newest.replace(task));
-            let goes_on = |number| task.is_running && number == task.attempts;
-            wanted.extend(numbers.map(|number| (id.task(task.index).attempt(number), goes_on(number))));
-        }
-        printer.print(&source, &wanted, out)?;
+        let is_open = match reading.print(&source, &run, &tried, out) {
+            Ok(is_open) => is_open,
+            Err(error) => reading.lose(error).map(|()| true)?,
+        };
         let pause = (looked.elapsed() * LOOK_SHARE).max(LOOK_EVERY);
         if !logs.follow || !is_open {
             break;
         }
         out.flush()?;
-        printer.tell_full();
-        if !is_idle && !source.is_served() {
-            is_idle = true;
-            let told = source.config().map(|config| idle(&run, config));
-            eprint_quietly(&format!("note: {}\n", told.unwrap_or_default()));
-        }
+        reading.tell_idle(&source, &run);
         thread::sleep(pause);
-        run = source.find(&id.to_string())?;
-        tried = source.tried(&run, only)?;
+        match source.find(&id.to_string()).and_then(|run| Ok((source.tried(&run, only)?, run))) {
+            Ok(found) => {
+                (tried, run) = found;
+                reading.lost_since = None;
+            }
+            Err(error) => reading.lose(error)?,
+        }
     }
-    printer.finish(out)?;
-    if printer.found_nothing() && !logs.follow {
+    reading.printer.finish(out)?;
+    if reading.printer.found_nothing() && !logs.follow {
         let what = match &logs.task {
             Some(task) => format!("task `{task}` of run `{id}`"),
             None => format!("run `{id}`"),
@@ -77,6 +80,59 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         return Err(Error::NoLog { what });
     }
     Ok(Exit::Success)
+}
+
+/// Logs that are read again and again.
+struct Reading<'l> {
+    logs: &'l Logs,
+    only: Option<TaskIndex>,
+    printer: Printer,
+    newest: Newest,
+    /// Whether it was said that nobody serves the run.
+    is_idle: bool,
+    /// Since when the server is not reached.
+    lost_since: Option<Instant>,
+}
+
+impl Reading<'_> {
+    /// Prints what is new; says whether more may come.
+    fn print(&mut self, source: &Source, run: &rest::Run, tried: &[Tried], out: &mut dyn Write) -> Result<bool, Error> {
+        let (id, only) = (run_id(run)?, self.only);
+        let mut is_open = !has_ended(run);
+        let mut wanted = Vec::new();
+        for task in tried.iter().filter(|task| only.is_none_or(|only| only == task.index)) {
+            is_open &= only.is_none() || !task.has_ended;
+            let numbers = numbers(self.logs, task.attempts, self.newest.before(task));
+            let goes_on = |number| task.is_running && number == task.attempts;
+            wanted.extend(numbers.map(|number| (id.task(task.index).attempt(number), goes_on(number))));
+        }
+        self.printer.print(source, &wanted, out)?;
+        // Only now: what could not be read has to be read the next time.
+        tried.iter().for_each(|task| self.newest.replace(task));
+        Ok(is_open)
+    }
+
+    fn tell_idle(&mut self, source: &Source, run: &rest::Run) {
+        self.printer.tell_full();
+        if !self.is_idle && !source.is_served() {
+            self.is_idle = true;
+            let told = source.config().map(|config| idle(run, config));
+            eprint_quietly(&format!("note: {}\n", told.unwrap_or_default()));
+        }
+    }
+
+    /// Whoever follows waits for a server that is gone for a moment, and is told once.
+    fn lose(&mut self, error: Error) -> Result<(), Error> {
+        let is_first = self.lost_since.is_none();
+        let since = *self.lost_since.get_or_insert_with(Instant::now);
+        if !self.logs.follow || !error.is_passing() || since.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        if is_first {
+            eprint_quietly("note: the server is lost, trying again\n");
+        }
+        Ok(())
+    }
 }
 
 fn task_named(tasks: &[Tried], name: &str, run: RunId) -> Result<TaskIndex, Error> {
@@ -92,9 +148,14 @@ fn task_named(tasks: &[Tried], name: &str, run: RunId) -> Result<TaskIndex, Erro
 struct Newest(BTreeMap<TaskIndex, u32>);
 
 impl Newest {
-    /// Takes the newest attempt of a task; gives that of the last look.
-    fn replace(&mut self, task: &Tried) -> Option<u32> {
-        self.0.insert(task.index, task.attempts)
+    /// The newest attempt of a task at the last look.
+    fn before(&self, task: &Tried) -> Option<u32> {
+        self.0.get(&task.index).copied()
+    }
+
+    /// Takes the newest attempt of a task.
+    fn replace(&mut self, task: &Tried) {
+        self.0.insert(task.index, task.attempts);
     }
 }
 

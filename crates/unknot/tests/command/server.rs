@@ -45,7 +45,7 @@ tasks:
 /// A task that ends when the file `go` is there.
 fn waiting(marker: &str) -> String {
     format!(
-        "name: waits\ntasks:\n  a: {{exec: 'touch began; while ! test -e go; do sleep 0.01{marker}; done; echo went'}}\n"
+        "name: waits\ntasks:\n  a: {{exec: 'echo begins; touch began; while ! test -e go; do sleep 0.01{marker}; done; echo went'}}\n"
     )
 }
 
@@ -145,7 +145,7 @@ fn ctrl_c_cancels_what_was_run_and_leaves_what_was_submitted() {
 #[test]
 fn a_closed_terminal_and_a_second_signal_leave_the_run_to_the_server() {
     let marker = marker();
-    let flow = waiting(&marker).replace("'touch", "'trap \"\" TERM; touch");
+    let flow = waiting(&marker).replace("'echo", "'trap \"\" TERM; echo");
     let flow = flow.replace("went'}", "went', cancel: {term: 60s, kill: 5s}}");
     let bench = Bench::with(&flow);
     let served = serve(&bench);
@@ -177,6 +177,9 @@ fn following_goes_on_when_the_server_comes_back() {
     bench.run(&["submit", "flow.yaml"]).code(0);
     let mut following = bench.start(&["events", "latest", "-f"]);
     following.line("TASK_STARTED");
+    let socket = format!("unix:{}", bench.path(".unknot/api.sock").display());
+    let mut logs = bench.start(&["logs", "latest", "a", "-f", "--server", &socket]);
+    logs.line("begins");
     served.running.signal(Signal::KILL);
     drop(served);
     wait_until_gone(&format!("0.01{marker}"));
@@ -189,6 +192,8 @@ fn following_goes_on_when_the_server_comes_back() {
     assert_eq!(code, Some(0), "{printed}");
     assert_eq!(printed.matches("RUN_SUBMITTED").count(), 1, "{printed}");
     assert!(printed.contains("RUN_COMPLETED"), "{printed}");
+    let (code, printed) = logs.end();
+    assert_eq!((code, printed.as_str()), (Some(0), "begins\n── attempt 2 ──\nbegins\nwent"));
     drop(served);
     bench.run(&["run", "flow.yaml"]).code(0).says("owned by this process");
 }
