@@ -10,7 +10,7 @@ use unknot_engine::{ATTEMPTS, core::AttemptId};
 const LOG: &str = "log.txt";
 const ARTIFACTS: &str = "artifacts";
 /// How much of a log's end is read to find its last lines.
-const TAIL_BYTES: u64 = 8 * 1024;
+pub(crate) const TAIL_BYTES: u64 = 8 * 1024;
 /// Files that are listed of one attempt, and how deep folders are gone into.
 const ARTIFACTS_MAX: usize = 100;
 const ARTIFACTS_DEPTH_MAX: usize = 4;

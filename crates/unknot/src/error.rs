@@ -266,7 +266,9 @@ fn rendered(error: &Error) -> String {
     let mut text = format!("error[{}]: {error}\n", error.code());
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text.push_str(&format!("  because: {inner}\n"));
+        // A server's words are another one's: they shall not command the terminal.
+        text.push_str(&harmless(&format!("  because: {inner}")));
+        text.push('\n');
         cause = inner.source();
     }
     if let Error::Unsound { problems } = error {

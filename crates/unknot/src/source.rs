@@ -312,6 +312,24 @@ impl Source {
             }
         }
     }
+
+    /// The last lines of what an attempt printed that say something, oldest first; none if it has no log.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn last_lines(&self, attempt: AttemptId, name: &str, most: usize) -> Result<Vec<String>, Error> {
+        let kept = usize::try_from(attempt_folder::TAIL_BYTES).unwrap_or(CHUNK);
+        let mut tail = Vec::new();
+        self.read_log(attempt, name, 0, &mut |text| {
+            tail.extend_from_slice(text);
+            // Now and then only: each cut moves what is kept.
+            if tail.len() > 2 * kept {
+                tail.drain(..tail.len() - kept);
+            }
+            Ok(())
+        })?;
+        Ok(attempt_folder::last_lines_of(&tail, most))
+    }
 }
 
 impl Stored {

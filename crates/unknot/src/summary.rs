@@ -29,9 +29,7 @@ use unknot_engine::{
 /// Failed tasks that are told in full.
 const FAILURES_MAX: usize = 5;
 /// Lines of a failed task's log.
-const LOG_LINES: usize = 5;
-/// Bytes of its end that they are looked for in.
-const TAIL_BYTES: usize = 8 * 1024;
+pub(crate) const LOG_LINES: usize = 5;
 /// Artifacts that are listed, and folders that are looked into for them.
 const ARTIFACTS_MAX: usize = 10;
 const FOLDERS_MAX: usize = 1_000;
@@ -140,11 +138,6 @@ pub(crate) fn of_server(source: &mut Source, run: &rest::Run) -> Result<Summary,
     summary.failures_left_out = all.saturating_sub(failed.len() as u64);
     for (index, task) in failed {
         let attempt = id.task(index).attempt(task.attempts.max(1));
-        let mut tail = Tail::default();
-        source.read_log(attempt, &task.name, 0, &mut |text| {
-            tail.take(text);
-            Ok(())
-        })?;
         let error =
             task.error.map(|error| TaskError { reason: error.reason, message: error.message, exit: error.exit });
         summary.failures.push(Failure {
@@ -152,25 +145,11 @@ pub(crate) fn of_server(source: &mut Source, run: &rest::Run) -> Result<Summary,
             error: error.unwrap_or_else(unknown),
             handled: summary.status == RunStatus::Completed,
             log: None,
-            last_lines: attempt_folder::last_lines_of(&tail.0, LOG_LINES),
+            last_lines: source.last_lines(attempt, &task.name, LOG_LINES)?,
             task: task.name,
         });
     }
     Ok(summary)
-}
-
-/// The end of a log.
-#[derive(Default)]
-struct Tail(Vec<u8>);
-
-impl Tail {
-    fn take(&mut self, text: &[u8]) {
-        self.0.extend_from_slice(text);
-        // Cut now and then only: each cut moves what is kept.
-        if self.0.len() > 2 * TAIL_BYTES {
-            self.0.drain(..self.0.len() - TAIL_BYTES);
-        }
-    }
 }
 
 fn unknown() -> TaskError {

@@ -4,9 +4,10 @@ use crate::{
     args::{DeadCommand, Listing},
     error::Error,
     exit::Exit,
-    output::{Paint, Tone, harmless, wrap},
+    output::{Paint, Tone, fit, harmless, wrap},
     remote::Remote,
-    source::stamp,
+    source::{Source, stamp},
+    summary::LOG_LINES,
     table::{Cell, Column, Table},
     terminal, time,
 };
@@ -16,7 +17,10 @@ use unknot_api::{
     client::ClientError,
     rest::{DeadLetter, Problem},
 };
-use unknot_engine::{Clock, core::Timestamp};
+use unknot_engine::{
+    Clock,
+    core::{TaskId, Timestamp},
+};
 
 /// Items of one part of the list.
 const PART: usize = 1_000;
@@ -120,7 +124,13 @@ fn show(task: &str, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Erro
             writeln!(out, "  {}  {line}", paint.tone(Tone::Faint, &format!("{label:<9}")))?;
         }
     }
-    let more = format!("unknot logs {} {}{}", letter.run_id, letter.task, remote.option());
+    let source = Source::Server(remote);
+    if let Ok(id) = letter.task_id.parse::<TaskId>() {
+        for line in source.last_lines(id.attempt(letter.attempts.max(1)), &letter.task, LOG_LINES)? {
+            writeln!(out, "  {} {}", paint.tone(Tone::Faint, "│"), fit(&line, columns.saturating_sub(5)))?;
+        }
+    }
+    let more = format!("unknot logs {} {}{}", letter.run_id, letter.task, source.option());
     writeln!(out, "  {}", paint.tone(Tone::Faint, &more))?;
     Ok(Exit::Success)
 }

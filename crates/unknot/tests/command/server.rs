@@ -200,13 +200,13 @@ fn following_goes_on_when_the_server_comes_back() {
 
 #[test]
 fn what_is_held_and_what_is_out_of_tries_is_told() {
-    let bench = Bench::with("name: fails\ntasks:\n  a: {exec: 'exit 3'}\n");
+    let bench = Bench::with("name: fails\ntasks:\n  a: {exec: 'echo no such table; exit 3'}\n");
     let served = serve(&bench);
     bench.run(&["submit", "flow.yaml", "--wait"]).code(1);
     let letter: Value = serde_json::from_str(&bench.run(&["dead", "ls", "--json"]).code(0).stdout).unwrap();
     let task = letter["task_id"].as_str().unwrap();
     bench.run(&["dead", "ls"]).code(0).says(task);
-    bench.run(&["dead", "show", task]).code(0).says("exited with status 3");
+    bench.run(&["dead", "show", task]).code(0).says("exited with status 3").says("│ no such table");
     bench.run(&["dead", "drop", task]).code(0);
     bench.run(&["dead", "show", task]).code(2).says("error[UK0404]");
     bench.run(&["dead", "ls"]).code(0).says("no task is out of tries");

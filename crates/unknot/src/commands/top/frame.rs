@@ -149,7 +149,7 @@ impl Frame<'_> {
 
     fn run_table(&self) -> Table {
         let mut table = Table::new(&[
-            ("RUN", Column::Shrinks(12)),
+            ("RUN", Column::Shrinks(8)),
             ("WORKFLOW", Column::Shrinks(8)),
             ("STATUS", Column::Whole),
             ("DONE", Column::Right),
@@ -207,4 +207,92 @@ fn done(run: &Run) -> u64 {
     let ended = ["COMPLETED", "FAILED", "CANCELLED", "SKIPPED"];
     let counts: &BTreeMap<String, u64> = &run.tasks;
     ended.iter().filter_map(|status| counts.get(*status)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A busy server whose names are long and want to command the terminal.
+    fn seen() -> Seen {
+        let at = "2026-11-03T14:02:11Z";
+        let queue = json!({
+            "name": "a-queue-with-a-name-that-is-much-too-long-for-any-table", "size": 1_000_000, "oldest_since": at,
+            "paused": {"by": "\u{1b}[31msomebody", "since": at},
+            "settings": {
+                "max_queue_size": 1, "visibility_timeout_ms": 1, "max_retries": 1, "low_counts_as_high_after_ms": 1,
+            },
+        });
+        let queues: BTreeMap<String, serde_json::Value> =
+            (0..20).map(|number| (format!("q{number}"), queue.clone())).collect();
+        let workers: Vec<serde_json::Value> = (0..20)
+            .map(|number| json!({"name": format!("worker-{number}"), "boot": "1", "slots": 512, "leases": 500}))
+            .collect();
+        let run = json!({
+            "run_id": "run_01M8CP16DRQNPYAM1019RY61DP", "workflow_name": "a-workflow-of-the-longest-kind-of-name",
+            "status": "RUNNING", "paused": true, "submitted_at": at, "labels": {}, "workflow_hash": "x", "input": {},
+            "deadline": at, "task_count": 100_000, "tasks": {"COMPLETED": 34_000, "SKIPPED": 1}, "as_of": 1,
+            "durable": true,
+        });
+        let wait = json!({
+            "run_id": "run_01M8CP16DRQNPYAM1019RY61DP", "task": "日本語-a-task-with-a-very-long-name-as-well",
+            "status": "QUEUED", "wait": {"on": "grant", "since": at, "deadline": at, "then": "run_times_out"},
+        });
+        let found = |value| serde_json::from_value(value).expect("the form of the API");
+        let waits = json!(vec![wait; 40]);
+        let waits: Vec<serde_json::Value> = serde_json::from_value(waits).expect("a list");
+        Seen {
+            health: found(json!({
+                "status": "failing", "reasons": ["cannot commit since 2026-11-03T14:02:11Z: no space left on device"],
+                "version": "1", "last_turn_ms_ago": 1, "durable_commit": 1, "backlog": 1,
+            })),
+            stats: serde_json::from_value(json!({
+                "unfinished_runs": 30, "unfinished_tasks": 100_000, "finished_runs": {"COMPLETED": 1_000, "TIMED_OUT": 2},
+                "dead_letters": 7, "quarantined": 1, "queues": queues, "pools": {}, "workers": workers,
+                "refused_reports": 3,
+            }))
+            .expect("the form of the API"),
+            runs: serde_json::from_value(json!(vec![run; 12])).expect("the form of the API"),
+            waits: waits
+                .into_iter()
+                .map(|wait| Waiting {
+                    run_id: wait["run_id"].as_str().unwrap_or_default().to_owned(),
+                    task: wait["task"].as_str().unwrap_or_default().to_owned(),
+                    status: wait["status"].as_str().unwrap_or_default().to_owned(),
+                    wait: serde_json::from_value(wait["wait"].clone()).expect("the form of the API"),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_screen_is_not_left() {
+        let seen = seen();
+        let now = stamp(seen.runs[0].summary.submitted_at);
+        let frame = Frame { seen: &seen, place: "http://127.0.0.1:8001", now, paint: Paint::for_stdout() };
+        for (columns, rows) in (66..130).flat_map(|columns| [10, 24, 60].map(|rows| (columns, rows))) {
+            let lines = frame.screen(Size { columns, rows }, Some("cannot connect"));
+            assert!(lines.len() < rows, "{} of {rows}", lines.len());
+            for line in &lines {
+                assert!(width(line) < columns, "{} of {columns}: {line}", width(line));
+                assert!(!line.contains('\u{1b}'), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_a_file_gets_all() {
+        let seen = seen();
+        let now = stamp(seen.runs[0].summary.submitted_at);
+        let frame = Frame { seen: &seen, place: "http://127.0.0.1:8001", now, paint: Paint::for_stdout() };
+        let shown = frame.screen(Size { columns: 80, rows: 60 }, None).join("\n");
+        for text in ["FAILING", "no space left", "… and 15 more", "… and 33 more", "34,001/100,000", "7 out of tries"]
+        {
+            assert!(shown.contains(text), "{text} is not in\n{shown}");
+        }
+        let text = frame.text(80, usize::MAX);
+        assert!(!text.contains("more\n") && !text.contains("q ends"), "{text}");
+        assert_eq!(text.matches("a slot").count(), 40);
+    }
 }

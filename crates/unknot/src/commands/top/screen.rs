@@ -15,9 +15,9 @@ use std::{
     time::Duration,
 };
 
-/// The other screen, without a cursor; and back.
-const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[2J";
-const LEAVE: &str = "\x1b[?25h\x1b[?1049l";
+/// The other screen, without a cursor, and cutting what is wider than it is; and back.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J";
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
 
 /// What was typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
