@@ -3,6 +3,12 @@
 //! The views are those of the API ([`rest`]); what is read from a store becomes one by the server's own code. What only
 //! a store tells (the workflow behind a run) is told where there is one.
 
+mod asked;
+mod stored;
+mod words;
+
+pub(crate) use words::{entry, read_word, run_id, stamp};
+
 use crate::{
     args::At,
     attempt_folder,
@@ -11,28 +17,22 @@ use crate::{
     looking::{Looking, id_of},
     remote::Remote,
 };
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use asked::{each_task, list, query};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
     sync::Arc,
 };
-use unknot_api::{
-    Moment,
-    client::{ClientError, RunQuery},
-    rest,
-};
+use stored::{Stored, read_file};
+use unknot_api::{client::RunQuery, rest};
 use unknot_engine::{
     control,
     core::{
-        AttemptId, CommitSeq, RunId, TaskId, TaskIndex, Timestamp,
+        AttemptId, TaskIndex,
         row::HistoryEntry,
         run::TaskStatus,
         workflow::{Definition, TaskDef},
     },
-    store::{PageSize, RunFilter, RunRecord},
+    store::{PageSize, Reader, RunFilter},
 };
 use unknot_server::view;
 
@@ -47,13 +47,6 @@ pub(crate) enum Source {
     Store(Stored),
     /// At a server.
     Server(Remote),
-}
-
-/// A store, and the run of it that is looked at.
-pub(crate) struct Stored {
-    config: Config,
-    looking: Looking,
-    record: Option<RunRecord>,
 }
 
 /// What is known of the workflow behind a run.
@@ -234,9 +227,8 @@ impl Source {
             Self::Store(stored) => {
                 let mut after = None;
                 loop {
-                    let question = |reader: &mut dyn unknot_engine::store::Reader, namespace: &_| {
-                        reader.events(namespace, id, after, PageSize::MAX)
-                    };
+                    let question =
+                        |reader: &mut dyn Reader, namespace: &_| reader.events(namespace, id, after, PageSize::MAX);
                     let page = stored.looking.ask(question)?.value;
                     page.items.iter().try_for_each(|event| take(&event.entry))?;
                     // A live run's history says where it would go on even at its end.
@@ -332,67 +324,6 @@ impl Source {
     }
 }
 
-impl Stored {
-    fn record(&self) -> Result<&RunRecord, Error> {
-        self.record.as_ref().ok_or_else(|| Error::NothingRan { data: self.config.data.clone() })
-    }
-
-    fn tasks(&mut self, run: &rest::Run) -> Result<BTreeMap<TaskIndex, rest::Task>, Error> {
-        let id = run_id(run)?;
-        let Self { looking, record: Some(record), .. } = self else { return Ok(BTreeMap::new()) };
-        let definition = looking.definition(record.run())?;
-        let show = |index: TaskIndex, task: &_| view::task(id, index, &definition.task(index).name, task);
-        let untouched = record.run().untouched_task();
-        // A large live run stores no row for a task that nothing has happened to yet.
-        let mut found: BTreeMap<TaskIndex, rest::Task> =
-            definition.body.indexed().map(|(index, _)| (index, show(index, &untouched))).collect();
-        looking.each_task(record, &definition, |index, task| drop(found.insert(index, show(index, task))))?;
-        Ok(found)
-    }
-
-    fn tasks_in(
-        &mut self,
-        run: &rest::Run,
-        status: TaskStatus,
-        most: usize,
-    ) -> Result<BTreeMap<TaskIndex, rest::Task>, Error> {
-        let (id, size) = (run_id(run)?, PageSize::new(most));
-        let hash = self.record()?.run().definition.clone();
-        let found = self.looking.ask(|reader, namespace| reader.tasks_in(namespace, id, status, size))?.value;
-        let wanted = found.iter().map(|(index, _)| *index).collect();
-        let defs = self.looking.ask(|reader, namespace| reader.task_definitions(namespace, &hash, &wanted))?.value;
-        // What has no definition has no name: damage, which `store check` tells.
-        let shown = found.iter().filter_map(|(index, task)| {
-            let def = defs.get(index)?;
-            Some((*index, view::task(id, *index, &def.name, task)))
-        });
-        Ok(shown.collect())
-    }
-
-    fn tried(&mut self, only: Option<TaskIndex>) -> Result<Vec<Tried>, Error> {
-        let Self { looking, record: Some(record), .. } = self else { return Ok(Vec::new()) };
-        let definition = looking.definition(record.run())?;
-        let all = only.is_none();
-        let fresh = |(index, def): (TaskIndex, &TaskDef)| Tried {
-            index,
-            name: def.name.to_string(),
-            attempts: 0,
-            is_running: false,
-            has_ended: false,
-        };
-        let wanted = definition.body.indexed().filter(|(index, _)| all || only == Some(*index));
-        let mut found: BTreeMap<TaskIndex, Tried> = wanted.map(|entry| (entry.0, fresh(entry))).collect();
-        looking.each_task(record, &definition, |index, task| {
-            if let Some(tried) = found.get_mut(&index) {
-                tried.attempts = task.attempts;
-                tried.is_running = task.lease().is_some();
-                tried.has_ended = task.end().is_some();
-            }
-        })?;
-        Ok(found.into_values().collect())
-    }
-}
-
 impl Tried {
     fn of(index: TaskIndex, task: rest::Task) -> Self {
         Self {
@@ -403,124 +334,4 @@ impl Tried {
             name: task.name,
         }
     }
-}
-
-fn read_file(
-    config: &Config,
-    attempt: AttemptId,
-    name: &str,
-    from: u64,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
-) -> Result<bool, Error> {
-    let path = attempt_folder::log(&config.data, attempt, name);
-    let unreadable = |source| Error::Log { attempt: "read the log", path: path.clone(), source };
-    let mut file = match File::open(&path) {
-        Ok(file) => file,
-        // It has not begun yet, or its task needs no process.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(source) => return Err(unreadable(source)),
-    };
-    file.seek(SeekFrom::Start(from)).map_err(unreadable)?;
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match file.read(&mut chunk).map_err(unreadable)? {
-            0 => return Ok(true),
-            length => take(&chunk[..length])?,
-        }
-    }
-}
-
-fn list(remote: &Remote, mut query: RunQuery, most: usize) -> Result<Vec<rest::RunSummary>, Error> {
-    let mut found = Vec::new();
-    while found.len() < most {
-        query.limit = Some((most - found.len()).min(PART));
-        let page = remote.ask("list the runs", remote.client().runs(&query))?;
-        found.extend(page.items);
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => break,
-        }
-    }
-    Ok(found)
-}
-
-fn query(filter: &RunFilter) -> RunQuery {
-    let moment = |at: Timestamp| Moment { ms: at.0 };
-    RunQuery {
-        status: filter.status.map(|status| status.word().to_owned()),
-        workflow: filter.workflow.clone(),
-        client_id: filter.client_id.clone(),
-        label: filter.label.clone(),
-        since: filter.since.map(moment),
-        until: filter.until.map(moment),
-        after: None,
-        limit: None,
-    }
-}
-
-/// Hands tasks of a run on, at most so many.
-fn each_task(
-    remote: &Remote,
-    run: &str,
-    status: Option<TaskStatus>,
-    most: usize,
-    mut take: impl FnMut(TaskIndex, rest::Task),
-) -> Result<(), Error> {
-    let (mut after, mut left): (Option<String>, usize) = (None, most);
-    while left > 0 {
-        let asked = remote.client().tasks(run, status.map(TaskStatus::word), after.as_deref(), left.min(PART));
-        let page = remote.ask("list the run's tasks", asked)?;
-        left = left.saturating_sub(page.items.len());
-        for task in page.items {
-            take(place_of(&task)?, task);
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => break,
-        }
-    }
-    Ok(())
-}
-
-/// A task's place in its workflow.
-fn place_of(task: &rest::Task) -> Result<TaskIndex, Error> {
-    task.task_id.parse::<TaskId>().map(|id| id.index).map_err(|_| strange(&task.task_id))
-}
-
-/// A run's id.
-///
-/// # Errors
-/// If a server calls it in a way that this program does not know.
-pub(crate) fn run_id(run: &rest::Run) -> Result<RunId, Error> {
-    run.summary.run_id.parse().map_err(|_| strange(&run.summary.run_id))
-}
-
-fn strange(id: &str) -> Error {
-    let detail = format!("`{id}` is no id as this program knows them");
-    Error::client("read the server's answer")(ClientError::Strange { status: 200, detail })
-}
-
-/// A line of history as a store has it; none if this program does not know what happened there.
-pub(crate) fn entry(run: RunId, event: rest::Event) -> Option<HistoryEntry> {
-    let detail = if event.detail.is_null() { Value::Object(serde_json::Map::new()) } else { event.detail };
-    Some(HistoryEntry {
-        at: Timestamp(event.at.ms),
-        run,
-        event: read_word(&event.event)?,
-        task: event.task_id.and_then(|id| id.parse::<TaskId>().ok()).map(|id| id.index),
-        name: event.task.map(Arc::from),
-        attempt: event.attempt,
-        detail: serde_json::from_value(detail).unwrap_or_default(),
-        first_commit: CommitSeq(0),
-    })
-}
-
-/// A word of the API as the core knows it; none if this program is older than the word.
-pub(crate) fn read_word<T: DeserializeOwned>(word: &str) -> Option<T> {
-    serde_json::from_value(Value::from(word)).ok()
-}
-
-/// A moment of the API as the core has it.
-pub(crate) fn stamp(at: Moment) -> Timestamp {
-    Timestamp(at.ms)
 }
