@@ -161,6 +161,29 @@ fn check_keys(entries: &[Entry<'_>]) -> Result<(), LoadError> {
     }
 }
 
+/// What becomes of numbers that JSON would print in another way than they stand in a file: `1.10`, `0x1F`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// They become numbers: the value is kept, the text is not.
+    AsNumbers,
+    /// They become text: what wants a number cannot read them any more.
+    AsText,
+}
+
+impl Node<'_> {
+    /// The tree as JSON.
+    pub fn to_json(&self, numbers: Numbers) -> serde_json::Value {
+        match &self.value {
+            Value::Scalar(scalar) => scalar.to_json(numbers),
+            Value::List(items) => items.iter().map(|item| item.to_json(numbers)).collect(),
+            Value::Map(entries) => {
+                let pairs = entries.iter().map(|entry| (entry.key.clone().into_owned(), entry.node.to_json(numbers)));
+                serde_json::Value::Object(pairs.collect())
+            }
+        }
+    }
+}
+
 impl Value<'_> {
     /// What it is, for messages.
     pub(crate) fn describe(&self) -> String {

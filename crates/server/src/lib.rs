@@ -24,7 +24,7 @@ mod rim;
 mod routes;
 mod seldom;
 mod tokens;
-mod view;
+pub mod view;
 
 pub use app::{Changeable, Options, Rate};
 pub use listen::{Server, StartError};

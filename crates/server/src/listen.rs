@@ -155,6 +155,11 @@ impl Server {
         self.app.change(changeable);
     }
 
+    /// The socket of the server that owns a data folder, if one does.
+    pub fn socket(data: &Path) -> PathBuf {
+        data.join(SOCKET)
+    }
+
     /// Accepts nothing more, and ends what is open within two seconds.
     pub fn stop(mut self) {
         self.end();

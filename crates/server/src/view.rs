@@ -1,4 +1,4 @@
-//! From the core's words to those of the API.
+//! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -44,7 +44,8 @@ pub(crate) fn findings(report: &Report) -> Vec<rest::Finding> {
     report.problems.iter().map(finding).collect()
 }
 
-pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
+/// A line of a list of runs.
+pub fn summary(run: &RunSummary) -> rest::RunSummary {
     rest::RunSummary {
         run_id: run.id.to_string(),
         workflow_name: run.workflow.clone(),
@@ -54,12 +55,13 @@ pub(crate) fn summary(run: &RunSummary) -> rest::RunSummary {
         ended_at: run.ended_at.map(moment),
         client_id: run.client_id.clone(),
         labels: run.labels.clone(),
+        source: run.source.clone(),
         retry_of: run.retry_of.map(|run| run.to_string()),
     }
 }
 
-/// A run as a store or a brain knows it.
-pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
+/// A run as a store or a brain knows it, as of a commit, which is durable or not.
+pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
     let (run, ended_at, task_count) = match record {
         RunRecord::Live(run) => (&**run, None, count(run)),
         RunRecord::Finished(finished) => (&finished.run, Some(finished.ended_at), u64::from(finished.task_count)),
@@ -74,6 +76,7 @@ pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             ended_at: ended_at.map(moment),
             client_id: run.client_id.clone(),
             labels: run.labels.clone(),
+            source: run.source.clone(),
             retry_of: run.retry_of.map(|run| run.to_string()),
         },
         workflow_hash: run.definition.0.to_string(),
@@ -88,7 +91,6 @@ pub(crate) fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             since: moment(ending.since),
             force: ending.force,
         }),
-        source: run.source.clone(),
         task_count,
         tasks: counts(run).into_iter().map(|(status, tasks)| (word(&status), tasks)).collect(),
         as_of,
@@ -111,7 +113,8 @@ fn counts(run: &Run) -> BTreeMap<TaskStatus, u64> {
     }
 }
 
-pub(crate) fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task {
+/// A task; `index` is its place in the workflow, `name` its name there.
+pub fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task {
     let end = task.end();
     rest::Task {
         task_id: run.task(index).to_string(),
@@ -213,7 +216,8 @@ pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
     }
 }
 
-pub(crate) fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
+/// A task out of tries.
+pub fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
     rest::DeadLetter {
         task_id: letter.task.to_string(),
         run_id: letter.task.run.to_string(),

@@ -1,5 +1,9 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
+mod operate;
+
+pub(crate) use operate::*;
+
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -18,6 +22,10 @@ Start here:
   unknot show latest            what happened, what waits for what
   unknot logs latest fetch -f   what a task prints
 
+With a server (`unknot serve`):
+  unknot submit flow.yaml       hand it over; `--wait` waits for its end
+  unknot top                    what goes on there, live
+
 `unknot help COMMAND` explains each command by example.";
 
 /// What can be asked for.
@@ -32,6 +40,9 @@ pub(crate) enum Command {
     /// Show or check the configuration
     #[command(after_long_help = CONFIG_EXAMPLES)]
     Config(Config),
+    /// Hand a workflow to a server
+    #[command(after_long_help = SUBMIT_EXAMPLES)]
+    Submit(Submit),
     /// Say whether a workflow is sound, and which bounds it has
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(Check),
@@ -44,9 +55,36 @@ pub(crate) enum Command {
     /// Print what tasks printed
     #[command(after_long_help = LOGS_EXAMPLES)]
     Logs(Logs),
+    /// Print what happened to a run, and what happens
+    #[command(after_long_help = EVENTS_EXAMPLES)]
+    Events(Events),
     /// End a run: TERM, a grace, KILL
     #[command(after_long_help = CANCEL_EXAMPLES)]
     Cancel(Cancel),
+    /// Hold a queue, a workflow or a run: nothing new of it starts
+    #[command(after_long_help = PAUSE_EXAMPLES)]
+    Pause(Hold),
+    /// Let a queue, a workflow or a run go on
+    #[command(after_long_help = RESUME_EXAMPLES)]
+    Resume(Hold),
+    /// Watch a server: runs, queues, workers, what waits longest
+    #[command(after_long_help = TOP_EXAMPLES)]
+    Top(Top),
+    /// List queues: how many tasks stand in them, since when, whether they are held
+    #[command(after_long_help = QUEUES_EXAMPLES)]
+    Queues(Listing),
+    /// List the workers that are connected
+    #[command(after_long_help = WORKERS_EXAMPLES)]
+    Workers(Listing),
+    /// List pools and locks, and what is held of them
+    #[command(after_long_help = POOLS_EXAMPLES)]
+    Pools(Listing),
+    /// Look after tasks that are out of tries
+    #[command(after_long_help = DEAD_EXAMPLES)]
+    Dead(Dead),
+    /// Make and take away tokens, by which a server knows its callers
+    #[command(after_long_help = TOKEN_EXAMPLES)]
+    Token(Token),
     /// Look after the store: back it up, check it, make room
     #[command(after_long_help = STORE_EXAMPLES)]
     Store(Store),
@@ -90,6 +128,7 @@ pub(crate) struct Run {
 /// Letters of an idempotency key.
 const KEY_MAX: usize = 200;
 
+/// A key as it may be.
 fn key(given: &str) -> Result<String, String> {
     match given.chars().count() {
         1..=KEY_MAX => Ok(given.to_owned()),
@@ -114,12 +153,16 @@ Examples:
 Ctrl-C (or TERM, or closing the terminal) cancels the run: its tasks get TERM, a grace, KILL.
 A second Ctrl-C or TERM kills them at once.
 
+Where a server owns the data folder, the run goes there and is followed here; if it goes on there already,
+that one is followed. Ctrl-C or TERM cancels it as well. A second one, and closing the terminal, only leave:
+the run is the server's, and goes on or goes on ending there. `unknot submit` hands a run over without that.
+
 Exit status:
   0  COMPLETED              3  CANCELLED
   1  FAILED                 4  TIMED_OUT
   2  the command line, the workflow or its inputs cannot be used
   5  the store, the disk or the system stands in the way
-  130  killed by a second Ctrl-C, or its output was closed; the run is unfinished";
+  130  killed by a second Ctrl-C, or its output was closed, or left to the server; the run is unfinished";
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
@@ -222,7 +265,7 @@ pub(crate) struct Ls {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const LS_EXAMPLES: &str = "\
@@ -231,6 +274,8 @@ Examples:
       The newest 20 runs of the workflows here.
   unknot ls --status failed --workflow nightly
       The failed ones of one workflow.
+  unknot ls --server http://10.0.0.5:8001 --token-file token
+      Those of a server elsewhere. UNKNOT_SERVER and UNKNOT_TOKEN say so for all commands.
   unknot ls --limit 1000 --json | jq -r .run
       For programs.";
 
@@ -266,7 +311,7 @@ pub(crate) struct Show {
     #[arg(long)]
     pub(crate) events: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const SHOW_EXAMPLES: &str = "\
@@ -298,7 +343,7 @@ pub(crate) struct Logs {
     #[arg(long)]
     pub(crate) all: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const LOGS_EXAMPLES: &str = "\
@@ -322,13 +367,13 @@ pub(crate) struct Cancel {
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) at: At,
 }
 
 const CANCEL_EXAMPLES: &str = "\
 Examples:
   unknot cancel latest
-      Ends the newest run, whichever terminal it runs in. Its tasks get TERM, a grace, KILL.
+      Ends the newest run, whichever terminal or server it runs in. Its tasks get TERM, a grace, KILL.
   unknot cancel run_01jb --reason 'wrong inputs'
       Says why.
   unknot cancel latest --force

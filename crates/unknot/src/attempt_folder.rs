@@ -12,7 +12,7 @@ use unknot_engine::{ATTEMPTS, core::AttemptId};
 const LOG: &str = "log.txt";
 const ARTIFACTS: &str = "artifacts";
 /// How much of a log's end is read to find its last lines.
-const TAIL_BYTES: u64 = 8 * 1024;
+pub(crate) const TAIL_BYTES: u64 = 8 * 1024;
 /// Files that are listed of one attempt, and how deep folders are gone into.
 const ARTIFACTS_MAX: usize = 100;
 const ARTIFACTS_DEPTH_MAX: usize = 4;
@@ -48,8 +48,12 @@ pub(crate) fn last_lines(log: &Path, most: usize) -> Vec<String> {
         file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    let bytes = tail().unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
+    last_lines_of(&tail().unwrap_or_default(), most)
+}
+
+/// The last lines of some text that say something, oldest first.
+pub(crate) fn last_lines_of(bytes: &[u8], most: usize) -> Vec<String> {
+    let text = String::from_utf8_lossy(bytes);
     // What a progress bar of the task's own wrote over is not a line.
     let shown =
         |line: &str| line.rsplit('\r').find(|part| !part.trim().is_empty()).map(|part| part.trim_end().to_owned());

@@ -4,12 +4,19 @@ mod cancel;
 mod check;
 mod completions;
 mod config;
+mod dead;
+mod events;
+mod hold;
+mod list;
 mod logs;
 mod ls;
 mod run;
 mod serve;
 mod show;
 mod store;
+mod submit;
+mod token;
+mod top;
 
 use crate::{
     args::{Arguments, Command},
@@ -28,11 +35,21 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Run(run) => run::perform(&run, &mut out),
         Command::Serve(serve) => serve::perform(&serve, &mut out),
         Command::Config(config) => config::perform(&config.command, &mut out),
+        Command::Submit(submit) => submit::perform(&submit, &mut out),
         Command::Check(check) => check::perform(&check, &mut out),
         Command::Ls(ls) => ls::perform(&ls, &mut out),
         Command::Show(show) => show::perform(&show, &mut out),
         Command::Logs(logs) => logs::perform(&logs, &mut out),
+        Command::Events(events) => events::perform(&events, &mut out),
         Command::Cancel(cancel) => cancel::perform(&cancel, &mut out),
+        Command::Pause(hold) => hold::pause(&hold.what, &mut out),
+        Command::Resume(hold) => hold::resume(&hold.what, &mut out),
+        Command::Top(top) => top::perform(&top, &mut out),
+        Command::Queues(listing) => list::queues(&listing, &mut out),
+        Command::Workers(listing) => list::workers(&listing, &mut out),
+        Command::Pools(listing) => list::pools(&listing, &mut out),
+        Command::Dead(dead) => dead::perform(&dead.command, &mut out),
+        Command::Token(token) => token::perform(&token.command, &mut out),
         Command::Store(store) => store::perform(&store.command, &mut out),
         Command::Completions(completions) => completions::perform(&completions, &mut out),
     }?;

@@ -3,13 +3,15 @@
 //! What is wrong with a file has a report of its own, with places; what is wrong with a store has the
 //! store's code. Each code has a page under `docs/errors`.
 
-use crate::exit::Exit;
+use crate::{exit::Exit, output::harmless};
 use std::{error::Error as StdError, io, path::PathBuf};
+use unknot_api::client::{AddressError, ClientError};
 use unknot_engine::{
     CommandError, StartError,
     core::{RunId, run::RunStatus},
     store::StoreError,
 };
+use unknot_server::TokenError;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +32,8 @@ pub(crate) enum Error {
     Input { given: String, problem: String },
     #[error("`{given}` is no {what}")]
     Value { given: String, what: &'static str },
-    #[error("there is no run `{given}` in `{}`", data.display())]
-    NoSuchRun { given: String, data: PathBuf },
+    #[error("there is no run `{given}` in `{place}`")]
+    NoSuchRun { given: String, place: String },
     #[error("no workflow has run yet with the data folder `{}`", data.display())]
     NothingRan { data: PathBuf },
     #[error("`{given}` is the beginning of more than one run: {matches}")]
@@ -62,6 +64,18 @@ pub(crate) enum Error {
     Unsound { problems: Vec<String> },
     #[error("cannot {attempt}")]
     Store { attempt: String, source: StoreError },
+    #[error("no server owns the data folder `{}`", data.display())]
+    NoServer { data: PathBuf },
+    #[error("cannot {attempt}")]
+    Client { attempt: String, source: ClientError },
+    #[error(transparent)]
+    Address(AddressError),
+    #[error("cannot read the token file `{}`", path.display())]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Tokens(TokenError),
+    #[error("`{}` cannot be sent to a server as it is written", path.display())]
+    Unsendable { path: PathBuf },
 }
 
 impl Error {
@@ -69,6 +83,12 @@ impl Error {
     pub(crate) fn store(attempt: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
         let attempt = attempt.into();
         move |source| Self::Store { attempt, source }
+    }
+
+    /// A server that was not reached, or refused, while `attempt` was attempted.
+    pub(crate) fn client(attempt: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
+        let attempt = attempt.into();
+        move |source| Self::Client { attempt, source }
     }
 
     /// A failure to start an engine.
@@ -80,6 +100,11 @@ impl Error {
             }
             other => Self::Start { attempt: "start the engine", source: other.into() },
         }
+    }
+
+    /// Whether it may be gone the next time: a server that is not reached now.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Client { source, .. } if source.is_passing())
     }
 
     /// Whether nobody reads what is printed any more: no fault of anybody's.
@@ -106,7 +131,14 @@ impl Error {
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
-            Self::Variable { .. } => "UK0330",
+            Self::Variable { .. } => "UK0335",
+            Self::NoServer { .. } => "UK0330",
+            // The server's own code, which has a page here as well.
+            Self::Client { source: ClientError::Refused { problem, .. }, .. } => &problem.code,
+            Self::Client { .. } => "UK0331",
+            Self::Address(_) | Self::TokenFile { .. } => "UK0332",
+            Self::Tokens(_) => "UK0333",
+            Self::Unsendable { .. } => "UK0334",
             Self::Unsound { .. } => "UK0204",
             Self::Store { source, .. } => source.code(),
             // Printed by the report itself, problem by problem.
@@ -129,7 +161,13 @@ impl Error {
             | Self::ManyRuns { .. }
             | Self::NoSuchTask { .. }
             | Self::NoLog { .. }
-            | Self::KeyReused { .. } => Exit::Usage,
+            | Self::KeyReused { .. }
+            | Self::NoServer { .. }
+            | Self::Address(_)
+            | Self::TokenFile { .. }
+            | Self::Tokens(TokenError::Refused(_))
+            | Self::Unsendable { .. } => Exit::Usage,
+            Self::Client { source, .. } => refused(source),
             Self::AlreadyEnded { .. } | Self::Unsound { .. } => Exit::Failed,
             Self::Command { source: CommandError::Refused(_), .. } | Self::OwnerRefused { .. } => Exit::Failed,
             _ => Exit::Environment,
@@ -164,10 +202,46 @@ impl Error {
             Self::OwnerSilent { .. } => "end that process (Ctrl-C in its terminal), then ask again".to_owned(),
             Self::Unsound { .. } => "keep the folder as it is and restore a backup into another one".to_owned(),
             Self::Store { source, .. } => store_help(source)?,
+            Self::Client { source, .. } => client_help(source)?,
+            Self::NoServer { .. } => {
+                "start one with `unknot serve`, or name one with `--server http://HOST:PORT`".to_owned()
+            }
+            Self::Unsendable { .. } => {
+                "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
+            }
             Self::EngineStopped { .. } => "nothing that was recorded is lost; run the same command again".to_owned(),
             _ => return None,
         })
     }
+}
+
+/// How the command ends when a server does not do what was asked.
+fn refused(error: &ClientError) -> Exit {
+    match error {
+        ClientError::Refused { problem, .. } => match problem.status {
+            400 | 401 | 404 | 422 => Exit::Usage,
+            403 | 409 | 429 => Exit::Failed,
+            _ => Exit::Environment,
+        },
+        ClientError::Token | ClientError::Header { .. } => Exit::Usage,
+        _ => Exit::Environment,
+    }
+}
+
+fn client_help(error: &ClientError) -> Option<String> {
+    Some(match error {
+        ClientError::Refused { problem, .. } if problem.status == 401 => {
+            "give a token: `--token-file FILE` or UNKNOT_TOKEN; `unknot token new NAME`, beside the server, makes one"
+                .to_owned()
+        }
+        ClientError::Connect { .. } => {
+            "is the server there, and is this its address? `unknot serve` starts one".to_owned()
+        }
+        ClientError::Late { .. } | ClientError::Broken { .. } => {
+            "look at the server's `/health`; what was asked for may have happened all the same".to_owned()
+        }
+        _ => return None,
+    })
 }
 
 fn store_help(error: &StoreError) -> Option<String> {
@@ -201,11 +275,16 @@ fn rendered(error: &Error) -> String {
     let mut text = format!("error[{}]: {error}\n", error.code());
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text.push_str(&format!("  because: {inner}\n"));
+        // A server's words are another one's: they shall not command the terminal.
+        text.push_str(&harmless(&format!("  because: {inner}")));
+        text.push('\n');
         cause = inner.source();
     }
     if let Error::Unsound { problems } = error {
         text.extend(problems.iter().skip(1).map(|problem| format!("  and: {problem}\n")));
+    }
+    if let Error::Client { source: ClientError::Refused { problem, .. }, .. } = error {
+        text.extend(problem.problems.iter().map(|found| finding(&found.path, &found.message, found.help.as_deref())));
     }
     if let Some(help) = error.help() {
         text.push_str(&format!("  help: {help}\n"));
@@ -225,6 +304,12 @@ pub(crate) fn with_causes(error: &Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+fn finding(path: &str, message: &str, help: Option<&str>) -> String {
+    let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    let help = help.map(|help| format!(" ({help})")).unwrap_or_default();
+    harmless(&format!("  and: {place}{message}{help}")) + "\n"
 }
 
 /// Writes to standard error; nobody is left to be told when that fails.

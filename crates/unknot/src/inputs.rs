@@ -32,6 +32,24 @@ pub(crate) fn read(given: &[String], definition: &Definition) -> Result<Value, E
     Ok(checked)
 }
 
+/// The inputs of a workflow that only the server knows: what is JSON is taken for that, all else is text.
+///
+/// # Errors
+/// What cannot be read.
+pub(crate) fn read_unchecked(given: &[String]) -> Result<Map<String, Value>, Error> {
+    let mut inputs = Map::new();
+    for text in given {
+        match text.strip_prefix('@') {
+            Some(path) => inputs.extend(from_file(text, Path::new(path))?),
+            None => {
+                let (name, value) = split(text)?;
+                inputs.insert(name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
+            }
+        }
+    }
+    Ok(inputs)
+}
+
 /// The problem with its path in front: an input that was typed has no line to point at.
 fn named(problem: Problem) -> Problem {
     Problem { message: format!("{}: {}", problem.path, problem.message), ..problem }
@@ -51,12 +69,17 @@ fn from_file(given: &str, path: &Path) -> Result<Map<String, Value>, Error> {
 }
 
 fn pair(given: &str, definition: &Definition) -> Result<(String, Value), Error> {
-    let (name, text) = given.split_once('=').ok_or_else(|| wrong(given, "there is no `=` in it"))?;
-    if name.is_empty() {
-        return Err(wrong(given, "there is no name before the `=`"));
-    }
+    let (name, text) = split(given)?;
     let declared = definition.body.inputs.get(name).and_then(|input| input.type_);
     Ok((name.to_owned(), value(text, declared)))
+}
+
+fn split(given: &str) -> Result<(&str, &str), Error> {
+    match given.split_once('=') {
+        None => Err(wrong(given, "there is no `=` in it")),
+        Some(("", _)) => Err(wrong(given, "there is no name before the `=`")),
+        Some(pair) => Ok(pair),
+    }
 }
 
 /// What is typed for an input of some type. Text that cannot be read as that type stays text, so that

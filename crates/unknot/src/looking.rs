@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
+use unknot_api::rest;
 use unknot_engine::{
     core::{
         RunId, TaskIndex,
@@ -40,6 +41,11 @@ impl Looking {
         Ok(Self { reader, namespace: Namespace::default(), data: config.data.clone() })
     }
 
+    /// What the store is asked by.
+    pub(crate) fn reader(&mut self) -> &mut Box<dyn Reader> {
+        &mut self.reader
+    }
+
     /// Asks the store something.
     ///
     /// # Errors
@@ -56,14 +62,18 @@ impl Looking {
     /// # Errors
     /// If there is none, or more than one.
     pub(crate) fn find(&mut self, given: &str) -> Result<RunRecord, Error> {
-        let id = if given == LATEST {
-            let newest = self.list(&RunFilter::default(), None, 1)?;
-            newest.first().map(|run| run.id).ok_or_else(|| Error::NothingRan { data: self.data.clone() })?
-        } else {
-            self.complete(given)?
+        let place = self.data.display().to_string();
+        let id = id_of(given, &place, |after, most| {
+            Ok(self.list(&RunFilter::default(), after, most)?.iter().map(|run| run.id).collect())
+        });
+        let id = match id {
+            Err(Error::NoSuchRun { given, .. }) if given == LATEST => {
+                return Err(Error::NothingRan { data: self.data.clone() });
+            }
+            id => id?,
         };
         let record = self.ask(|reader, namespace| reader.run(namespace, id))?.value;
-        record.ok_or_else(|| self.unknown(given))
+        record.ok_or_else(|| Error::NoSuchRun { given: given.to_owned(), place })
     }
 
     /// The newest runs that a filter accepts.
@@ -144,47 +154,48 @@ impl Looking {
         let found = self.ask(|reader, namespace| reader.definition(namespace, &run.definition))?.value;
         found.ok_or_else(|| damaged(format!("run `{}` names a definition that is not stored", run.id)))
     }
+}
 
-    /// The only id that begins so.
-    fn complete(&mut self, given: &str) -> Result<RunId, Error> {
-        let beginning = given.strip_prefix("run_").unwrap_or(given);
-        let padded = |filler: char| {
-            let missing = ID_LETTERS.saturating_sub(beginning.chars().count());
-            format!("run_{beginning}{}", filler.to_string().repeat(missing)).parse::<RunId>()
-        };
-        let (Ok(first), Ok(last)) = (padded('0'), padded('Z')) else { return Err(self.unknown(given)) };
-        if first == last {
-            return Ok(first);
-        }
-        let matches: Vec<RunId> = self
-            .list(&RunFilter::default(), Some(last), 2)?
-            .iter()
-            .map(|run| run.id)
-            .filter(|id| *id >= first)
-            .collect();
-        match matches[..] {
-            [] => Err(self.unknown(given)),
-            [only] => Ok(only),
-            [one, other, ..] => {
-                Err(Error::ManyRuns { given: given.to_owned(), matches: format!("`{one}`, `{other}`") })
-            }
-        }
+/// The run that is meant by an id, the beginning of one, or `latest`; `newest` lists the newest runs older than
+/// some id.
+///
+/// # Errors
+/// If there is none at `place`, or more than one.
+pub(crate) fn id_of(
+    given: &str,
+    place: &str,
+    mut newest: impl FnMut(Option<RunId>, usize) -> Result<Vec<RunId>, Error>,
+) -> Result<RunId, Error> {
+    let unknown = || Error::NoSuchRun { given: given.to_owned(), place: place.to_owned() };
+    if given == LATEST {
+        return newest(None, 1)?.first().copied().ok_or_else(unknown);
     }
-
-    fn unknown(&self, given: &str) -> Error {
-        Error::NoSuchRun { given: given.to_owned(), data: self.data.clone() }
+    let beginning = given.strip_prefix("run_").unwrap_or(given);
+    let padded = |filler: char| {
+        let missing = ID_LETTERS.saturating_sub(beginning.chars().count());
+        format!("run_{beginning}{}", filler.to_string().repeat(missing)).parse::<RunId>()
+    };
+    let (Ok(first), Ok(last)) = (padded('0'), padded('Z')) else { return Err(unknown()) };
+    if first == last {
+        return Ok(first);
+    }
+    let matches: Vec<RunId> = newest(Some(last), 2)?.into_iter().filter(|id| *id >= first).collect();
+    match matches[..] {
+        [] => Err(unknown()),
+        [only] => Ok(only),
+        [one, other, ..] => Err(Error::ManyRuns { given: given.to_owned(), matches: format!("`{one}`, `{other}`") }),
     }
 }
 
 /// What is to be said of an unfinished run that no process serves.
-pub(crate) fn idle(run: &Run, config: &Config) -> String {
+pub(crate) fn idle(run: &rest::Run, config: &Config) -> String {
     if run.poisoned.is_some() {
         return "no process runs it now, and none can move it on".to_owned();
     }
     let what = if run.ending.is_some() { "brings it to its end" } else { "goes on with it" };
-    let has_inputs = run.input.value().as_object().is_some_and(|inputs| !inputs.is_empty());
+    let has_inputs = run.input.as_object().is_some_and(|inputs| !inputs.is_empty());
     let inputs = if has_inputs { " with the same inputs" } else { "" };
-    let again = match &run.source {
+    let again = match &run.summary.source {
         Some(source) => format!("`{}`{inputs} {what}", config.run_again(Path::new(source))),
         None => "it goes on when one is started".to_owned(),
     };

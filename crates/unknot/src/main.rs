@@ -1,8 +1,8 @@
-//! The `unknot` command: runs workflows in this process, and looks at what ran.
+//! The `unknot` command: runs workflows in this process or at a server, and looks at what ran.
 //!
 //! Open first: `args.rs` (what can be typed), then the file of a command under `commands/`.
-//! `config.rs` turns what was typed into what is meant; `error.rs` is everything that can go wrong on
-//! the way to the engine, with its code and its advice.
+//! `config.rs` turns what was typed into what is meant, `source.rs` is where commands look, `remote.rs` whom they
+//! ask; `error.rs` is everything that can go wrong on the way, with its code and its advice.
 
 mod args;
 mod attempt_folder;
@@ -10,15 +10,20 @@ mod commands;
 mod config;
 mod error;
 mod exit;
+mod feed;
+mod follow;
 mod inputs;
 mod logging;
 mod looking;
 mod nearest;
 mod output;
 mod progress;
+mod remote;
 mod signals;
+mod source;
 mod summary;
 mod table;
+mod teller;
 mod terminal;
 mod time;
 mod workflow;

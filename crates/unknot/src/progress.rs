@@ -7,10 +7,13 @@ mod bars;
 mod lines;
 mod note;
 mod remarks;
+mod view;
 
-pub(crate) use bars::Bars;
-pub(crate) use lines::Lines;
 pub(crate) use note::{Note, Rank};
+pub(crate) use view::View;
+
+use bars::Bars;
+use lines::Lines;
 
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_engine::core::{

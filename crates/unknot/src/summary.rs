@@ -7,6 +7,7 @@ use crate::{
     exit::Exit,
     looking::Looking,
     output::{Paint, Tone, fit, harmless, run_tone, task_tone, thousands, width, wrap},
+    source::{Source, read_word, run_id, stamp},
     time,
 };
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
 };
+use unknot_api::rest;
 use unknot_engine::{
     core::{
         Millis, RunId, TaskIndex,
@@ -27,7 +29,7 @@ use unknot_engine::{
 /// Failed tasks that are told in full.
 const FAILURES_MAX: usize = 5;
 /// Lines of a failed task's log.
-const LOG_LINES: usize = 5;
+pub(crate) const LOG_LINES: usize = 5;
 /// Artifacts that are listed, and folders that are looked into for them.
 const ARTIFACTS_MAX: usize = 10;
 const FOLDERS_MAX: usize = 1_000;
@@ -57,7 +59,8 @@ struct Failure {
     error: TaskError,
     /// Whether the workflow deals with it.
     handled: bool,
-    log: PathBuf,
+    /// Its file, if that is on this machine.
+    log: Option<PathBuf>,
     last_lines: Vec<String>,
 }
 
@@ -108,14 +111,57 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
     Ok(summary)
 }
 
+/// What there is to say about a run at a server.
+///
+/// # Errors
+/// If the server does not tell.
+pub(crate) fn of_server(source: &mut Source, run: &rest::Run) -> Result<Summary, Error> {
+    let id = run_id(run)?;
+    let counts: BTreeMap<TaskStatus, u64> =
+        run.tasks.iter().filter_map(|(word, tasks)| Some((read_word(word)?, *tasks))).collect();
+    let ended = run.summary.ended_at.map(stamp);
+    let mut summary = Summary {
+        run: id,
+        workflow: run.summary.workflow_name.clone(),
+        // One with a status that this program does not know is not at an end that it knows.
+        status: read_word(&run.summary.status).unwrap_or(RunStatus::Running),
+        reason: run.ending.as_ref().map(|ending| ending.reason.clone()),
+        took: ended.map(|ended| ended.since(stamp(run.summary.submitted_at))),
+        failures: Vec::new(),
+        failures_left_out: 0,
+        artifacts: Vec::new(),
+        option: source.option(),
+        tasks: counts,
+    };
+    let failed = source.tasks_in(run, TaskStatus::Failed, FAILURES_MAX)?;
+    let all = summary.tasks.get(&TaskStatus::Failed).copied().unwrap_or_default();
+    summary.failures_left_out = all.saturating_sub(failed.len() as u64);
+    for (index, task) in failed {
+        let attempt = id.task(index).attempt(task.attempts.max(1));
+        let error =
+            task.error.map(|error| TaskError { reason: error.reason, message: error.message, exit: error.exit });
+        summary.failures.push(Failure {
+            attempts: task.attempts,
+            error: error.unwrap_or_else(unknown),
+            handled: summary.status == RunStatus::Completed,
+            log: None,
+            last_lines: source.last_lines(attempt, &task.name, LOG_LINES)?,
+            task: task.name,
+        });
+    }
+    Ok(summary)
+}
+
+fn unknown() -> TaskError {
+    TaskError { reason: "unknown".to_owned(), message: "no reason was recorded".to_owned(), exit: None }
+}
+
 impl Summary {
     fn add_failure(&mut self, config: &Config, index: TaskIndex, name: &str, task: &Task, handled: bool) {
         if self.failures.len() >= FAILURES_MAX {
             self.failures_left_out += 1;
             return;
         }
-        let unknown =
-            || TaskError { reason: "unknown".to_owned(), message: "no reason was recorded".to_owned(), exit: None };
         let log = attempt_folder::log(&config.data, self.run.task(index).attempt(task.attempts.max(1)), name);
         self.failures.push(Failure {
             task: name.to_owned(),
@@ -123,7 +169,7 @@ impl Summary {
             error: task.error.as_deref().cloned().unwrap_or_else(unknown),
             handled,
             last_lines: attempt_folder::last_lines(&log, LOG_LINES),
-            log: nicer(&log),
+            log: Some(nicer(&log)),
         });
     }
 

@@ -1,12 +1,16 @@
 //! The workflow file that was named on the command line.
 
 use crate::{config::Config, error::Error};
+use serde_json::{Map, Value};
 use std::{
     fs::File,
     io::{self, Read},
     path::Path,
 };
-use unknot_api::source::SOURCE_MAX;
+use unknot_api::{
+    document::{Document, Numbers},
+    source::{SOURCE_MAX, Source},
+};
 use unknot_engine::convert::{self, Checked};
 
 /// What stands for standard input where a file is named.
@@ -20,6 +24,29 @@ pub(crate) fn read(flow: &Path, config: &Config) -> Result<Checked, Error> {
     let unreadable = |source| Error::WorkflowUnreadable { path: flow.to_path_buf(), source };
     let bytes = read_bounded(flow).map_err(unreadable)?;
     convert::read_workflow(flow, &bytes, &config.rules()).map_err(Error::File)
+}
+
+/// A workflow file as a server is given it: JSON that means the same.
+///
+/// # Errors
+/// If it cannot be read, or JSON cannot say what it says.
+pub(crate) fn as_json(flow: &Path, config: &Config, checked: &Checked) -> Result<Map<String, Value>, Error> {
+    let unreadable = |source| Error::WorkflowUnreadable { path: flow.to_path_buf(), source };
+    let bytes = read_bounded(flow).map_err(unreadable)?;
+    let source = Source::new(flow.display().to_string(), &bytes).map_err(Error::File)?;
+    let document = Document::load(&source).map_err(Error::File)?;
+    let means_the_same = |value: &Value| {
+        let again = serde_json::to_vec(value).ok()?;
+        let again = convert::read_workflow(Path::new("workflow.json"), &again, &config.rules()).ok()?;
+        let is_same = again.definition.body.hash == checked.definition.body.hash && again.run == checked.run;
+        is_same.then_some(())
+    };
+    // Where a number stands for text (`1.10` in a command), only its text is what was written.
+    let tried = [Numbers::AsNumbers, Numbers::AsText].map(|numbers| document.root.to_json(numbers));
+    match tried.into_iter().find(|value| means_the_same(value).is_some()) {
+        Some(Value::Object(map)) => Ok(map),
+        _ => Err(Error::Unsendable { path: flow.to_path_buf() }),
+    }
 }
 
 /// The bytes of a file that a person names, up to one more than any file may have: whoever reads them

@@ -3,6 +3,8 @@
 //! By the core schema `no`, `on` and `yes` are text, and so are `60s` and `1:30`. The text of a
 //! number is kept, so that a version `1.10` given where text is wanted does not become `1.1`.
 
+use super::Numbers;
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// Text, a number, true, false or null.
@@ -72,6 +74,24 @@ impl<'s> Scalar<'s> {
             Some(whole) => Some(whole as f64),
             None if self.kind == ScalarKind::Number => self.text.parse().ok().filter(|number: &f64| number.is_finite()),
             None => None,
+        }
+    }
+
+    /// The value as JSON; a number that is none there, for its size, becomes text.
+    pub(super) fn to_json(&self, numbers: Numbers) -> Value {
+        let text = || Value::from(&*self.text);
+        match self.kind {
+            ScalarKind::Null => Value::Null,
+            ScalarKind::True => Value::from(true),
+            ScalarKind::False => Value::from(false),
+            ScalarKind::Text => text(),
+            ScalarKind::Number => {
+                let whole = self.as_whole();
+                let whole = whole.and_then(|whole| i64::try_from(whole).map(Value::from).ok());
+                let number = whole.or_else(|| self.as_number().map(Value::from)).filter(|number| !number.is_null());
+                let is_kept = |number: &Value| numbers == Numbers::AsNumbers || number.to_string() == self.text;
+                number.filter(is_kept).unwrap_or_else(text)
+            }
         }
     }
 

@@ -30,6 +30,13 @@ pub struct RunRequest {
     pub source: Option<String>,
 }
 
+impl RunRequest {
+    /// A wish to execute that workflow, with its defaults.
+    pub fn of(workflow: WorkflowChoice) -> Self {
+        Self { workflow, input: Map::new(), labels: BTreeMap::new(), client_id: None, start_at: None, source: None }
+    }
+}
+
 /// Which workflow a run is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -80,6 +87,9 @@ pub struct RunSummary {
     pub client_id: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The workflow file that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The run that it takes further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<String>,
@@ -106,9 +116,6 @@ pub struct Run {
     /// What brings it to its end before its tasks ended by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
-    /// The workflow file that it was made from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
     /// How many tasks it has.
     pub task_count: u64,
     /// How many there are by status.

@@ -1,8 +1,20 @@
-//! `unknot cancel RUN`: asks the process that runs it, or ends it without one.
+//! `unknot cancel RUN`: asks the server or the process that runs it, or ends it without one.
 
-use crate::{args::Cancel, config::Config, error::Error, exit::Exit, looking::Looking, output::count, terminal};
+use super::show::has_ended;
+use crate::{
+    args::Cancel,
+    config::Config,
+    error::Error,
+    exit::Exit,
+    looking::Looking,
+    output::count,
+    remote::Remote,
+    source::{Source, read_word, run_id},
+    terminal,
+};
 use serde_json::Value;
 use std::{io::Write, time::Duration};
+use unknot_api::rest::CancelRequest;
 use unknot_engine::{
     Engine, Heard, Options,
     control::{self, CancelWish},
@@ -16,7 +28,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Cancels a run.
 pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Error> {
-    let config = Config::here(&cancel.place)?;
+    if let Some(remote) = Remote::named(&cancel.at)? {
+        return at_server(cancel, remote, out);
+    }
+    let config = Config::here(&cancel.at.place)?;
     let record = Looking::open(&config)?.find(&cancel.run)?;
     if let RunRecord::Finished(finished) = &record {
         return Err(Error::AlreadyEnded { run: record.id(), status: finished.status });
@@ -30,15 +45,36 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
     }
 }
 
+/// Asks a server that is named.
+fn at_server(cancel: &Cancel, remote: Remote, out: &mut dyn Write) -> Result<Exit, Error> {
+    let mut source = Source::Server(remote);
+    let run = source.find(&cancel.run)?;
+    let Source::Server(remote) = &source else { return Ok(Exit::Success) };
+    let id = &run.summary.run_id;
+    let request = CancelRequest { reason: Some(cancel.reason.clone()), force: cancel.force };
+    let told = match remote.ask(format!("cancel run `{id}`"), remote.client().cancel(id, &request)) {
+        Err(Error::Client { source, .. }) if source.status() == Some(409) && has_ended(&run) => {
+            let status = read_word(&run.summary.status).unwrap_or(RunStatus::Cancelled);
+            return Err(Error::AlreadyEnded { run: run_id(&run)?, status });
+        }
+        told => told?,
+    };
+    say(id, u64::from(told.cancelled_tasks), remote.option(), out)
+}
+
+fn say(run: &str, tasks: u64, option: &str, out: &mut dyn Write) -> Result<Exit, Error> {
+    writeln!(out, "{run} is being cancelled ({} unfinished)", count(tasks, "task"))?;
+    writeln!(out, "see `unknot show {run}{option}`")?;
+    Ok(Exit::Success)
+}
+
 /// The owner's answer.
 fn asked(answer: &Value, run: RunId, config: &Config, out: &mut dyn Write) -> Result<Exit, Error> {
     if let Some(message) = answer.get("error").and_then(Value::as_str) {
         return Err(Error::OwnerRefused { message: message.to_owned() });
     }
     let tasks = answer["cancelling"]["cancelled_tasks"].as_u64().unwrap_or_default();
-    writeln!(out, "{run} is being cancelled ({} unfinished)", count(tasks, "task"))?;
-    writeln!(out, "see `unknot show {run}{}`", config.data_option())?;
-    Ok(Exit::Success)
+    say(&run.to_string(), tasks, &config.data_option(), out)
 }
 
 /// Nobody runs it: an engine that performs nothing brings it to its end.

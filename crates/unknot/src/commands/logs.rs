@@ -1,92 +1,144 @@
 //! `unknot logs RUN [TASK]`: what tasks printed, and go on printing.
 
+use super::show::has_ended;
 use crate::{
     args::Logs,
-    attempt_folder,
-    config::Config,
     error::{Error, eprint_quietly},
     exit::Exit,
-    looking::{Looking, idle},
+    looking::idle,
     nearest::nearest,
     output::{Paint, Tone, pad, width},
+    source::{Source, Tried, run_id},
 };
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
+    io::{self, IsTerminal, Write},
     ops::RangeInclusive,
-    path::Path,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
-use unknot_engine::{
-    control,
-    core::{AttemptId, RunId, TaskIndex, run::Task, workflow::Definition},
-};
+use unknot_api::rest;
+use unknot_engine::core::{AttemptId, RunId, TaskIndex};
 use unknot_hands::LOG_PART_BYTES;
 
 /// Pause between two looks at growing files.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// A look at the store takes at most this share of the time: it is a big one for a big run.
-const STORE_SHARE: u32 = 10;
+/// A look takes at most this share of the time: it is a big one for a big run.
+const LOOK_SHARE: u32 = 10;
+/// How long a server that is not reached is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Columns of the names in front of lines.
 const NAME_COLUMNS_MAX: usize = 24;
-/// Bytes read at once, and the longest line that is kept together.
+/// The longest line that is kept together.
 const CHUNK: usize = 64 * 1024;
 
 /// Prints logs.
 pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
-    let config = Config::here(&logs.place)?;
-    let mut looking = Looking::open(&config)?;
-    let mut record = looking.find(&logs.run)?;
-    let definition = looking.definition(record.run())?;
+    let mut source = Source::open(&logs.at)?;
+    let mut run = source.find(&logs.run)?;
+    let id = run_id(&run)?;
+    let mut tried = source.tried(&run, None)?;
     let only = match &logs.task {
-        Some(name) => Some(task_named(&definition, name, record.id())?),
+        Some(name) => Some(task_named(&tried, name, id)?),
         None => None,
     };
-    let mut printer = Printer::new(logs, Arc::clone(&definition), &config, only);
-    let mut newest = Newest::default();
-    let mut is_idle = false;
+    let mut reading = Reading {
+        logs,
+        only,
+        printer: Printer::new(logs, &tried, only),
+        newest: Newest::default(),
+        is_idle: false,
+        lost_since: None,
+    };
     loop {
         let looked = Instant::now();
-        let mut wanted = Vec::new();
-        let mut is_open = !record.status().is_terminal();
-        looking.each_task(&record, &definition, |index, task| {
-            if only.is_none_or(|only| only == index) {
-                is_open &= only.is_none() || task.end().is_none();
-                let numbers = numbers(logs, task, newest.replace(index, task));
-                wanted.extend(numbers.map(|number| record.id().task(index).attempt(number)));
-            }
-        })?;
-        let pause = (looked.elapsed() * STORE_SHARE).max(LOOK_EVERY);
-        printer.print(&wanted, out)?;
+        let is_open = match reading.print(&source, &run, &tried, out) {
+            Ok(is_open) => is_open,
+            Err(error) => reading.lose(error).map(|()| true)?,
+        };
+        let pause = (looked.elapsed() * LOOK_SHARE).max(LOOK_EVERY);
         if !logs.follow || !is_open {
             break;
         }
         out.flush()?;
-        printer.tell_full();
-        if !is_idle && !control::is_served(&config.data) {
-            is_idle = true;
-            eprint_quietly(&format!("note: {}\n", idle(record.run(), &config)));
-        }
+        reading.tell_idle(&source, &run);
         thread::sleep(pause);
-        record = looking.find(&record.id().to_string())?;
+        match source.find(&id.to_string()).and_then(|run| Ok((source.tried(&run, only)?, run))) {
+            Ok(found) => {
+                (tried, run) = found;
+                reading.lost_since = None;
+            }
+            Err(error) => reading.lose(error)?,
+        }
     }
-    printer.finish(out)?;
-    if printer.found_nothing() && !logs.follow {
+    reading.printer.finish(out)?;
+    if reading.printer.found_nothing() && !logs.follow {
         let what = match &logs.task {
-            Some(task) => format!("task `{task}` of run `{}`", record.id()),
-            None => format!("run `{}`", record.id()),
+            Some(task) => format!("task `{task}` of run `{id}`"),
+            None => format!("run `{id}`"),
         };
         return Err(Error::NoLog { what });
     }
     Ok(Exit::Success)
 }
 
-fn task_named(definition: &Definition, name: &str, run: RunId) -> Result<TaskIndex, Error> {
-    definition.find(name).ok_or_else(|| {
-        let names = definition.body.tasks.iter().map(|task| task.name.as_ref());
+/// Logs that are read again and again.
+struct Reading<'l> {
+    logs: &'l Logs,
+    only: Option<TaskIndex>,
+    printer: Printer,
+    newest: Newest,
+    /// Whether it was said that nobody serves the run.
+    is_idle: bool,
+    /// Since when the server is not reached.
+    lost_since: Option<Instant>,
+}
+
+impl Reading<'_> {
+    /// Prints what is new; says whether more may come.
+    fn print(&mut self, source: &Source, run: &rest::Run, tried: &[Tried], out: &mut dyn Write) -> Result<bool, Error> {
+        let (id, only) = (run_id(run)?, self.only);
+        let mut is_open = !has_ended(run);
+        let mut wanted = Vec::new();
+        for task in tried.iter().filter(|task| only.is_none_or(|only| only == task.index)) {
+            is_open &= only.is_none() || !task.has_ended;
+            let numbers = numbers(self.logs, task.attempts, self.newest.before(task));
+            let goes_on = |number| task.is_running && number == task.attempts;
+            wanted.extend(numbers.map(|number| (id.task(task.index).attempt(number), goes_on(number))));
+        }
+        self.printer.print(source, &wanted, out)?;
+        // Only now: what could not be read has to be read the next time.
+        tried.iter().for_each(|task| self.newest.replace(task));
+        Ok(is_open)
+    }
+
+    fn tell_idle(&mut self, source: &Source, run: &rest::Run) {
+        self.printer.tell_full();
+        if !self.is_idle && !source.is_served() {
+            self.is_idle = true;
+            let told = source.config().map(|config| idle(run, config));
+            eprint_quietly(&format!("note: {}\n", told.unwrap_or_default()));
+        }
+    }
+
+    /// Whoever follows waits for a server that is gone for a moment, and is told once.
+    fn lose(&mut self, error: Error) -> Result<(), Error> {
+        let is_first = self.lost_since.is_none();
+        let since = *self.lost_since.get_or_insert_with(Instant::now);
+        if !self.logs.follow || !error.is_passing() || since.elapsed() > PATIENCE {
+            return Err(error);
+        }
+        if is_first {
+            eprint_quietly("note: the server is lost, trying again\n");
+        }
+        Ok(())
+    }
+}
+
+fn task_named(tasks: &[Tried], name: &str, run: RunId) -> Result<TaskIndex, Error> {
+    let found = tasks.iter().find(|task| task.name == name).map(|task| task.index);
+    found.ok_or_else(|| {
+        let names = tasks.iter().map(|task| task.name.as_str());
         Error::NoSuchTask { run, task: name.to_owned(), nearest: nearest(name, names).map(str::to_owned) }
     })
 }
@@ -96,16 +148,20 @@ fn task_named(definition: &Definition, name: &str, run: RunId) -> Result<TaskInd
 struct Newest(BTreeMap<TaskIndex, u32>);
 
 impl Newest {
-    /// Takes the newest attempt of a task; gives that of the last look.
-    fn replace(&mut self, index: TaskIndex, task: &Task) -> Option<u32> {
-        self.0.insert(index, task.attempts)
+    /// The newest attempt of a task at the last look.
+    fn before(&self, task: &Tried) -> Option<u32> {
+        self.0.get(&task.index).copied()
+    }
+
+    /// Takes the newest attempt of a task.
+    fn replace(&mut self, task: &Tried) {
+        self.0.insert(task.index, task.attempts);
     }
 }
 
 /// The attempts of a task whose logs are wanted. Whoever follows gets the rest of the one that was the
 /// newest at the last look too: what it printed before it failed is what one follows for.
-fn numbers(logs: &Logs, task: &Task, before: Option<u32>) -> RangeInclusive<u32> {
-    let newest = task.attempts;
+fn numbers(logs: &Logs, newest: u32, before: Option<u32>) -> RangeInclusive<u32> {
     match logs.attempt {
         Some(number) => number..=number,
         None if logs.all => 1..=newest,
@@ -114,9 +170,9 @@ fn numbers(logs: &Logs, task: &Task, before: Option<u32>) -> RangeInclusive<u32>
 }
 
 /// Prints what is new in logs.
-struct Printer<'l> {
-    definition: Arc<Definition>,
-    data: &'l Path,
+struct Printer {
+    /// The names of tasks.
+    tasks: BTreeMap<TaskIndex, String>,
     /// Whether lines stand behind the name of their task.
     names: bool,
     name_columns: usize,
@@ -137,14 +193,15 @@ struct Position {
     rest: Vec<u8>,
     /// Whether it was said that it is full.
     is_told: bool,
+    /// Whether it was read after its attempt had ended.
+    is_whole: bool,
 }
 
-impl<'l> Printer<'l> {
-    fn new(logs: &Logs, definition: Arc<Definition>, config: &'l Config, only: Option<TaskIndex>) -> Self {
-        let widest = definition.body.tasks.iter().map(|task| width(&task.name)).max().unwrap_or_default();
+impl Printer {
+    fn new(logs: &Logs, tasks: &[Tried], only: Option<TaskIndex>) -> Self {
+        let widest = tasks.iter().map(|task| width(&task.name)).max().unwrap_or_default();
         Self {
-            definition,
-            data: &config.data,
+            tasks: tasks.iter().map(|task| (task.index, task.name.clone())).collect(),
             names: only.is_none(),
             name_columns: widest.min(NAME_COLUMNS_MAX),
             all: logs.all,
@@ -159,16 +216,26 @@ impl<'l> Printer<'l> {
         self.logs.is_empty()
     }
 
-    fn print(&mut self, wanted: &[AttemptId], out: &mut dyn Write) -> Result<(), Error> {
-        for attempt in wanted {
-            let path = attempt_folder::log(self.data, *attempt, &self.definition.task(attempt.task.index).name);
-            let mut file = match attempt_folder::open(&path) {
-                Ok(file) => file,
-                // It has not begun yet, or its task needs no process.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(Error::Log { attempt: "read the log", path, source }),
-            };
-            self.print_new(*attempt, &mut file, &path, out)?;
+    fn name(&self, attempt: AttemptId) -> &str {
+        self.tasks.get(&attempt.task.index).map(String::as_str).unwrap_or_default()
+    }
+
+    /// Prints what is new of these attempts, each with whether it goes on.
+    fn print(&mut self, source: &Source, wanted: &[(AttemptId, bool)], out: &mut dyn Write) -> Result<(), Error> {
+        for (attempt, goes_on) in wanted {
+            if self.logs.get(attempt).is_some_and(|position| position.is_whole) {
+                continue;
+            }
+            let mut position = self.logs.remove(attempt).unwrap_or_default();
+            let (name, from) = (self.name(*attempt).to_owned(), position.offset);
+            let read = source.read_log(*attempt, &name, from, &mut |text| {
+                position.offset += text.len() as u64;
+                Ok(self.text(*attempt, &mut position, text, out)?)
+            });
+            position.is_whole = !goes_on;
+            if read? {
+                self.logs.insert(*attempt, position);
+            }
         }
         Ok(())
     }
@@ -177,35 +244,12 @@ impl<'l> Printer<'l> {
     fn tell_full(&mut self) {
         for (attempt, position) in &mut self.logs {
             if position.offset == LOG_PART_BYTES && !std::mem::replace(&mut position.is_told, true) {
-                let name = &self.definition.task(attempt.task.index).name;
+                let name = self.tasks.get(&attempt.task.index).map(String::as_str).unwrap_or_default();
                 let size = LOG_PART_BYTES >> 20;
                 let text = format!("note: `{name}` has printed {size} MiB; the last {size} MiB follow when it ends\n");
                 eprint_quietly(&text);
             }
         }
-    }
-
-    fn print_new(
-        &mut self,
-        attempt: AttemptId,
-        file: &mut File,
-        path: &Path,
-        out: &mut dyn Write,
-    ) -> Result<(), Error> {
-        let mut position = self.logs.remove(&attempt).unwrap_or_default();
-        let unreadable = |source| Error::Log { attempt: "read the log", path: path.to_path_buf(), source };
-        file.seek(SeekFrom::Start(position.offset)).map_err(unreadable)?;
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            let length = file.read(&mut chunk).map_err(unreadable)?;
-            if length == 0 {
-                break;
-            }
-            position.offset += length as u64;
-            self.text(attempt, &mut position, &chunk[..length], out)?;
-        }
-        self.logs.insert(attempt, position);
-        Ok(())
     }
 
     /// One task's text goes out as it is; of several, only whole lines do, each behind its name.
@@ -241,7 +285,7 @@ impl<'l> Printer<'l> {
     }
 
     fn line(&self, attempt: AttemptId, line: &[u8], out: &mut dyn Write) -> io::Result<()> {
-        let name = pad(&self.definition.task(attempt.task.index).name, self.name_columns);
+        let name = pad(self.name(attempt), self.name_columns);
         let number = if self.all { format!("#{}", attempt.number) } else { String::new() };
         out.write_all(self.paint.tone(Tone::Live, &name).as_bytes())?;
         out.write_all(self.paint.tone(Tone::Faint, &format!("{number} │ ")).as_bytes())?;

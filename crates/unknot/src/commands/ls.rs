@@ -2,20 +2,20 @@
 
 use crate::{
     args::{Ls, Status},
-    config::Config,
     error::Error,
     exit::Exit,
-    looking::Looking,
-    output::{Paint, run_tone},
+    output::{Paint, Tone, run_tone},
+    source::{Source, read_word, stamp},
     table::{Cell, Column, Table},
     terminal, time,
 };
 use serde_json::{Value, json};
 use std::io::Write;
+use unknot_api::rest;
 use unknot_engine::{
     Clock,
     core::{Timestamp, run::RunStatus},
-    store::{RunFilter, RunSummary},
+    store::RunFilter,
 };
 
 /// Columns of a terminal below which a table says less.
@@ -23,10 +23,9 @@ const ROOMY: usize = 60;
 
 /// Lists runs.
 pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
-    let config = Config::here(&ls.place)?;
-    let mut looking = Looking::open(&config)?;
+    let mut source = Source::open(&ls.at)?;
     let filter = RunFilter { status: ls.status.map(Into::into), workflow: ls.workflow.clone(), ..RunFilter::default() };
-    let runs = looking.list(&filter, None, ls.limit)?;
+    let runs = source.list(&filter, ls.limit)?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
     if ls.json {
         for run in &runs {
@@ -41,7 +40,7 @@ pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-fn table(runs: &[RunSummary], now: Timestamp, is_roomy: bool) -> Table {
+fn table(runs: &[rest::RunSummary], now: Timestamp, is_roomy: bool) -> Table {
     let columns = [
         // To be copied, so it is cut last.
         ("RUN", if is_roomy { Column::Whole } else { Column::Shrinks(12) }),
@@ -55,11 +54,11 @@ fn table(runs: &[RunSummary], now: Timestamp, is_roomy: bool) -> Table {
     for run in runs {
         let held = if run.paused { " (held)" } else { "" };
         let mut row: Vec<Cell> = vec![
-            run.id.to_string().into(),
-            run.workflow.as_str().into(),
-            Cell::new(run_tone(run.status), format!("{}{held}", run.status)),
-            time::length(run.ended_at.unwrap_or(now).since(run.submitted_at)).into(),
-            time::ago(now, run.submitted_at).into(),
+            run.run_id.as_str().into(),
+            run.workflow_name.as_str().into(),
+            Cell::new(tone_of(&run.status), format!("{}{held}", run.status)),
+            time::length(run.ended_at.map_or(now, stamp).since(stamp(run.submitted_at))).into(),
+            time::ago(now, stamp(run.submitted_at)).into(),
         ];
         row.truncate(shown);
         table.row(row);
@@ -67,14 +66,19 @@ fn table(runs: &[RunSummary], now: Timestamp, is_roomy: bool) -> Table {
     table
 }
 
-fn as_json(run: &RunSummary) -> Value {
+/// The tone of a run's status; a word that this program does not know yet is plain.
+pub(super) fn tone_of(status: &str) -> Tone {
+    read_word(status).map_or(Tone::Plain, run_tone)
+}
+
+fn as_json(run: &rest::RunSummary) -> Value {
     json!({
-        "run": run.id,
-        "workflow": run.workflow,
+        "run": run.run_id,
+        "workflow": run.workflow_name,
         "status": run.status,
         "paused": run.paused,
-        "submitted_at": run.submitted_at,
-        "ended_at": run.ended_at,
+        "submitted_at": run.submitted_at.ms,
+        "ended_at": run.ended_at.map(|at| at.ms),
         "client_id": run.client_id,
         "labels": run.labels,
         "source": run.source,

@@ -1,6 +1,7 @@
-//! `unknot run FLOW`: an engine in this process, for one run.
+//! `unknot run FLOW`: an engine in this process, for one run; or the server that owns the data folder.
 
 mod choose;
+mod served;
 mod unhindered;
 mod watch;
 
@@ -11,10 +12,13 @@ use crate::{
     exit::Exit,
     inputs,
     looking::Looking,
-    output::{Paint, Tone, count},
-    progress::Progress,
+    output::{Paint, count},
+    progress::{Progress, View},
+    remote::Remote,
     signals::{self, Interrupts},
-    summary, terminal, time, workflow,
+    summary,
+    teller::Teller,
+    terminal, time, workflow,
 };
 use choose::{Choice, Wanted, Wish};
 use serde_json::{Value, json};
@@ -32,7 +36,7 @@ use unknot_engine::{
     store::{Namespace, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
 use unknot_hands::{GuardCommand, slots_max};
-use watch::{Ended, View, Watch};
+use watch::{Ended, Watch};
 
 /// Runs a workflow to its end, or goes on with an unfinished run of it.
 ///
@@ -58,7 +62,11 @@ fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     if !checked.warnings.problems.is_empty() {
         eprint_quietly(&checked.warnings.to_string());
     }
-    let store = open(&config, &mut teller)?;
+    let server = Remote::owner(&config)?;
+    let store = match server {
+        Some(_) => None,
+        None => Some(open(&config, &mut teller)?),
+    };
     let source = config::absolute(&run.flow).display().to_string();
     let key = run.key.clone().map(|key| Idempotency { key, body_hash: checked.body_hash(&input) });
     let wish = match (&key, run.new) {
@@ -67,11 +75,18 @@ fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
         (None, false) => Wish::Unfinished,
     };
     let wanted = Wanted { source: &source, definition: &checked.definition.body.hash, input: &input, wish };
-    let choice = choose::choose(&*store, &wanted)?;
+    let choice = match &store {
+        Some(store) => choose::choose(&mut *store.reader().map_err(Error::store("read the store"))?, &wanted)?,
+        None => choose::choose(&mut **Looking::open(&config)?.reader(), &wanted)?,
+    };
     let session = Session { config, checked, source, input, key, choice };
-    match &session.choice.ended {
-        Some(ended) => session.repeat(ended, &mut teller),
-        None => session.run(store, &interrupts, &mut teller),
+    if let Some(server) = server {
+        return session.at_server(&server, &interrupts, &mut teller);
+    }
+    match (&session.choice.ended, store) {
+        (Some(ended), _) => session.repeat(ended, &mut teller),
+        (None, Some(store)) => session.run(store, &interrupts, &mut teller),
+        (None, None) => Err(Error::NoServer { data: session.config.data.clone() }),
     }
 }
 
@@ -180,7 +195,7 @@ impl Session {
         if let Some(error) = without_control {
             teller.line("note", &format!("`unknot cancel` from another terminal will not reach this run: {error}"))?;
         }
-        let view = View::new(teller.is_json, &progress, &self.config.data, now);
+        let view = View::new(teller.is_json, &progress, Some(&self.config.data), now);
         let ending = self.choice.ending.iter().copied().collect();
         let mut watch = Watch {
             engine,
@@ -303,32 +318,5 @@ impl Session {
 fn stop(engine: Arc<Engine>, how: fn(Engine)) {
     if let Some(engine) = Arc::into_inner(engine) {
         how(engine);
-    }
-}
-
-/// Tells a person what is going on, before and beside the progress. Where programs read JSON, what a
-/// person should know goes to standard error.
-pub(super) struct Teller<'o> {
-    pub(super) out: &'o mut dyn Write,
-    pub(super) paint: Paint,
-    pub(super) is_json: bool,
-}
-
-impl Teller<'_> {
-    /// A line with a label.
-    pub(super) fn line(&mut self, label: &str, text: &str) -> Result<(), Error> {
-        match (self.is_json, label) {
-            (true, "note") => eprint_quietly(&format!("note: {text}\n")),
-            (true, _) => {}
-            (false, _) => self.print(label, text)?,
-        }
-        Ok(())
-    }
-
-    fn print(&mut self, label: &str, text: &str) -> Result<(), Error> {
-        let tone = if label == "note" { Tone::Warn } else { Tone::Faint };
-        writeln!(self.out, "{}  {text}", self.paint.tone(tone, &format!("{label:<4}")))?;
-        self.out.flush()?;
-        Ok(())
     }
 }

@@ -40,7 +40,8 @@ type Line = (String, usize);
 #[derive(Debug)]
 pub(crate) struct Bars {
     paint: Paint,
-    data: PathBuf,
+    /// Where logs grow, if that is on this machine.
+    data: Option<PathBuf>,
     name_columns: usize,
     /// Widths of the lines of the frame that stands on the terminal.
     drawn: Vec<usize>,
@@ -51,7 +52,7 @@ pub(crate) struct Bars {
 }
 
 impl Bars {
-    pub(crate) fn new(progress: &Progress, data: PathBuf) -> Self {
+    pub(crate) fn new(progress: &Progress, data: Option<PathBuf>) -> Self {
         let names = progress.definition.body.tasks.iter().map(|task| width(&task.name));
         Self {
             paint: Paint::for_stdout(),
@@ -240,7 +241,8 @@ impl Bars {
     /// What a task printed last.
     fn last_word(&self, progress: &Progress, index: TaskIndex, active: &Active) -> String {
         let attempt = progress.run.task(index).attempt(active.attempt);
-        let log = attempt_folder::log(&self.data, attempt, progress.name(index));
+        let Some(data) = &self.data else { return String::new() };
+        let log = attempt_folder::log(data, attempt, progress.name(index));
         attempt_folder::last_lines(&log, 1).pop().unwrap_or_default()
     }
 }
@@ -266,7 +268,7 @@ mod tests {
     #[test]
     fn no_line_is_as_wide_as_the_terminal() {
         let progress = half_way();
-        let bars = Bars::new(&progress, PathBuf::from("nowhere"));
+        let bars = Bars::new(&progress, None);
         for columns in 10..130 {
             let lines = bars.frame(&progress, Timestamp(1_500), Size { columns, rows: 24 });
             assert_eq!(lines.len(), 4);
@@ -280,7 +282,7 @@ mod tests {
     #[test]
     fn a_low_terminal_counts_what_it_cannot_show() {
         let progress = half_way();
-        let bars = Bars::new(&progress, PathBuf::from("nowhere"));
+        let bars = Bars::new(&progress, None);
         let lines = bars.frame(&progress, Timestamp(1_500), Size { columns: 80, rows: 4 });
         assert_eq!(lines.len(), 3);
         assert_eq!(lines[2].0, "    … and 2 more at work");

@@ -60,7 +60,7 @@ fn variables_are_checked_as_well() {
     };
     run("UNKNOT_WORKER_SLOTS", "many")
         .code(2)
-        .says("error[UK0330]")
+        .says("error[UK0335]")
         .says("`UNKNOT_WORKER_SLOTS`")
         .says("from 1 to 512");
     assert!(!bench.path(".unknot").exists(), "nothing was started");

@@ -9,5 +9,6 @@ mod look;
 mod refuse;
 mod reload;
 mod run;
+mod server;
 mod snapshot;
 mod support;

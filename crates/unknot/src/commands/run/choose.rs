@@ -9,7 +9,7 @@ use unknot_engine::{
         run::{Idempotency, Run, RunStatus},
         workflow::DefinitionHash,
     },
-    store::{FactsQuery, Namespace, PageSize, Reader, RunFilter, RunRecord, Store, StoreError},
+    store::{FactsQuery, Namespace, PageSize, Reader, RunFilter, RunRecord, StoreError},
 };
 
 /// What was asked for.
@@ -55,15 +55,14 @@ pub(super) struct Choice {
 ///
 /// # Errors
 /// If the store cannot be read, or the key belongs to something else.
-pub(super) fn choose(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Choice, Error> {
+pub(super) fn choose(reader: &mut dyn Reader, wanted: &Wanted<'_>) -> Result<Choice, Error> {
     let failed = || Error::store("look for an unfinished run");
-    let mut reader = store.reader().map_err(failed())?;
     let namespace = Namespace::default();
     let found = reader.latest_by_source(&namespace, wanted.source, PageSize::MAX).map_err(failed())?;
     let mut choice =
         Choice { resume: None, ended: None, ending: Vec::new(), others: Vec::new(), elsewhere: 0, as_of: found.as_of };
     if let Wish::Keyed(key) = &wanted.wish {
-        choice.ended = ended(&mut *reader, &namespace, key)?;
+        choice.ended = ended(reader, &namespace, key)?;
     }
     let live = found.value.into_iter().filter_map(|record| match record {
         RunRecord::Live(run) => Some(run),
@@ -79,7 +78,7 @@ pub(super) fn choose(store: &dyn Store, wanted: &Wanted<'_>) -> Result<Choice, E
             Judgement::Same => choice.others.push((run.id, "an earlier one like it")),
         }
     }
-    choice.elsewhere = live_runs(&mut *reader, &namespace).map_err(failed())?.saturating_sub(of_this_file);
+    choice.elsewhere = live_runs(reader, &namespace).map_err(failed())?.saturating_sub(of_this_file);
     Ok(choice)
 }
 

@@ -1,17 +1,15 @@
 //! Watching a run to its end: what becomes durable is shown, and Ctrl-C is heard.
 
-use super::Teller;
 use crate::{
-    error::{Error, eprint_quietly},
+    error::Error,
     output::Tone,
-    progress::{Bars, Lines, Note, Progress, Rank},
+    progress::{Note, Progress, Rank, View},
     signals::{Interrupt, Interrupts},
+    teller::Teller,
     terminal, time,
 };
 use std::{
     collections::BTreeSet,
-    io::{self, Write},
-    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -36,66 +34,6 @@ pub(super) enum Ended {
     ByItself,
     /// A second signal said so.
     Killed,
-}
-
-/// How progress is shown.
-pub(super) enum View {
-    Bars(Bars),
-    Lines(Lines),
-    Json,
-}
-
-impl View {
-    pub(super) fn new(is_json: bool, progress: &Progress, data: &Path, now: Timestamp) -> Self {
-        if is_json {
-            Self::Json
-        } else if terminal::can_redraw() {
-            Self::Bars(Bars::new(progress, data.to_path_buf()))
-        } else {
-            Self::Lines(Lines::new(now))
-        }
-    }
-
-    fn entry(&mut self, out: &mut dyn Write, entry: &HistoryEntry, progress: &Progress) -> io::Result<()> {
-        if let Self::Json = self {
-            serde_json::to_writer(&mut *out, entry)?;
-            return out.write_all(b"\n");
-        }
-        match Note::of(entry, progress) {
-            Some(note) => self.note(out, note, progress),
-            None => Ok(()),
-        }
-    }
-
-    fn note(&mut self, out: &mut dyn Write, note: Note, progress: &Progress) -> io::Result<()> {
-        match self {
-            Self::Bars(bars) => {
-                bars.note(note, progress);
-                Ok(())
-            }
-            Self::Lines(lines) => lines.note(out, &note, progress),
-            Self::Json => {
-                eprint_quietly(&format!("note: {}\n", note.text));
-                Ok(())
-            }
-        }
-    }
-
-    fn tick(&mut self, out: &mut dyn Write, progress: &Progress, now: Timestamp) -> io::Result<()> {
-        match self {
-            Self::Bars(bars) => bars.tick(out, progress, now)?,
-            Self::Lines(lines) => lines.tick(out, progress, now)?,
-            Self::Json => {}
-        }
-        out.flush()
-    }
-
-    fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        match self {
-            Self::Bars(bars) => bars.finish(out),
-            Self::Lines(_) | Self::Json => out.flush(),
-        }
-    }
 }
 
 /// One run under watch.

@@ -1,10 +1,14 @@
 //! What a task waits for, in a sentence: on what, and until when at the latest.
 
 use super::{Definitions, View};
-use crate::time;
+use crate::{
+    source::{read_word, stamp},
+    time,
+};
+use unknot_api::{Moment, rest};
 use unknot_engine::core::{
-    TaskIndex, Timestamp,
-    run::{Lease, StopReason, Task, TaskStatus, Wait, WaitOn},
+    TaskIndex,
+    run::{StopReason, TaskStatus, WaitOn},
     settings::DEFAULT_QUEUE,
     workflow::{Need, When},
 };
@@ -12,28 +16,28 @@ use unknot_engine::core::{
 /// Needs that a sentence names.
 const NEEDS_NAMED_MAX: usize = 3;
 
-impl View<'_> {
+impl View {
     /// Why a task is as it is, where its status does not say it all.
-    pub(super) fn explain(&self, index: TaskIndex, task: &Task) -> String {
-        if let Some(wait) = task.wait() {
+    pub(super) fn explain(&self, index: TaskIndex, task: &rest::Task) -> String {
+        if let Some(wait) = &task.wait {
             return self.explain_wait(index, task, wait);
         }
-        if let Some(lease) = task.lease() {
+        if let Some(lease) = &task.lease {
             return self.explain_lease(lease);
         }
-        let end = task.end().and_then(|end| end.reason.as_deref()).unwrap_or_default();
-        match (&task.error, task.status()) {
-            (Some(error), TaskStatus::Failed) => error.message.clone(),
-            _ => end.to_owned(),
+        match (&task.error, read_word(&task.status)) {
+            (Some(error), Some(TaskStatus::Failed)) => error.message.clone(),
+            _ => task.reason.clone().unwrap_or_default(),
         }
     }
 
-    fn explain_wait(&self, index: TaskIndex, task: &Task, wait: &Wait) -> String {
+    fn explain_wait(&self, index: TaskIndex, task: &rest::Task, wait: &rest::Wait) -> String {
         let left = self.left(wait.deadline);
-        match wait.on {
-            WaitOn::Needs => format!("{}; {left}", self.explain_needs(index, task)),
+        let Some(on) = read_word(&wait.on) else { return format!("waits: {}; {left}", wait.on) };
+        match on {
+            WaitOn::Needs => format!("{}; {left}", self.explain_needs(index)),
             WaitOn::Grant => {
-                let def = self.task_def(index);
+                let Some(def) = self.task_def(index) else { return format!("stands in its queue for a slot; {left}") };
                 let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
                 let beside = match def.resources.len() {
                     0 => String::new(),
@@ -54,20 +58,21 @@ impl View<'_> {
         }
     }
 
-    fn until(&self, moment: Timestamp) -> String {
-        time::length(moment.since(self.now))
+    fn until(&self, moment: Moment) -> String {
+        time::length(stamp(moment).since(self.now))
     }
 
     /// How long something may still take; nobody counts where no process serves the run.
-    fn left(&self, deadline: Timestamp) -> String {
+    fn left(&self, deadline: Moment) -> String {
         if self.is_served { format!("{} left", self.until(deadline)) } else { "nobody serves it now".to_owned() }
     }
 
-    fn explain_needs(&self, index: TaskIndex, task: &Task) -> String {
+    fn explain_needs(&self, index: TaskIndex) -> String {
         // Tasks that wait for others are not among the few that are shown of a large run.
         let Definitions::All(definition) = &self.definitions else { return "waits for others".to_owned() };
         let def = definition.task(index);
-        if def.when == When::Fallback && task.met >= def.needs.at_least {
+        let settled = def.needs.of.iter().filter(|need| self.is_settled(need)).count();
+        if def.when == When::Fallback && settled >= def.needs.at_least as usize {
             let primaries = definition.primaries.get(&index).into_iter().flatten();
             let names: Vec<&str> = primaries.map(|primary| definition.task(*primary).name.as_ref()).collect();
             return format!("runs if {} fails", names.join(" or "));
@@ -87,25 +92,26 @@ impl View<'_> {
 
     /// Whether a need is met or never will be; of a task that is not shown nothing is known.
     fn is_settled(&self, need: &Need) -> bool {
-        self.tasks.get(&need.task).is_some_and(|task| task.end().is_some())
+        self.tasks.get(&need.task).is_some_and(|task| task.ended_at.is_some())
     }
 
-    fn explain_lease(&self, lease: &Lease) -> String {
+    fn explain_lease(&self, lease: &rest::Lease) -> String {
         match (&lease.stopping, lease.started_at) {
             _ if !self.is_served => {
-                format!("was on {}, whose process is gone; the next one ends what is left of it", lease.worker.name)
+                format!("was on {}, whose process is gone; the next one ends what is left of it", lease.worker)
             }
             (Some(stopping), _) => {
-                let why = match stopping.reason {
-                    StopReason::Cancelled => "cancelled",
-                    StopReason::RunEnding => "its run ends",
-                    StopReason::TimedOut => "out of time",
-                    StopReason::Heartbeat => "silent for too long",
+                let why = match read_word(&stopping.reason) {
+                    Some(StopReason::Cancelled) => "cancelled",
+                    Some(StopReason::RunEnding) => "its run ends",
+                    Some(StopReason::TimedOut) => "out of time",
+                    Some(StopReason::Heartbeat) => "silent for too long",
+                    None => stopping.reason.as_str(),
                 };
                 format!("is being stopped ({why}); given up in {}", self.until(stopping.fenced_at))
             }
-            (None, Some(_)) => format!("on {}; {}", lease.worker.name, self.left(lease.deadline)),
-            (None, None) => format!("given to {}, not started yet", lease.worker.name),
+            (None, Some(_)) => format!("on {}; {}", lease.worker, self.left(lease.deadline)),
+            (None, None) => format!("given to {}, not started yet", lease.worker),
         }
     }
 }

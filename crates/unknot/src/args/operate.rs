@@ -1,0 +1,301 @@
+//! What can be typed against a server.
+
+use super::{KEY_MAX, Place, key};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+use unknot_api::Moment;
+
+/// Which server is asked, or where runs are kept if none is.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct At {
+    /// The server, `http://HOST:PORT` or `unix:PATH` [default: the one that owns the data folder, if one does]
+    #[arg(long, value_name = "URL", env = "UNKNOT_SERVER", hide_env = true, value_hint = ValueHint::Url)]
+    pub(crate) server: Option<String>,
+    /// The token that lets you in. Others on this machine can read it here: better in UNKNOT_TOKEN, or in a file
+    #[arg(long, value_name = "TOKEN", env = "UNKNOT_TOKEN", hide_env = true)]
+    pub(crate) token: Option<String>,
+    /// A file with the token, such as `admin.token` of the server's data folder
+    #[arg(long, value_name = "FILE", env = "UNKNOT_TOKEN_FILE", hide_env = true, value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Submit {
+    /// The workflow file, YAML or JSON, or the name of a workflow that is registered at the server
+    #[arg(value_name = "FLOW|NAME", value_hint = ValueHint::FilePath)]
+    pub(crate) flow: String,
+    /// An input, or a JSON file of inputs; may be repeated, the last one wins
+    #[arg(short, long, value_name = "KEY=VALUE|@FILE")]
+    pub(crate) input: Vec<String>,
+    /// Wait for its end, and show how far it is; Ctrl-C stops the waiting, not the run
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    /// Submit it once under this key: the same again finds that run
+    #[arg(long, value_name = "TEXT", value_parser = visible_key)]
+    pub(crate) key: Option<String>,
+    /// A label to find it by; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// Its tasks do not start before this moment: 2026-11-03T14:02:11Z
+    #[arg(long, value_name = "MOMENT", value_parser = moment)]
+    pub(crate) start_at: Option<Moment>,
+    /// Print JSON: the run; with `--wait` its events, one object a line, and a summary as the last one
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+fn visible_key(given: &str) -> Result<String, String> {
+    if given.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return key(given);
+    }
+    Err(format!("a key at a server has 1 to {KEY_MAX} visible ASCII letters"))
+}
+
+fn label(given: &str) -> Result<(String, String), String> {
+    let pair = given.split_once('=').filter(|(name, _)| !name.is_empty());
+    pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "expected `NAME=VALUE`".to_owned())
+}
+
+fn moment(given: &str) -> Result<Moment, String> {
+    Moment::parse(given).ok_or_else(|| "expected a moment such as `2026-11-03T14:02:11Z`".to_owned())
+}
+
+pub(super) const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  unknot submit flow.yaml -i topic=tides
+      Hands it to the server that owns the data folder here, prints the run's id, and is done.
+  unknot submit flow.yaml --wait
+      Shows how far it is until its end. Ctrl-C stops watching; the run goes on at the server.
+  unknot submit nightly --key \"nightly $(date +%F)\" --label team=maps
+      A workflow that is registered there, once a day however often it is typed.
+  unknot submit flow.yaml --server http://10.0.0.5:8001 --token-file token
+      To a server elsewhere. Its tasks work there: they see the server's files, not yours.
+  unknot logs $(unknot submit flow.yaml --json | jq -r .run) -f
+      For programs.
+
+Exit status: 0 submitted, or with --wait as `unknot run` ends; 130 when the waiting was stopped.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Events {
+    /// The run: its id, the beginning of it that no other has, or `latest`
+    #[arg(value_name = "RUN", default_value = "latest")]
+    pub(crate) run: String,
+    /// Go on as things happen, until the run has ended; needs a server
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+pub(super) const EVENTS_EXAMPLES: &str = "\
+Examples:
+  unknot events latest
+      Everything that happened to the newest run, in order.
+  unknot events run_01jb -f
+      And what happens, until it has ended. A connection that breaks is made again; nothing is missed.
+  unknot events latest -f --json | jq -c 'select(.event == \"TASK_FAILED\")'
+      For programs.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Hold {
+    #[command(subcommand)]
+    pub(crate) what: Held,
+}
+
+/// What is held or let go.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Held {
+    /// A queue, by name
+    Queue(Named),
+    /// All runs of a workflow, by its name
+    Workflow(Named),
+    /// One run: its id, the beginning of it that no other has, or `latest`
+    Run(Named),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Named {
+    /// Which
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+pub(super) const PAUSE_EXAMPLES: &str = "\
+Examples:
+  unknot pause queue default
+      No task of that queue starts until `unknot resume queue default`. What runs goes on.
+  unknot pause workflow nightly
+      The same for all runs of a workflow, also those to come.
+  unknot pause run latest
+      The same for one run. Its time-out goes on.";
+
+pub(super) const RESUME_EXAMPLES: &str = "\
+Examples:
+  unknot resume queue default
+  unknot resume workflow nightly
+  unknot resume run latest
+      What was not held goes on as before.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Top {
+    /// Print one JSON object and end
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+pub(super) const TOP_EXAMPLES: &str = "\
+Examples:
+  unknot top
+      Looks each second. `q` or Ctrl-C ends it.
+  unknot top > now.txt
+      Where there is no terminal: once, and done.
+  watch -n 60 'unknot top --json | jq .stats.unfinished_runs'
+      For programs.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Listing {
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+pub(super) const QUEUES_EXAMPLES: &str = "\
+Examples:
+  unknot queues
+      What stands where, since when, and what is held.
+  unknot queues --json | jq -r 'select(.size > 1000) | .name'
+      For programs.";
+
+pub(super) const WORKERS_EXAMPLES: &str = "\
+Examples:
+  unknot workers
+      Who performs attempts, and how many at once.";
+
+pub(super) const POOLS_EXAMPLES: &str = "\
+Examples:
+  unknot pools
+      How many units there are, how many are held, and which are closed because a holder could not be confirmed dead.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Dead {
+    #[command(subcommand)]
+    pub(crate) command: DeadCommand,
+}
+
+/// What can be done with tasks that are out of tries.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List them, those of the newest runs first
+    Ls {
+        /// At most so many
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Show one: why it failed, and the end of its log
+    Show {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        task: String,
+        #[command(flatten)]
+        listing: Listing,
+    },
+    /// Forget one; its run is not touched
+    Drop {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        task: String,
+        #[command(flatten)]
+        at: At,
+    },
+}
+
+pub(super) const DEAD_EXAMPLES: &str = "\
+Examples:
+  unknot dead ls
+      Tasks that are out of tries.
+  unknot dead show task_01JBX….3
+      Why, and what it printed last.
+  unknot dead drop task_01JBX….3
+      Somebody has seen to it.";
+
+#[derive(Args, Debug)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    pub(crate) command: TokenCommand,
+}
+
+/// What can be done with tokens. They are files in the data folder: no server need be there, and one that is takes
+/// a change at once.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make one and print it, this once
+    New {
+        /// What it is called in lists and in the history of what its owner does
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum, default_value_t = TokenScope::Read)]
+        scope: TokenScope,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// List names and scopes
+    Ls {
+        /// Print one JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take one away: who uses it is not let in any more
+    Rm {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+}
+
+/// What a token lets its owner do; each includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TokenScope {
+    /// Look
+    Read,
+    /// Run registered workflows
+    Submit,
+    /// Run any workflow, cancel, retry, pause
+    Operate,
+    /// Everything
+    Admin,
+}
+
+pub(super) const TOKEN_EXAMPLES: &str = "\
+Examples:
+  unknot token new grafana
+      Makes a token that may look, and prints it. Only its hash is kept.
+  UNKNOT_TOKEN=$(unknot token new ci --scope operate) …
+      One that may run workflows that come with the request.
+  unknot token ls
+  unknot token rm grafana";

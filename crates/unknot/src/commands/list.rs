@@ -1,0 +1,122 @@
+//! `unknot queues|workers|pools`: what a server has of each.
+
+use crate::{
+    args::Listing,
+    error::Error,
+    exit::Exit,
+    output::{Paint, Tone, thousands},
+    remote::Remote,
+    source::stamp,
+    table::{Cell, Column, Table},
+    terminal, time,
+};
+use serde::Serialize;
+use serde_json::json;
+use std::io::Write;
+use unknot_api::rest;
+use unknot_engine::{Clock, core::Timestamp};
+
+/// Lists queues.
+pub(crate) fn queues(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
+    let remote = Remote::find(&listing.at)?;
+    let found = remote.ask("list the queues", remote.client().queues())?;
+    let now = Clock::starting_at_least(Timestamp::default()).now();
+    print(listing, &found, || queue_table(&found, now), out)
+}
+
+/// Lists workers.
+pub(crate) fn workers(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
+    let remote = Remote::find(&listing.at)?;
+    let found = remote.ask("list the workers", remote.client().workers())?;
+    print(listing, &found, || worker_table(&found), out)
+}
+
+/// Lists pools and locks.
+pub(crate) fn pools(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
+    let remote = Remote::find(&listing.at)?;
+    let found = remote.ask("list the pools", remote.client().pools())?;
+    print(listing, &found, || pool_table(&found), out)
+}
+
+fn print<T: Serialize>(
+    listing: &Listing,
+    found: &[T],
+    table: impl FnOnce() -> Table,
+    out: &mut dyn Write,
+) -> Result<Exit, Error> {
+    if listing.json {
+        for one in found {
+            writeln!(out, "{}", json!(one))?;
+        }
+    } else if found.is_empty() {
+        writeln!(out, "none")?;
+    } else {
+        table().write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Queues with what stands in them.
+pub(super) fn queue_table<'q>(queues: impl IntoIterator<Item = &'q rest::Queue>, now: Timestamp) -> Table {
+    let mut table = Table::new(&[
+        ("QUEUE", Column::Shrinks(8)),
+        ("SIZE", Column::Right),
+        ("OLDEST", Column::Right),
+        ("", Column::Shrinks(3)),
+    ]);
+    for queue in queues {
+        let oldest = queue.oldest_since.map(|since| time::length(now.since(stamp(since)))).unwrap_or_default();
+        let held = queue
+            .paused
+            .as_ref()
+            .map(|paused| format!("held by {} for {}", paused.by, time::length(now.since(stamp(paused.since)))));
+        table.row(vec![
+            queue.name.as_str().into(),
+            thousands(queue.size).into(),
+            oldest.into(),
+            Cell::new(Tone::Warn, held.unwrap_or_default()),
+        ]);
+    }
+    table
+}
+
+/// Workers with what they have at work.
+pub(super) fn worker_table(workers: &[rest::Worker]) -> Table {
+    let columns =
+        [("WORKER", Column::Shrinks(8)), ("AT WORK", Column::Right), ("SLOTS", Column::Right), ("", Column::Whole)];
+    let mut table = Table::new(&columns);
+    for worker in workers {
+        table.row(vec![
+            worker.name.as_str().into(),
+            worker.leases.to_string().into(),
+            worker.slots.to_string().into(),
+            Cell::new(Tone::Live, gauge(worker.leases, worker.slots)),
+        ]);
+    }
+    table
+}
+
+/// Some of a whole as a bar.
+fn gauge(some: u32, whole: u32) -> String {
+    const LENGTH: u64 = 16;
+    let length = u64::from(whole).clamp(1, LENGTH);
+    let filled = (u64::from(some) * length).div_ceil(u64::from(whole.max(1))).min(length);
+    let mark = |sign: &str, count: u64| sign.repeat(usize::try_from(count).unwrap_or_default());
+    format!("{}{}", mark("━", filled), mark("─", length - filled))
+}
+
+fn pool_table(pools: &[rest::Pool]) -> Table {
+    let columns =
+        [("POOL", Column::Shrinks(8)), ("HELD", Column::Right), ("SIZE", Column::Right), ("", Column::Shrinks(3))];
+    let mut table = Table::new(&columns);
+    for pool in pools {
+        let closed = pool.poisoned.as_ref().map(|why| format!("closed: {why}")).unwrap_or_default();
+        table.row(vec![
+            pool.name.as_str().into(),
+            pool.held.to_string().into(),
+            pool.size.to_string().into(),
+            Cell::new(Tone::Bad, closed),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,298 @@
+//! What was seen of a server, as lines of a terminal.
+
+use super::look::{Seen, Waiting};
+use crate::{
+    commands::{
+        list::{queue_table, worker_table},
+        ls::tone_of,
+    },
+    output::{Paint, Tone, count, fit, pad, thousands, width},
+    source::stamp,
+    table::{Cell, Column, Table},
+    terminal::Size,
+    time,
+};
+use std::collections::BTreeMap;
+use unknot_api::rest::{HealthState, Run};
+use unknot_engine::core::Timestamp;
+
+/// Lines of queues, of workers and of waits on a terminal; runs have what is left.
+const QUEUES_MAX: usize = 6;
+const WORKERS_MAX: usize = 5;
+const WAITS_MAX: usize = 8;
+const RUNS_LEAST: usize = 3;
+/// Letters of an id's end: the beginning is the same for all runs of a day.
+const ID_END: usize = 6;
+
+/// One look, to be shown.
+pub(super) struct Frame<'s> {
+    pub(super) seen: &'s Seen,
+    /// Where the server is.
+    pub(super) place: &'s str,
+    pub(super) now: Timestamp,
+    pub(super) paint: Paint,
+}
+
+impl Frame<'_> {
+    /// All of it, for a file or a pipe.
+    pub(super) fn text(&self, columns: usize, most: usize) -> String {
+        let sections = self.sections(columns, most);
+        let lines = self.head(columns, None, "").into_iter().chain(sections.into_iter().flatten());
+        lines.map(|line| line + "\n").collect()
+    }
+
+    /// As much as a terminal shows; its last line says how to leave.
+    pub(super) fn screen(&self, size: Size, trouble: Option<&str>) -> Vec<String> {
+        // The last column stays free, so that no line wraps.
+        let columns = size.columns.saturating_sub(1);
+        let mut lines = self.head(columns, trouble, "  q ends");
+        let sections = self.sections(columns, size.rows.saturating_sub(lines.len() + 1));
+        lines.extend(sections.into_iter().flatten());
+        lines.truncate(size.rows.saturating_sub(1));
+        lines
+    }
+
+    fn head(&self, columns: usize, trouble: Option<&str>, leave: &str) -> Vec<String> {
+        let (stats, health) = (&self.seen.stats, &self.seen.health);
+        let (tone, verdict) = match (trouble, health.status) {
+            (Some(_), _) => (Tone::Bad, "LOST"),
+            (None, HealthState::Ok) => (Tone::Good, "ok"),
+            (None, HealthState::Failing) => (Tone::Bad, "FAILING"),
+        };
+        let at = format!("{}{leave}", time::moment(self.now));
+        let room = columns.saturating_sub(width(&at) + verdict.len() + 4 + "unknot ".len());
+        let place = pad(self.place, room);
+        let mut lines = vec![format!(
+            "{} {place}  {}  {}",
+            self.paint.tone(Tone::Strong, "unknot"),
+            self.paint.tone(tone, verdict),
+            self.paint.tone(Tone::Faint, &at)
+        )];
+        let reasons = trouble.into_iter().chain(health.reasons.iter().map(String::as_str));
+        lines.extend(reasons.map(|reason| self.paint.tone(Tone::Bad, &fit(&format!("  {reason}"), columns))));
+        let mut pieces = vec![(
+            Tone::Live,
+            format!("{} unfinished ({})", thousands(stats.unfinished_runs), count(stats.unfinished_tasks, "task")),
+        )];
+        let finished = stats.finished_runs.iter().filter(|(_, runs)| **runs > 0);
+        pieces.extend(finished.map(|(status, runs)| {
+            (tone_of(status), format!("{} {}", thousands(*runs), status.to_lowercase().replace('_', " ")))
+        }));
+        lines.push(self.pieces("runs ", pieces, columns));
+        let warnings = [
+            (stats.dead_letters, "out of tries: `unknot dead ls`"),
+            (stats.quarantined, "events in quarantine"),
+            (stats.refused_reports, "late reports refused"),
+        ];
+        let warned = warnings.into_iter().filter(|(many, _)| *many > 0);
+        let warned: Vec<(Tone, String)> =
+            warned.map(|(many, what)| (Tone::Warn, format!("{} {what}", thousands(many)))).collect();
+        if !warned.is_empty() {
+            lines.push(self.pieces("     ", warned, columns));
+        }
+        lines
+    }
+
+    /// Pieces one after the other, as many as fit.
+    fn pieces(&self, label: &str, pieces: Vec<(Tone, String)>, columns: usize) -> String {
+        let mut line = self.paint.tone(Tone::Faint, label);
+        let mut taken = width(label);
+        for (tone, text) in pieces {
+            taken += 2 + width(&text);
+            if taken > columns {
+                break;
+            }
+            line.push_str(&format!("  {}", self.paint.tone(tone, &text)));
+        }
+        line
+    }
+
+    /// Queues, workers, runs and waits, each with an empty line before it, in at most so many lines together.
+    fn sections(&self, columns: usize, most: usize) -> Vec<Vec<String>> {
+        let is_all = most == usize::MAX;
+        let bound = |least: usize| if is_all { usize::MAX } else { least };
+        let stats = &self.seen.stats;
+        let queues = self.lines(&queue_table(stats.queues.values(), self.now), bound(QUEUES_MAX), columns);
+        let workers = match stats.workers.is_empty() {
+            true => vec![String::new(), self.paint.tone(Tone::Warn, "no worker is connected")],
+            false => self.lines(&worker_table(&stats.workers), bound(WORKERS_MAX), columns),
+        };
+        let mut waits = self.lines(&self.wait_table(), bound(WAITS_MAX), columns);
+        if self.seen.waits.is_empty() {
+            waits.clear();
+        }
+        let taken = queues.len() + workers.len() + waits.len();
+        // An empty line and the headings.
+        let room = most.saturating_sub(taken + 2).max(RUNS_LEAST);
+        let runs = match self.seen.runs.is_empty() {
+            true => vec![String::new(), self.paint.tone(Tone::Faint, "nothing runs")],
+            false => self.lines(&self.run_table(), room, columns),
+        };
+        vec![queues, workers, runs, waits]
+    }
+
+    /// A table's lines behind an empty one; of more rows than `most` the rest is counted.
+    fn lines(&self, table: &Table, most: usize, columns: usize) -> Vec<String> {
+        let mut bytes = Vec::new();
+        // Into memory: it cannot fail.
+        table.write(&mut bytes, self.paint, 0, columns).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let mut lines: Vec<String> = [String::new()].into_iter().chain(text.lines().map(str::to_owned)).collect();
+        let rows = lines.len() - 2;
+        if rows > most {
+            lines.truncate(2 + most.saturating_sub(1));
+            let left_out = format!("… and {} more", thousands((rows - most.saturating_sub(1)) as u64));
+            lines.push(self.paint.tone(Tone::Faint, &left_out));
+        }
+        lines
+    }
+
+    fn run_table(&self) -> Table {
+        let mut table = Table::new(&[
+            ("RUN", Column::Shrinks(8)),
+            ("WORKFLOW", Column::Shrinks(8)),
+            ("STATUS", Column::Whole),
+            ("DONE", Column::Right),
+            ("AGE", Column::Right),
+        ]);
+        for run in &self.seen.runs {
+            let summary = &run.summary;
+            let held = if summary.paused { " (held)" } else { "" };
+            table.row(vec![
+                summary.run_id.as_str().into(),
+                summary.workflow_name.as_str().into(),
+                Cell::new(tone_of(&summary.status), format!("{}{held}", summary.status)),
+                format!("{}/{}", thousands(done(run)), thousands(run.task_count)).into(),
+                time::length(self.now.since(stamp(summary.submitted_at))).into(),
+            ]);
+        }
+        table
+    }
+
+    fn wait_table(&self) -> Table {
+        let mut table = Table::new(&[
+            ("WAITS FOR", Column::Right),
+            ("TASK", Column::Shrinks(8)),
+            ("RUN", Column::Whole),
+            ("ON", Column::Whole),
+            ("AT MOST", Column::Right),
+        ]);
+        for Waiting { run_id, task, wait, .. } in &self.seen.waits {
+            let end = run_id.len().saturating_sub(ID_END);
+            table.row(vec![
+                time::length(self.now.since(stamp(wait.since))).into(),
+                task.as_str().into(),
+                Cell::new(Tone::Faint, format!("…{}", run_id.get(end..).unwrap_or(run_id))),
+                on(&wait.on).into(),
+                time::length(stamp(wait.deadline).since(self.now)).into(),
+            ]);
+        }
+        table
+    }
+}
+
+/// What is waited for, as the other commands say it.
+fn on(word: &str) -> &str {
+    match word {
+        "grant" => "a slot",
+        "backoff" => "its next try",
+        "sleep" => "its sleep's end",
+        "decision" => "a person",
+        other => other,
+    }
+}
+
+/// How many tasks have ended.
+fn done(run: &Run) -> u64 {
+    let ended = ["COMPLETED", "FAILED", "CANCELLED", "SKIPPED"];
+    let counts: &BTreeMap<String, u64> = &run.tasks;
+    ended.iter().filter_map(|status| counts.get(*status)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A busy server whose names are long and want to command the terminal.
+    fn seen() -> Seen {
+        let at = "2026-11-03T14:02:11Z";
+        let queue = json!({
+            "name": "a-queue-with-a-name-that-is-much-too-long-for-any-table", "size": 1_000_000, "oldest_since": at,
+            "paused": {"by": "\u{1b}[31msomebody", "since": at},
+            "settings": {
+                "max_queue_size": 1, "visibility_timeout_ms": 1, "max_retries": 1, "low_counts_as_high_after_ms": 1,
+            },
+        });
+        let queues: BTreeMap<String, serde_json::Value> =
+            (0..20).map(|number| (format!("q{number}"), queue.clone())).collect();
+        let workers: Vec<serde_json::Value> = (0..20)
+            .map(|number| json!({"name": format!("worker-{number}"), "boot": "1", "slots": 512, "leases": 500}))
+            .collect();
+        let run = json!({
+            "run_id": "run_01M8CP16DRQNPYAM1019RY61DP", "workflow_name": "a-workflow-of-the-longest-kind-of-name",
+            "status": "RUNNING", "paused": true, "submitted_at": at, "labels": {}, "workflow_hash": "x", "input": {},
+            "deadline": at, "task_count": 100_000, "tasks": {"COMPLETED": 34_000, "SKIPPED": 1}, "as_of": 1,
+            "durable": true,
+        });
+        let wait = json!({
+            "run_id": "run_01M8CP16DRQNPYAM1019RY61DP", "task": "日本語-a-task-with-a-very-long-name-as-well",
+            "status": "QUEUED", "wait": {"on": "grant", "since": at, "deadline": at, "then": "run_times_out"},
+        });
+        let found = |value| serde_json::from_value(value).expect("the form of the API");
+        let waits = json!(vec![wait; 40]);
+        let waits: Vec<serde_json::Value> = serde_json::from_value(waits).expect("a list");
+        Seen {
+            health: found(json!({
+                "status": "failing", "reasons": ["cannot commit since 2026-11-03T14:02:11Z: no space left on device"],
+                "version": "1", "last_turn_ms_ago": 1, "durable_commit": 1, "backlog": 1,
+            })),
+            stats: serde_json::from_value(json!({
+                "unfinished_runs": 30, "unfinished_tasks": 100_000, "finished_runs": {"COMPLETED": 1_000, "TIMED_OUT": 2},
+                "dead_letters": 7, "quarantined": 1, "queues": queues, "pools": {}, "workers": workers,
+                "refused_reports": 3,
+            }))
+            .expect("the form of the API"),
+            runs: serde_json::from_value(json!(vec![run; 12])).expect("the form of the API"),
+            waits: waits
+                .into_iter()
+                .map(|wait| Waiting {
+                    run_id: wait["run_id"].as_str().unwrap_or_default().to_owned(),
+                    task: wait["task"].as_str().unwrap_or_default().to_owned(),
+                    status: wait["status"].as_str().unwrap_or_default().to_owned(),
+                    wait: serde_json::from_value(wait["wait"].clone()).expect("the form of the API"),
+                })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_screen_is_not_left() {
+        let seen = seen();
+        let now = stamp(seen.runs[0].summary.submitted_at);
+        let frame = Frame { seen: &seen, place: "http://127.0.0.1:8001", now, paint: Paint::for_stdout() };
+        for (columns, rows) in (66..130).flat_map(|columns| [10, 24, 60].map(|rows| (columns, rows))) {
+            let lines = frame.screen(Size { columns, rows }, Some("cannot connect"));
+            assert!(lines.len() < rows, "{} of {rows}", lines.len());
+            for line in &lines {
+                assert!(width(line) < columns, "{} of {columns}: {line}", width(line));
+                assert!(!line.contains('\u{1b}'), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_a_file_gets_all() {
+        let seen = seen();
+        let now = stamp(seen.runs[0].summary.submitted_at);
+        let frame = Frame { seen: &seen, place: "http://127.0.0.1:8001", now, paint: Paint::for_stdout() };
+        let shown = frame.screen(Size { columns: 80, rows: 60 }, None).join("\n");
+        for text in ["FAILING", "no space left", "… and 15 more", "… and 33 more", "34,001/100,000", "7 out of tries"]
+        {
+            assert!(shown.contains(text), "{text} is not in\n{shown}");
+        }
+        let text = frame.text(80, usize::MAX);
+        assert!(!text.contains("more\n") && !text.contains("q ends"), "{text}");
+        assert_eq!(text.matches("a slot").count(), 40);
+    }
+}
