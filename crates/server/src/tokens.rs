@@ -11,8 +11,9 @@ use std::{
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
-    time::SystemTime,
+    time::Duration,
 };
+use tokio::time::Instant;
 
 /// The file that holds the first token, in the data folder.
 pub(crate) const ADMIN_TOKEN: &str = "admin.token";
@@ -96,9 +97,18 @@ pub struct Tokens {
 
 #[derive(Debug, Default)]
 struct Known {
-    changed: Option<SystemTime>,
+    /// The file as it was when it was read.
+    stamp: Option<Stamp>,
+    /// When that was seen first.
+    since: Option<Instant>,
     entries: Vec<Entry>,
 }
+
+/// What tells a file from the one that stood there before.
+type Stamp = (u64, u64, i64, i64);
+
+/// A file that changed may have changed again within one tick of its clock: so long it is read each time.
+const TICK: Duration = Duration::from_millis(200);
 
 impl Tokens {
     /// Opens the tokens of a data folder; makes the first one if there is none, and says so.
@@ -174,11 +184,16 @@ impl Tokens {
     }
 
     fn refresh(&self) -> Result<(), TokenError> {
-        let changed = fs::metadata(self.path(TOKENS)).and_then(|data| data.modified()).ok();
+        let data = fs::metadata(self.path(TOKENS)).map_err(|source| self.failed(TOKENS, source))?;
+        let stamp = Some((data.ino(), data.len(), data.ctime(), data.ctime_nsec()));
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.changed != changed || changed.is_none() {
-            known.entries = self.read()?;
-            known.changed = changed;
+        let is_same = known.stamp == stamp;
+        if is_same && known.since.is_some_and(|since| since.elapsed() > TICK) {
+            return Ok(());
+        }
+        known.entries = self.read()?;
+        if !is_same {
+            (known.stamp, known.since) = (stamp, Some(Instant::now()));
         }
         Ok(())
     }

@@ -126,6 +126,8 @@ pub fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task
             launch: task.failures.launch,
             lost: task.failures.lost,
             victim: task.failures.victim,
+            shortage: task.failures.shortage,
+            released: task.failures.released,
         },
         wait: task.wait().map(wait),
         lease: task.lease().map(lease),

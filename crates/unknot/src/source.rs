@@ -44,9 +44,9 @@ const CHUNK: usize = 64 * 1024;
 /// Where is looked.
 pub(crate) enum Source {
     /// Into the store of a data folder.
-    Store(Stored),
+    Store(Box<Stored>),
     /// At a server.
-    Server(Remote),
+    Server(Box<Remote>),
 }
 
 /// What is known of the workflow behind a run.
@@ -79,7 +79,7 @@ impl Source {
     /// If there is no store, or it cannot be read.
     pub(crate) fn open(at: &At) -> Result<Self, Error> {
         match Remote::named(at)? {
-            Some(remote) => Ok(Self::Server(remote)),
+            Some(remote) => Ok(Self::Server(Box::new(remote))),
             None => Self::store(Config::here(&at.place)?),
         }
     }
@@ -90,7 +90,7 @@ impl Source {
     /// If there is none, or it cannot be read.
     pub(crate) fn store(config: Config) -> Result<Self, Error> {
         let looking = Looking::open(&config)?;
-        Ok(Self::Store(Stored { config, looking, record: None }))
+        Ok(Self::Store(Box::new(Stored { config, looking, record: None })))
     }
 
     /// The configuration beside the store, if it is one.

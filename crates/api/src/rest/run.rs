@@ -187,6 +187,10 @@ pub struct Failures {
     pub lost: u32,
     /// It was stopped to resolve a deadlock.
     pub victim: u32,
+    /// Its worker's machine was short of something, such as room on its disk.
+    pub shortage: u32,
+    /// Its worker gave it back.
+    pub released: u32,
 }
 
 /// A named, bounded wait.

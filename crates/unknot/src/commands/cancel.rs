@@ -47,7 +47,7 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
 
 /// Asks a server that is named.
 fn at_server(cancel: &Cancel, remote: Remote, out: &mut dyn Write) -> Result<Exit, Error> {
-    let mut source = Source::Server(remote);
+    let mut source = Source::Server(Box::new(remote));
     let run = source.find(&cancel.run)?;
     let Source::Server(remote) = &source else { return Ok(Exit::Success) };
     let id = &run.summary.run_id;

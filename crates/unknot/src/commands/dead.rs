@@ -124,7 +124,7 @@ fn show(task: &str, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Erro
             writeln!(out, "  {}  {line}", paint.tone(Tone::Faint, &format!("{label:<9}")))?;
         }
     }
-    let source = Source::Server(remote);
+    let source = Source::Server(Box::new(remote));
     if let Ok(id) = letter.task_id.parse::<TaskId>() {
         for line in source.last_lines(id.attempt(letter.attempts.max(1)), &letter.task, LOG_LINES)? {
             writeln!(out, "  {} {}", paint.tone(Tone::Faint, "│"), fit(&line, columns.saturating_sub(5)))?;

@@ -28,7 +28,7 @@ pub(crate) fn perform(events: &Events, out: &mut dyn Write) -> Result<Exit, Erro
     }
     let remote = Remote::find(&events.at)?;
     let client = remote.client().clone();
-    let run = run_id(&Source::Server(remote).find(&events.run)?)?;
+    let run = run_id(&Source::Server(Box::new(remote)).find(&events.run)?)?;
     let feed = Feed::start(client, run)?;
     let mut is_seen = true;
     loop {

@@ -55,10 +55,10 @@ fn find(held: &Held) -> Result<(Target, &Named), Error> {
     let Held::Run(_) = held else {
         return Ok((Target { remote, kind, name: named.name.clone() }, named));
     };
-    let mut source = Source::Server(remote);
+    let mut source = Source::Server(Box::new(remote));
     let name = source.find(&named.name)?.summary.run_id;
     match source {
-        Source::Server(remote) => Ok((Target { remote, kind, name }, named)),
+        Source::Server(remote) => Ok((Target { remote: *remote, kind, name }, named)),
         // It was made one above.
         Source::Store(_) => Err(Error::NoSuchRun { given: name, place: String::new() }),
     }

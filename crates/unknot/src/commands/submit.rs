@@ -165,7 +165,7 @@ fn wait(
         teller.line("note", &note)?;
         return Ok(Exit::Killed);
     }
-    let mut source = Source::Server(remote);
+    let mut source = Source::Server(Box::new(remote));
     let ended = source.find(&run.to_string())?;
     let summary = summary::of_server(&mut source, &ended)?;
     let exit = read_word::<RunStatus>(&ended.summary.status).map_or(Exit::Environment, Exit::of);
