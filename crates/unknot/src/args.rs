@@ -1,7 +1,9 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
+mod again;
 mod operate;
 
+pub(crate) use again::*;
 pub(crate) use operate::*;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -61,6 +63,18 @@ pub(crate) enum Command {
     /// End a run: TERM, a grace, KILL
     #[command(after_long_help = CANCEL_EXAMPLES)]
     Cancel(Cancel),
+    /// Take a run further that did not complete
+    #[command(after_long_help = RETRY_EXAMPLES)]
+    Retry(Retry),
+    /// Cancel, retry or redrive every run that is found
+    #[command(after_long_help = BULK_EXAMPLES)]
+    Bulk(Bulk),
+    /// Say what becomes of a task whose attempt was lost
+    #[command(after_long_help = DECIDE_EXAMPLES)]
+    Decide(Decide),
+    /// Keep workflows under their names at a server
+    #[command(after_long_help = WORKFLOW_EXAMPLES)]
+    Workflow(Workflow),
     /// Hold a queue, a workflow or a run: nothing new of it starts
     #[command(after_long_help = PAUSE_EXAMPLES)]
     Pause(Hold),

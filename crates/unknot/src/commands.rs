@@ -1,5 +1,6 @@
 //! One file for each command.
 
+mod again;
 mod cancel;
 mod check;
 mod completions;
@@ -10,6 +11,7 @@ mod hold;
 mod list;
 mod logs;
 mod ls;
+mod registered;
 mod run;
 mod serve;
 mod show;
@@ -48,6 +50,10 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Queues(listing) => list::queues(&listing, &mut out),
         Command::Workers(listing) => list::workers(&listing, &mut out),
         Command::Pools(listing) => list::pools(&listing, &mut out),
+        Command::Retry(retry) => again::retry(&retry, &mut out),
+        Command::Decide(decide) => again::decide(&decide, &mut out),
+        Command::Bulk(bulk) => again::bulk(&bulk, &mut out),
+        Command::Workflow(workflow) => registered::perform(&workflow.command, &mut out),
         Command::Dead(dead) => dead::perform(&dead.command, &mut out),
         Command::Token(token) => token::perform(&token.command, &mut out),
         Command::Store(store) => store::perform(&store.command, &mut out),

@@ -4,14 +4,16 @@ use super::{Body, Client, ClientError, Events, Question};
 use crate::{
     Moment,
     rest::{
-        CancelRequest, CancelStatus, Cancelling, DeadLetter, Event, Health, Page, Paused, Pool, Queue, Run, RunCreated,
-        RunRequest, RunSummary, Stats, Task, Worker,
+        BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision, DecisionRequest, Event,
+        Health, Page, Paused, Pool, Queue, Registered, Registration, RetryRequest, Run, RunCreated, RunRequest,
+        RunSummary, Stats, Task, Worker,
     },
 };
 use hyper::{
     Method, StatusCode,
     header::{HeaderName, RANGE},
 };
+use serde_json::{Map, Value};
 use std::{fmt::Write as _, time::Duration};
 
 /// Which runs are listed; all conditions must hold.
@@ -259,6 +261,84 @@ impl Client {
         path.add("after", after);
         path.add("limit", Some(limit.to_string()).as_deref());
         self.get(&path.text).await
+    }
+
+    /// Takes a run further that did not complete, in a new one.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also if it has not ended, or nothing is left to do (status 409).
+    pub async fn retry(&self, run: &str, from_scratch: bool) -> Result<RunCreated, ClientError> {
+        let path = format!("/runs/{}/retry", segment(run));
+        let question = Question::new(Method::POST, &path).sending(&RetryRequest { from_scratch })?;
+        let response = self.ask(question).await?;
+        self.understand(response).await
+    }
+
+    /// Tries a task again that is out of tries, in a new run.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn redrive(&self, task: &str) -> Result<RunCreated, ClientError> {
+        let path = format!("/dead-letters/{}/redrive", segment(task));
+        let response = self.ask(Question::new(Method::POST, &path)).await?;
+        self.understand(response).await
+    }
+
+    /// Says what becomes of a task that waits for a person.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also if it waits for nobody (status 409).
+    pub async fn decide(&self, task: &str, decision: Decision) -> Result<(), ClientError> {
+        let path = format!("/tasks/{}/decision", segment(task));
+        let question = Question::new(Method::PUT, &path).sending(&DecisionRequest { decision })?;
+        self.ask(question).await.map(drop)
+    }
+
+    /// Does something with every run that a filter finds, up to a thousand; `next` goes on.
+    ///
+    /// # Errors
+    /// See [`ClientError`]. What was refused of single runs stands in the answer.
+    pub async fn bulk(&self, request: &BulkRequest) -> Result<BulkResult, ClientError> {
+        let response = self.ask(Question::new(Method::POST, "/runs/bulk").sending(request)?).await?;
+        self.understand(response).await
+    }
+
+    /// Keeps a workflow under its name, as its newest version.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also if it is not sound (status 422).
+    pub async fn register_workflow(&self, workflow: Map<String, Value>) -> Result<Registered, ClientError> {
+        let question = Question::new(Method::POST, "/workflows").sending(&Registration { workflow })?;
+        let response = self.ask(question).await?;
+        self.understand(response).await
+    }
+
+    /// A part of the list of registered workflows, each with its newest version.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn workflows(&self, after: Option<&str>, limit: usize) -> Result<Page<Registered>, ClientError> {
+        let mut path = Query::new("/workflows");
+        path.add("after", after);
+        path.add("limit", Some(limit.to_string()).as_deref());
+        self.get(&path.text).await
+    }
+
+    /// A registered workflow with its newest versions.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn workflow(&self, name: &str) -> Result<Registered, ClientError> {
+        self.get(&format!("/workflows/{}", segment(name))).await
+    }
+
+    /// Forgets a registered workflow; its runs are not touched.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn forget_workflow(&self, name: &str) -> Result<(), ClientError> {
+        let path = format!("/workflows/{}", segment(name));
+        self.ask(Question::new(Method::DELETE, &path)).await.map(drop)
     }
 
     /// Forgets a dead letter; its run is not touched.

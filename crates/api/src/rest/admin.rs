@@ -250,3 +250,21 @@ pub struct BulkResult {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
+
+/// What a person says about a task whose attempt was lost, or may still be alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionRequest {
+    /// What becomes of it.
+    pub decision: Decision,
+}
+
+/// What can become of a task that waits for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// It is tried again.
+    Retry,
+    /// It counts as failed.
+    Fail,
+}

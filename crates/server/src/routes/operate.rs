@@ -1,6 +1,6 @@
 //! Queues, pools, workers and dead letters; holding and letting go.
 
-use super::{Params, ok, page_size, parse, runs::Nothing};
+use super::{Params, Sent, ok, page_size, parse, runs::Nothing};
 use crate::{
     app::App,
     operation::{Operation, delete, get, put},
@@ -21,7 +21,7 @@ use unknot_api::rest;
 use unknot_engine::core::{
     TaskId,
     effect::Answer as Told,
-    event::{Event, PauseTarget},
+    event::{Decision, Event, PauseTarget},
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -48,6 +48,10 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/workers", workers)
             .is("listWorkers", "List the workers that are connected")
             .gives::<Vec<rest::Worker>>(200, "All of them."),
+        put("/tasks/{task_id}/decision", decide)
+            .is("decideTask", "Say what becomes of a task whose attempt was lost, or may still be alive")
+            .takes::<rest::DecisionRequest>()
+            .gives_nothing(204, "It is tried again, or counts as failed."),
         get("/dead-letters", dead_letters)
             .is("listDeadLetters", "List tasks that are out of tries")
             .query::<Which>()
@@ -172,6 +176,20 @@ async fn resume_run(
     _: Params<Nothing>,
 ) -> Answer<Response> {
     resume(&app, PauseTarget::Run(parse(&run, "the id of a run")?), &who).await
+}
+
+async fn decide(
+    State(app): State<Arc<App>>,
+    Path(task): Path<String>,
+    Sent(request): Sent<rest::DecisionRequest>,
+) -> Answer<Response> {
+    let task: TaskId = parse(&task, "the id of a task")?;
+    let decision = match request.decision {
+        rest::Decision::Retry => Decision::Retry,
+        rest::Decision::Fail => Decision::Fail,
+    };
+    app.engine.command(|caller| Event::TaskDecided { task, decision, caller }).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// Which dead letters are listed.

@@ -60,7 +60,7 @@ fn label(given: &str) -> Result<(String, String), String> {
     pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "expected `NAME=VALUE`".to_owned())
 }
 
-fn moment(given: &str) -> Result<Moment, String> {
+pub(super) fn moment(given: &str) -> Result<Moment, String> {
     Moment::parse(given).ok_or_else(|| "expected a moment such as `2026-11-03T14:02:11Z`".to_owned())
 }
 
@@ -217,6 +217,14 @@ pub(crate) enum DeadCommand {
         #[command(flatten)]
         listing: Listing,
     },
+    /// Try one again, in a new run that takes over what the old one completed
+    Redrive {
+        /// The task's id
+        #[arg(value_name = "TASK")]
+        task: String,
+        #[command(flatten)]
+        at: At,
+    },
     /// Forget one; its run is not touched
     Drop {
         /// The task's id
@@ -233,6 +241,8 @@ Examples:
       Tasks that are out of tries.
   unknot dead show task_01JBX….3
       Why, and what it printed last.
+  unknot dead redrive task_01JBX….3
+      What it broke on is mended: a new run goes on from there.
   unknot dead drop task_01JBX….3
       Somebody has seen to it.";
 

@@ -1,4 +1,4 @@
-//! `unknot dead ls|show|drop`: tasks that are out of tries, at a server.
+//! `unknot dead ls|show|redrive|drop`: tasks that are out of tries, at a server.
 
 use crate::{
     args::{DeadCommand, Listing},
@@ -30,6 +30,13 @@ pub(crate) fn perform(command: &DeadCommand, out: &mut dyn Write) -> Result<Exit
     match command {
         DeadCommand::Ls { limit, listing } => ls(*limit, listing, out),
         DeadCommand::Show { task, listing } => show(task, listing, out),
+        DeadCommand::Redrive { task, at } => {
+            let remote = Remote::find(at)?;
+            let created = remote.ask(format!("redrive `{task}`"), remote.client().redrive(task))?;
+            writeln!(out, "{} goes on from there", created.run_id)?;
+            writeln!(out, "see `unknot show {}{}`", created.run_id, remote.option())?;
+            Ok(Exit::Success)
+        }
         DeadCommand::Drop { task, at } => {
             let remote = Remote::find(at)?;
             remote.ask(format!("drop the dead letter of `{task}`"), remote.client().drop_dead_letter(task))?;

@@ -266,3 +266,28 @@ fn top_into_a_file_says_once_what_goes_on() {
     let options = served.options();
     bench.run(&with(&["top"], &options)).code(0).says(&served.address);
 }
+
+#[test]
+fn what_failed_is_taken_further_and_what_is_registered_is_run_by_name() {
+    let bench = Bench::with(
+        "name: fails\ntasks:\n  a: {exec: 'echo once >> ran'}\n  b: {needs: [a], exec: 'test -e mended'}\n",
+    );
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml", "--wait"]).code(1);
+    bench.run(&["bulk", "retry", "--status", "failed", "--dry-run"]).code(0).says("1 run found; nothing was done");
+    bench.write("mended", "");
+    bench.run(&["retry", "latest"]).code(0).says("takes run_");
+    let events = bench.run(&["events", "latest", "-f"]).code(0).says("RUN_COMPLETED");
+    assert!(events.stdout.contains("retry_of"), "{}", events.stdout);
+    assert_eq!(bench.read("ran"), "once\n", "what COMPLETED is not repeated");
+    bench.run(&["retry", "latest"]).code(1).says("error[UK0409]");
+    bench.run(&["dead", "ls"]).code(0).says("no task is out of tries");
+
+    bench.run(&["workflow", "ls"]).code(0).says("no workflow is registered");
+    bench.run(&["workflow", "add", "flow.yaml"]).code(0).says("fails is registered as");
+    bench.run(&["workflow", "ls"]).code(0).says("fails").says("local");
+    bench.run(&["submit", "fails", "--wait"]).code(0);
+    bench.run(&["workflow", "rm", "fails"]).code(0);
+    bench.run(&["submit", "fails"]).code(2).says("error[UK0404]");
+    bench.run(&["decide", "task_01JBX000000000000000000000.3", "retry"]).code(1).says("error[UK0409]");
+}
