@@ -117,7 +117,8 @@ impl Step<'_> {
         let answer = ask(&mut ready, self.now, self.state, &mut left);
         self.state.volatile.ready = ready;
         // With none left for the lines, the step is full, whatever the division left over.
-        self.look_often(if left == 0 { usize::MAX } else { (most - left) * LOOKS_PER_HEAD });
+        let looks = if left == 0 { self.looks_left() } else { (most - left) * LOOKS_PER_HEAD };
+        self.look_often(looks);
         answer
     }
 
