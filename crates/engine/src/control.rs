@@ -24,7 +24,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use unknot_core::{RunId, effect::Answer};
+use unknot_core::{RunId, effect::Answer, event::PauseTarget};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
@@ -54,6 +54,17 @@ pub struct CancelWish<'w> {
     pub by: &'w str,
     /// Whether its attempts are given up at once.
     pub force: bool,
+}
+
+/// A wish to hold something, or to let it go on, as it is sent.
+#[derive(Clone, Debug)]
+pub struct HoldWish<'w> {
+    /// What.
+    pub target: PauseTarget,
+    /// Whether it is held from now on, or goes on.
+    pub is_held: bool,
+    /// Who asks.
+    pub by: &'w str,
 }
 
 impl Control {
@@ -97,6 +108,24 @@ impl Drop for Control {
 /// # Errors
 /// If it does not answer. What it answers is JSON with the key `cancelling` or `error`.
 pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
+    let CancelWish { run, reason, by, force } = wish;
+    ask(data, &json!({"cancel": {"run": run, "reason": reason, "by": by, "force": force}}))
+}
+
+/// Asks the engine that owns a data folder to hold something or to let it go on. `None`: no engine listens there.
+///
+/// # Errors
+/// If it does not answer. What it answers is JSON with the key `held` (who holds it since when, or null) or `error`.
+pub fn hold(data: &Path, wish: &HoldWish<'_>) -> io::Result<Option<Value>> {
+    let (kind, name) = match &wish.target {
+        PauseTarget::Queue(name) => ("queue", name.clone()),
+        PauseTarget::Workflow(name) => ("workflow", name.clone()),
+        PauseTarget::Run(run) => ("run", run.to_string()),
+    };
+    ask(data, &json!({"hold": {kind: name, "held": wish.is_held, "by": wish.by}}))
+}
+
+fn ask(data: &Path, request: &Value) -> io::Result<Option<Value>> {
     let stream = match Folder::open(data).and_then(|folder| folder.connect()) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -106,10 +135,7 @@ pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
     };
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-    let line = json!({"cancel": {
-        "run": wish.run, "reason": wish.reason, "by": wish.by, "force": wish.force,
-    }});
-    writeln!(&stream, "{line}")?;
+    writeln!(&stream, "{request}")?;
     serde_json::from_str(&read_line(&stream)?).map(Some).map_err(io::Error::other)
 }
 
@@ -139,24 +165,47 @@ fn read_line(stream: &UnixStream) -> io::Result<String> {
 }
 
 fn answer(engine: &Engine, line: &str) -> Value {
-    let Some((run, wish)) = parse(line) else {
-        return json!({"error": "expected {\"cancel\": {\"run\": …, \"reason\": …, \"by\": …, \"force\": …}}"});
+    let request: Value = serde_json::from_str(line).unwrap_or_default();
+    let by = |wish: &Value| text(wish, "by").unwrap_or("not said").to_owned();
+    let told = if let Some((wish, run)) = request.get("cancel").and_then(|wish| Some((wish, run_of(wish)?))) {
+        let reason = text(wish, "reason").unwrap_or("not said");
+        engine.cancel(run, reason, &by(wish), is_true(wish, "force"))
+    } else if let Some((wish, target)) = request.get("hold").and_then(|wish| Some((wish, target_of(wish)?))) {
+        match is_true(wish, "held") {
+            true => engine.pause(target, &by(wish)),
+            false => engine.resume(target, &by(wish)),
+        }
+    } else {
+        return json!({"error": "expected {\"cancel\": {\"run\": …, \"reason\": …, \"by\": …, \"force\": …}} \
+                                or {\"hold\": {\"queue\"|\"workflow\"|\"run\": …, \"held\": …, \"by\": …}}"});
     };
-    let text = |key: &str| wish.get(key).and_then(Value::as_str).unwrap_or("not said");
-    let force = wish.get("force").and_then(Value::as_bool).unwrap_or_default();
-    match engine.cancel(run, text("reason"), text("by"), force) {
+    match told {
         Ok(Answer::Cancelling { run, status, cancelled_tasks, since, reason }) => json!({"cancelling": {
             "run": run, "status": status, "cancelled_tasks": cancelled_tasks, "since": since, "reason": reason,
         }}),
-        Ok(_) => json!({"cancelling": {"run": run}}),
+        Ok(Answer::Submitted { run, .. }) => json!({"cancelling": {"run": run}}),
+        Ok(Answer::Paused(paused)) => json!({"held": paused}),
+        Ok(Answer::Done) => json!({"held": null}),
         Err(error) => json!({"error": crate::threads::with_causes(&error)}),
     }
 }
 
-fn parse(line: &str) -> Option<(RunId, Value)> {
-    let mut request: Value = serde_json::from_str(line).ok()?;
-    let wish = request.get_mut("cancel")?.take();
-    Some((wish.get("run")?.as_str()?.parse().ok()?, wish))
+fn text<'v>(wish: &'v Value, key: &str) -> Option<&'v str> {
+    wish.get(key)?.as_str()
+}
+
+fn is_true(wish: &Value, key: &str) -> bool {
+    wish.get(key).and_then(Value::as_bool).unwrap_or_default()
+}
+
+fn run_of(wish: &Value) -> Option<RunId> {
+    text(wish, "run")?.parse().ok()
+}
+
+fn target_of(wish: &Value) -> Option<PauseTarget> {
+    let queue = text(wish, "queue").map(|name| PauseTarget::Queue(name.to_owned()));
+    let workflow = || text(wish, "workflow").map(|name| PauseTarget::Workflow(name.to_owned()));
+    queue.or_else(workflow).or_else(|| run_of(wish).map(PauseTarget::Run))
 }
 
 /// The data folder, held open: a socket's name may have 108 bytes, and the folder's path may have more.

@@ -385,16 +385,17 @@ impl Engine {
         &self.data
     }
 
-    /// Takes no new work from now on; what runs goes on.
+    /// Gives the local worker no new work from now on; what runs goes on.
     pub fn drain(&self) {
         if let Some(worker) = &self.worker {
+            self.dismiss();
             worker.drain();
         }
     }
 
-    /// Whether the local worker still has attempts.
+    /// Whether the local worker still has attempts, or reports of them that are not durable.
     pub fn is_working(&self) -> bool {
-        self.overview().workers.iter().any(|(worker, seen)| worker.is_local() && seen.leases > 0)
+        self.shared.local.is_busy()
     }
 
     /// Stops what runs, by its ladder, and then everything else. Unfinished runs go on at the next start.

@@ -72,7 +72,16 @@ impl LocalDesk {
     pub(crate) fn close(&self) -> Vec<Event> {
         let mut desk = self.lock();
         desk.is_closed = true;
-        std::mem::take(&mut desk.assignments).iter().map(released).collect()
+        let unfetched = std::mem::take(&mut desk.assignments);
+        for assignment in &unfetched {
+            desk.given.remove(&(assignment.attempt, assignment.fence));
+        }
+        unfetched.iter().map(released).collect()
+    }
+
+    /// Whether anything that was given is not settled yet.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.lock().given.is_empty()
     }
 
     /// Gives an attempt to the worker, once. Comes back, to be told to the brain, if the desk is closed.
@@ -273,7 +282,13 @@ mod tests {
     fn a_closed_desk_gives_everything_back() {
         let desk = LocalDesk::new(boot(1));
         assert!(desk.give(assignment(&boot(1))).is_none());
+        let fetched = Assignment { fence: Fence(3), ..assignment(&boot(1)) };
+        assert!(desk.give(fetched.clone()).is_none());
+        assert_eq!(desk.lock().assignments.pop_back(), Some(fetched.clone()), "the worker fetches it");
         assert_eq!(desk.close().len(), 1);
+        assert!(desk.is_busy(), "what the worker has goes on");
+        desk.settled(fetched.attempt, fetched.fence);
+        assert!(!desk.is_busy(), "what was given back is nobody's");
         let later = Assignment { fence: Fence(2), ..assignment(&boot(1)) };
         assert!(matches!(desk.give(later), Some(Event::AttemptEnded(end)) if end.outcome == Outcome::Released));
     }

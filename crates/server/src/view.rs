@@ -181,7 +181,8 @@ pub(crate) fn event(event: &Event) -> rest::Event {
     }
 }
 
-pub(crate) fn paused(pause: &Pause) -> rest::Paused {
+/// Who holds something.
+pub fn paused(pause: &Pause) -> rest::Paused {
     rest::Paused { by: pause.by.clone(), since: moment(pause.since) }
 }
 

@@ -28,7 +28,7 @@ pub use maintenance::{
 pub use memory::MemoryStore;
 pub use namespace::{Epoch, Namespace, Owner, ParseNamespaceError};
 pub use read::{
-    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Page, PageSize, Reader, RunFilter, RunRecord,
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Page, PageSize, Reader, RunFilter, RunRecord,
     RunSummary, WorkflowVersion,
 };
 pub use sqlite::{NetworkFileSystems, SqliteOptions, SqliteStore};

@@ -9,7 +9,7 @@ use std::{
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, FinishedRun, HistoryEntry, Quarantined, RegisteredWorkflow},
+    row::{DeadLetter, FinishedRun, HistoryEntry, Pause, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
     workflow::{Definition, DefinitionHash, TaskDef},
@@ -127,6 +127,12 @@ pub trait Reader: Send {
         after: Option<Seq>,
         size: PageSize,
     ) -> Answer<Page<(Seq, Quarantined), Seq>>;
+
+    /// What operators hold of queues and workflows, the first of each by name. Held runs say so themselves.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn holds(&mut self, namespace: &Namespace, size: PageSize) -> Answer<Holds>;
 
     /// A workflow's validated form.
     ///
@@ -280,6 +286,15 @@ pub struct FactsQuery {
     pub idempotency_key: Option<String>,
     /// How did this run end?
     pub run: Option<RunId>,
+}
+
+/// What operators hold back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holds {
+    /// Queues.
+    pub queues: BTreeMap<String, Pause>,
+    /// Workflows.
+    pub workflows: BTreeMap<String, Pause>,
 }
 
 /// How many there are of what is no longer in memory.

@@ -28,7 +28,7 @@ use unknot_engine::{
     control,
     core::{
         AttemptId, TaskIndex,
-        row::HistoryEntry,
+        row::{HistoryEntry, Pause},
         run::TaskStatus,
         workflow::{Definition, TaskDef},
     },
@@ -57,6 +57,13 @@ pub(crate) enum Definitions {
     Some(BTreeMap<TaskIndex, TaskDef>),
     /// Nothing: a server does not tell.
     Unknown,
+}
+
+/// What operators hold, beside single runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holds {
+    pub(crate) queues: BTreeMap<String, rest::Paused>,
+    pub(crate) workflows: BTreeMap<String, rest::Paused>,
 }
 
 /// How far a task is, as far as its logs are concerned.
@@ -191,6 +198,27 @@ impl Source {
                 let id = &run.summary.run_id;
                 each_task(remote, id, Some(status), most, |index, task| drop(found.insert(index, task)))?;
                 Ok(found)
+            }
+        }
+    }
+
+    /// What operators hold of queues and workflows.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn holds(&mut self) -> Result<Holds, Error> {
+        match self {
+            Self::Store(stored) => {
+                let found = stored.looking.ask(|reader, namespace| reader.holds(namespace, PageSize::MAX))?.value;
+                let told = |held: BTreeMap<String, Pause>| {
+                    held.iter().map(|(name, by)| (name.clone(), view::paused(by))).collect()
+                };
+                Ok(Holds { queues: told(found.queues), workflows: told(found.workflows) })
+            }
+            Self::Server(remote) => {
+                let stats = remote.ask("look at what is held", remote.client().stats())?;
+                let queues = stats.queues.into_iter().filter_map(|(name, queue)| Some((name, queue.paused?)));
+                Ok(Holds { queues: queues.collect(), workflows: stats.paused_workflows })
             }
         }
     }

@@ -172,6 +172,9 @@ pub struct Stats {
     pub quarantined: u64,
     /// Queues by name.
     pub queues: BTreeMap<String, Queue>,
+    /// Workflows that an operator holds, also such as have no run yet.
+    #[serde(default)]
+    pub paused_workflows: BTreeMap<String, Paused>,
     /// Pools and locks by name.
     pub pools: BTreeMap<String, Pool>,
     /// Workers that are connected.

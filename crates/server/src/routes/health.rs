@@ -85,6 +85,7 @@ async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>)
         finished_runs: counts.finished.iter().map(|(status, runs)| (view::word(status), *runs)).collect(),
         dead_letters: counts.dead_letters,
         quarantined: counts.quarantined,
+        paused_workflows: overview.paused_workflows.iter().map(|(name, by)| (name.clone(), view::paused(by))).collect(),
         queues: overview.queues.iter().map(|(name, queue)| (name.clone(), view::queue(name, queue))).collect(),
         pools: overview.pools.iter().map(|(name, pool)| (name.clone(), view::pool(name, pool))).collect(),
         workers: overview.workers.iter().map(|(worker, seen)| view::worker(worker, seen)).collect(),

@@ -1,12 +1,13 @@
 //! Lists: order, filters, pages, counts.
 
 use super::{Case, Site, fixture::*};
-use crate::{PageSize, RunFilter};
+use crate::{Holds, PageSize, RunFilter};
 use std::collections::BTreeMap;
 use unknot_core::{
     CommitSeq, Millis, RunId, Seq, TaskIndex, Timestamp,
-    row::{DeadLetter, Key, Quarantined, RegisteredWorkflow, Row},
+    row::{DeadLetter, Key, Pause, Quarantined, RegisteredWorkflow, Row},
     run::{JsonText, RunStatus, TaskError},
+    settings::Queue,
     workflow::DefinitionHash,
 };
 
@@ -16,6 +17,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a list read in pages is the list", run: pages_are_the_list },
     Case { name: "dead letters and quarantined events come in pages, the newest first", run: letters_come_in_pages },
     Case { name: "finished runs are counted by status", run: runs_are_counted },
+    Case { name: "what is held is listed", run: holds_are_listed },
     Case { name: "registered workflows have versions, the newest first", run: workflows_have_versions },
 ];
 
@@ -117,6 +119,24 @@ fn pages_are_the_list(site: &mut dyn Site) {
         let bees = RunFilter { workflow: Some("bee".into()), ..RunFilter::default() };
         assert_eq!(ids(&brain, &bees, PageSize::new(size)), newest_first(|run| run % 2 == 1), "bees by {size}");
     }
+}
+
+fn holds_are_listed(site: &mut dyn Site) {
+    let mut brain = Brain::start(site.open());
+    let pause = |by: &str| Pause { by: by.into(), since: START };
+    let queue = |name: &str, paused| (Key::Queue(name.into()), Some(Row::Queue(Queue { paused, ..Queue::default() })));
+    let workflow = |name: &str| (Key::PausedWorkflow(name.into()), Some(Row::PausedWorkflow(pause("bob"))));
+    let rows = vec![queue("b", Some(pause("ada"))), queue("a", None), queue("c", Some(pause("ada"))), workflow("x")];
+    brain.commit(rows);
+    let mut reader = brain.reader();
+    let all = reader.holds(&brain.namespace, PageSize::MAX).expect("readable");
+    let named = |names: &[&str], by: &str| names.iter().map(|name| ((*name).to_owned(), pause(by))).collect();
+    assert_eq!(all.as_of, brain.last);
+    assert_eq!(all.value, Holds { queues: named(&["b", "c"], "ada"), workflows: named(&["x"], "bob") });
+    let one = reader.holds(&brain.namespace, PageSize::new(1)).expect("readable").value;
+    assert_eq!(one, Holds { queues: named(&["b"], "ada"), workflows: named(&["x"], "bob") });
+    brain.commit(vec![queue("b", None), queue("c", None), (Key::PausedWorkflow("x".into()), None)]);
+    assert_eq!(reader.holds(&brain.namespace, PageSize::MAX).expect("readable").value, Holds::default());
 }
 
 fn workflows_have_versions(site: &mut dyn Site) {

@@ -43,6 +43,7 @@ fn unknown_namespaces_are_empty(site: &mut dyn Site) {
     assert_eq!((runs.as_of, runs.value.items.len(), runs.value.next), (CommitSeq(0), 0, None));
     assert_eq!(reader.run(&nowhere, run_id(1)).expect("readable").value, None);
     assert_eq!(reader.counts(&nowhere).expect("readable").value, Default::default());
+    assert_eq!(reader.holds(&nowhere, PageSize::MAX).expect("readable").value, Default::default());
 }
 
 fn tasks_come_in_pages(site: &mut dyn Site) {

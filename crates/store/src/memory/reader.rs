@@ -2,7 +2,7 @@
 
 use super::{Disk, Space};
 use crate::{
-    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Namespace, Page, PageSize, Reader, RunFilter,
     RunRecord, RunSummary, StoreError, WorkflowVersion,
 };
 use std::{
@@ -14,6 +14,7 @@ use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
     row::{DeadLetter, Key, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
+    settings::Queue,
     workflow::{Definition, DefinitionHash, TaskDef},
 };
 
@@ -194,6 +195,28 @@ impl Reader for MemoryReader {
                 space.versions().map(|(seq, workflow)| (workflow.name.clone(), version(seq, workflow))).collect();
             let behind = newest.into_values().filter(|found| after.is_none_or(|after| *found.name > *after));
             Page::cut(behind.take(size.items() + 1).collect(), size, |found: &WorkflowVersion| found.name.clone())
+        })
+    }
+
+    fn holds(&mut self, namespace: &Namespace, size: PageSize) -> Answer<Holds> {
+        self.ask(namespace, |space| {
+            let mut holds = Holds::default();
+            for (key, kept) in &space.rows {
+                match (key, &kept.row) {
+                    (Key::Queue(name), Row::Queue(Queue { paused: Some(paused), .. }))
+                        if holds.queues.len() < size.items() =>
+                    {
+                        drop(holds.queues.insert(name.clone(), paused.clone()));
+                    }
+                    (Key::PausedWorkflow(name), Row::PausedWorkflow(paused))
+                        if holds.workflows.len() < size.items() =>
+                    {
+                        drop(holds.workflows.insert(name.clone(), paused.clone()));
+                    }
+                    _ => {}
+                }
+            }
+            holds
         })
     }
 

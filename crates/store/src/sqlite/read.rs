@@ -14,7 +14,7 @@ use super::{
     schema,
 };
 use crate::{
-    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Namespace, Page, PageSize, Reader, RunFilter,
+    Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Namespace, Page, PageSize, Reader, RunFilter,
     RunRecord, RunSummary, StoreError, WorkflowVersion,
     body::{Kind, decode_as},
 };
@@ -30,6 +30,7 @@ use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
     row::{DeadLetter, FinishedRun, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
+    settings::Queue,
     workflow::{Definition, DefinitionHash, TaskDef},
 };
 
@@ -308,6 +309,27 @@ impl Reader for SqliteReader {
                         ORDER BY name LIMIT ?3";
             let found = snapshot.versions(sql, (snapshot.ns, after.unwrap_or_default(), one_more(size)))?;
             Ok(Page::cut(found, size, |version| version.name.clone()))
+        })
+    }
+
+    fn holds(&mut self, namespace: &Namespace, size: PageSize) -> Answer<Holds> {
+        self.ask(namespace, |snapshot| {
+            let mut holds = Holds::default();
+            let few = int(size.items() as u64);
+            let sql = "SELECT name, body FROM queue WHERE ns = ?1 AND json_extract(body, '$.paused') IS NOT NULL
+                        ORDER BY name LIMIT ?2";
+            snapshot.each(sql, (snapshot.ns, few), |row| {
+                let (name, queue): (_, Queue) = (text(row, 0)?.to_owned(), decode_as(Kind::Queue, text(row, 1)?)?);
+                holds.queues.extend(queue.paused.map(|paused| (name, paused)));
+                Ok(())
+            })?;
+            let sql = "SELECT name, body FROM paused_workflow WHERE ns = ?1 ORDER BY name LIMIT ?2";
+            snapshot.each(sql, (snapshot.ns, few), |row| {
+                let paused = decode_as(Kind::PausedWorkflow, text(row, 1)?)?;
+                holds.workflows.insert(text(row, 0)?.to_owned(), paused);
+                Ok(())
+            })?;
+            Ok(holds)
         })
     }
 

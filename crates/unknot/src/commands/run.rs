@@ -16,6 +16,7 @@ use crate::{
     progress::{Progress, View},
     remote::Remote,
     signals::{self, Interrupts},
+    source::Source,
     summary,
     teller::Teller,
     terminal, time, workflow,
@@ -32,6 +33,7 @@ use unknot_engine::{
         RunId, Timestamp,
         effect::Refusal,
         run::{Idempotency, Run, RunStatus},
+        settings::DEFAULT_QUEUE,
     },
     store::{Namespace, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
@@ -195,6 +197,7 @@ impl Session {
         if let Some(error) = without_control {
             teller.line("note", &format!("`unknot cancel` from another terminal will not reach this run: {error}"))?;
         }
+        self.tell_holds(teller)?;
         let view = View::new(teller.is_json, &progress, Some(&self.config.data), now);
         let ending = self.choice.ending.iter().copied().collect();
         let mut watch = Watch {
@@ -210,6 +213,21 @@ impl Session {
         };
         let ended = watch.until_the_end(interrupts, teller)?;
         Ok((run, ended))
+    }
+
+    /// Says what an operator holds of this: nothing of it starts, and nothing else would say why.
+    fn tell_holds(&self, teller: &mut Teller<'_>) -> Result<(), Error> {
+        let holds = Source::store(self.config.clone())?.holds()?;
+        let body = &self.checked.definition.body;
+        let workflow = holds.workflows.get_key_value(&*body.name).map(|found| ("workflow", found));
+        let is_used = |name: &str| body.tasks.iter().any(|def| def.queue.as_deref().unwrap_or(DEFAULT_QUEUE) == name);
+        let queues = holds.queues.iter().filter(|(name, _)| is_used(name)).map(|found| ("queue", found));
+        for (kind, (name, paused)) in workflow.into_iter().chain(queues) {
+            let resume = format!("`unknot resume {kind} {name}{}`", self.config.data_option());
+            let held = format!("{kind} `{name}` is held by {}: {resume} in another terminal lets it go on", paused.by);
+            teller.line("note", &held)?;
+        }
+        Ok(())
     }
 
     fn options(&self) -> Options {

@@ -10,7 +10,7 @@ use crate::{
     exit::Exit,
     looking::idle,
     output::{Paint, Tone, count, fit, task_tone, thousands, wrap},
-    source::{Definitions, Source, read_word, stamp},
+    source::{Definitions, Holds, Source, read_word, stamp},
     summary::counted,
     table::{Cell, Column, Table},
     terminal, time,
@@ -50,6 +50,8 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut view = View {
         run,
         idle,
+        option: source.option(),
+        holds: Holds::default(),
         definitions: Definitions::Unknown,
         now,
         is_served,
@@ -57,6 +59,9 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
         counts: BTreeMap::new(),
     };
     view.read(&mut source, show.json)?;
+    if !has_ended(&view.run) {
+        view.holds = source.holds()?;
+    }
     if show.json {
         view.write_json(out)?;
     } else {
@@ -76,6 +81,10 @@ struct View {
     run: rest::Run,
     /// What is to be said of it if no process serves it.
     idle: Option<String>,
+    /// How other commands are told to look there.
+    option: String,
+    /// What operators hold back.
+    holds: Holds,
     definitions: Definitions,
     now: Timestamp,
     /// Whether it has ended, or a process is there that may move it.
@@ -229,9 +238,7 @@ impl View {
             head.push(("because", format!("{} (by {})", ending.reason, ending.by)));
         }
         head.extend(run.poisoned.iter().map(|error| ("frozen", format!("one of its events failed: {error}"))));
-        if summary.paused {
-            head.push(("held", "an operator holds it: nothing new starts".to_owned()));
-        }
+        head.extend(self.held().map(|held| ("held", held)));
         head.extend(
             (!run.durable)
                 .then(|| ("memory", "the store does not answer: this is what the server remembers".to_owned())),

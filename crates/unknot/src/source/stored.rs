@@ -21,6 +21,11 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
+    /// The configuration beside it.
+    pub(crate) fn into_config(self) -> Config {
+        self.config
+    }
+
     fn record(&self) -> Result<&RunRecord, Error> {
         self.record.as_ref().ok_or_else(|| Error::NothingRan { data: self.config.data.clone() })
     }

@@ -228,6 +228,62 @@ fn what_is_held_and_what_is_out_of_tries_is_told() {
 }
 
 #[test]
+fn what_is_held_is_named_as_the_cause_and_let_go_without_a_server() {
+    let bench = Bench::with("name: fine\ntasks:\n  a: {exec: 'true'}\n  b: {needs: [a], exec: 'true'}\n");
+    let served = serve(&bench);
+    bench.run(&["pause", "workflow", "fine"]).code(0);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    let options = served.options();
+    for place in [&[][..], &options[..]] {
+        let shown = bench.run(&with(&["show"], place)).code(0).says("workflow `fine` is held by local");
+        assert!(shown.stdout.contains("lets it go on"), "{}", shown.stdout);
+        assert!(shown.stdout.contains("held, see above"), "{}", shown.stdout);
+        assert!(!shown.stdout.contains("for a slot"), "{}", shown.stdout);
+    }
+    bench.run(&["top"]).code(0).says("workflow fine (by local)");
+    bench.run(&["resume", "workflow", "fine"]).code(0);
+    bench.run(&["events", "latest", "-f"]).code(0).says("RUN_COMPLETED");
+    bench.run(&["pause", "queue", "default"]).code(0);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    bench.run(&["show"]).code(0).says("queue `default` is held by local").says("held with its queue `default`");
+    drop(served);
+
+    // What is held stays held; the process that owns the folder lets it go.
+    let mut runs = bench.start(&["run", "flow.yaml"]);
+    runs.line("queue `default` is held by local");
+    bench.run(&["resume", "queue", "default"]).code(0).says("goes on");
+    let (code, printed) = runs.end();
+    assert_eq!(code, Some(0), "{printed}");
+
+    // Nobody owns it.
+    bench.run(&["pause", "queue", "default", "--json"]).code(0).says("\"paused\":true");
+    bench.run(&["resume", "queue", "default"]).code(0);
+    bench.run(&["run", "flow.yaml", "--new"]).code(0);
+}
+
+#[test]
+fn a_server_that_ends_lets_what_runs_finish_and_starts_nothing() {
+    let flow = "name: chain\ntasks:\n  a: {exec: 'touch began; while ! test -e go; do sleep 0.01; done'}\n  b: {needs: [a], exec: 'true'}\n";
+    let bench = Bench::with(flow);
+    let served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    // As soon as it has begun, while the last overview may be of before.
+    wait_for_file(&bench.path("began"));
+    let mut ending = served.running;
+    ending.signal(Signal::INT);
+    ending.line("nothing new starts");
+    bench.write("go", "");
+    let (code, printed) = ending.end();
+    assert_eq!(code, Some(0), "{printed}");
+    let shown: Value = serde_json::from_str(&bench.run(&["show", "--json"]).code(0).stdout).unwrap();
+    let tried = |place: usize| {
+        let task = &shown["tasks"][place];
+        (task["status"].as_str().unwrap().to_owned(), task["attempts"].as_u64().unwrap())
+    };
+    assert_eq!((tried(0), tried(1)), (("COMPLETED".to_owned(), 1), ("QUEUED".to_owned(), 0)), "{shown}");
+}
+
+#[test]
 fn tokens_let_in_as_far_as_their_scope() {
     let bench = Bench::with("name: fine\ntasks:\n  a: {exec: 'true'}\n");
     let served = serve(&bench);

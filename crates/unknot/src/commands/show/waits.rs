@@ -10,7 +10,7 @@ use unknot_engine::core::{
     TaskIndex,
     run::{StopReason, TaskStatus, WaitOn},
     settings::DEFAULT_QUEUE,
-    workflow::{Need, When},
+    workflow::{Need, TaskDef, When},
 };
 
 /// Needs that a sentence names.
@@ -31,14 +31,48 @@ impl View {
         }
     }
 
+    /// What holds back tasks of this run, and how that is ended.
+    pub(super) fn held(&self) -> impl Iterator<Item = String> {
+        let (summary, holds) = (&self.run.summary, &self.holds);
+        let resume = |kind: &str, name: &str| format!("`unknot resume {kind} {name}{}` lets it go on", self.option);
+        let told = move |kind: &str, name: &str, paused: &rest::Paused| {
+            let (by, since) = (&paused.by, time::ago(self.now, stamp(paused.since)));
+            format!("{kind} `{name}` is held by {by} ({since}): {}", resume(kind, name))
+        };
+        let run = summary
+            .paused
+            .then(|| format!("an operator holds it, nothing new starts: {}", resume("run", &summary.run_id)));
+        let workflow = holds.workflows.get(&summary.workflow_name);
+        let workflow = workflow.map(|paused| told("workflow", &summary.workflow_name, paused));
+        let queues = holds.queues.iter().filter(|(name, _)| self.uses(name));
+        let queues: Vec<String> = queues.map(|(name, paused)| told("queue", name, paused)).collect();
+        run.into_iter().chain(workflow).chain(queues)
+    }
+
+    /// Whether tasks of this run stand in a queue, as far as that is known.
+    fn uses(&self, queue: &str) -> bool {
+        let stands = |def: &TaskDef| def.queue.as_deref().unwrap_or(DEFAULT_QUEUE) == queue;
+        match &self.definitions {
+            Definitions::All(definition) => definition.body.tasks.iter().any(stands),
+            Definitions::Some(tasks) => tasks.values().any(stands),
+            Definitions::Unknown => true,
+        }
+    }
+
     fn explain_wait(&self, index: TaskIndex, task: &rest::Task, wait: &rest::Wait) -> String {
         let left = self.left(wait.deadline);
         let Some(on) = read_word(&wait.on) else { return format!("waits: {}; {left}", wait.on) };
         match on {
             WaitOn::Needs => format!("{}; {left}", self.explain_needs(index)),
             WaitOn::Grant => {
+                if self.run.summary.paused || self.holds.workflows.contains_key(&self.run.summary.workflow_name) {
+                    return format!("held, see above; {left}");
+                }
                 let Some(def) = self.task_def(index) else { return format!("stands in its queue for a slot; {left}") };
                 let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
+                if self.holds.queues.contains_key(queue) {
+                    return format!("held with its queue `{queue}`; {left}");
+                }
                 let beside = match def.resources.len() {
                     0 => String::new(),
                     _ => format!(" with {}", def.resources.keys().cloned().collect::<Vec<_>>().join(", ")),

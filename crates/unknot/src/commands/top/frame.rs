@@ -84,11 +84,17 @@ impl Frame<'_> {
             (stats.quarantined, "events in quarantine"),
             (stats.refused_reports, "late reports refused"),
         ];
+        let held = stats.paused_workflows.iter();
+        let held: Vec<String> = held.map(|(name, paused)| format!("workflow {name} (by {})", paused.by)).collect();
         let warned = warnings.into_iter().filter(|(many, _)| *many > 0);
         let warned: Vec<(Tone, String)> =
             warned.map(|(many, what)| (Tone::Warn, format!("{} {what}", thousands(many)))).collect();
         if !warned.is_empty() {
             lines.push(self.pieces("     ", warned, columns));
+        }
+        if !held.is_empty() {
+            let held = fit(&format!("held   {}", held.join(", ")), columns);
+            lines.push(self.paint.tone(Tone::Warn, &held));
         }
         lines
     }
