@@ -284,6 +284,16 @@ fn a_server_that_ends_lets_what_runs_finish_and_starts_nothing() {
 }
 
 #[test]
+fn a_server_whose_data_folder_is_removed_ends_and_says_so() {
+    let bench = Bench::with("name: fine\ntasks:\n  a: {exec: 'true'}\n");
+    let served = serve(&bench);
+    std::fs::remove_dir_all(bench.path(".unknot")).expect("ours");
+    let (code, printed) = served.running.end();
+    assert_eq!(code, Some(5), "{printed}");
+    drop(serve(&bench));
+}
+
+#[test]
 fn tokens_let_in_as_far_as_their_scope() {
     let bench = Bench::with("name: fine\ntasks:\n  a: {exec: 'true'}\n");
     let served = serve(&bench);
