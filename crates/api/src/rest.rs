@@ -9,8 +9,8 @@ mod cancel;
 mod run;
 
 pub use admin::{
-    BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, Health, HealthState, Paused, Pool, Queue,
-    QueueSettings, Registered, RegisteredVersion, Registration, Stats, Worker,
+    BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Health, HealthState,
+    Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion, Registration, Stats, Worker,
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
