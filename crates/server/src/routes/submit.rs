@@ -101,6 +101,9 @@ async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) ->
     let document = match &request.workflow {
         rest::WorkflowChoice::Name(name) => {
             let (name, hash) = match name.split_once('@') {
+                Some((name, "")) => {
+                    return Err(Problem::bad(format!("`{name}@` names no version; `{name}` is the newest")));
+                }
                 Some((name, hash)) => (name, Some(hash.to_owned())),
                 None => (name.as_str(), None),
             };
@@ -189,7 +192,7 @@ pub(super) async fn accept(app: &Arc<App>, submit: Submit) -> Answer<Accepted> {
             app.read(move |reader, namespace| reader.facts(namespace, &query)).await?
         }
     };
-    Ok(app.engine.submit_with(submit, facts).await?)
+    app.unless_stuck(app.engine.submit_with(submit, facts)).await
 }
 
 /// The status of a run that exists.
