@@ -180,7 +180,11 @@ async fn read(request: Request, most: usize) -> Answer<Bytes> {
     }
 }
 
+/// Every body is an object. The reader of structures would take a list of their fields as well.
 fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::bad("the body cannot be used: expected a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Problem::bad(format!("the body cannot be used: {error}")))
 }
 

@@ -3,7 +3,7 @@
 use super::TaskError;
 use crate::Moment;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -253,16 +253,24 @@ pub struct BulkRequest {
     /// What.
     pub action: BulkAction,
     /// With which runs; all conditions must hold, and one at least must be given.
+    #[serde(deserialize_with = "object")]
     pub filter: BulkFilter,
     /// Whether only to say which.
     #[serde(default)]
     pub dry_run: bool,
     /// Why, for cancellations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_000))]
     pub reason: Option<String>,
     /// The `next` of the answer before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// A structure that is written as an object, not as a list of its fields.
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    let fields = Map::<String, Value>::deserialize(from)?;
+    T::deserialize(Value::Object(fields)).map_err(serde::de::Error::custom)
 }
 
 /// What can be done with many runs at once.

@@ -139,8 +139,10 @@ async fn force(
 #[serde(deny_unknown_fields)]
 struct Which {
     /// At most so many, up to 1,000 (50).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
     /// Behind so many, up to 100,000 (0).
+    #[schemars(range(max = 100_000))]
     offset: Option<usize>,
     /// Only those of this client.
     client_id: Option<String>,

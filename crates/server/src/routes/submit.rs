@@ -42,7 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Answered once the run is durable. A definition that is sent along needs the scope `operate`. With \
                  an `Idempotency-Key` the same request finds the same run, and another body is refused.",
             )
-            .query::<Wait>()
+            .query::<SubmitQuery>()
             .header("Idempotency-Key", "Chosen by the caller, at most 200 characters: the same key finds the same run.")
             .takes::<rest::RunRequest>()
             .gives::<rest::RunCreated>(201, "The run exists.")
@@ -53,14 +53,15 @@ pub(super) fn operations() -> Vec<Operation> {
 /// How long to wait for the run's end.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wait {
+struct SubmitQuery {
     /// Answer when the run has ended, or after so long: `10s`, at most `60s`.
+    #[schemars(pattern(r"^(([1-5]?[0-9]|60)s|[1-9][0-9]{0,3}ms)$"))]
     wait: Option<String>,
 }
 
 async fn submit(
     State(app): State<Arc<App>>,
-    Params(query): Params<Wait>,
+    Params(query): Params<SubmitQuery>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
     SentWorkflow(request): SentWorkflow<rest::RunRequest>,

@@ -122,6 +122,7 @@ struct Which {
     /// The `next` of the part before.
     after: Option<String>,
     /// Items of one part, 1 to 1,000 (100).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
 }
 

@@ -54,6 +54,16 @@ fn deep_documents_are_refused_before_they_are_understood() {
     {
         served.ask("POST", "/runs").header("Content-Type", "application/json").body(body).send().problem(400);
     }
+    let run = served.submit(sleeps("one", "1h"));
+    for path in [format!("/runs/{run}/cancel"), format!("/runs/{run}/cancel?x=1")] {
+        for body in ["[]", "[\"reason\", true]", "null", "1"] {
+            let told = served.ask("PUT", &path).header("Content-Type", "application/json").body(body);
+            told.send().problem(400);
+        }
+    }
+    let listed = json!({"action": "cancel", "filter": ["RUNNING"]});
+    served.ask("POST", "/runs/bulk").json(&listed).send().problem(400);
+    assert_eq!(served.get(&format!("/runs/{run}/cancel"))["is_cancelled"], false);
     for body in ["", "{", "null", "[]", "\"x\"", "{\"workflow\":1}", "{\"workflow\":\"x\",\"wrong\":1}", "\u{0}"] {
         let told = served.ask("POST", "/runs").header("Content-Type", "application/json").body(body);
         told.send().problem(400);

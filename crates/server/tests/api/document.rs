@@ -34,6 +34,48 @@ fn each_operation_says_what_it_is() {
 }
 
 #[test]
+fn parameters_have_words_and_bounds_and_defaults_that_fit() {
+    let document = unknot_server::document();
+    let parameters = |path: &str| document["paths"][path]["get"]["parameters"].as_array().unwrap().clone();
+    let find = |path: &str, name: &str| {
+        let found = parameters(path).into_iter().find(|parameter| parameter["name"] == name);
+        found.unwrap_or_else(|| panic!("{path} has no `{name}`"))["schema"].clone()
+    };
+    for path in
+        ["/runs", "/runs/cancelled", "/runs/{run_id}/tasks", "/runs/{run_id}/events", "/dead-letters", "/workflows"]
+    {
+        let limit = find(path, "limit");
+        assert_eq!(
+            (&limit["minimum"], &limit["maximum"], &limit["type"]),
+            (&1.into(), &1_000.into(), &"integer".into())
+        );
+        assert_eq!(limit.get("default"), None, "absent is not null");
+    }
+    assert_eq!(find("/runs", "status")["enum"].as_array().unwrap().len(), 7);
+    assert_eq!(find("/runs/{run_id}/tasks", "status")["enum"].as_array().unwrap().len(), 9);
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    assert!(
+        !schemas.keys().any(|name| name.ends_with(|last: char| last.is_ascii_digit()) || name == "Which"),
+        "{:?}",
+        schemas.keys()
+    );
+}
+
+#[test]
+fn the_document_says_whether_a_token_is_needed() {
+    let with = Served::closed().get("/openapi.json");
+    let without = Served::open().get("/openapi.json");
+    let security = |document: &Value, path: &str| document["paths"][path]["get"]["security"].clone();
+    let optional = serde_json::json!([{"token": []}, {}]);
+    assert_eq!(with["security"], serde_json::json!([{"token": []}]));
+    assert_eq!(security(&with, "/runs"), Value::Null, "as all");
+    assert_eq!(security(&with, "/stats"), optional);
+    assert_eq!(security(&with, "/health"), serde_json::json!([]));
+    assert_eq!((&without["security"], security(&without, "/runs")), (&optional, optional.clone()));
+    assert_eq!(security(&without, "/health"), serde_json::json!([]));
+}
+
+#[test]
 fn every_path_of_the_document_is_answered() {
     let served = Served::open();
     let document = served.get("/openapi.json");

@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod lists;
 mod operate;
+mod pages;
 mod problems;
 mod stuck;
 mod submit;
