@@ -7,7 +7,9 @@
 mod bench;
 mod check;
 mod child;
+mod fuzz_api;
 mod kill_loop;
+mod load;
 mod repository;
 mod sweep;
 mod tidy;
@@ -51,10 +53,22 @@ const COMMANDS: &[Command] = &[
         run: bench::run,
     },
     Command {
+        name: "load",
+        arguments: "[--json]",
+        summary: "a server under load over HTTP: submissions, latencies meanwhile, 1,000 listeners; a release build",
+        run: load::run,
+    },
+    Command {
         name: "sweep",
         arguments: "[--seeds N] [--from S] …",
         summary: "simulated worlds; also --seconds T, --large; a release build",
         run: sweep::run,
+    },
+    Command {
+        name: "fuzz-api",
+        arguments: "[--calls N]",
+        summary: "a public fuzzer against our own server, 10,000 calls; needs Python and its registry",
+        run: fuzz_api::run,
     },
     Command {
         name: "kill-loop",

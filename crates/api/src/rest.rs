@@ -9,8 +9,9 @@ mod cancel;
 mod run;
 
 pub use admin::{
-    BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, Decision, DecisionRequest, Health, HealthState,
-    Paused, Pool, Queue, QueueSettings, Registered, RegisteredVersion, Registration, Stats, Worker,
+    BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
+    DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
+    Registration, Stats, Worker,
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
@@ -21,8 +22,17 @@ pub use run::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// The words for the status of a run.
+pub const RUN_STATUSES: [&str; 7] =
+    ["PENDING", "RUNNING", "CANCELLING", "COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"];
+
+/// The words for the status of a task.
+pub const TASK_STATUSES: [&str; 9] =
+    ["PENDING", "QUEUED", "RUNNING", "WAITING", "RETRYING", "COMPLETED", "FAILED", "CANCELLED", "SKIPPED"];
+
 /// A part of a list, and where it goes on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "PageOf{T}")]
 pub struct Page<T> {
     /// The items.
     pub items: Vec<T>,

@@ -10,13 +10,19 @@ use crate::{
 use axum::http::StatusCode;
 use std::{
     net::SocketAddr,
+    pin::pin,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 use tokio::time::timeout;
 use unknot_engine::{
-    Engine,
-    core::validate::Rules,
+    CommandError, Engine,
+    core::{
+        Timestamp,
+        effect::Answer as Told,
+        event::{Caller, Event},
+        validate::Rules,
+    },
     store::{Namespace, Reader, StoreError},
 };
 
@@ -24,6 +30,10 @@ use unknot_engine::{
 const READ_WITHIN: Duration = Duration::from_secs(8);
 /// How long a short one may take before memory is asked instead.
 const SHORT_WITHIN: Duration = Duration::from_millis(500);
+/// A store that owes its answer for longer, or a brain that is late for longer, keeps no command waiting any more.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
+/// Pause between two looks whether a command that is under way can still be answered.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How a server is set up.
 #[derive(Clone, Debug)]
@@ -45,6 +55,27 @@ pub struct Changeable {
     pub rules: Rules,
     /// How much one client may ask.
     pub rate: Rate,
+    /// How the deadlock monitor is configured, for whoever asks.
+    pub deadlock: Deadlock,
+}
+
+/// What operators are told of the deadlock monitor's configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlock {
+    /// Seconds between two looks.
+    pub check_interval_s: u64,
+    /// Seconds after which a task that has not begun is reported.
+    pub pending_stale_s: u64,
+    /// Whether a deadlock is resolved without asking.
+    pub cancel: bool,
+    /// Whether findings are sent anywhere.
+    pub has_webhook: bool,
+}
+
+impl Default for Deadlock {
+    fn default() -> Self {
+        Self { check_interval_s: 60, pending_stale_s: 900, cancel: true, has_webhook: false }
+    }
 }
 
 /// How often one client may ask.
@@ -101,6 +132,39 @@ impl App {
     /// From now on this holds, for requests to come.
     pub(crate) fn change(&self, changeable: Changeable) {
         *self.changeable.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(changeable);
+    }
+
+    /// Has the brain carry something out, and tells as soon as it is clear that nobody knows when it will: the
+    /// caller shall not wait as long as the engine would.
+    pub(crate) async fn command(&self, event: impl FnOnce(Caller) -> Event) -> Answer<Told> {
+        self.unless_stuck(self.engine.command(event)).await
+    }
+
+    /// The answer of the brain, or why there is none.
+    pub(crate) async fn unless_stuck<T>(&self, asked: impl Future<Output = Result<T, CommandError>>) -> Answer<T> {
+        let mut asked = pin!(asked);
+        loop {
+            if let Some(problem) = self.stuck() {
+                return Err(problem);
+            }
+            if let Ok(answered) = timeout(LOOK_EVERY, asked.as_mut()).await {
+                return answered.map_err(Problem::from);
+            }
+        }
+    }
+
+    fn stuck(&self) -> Option<Problem> {
+        let (health, now) = (self.engine.health(), self.engine.now());
+        let lasting = |since: Timestamp| Duration::from_millis(now.since(since).0);
+        let stuck = |since: Option<Timestamp>| since.map(lasting).filter(|lasting| *lasting > STUCK_AFTER);
+        let who = match (stuck(health.store_asked_at), stuck(health.late_since)) {
+            (Some(lasting), _) => format!("the store has not answered for {} s", lasting.as_secs()),
+            (None, Some(lasting)) => format!("the brain took its last turn {} s ago", lasting.as_secs()),
+            (None, None) => return None,
+        };
+        let detail =
+            format!("{who}: nobody knows whether this will be carried out; ask again, with the same key if any");
+        Some(Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(STUCK_AFTER))
     }
 
     /// Asks the store something long, on a thread of its own.

@@ -26,7 +26,7 @@ mod seldom;
 mod tokens;
 pub mod view;
 
-pub use app::{Changeable, Options, Rate};
+pub use app::{Changeable, Deadlock, Options, Rate};
 pub use listen::{Server, StartError};
 pub use openapi::document;
 pub use tokens::{Scope, TokenError, Tokens};

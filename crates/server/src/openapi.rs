@@ -1,19 +1,25 @@
 //! The OpenAPI document, made from the table of operations, and a page that shows it.
 
 use crate::{
+    app::App,
     auth::word,
     operation::{Access, Operation, get},
     routes,
 };
 use axum::{
+    extract::State,
     http::header,
     response::{IntoResponse, Response},
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
-use std::{fmt::Write as _, sync::LazyLock};
+use std::{
+    fmt::Write as _,
+    sync::{Arc, LazyLock},
+};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(document);
+static WITHOUT_TOKENS: LazyLock<Value> = LazyLock::new(|| without_tokens(&DOCUMENT));
 static PAGE: LazyLock<String> = LazyLock::new(|| page(&DOCUMENT));
 
 pub(crate) fn operations() -> Vec<Operation> {
@@ -30,8 +36,27 @@ pub(crate) fn operations() -> Vec<Operation> {
     ]
 }
 
-async fn send() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.to_string()).into_response()
+async fn send(State(app): State<Arc<App>>) -> Response {
+    let document = if app.insecure_loopback { &WITHOUT_TOKENS } else { &DOCUMENT };
+    ([(header::CONTENT_TYPE, "application/json")], document.to_string()).into_response()
+}
+
+/// The document of a server that asks nobody on its machine for a token: one may be sent, none is needed.
+fn without_tokens(document: &Value) -> Value {
+    let mut document = document.clone();
+    document["security"] = may_have_token();
+    for operation in
+        document["paths"].as_object_mut().into_iter().flatten().flat_map(|(_, methods)| methods.as_object_mut())
+    {
+        for (_, operation) in operation.iter_mut().filter(|(_, operation)| operation["security"] != json!([])) {
+            operation["security"] = may_have_token();
+        }
+    }
+    document
+}
+
+fn may_have_token() -> Value {
+    json!([{"token": []}, {}])
 }
 
 async fn show() -> Response {
@@ -54,6 +79,11 @@ pub fn document() -> Value {
         let methods = paths.entry(path).or_insert_with(|| json!({}));
         methods[operation.method.as_str().to_ascii_lowercase()] = describe(operation, &problem, &mut generator);
     }
+    let mut schemas = generator.take_definitions(true);
+    // Structures of queries are told parameter by parameter.
+    for name in routes::operations().iter().filter_map(|operation| Some(name_of(&operation.query?(&mut generator)))) {
+        schemas.remove(&name);
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -65,7 +95,7 @@ pub fn document() -> Value {
         "security": [{"token": []}],
         "paths": paths,
         "components": {
-            "schemas": generator.take_definitions(true),
+            "schemas": schemas,
             "securitySchemes": {"token": {
                 "type": "http", "scheme": "bearer",
                 "description": "A token. The first one is in `admin.token` in the data folder.",
@@ -100,8 +130,10 @@ fn describe(operation: &Operation, problem: &schemars::Schema, generator: &mut S
         described["requestBody"] =
             json!({"required": body.is_required, "content": {"application/json": {"schema": schema}}});
     }
-    if operation.access == Access::Open {
-        described["security"] = json!([]);
+    match operation.access {
+        Access::Open => described["security"] = json!([]),
+        Access::OpenOnLoopback => described["security"] = may_have_token(),
+        Access::Scope(_) => {}
     }
     described
 }
@@ -133,11 +165,15 @@ fn parameters(operation: &Operation, generator: &mut SchemaGenerator) -> Vec<Val
     list
 }
 
+/// The name behind a reference.
+fn name_of(reference: &schemars::Schema) -> String {
+    let pointer = reference.get("$ref").and_then(Value::as_str).unwrap_or_default();
+    pointer.rsplit('/').next().unwrap_or_default().to_owned()
+}
+
 /// The fields of a structure, each as a parameter.
 fn query_parameters(reference: &schemars::Schema, generator: &SchemaGenerator) -> Vec<Value> {
-    let pointer = reference.get("$ref").and_then(Value::as_str).unwrap_or_default();
-    let name = pointer.rsplit('/').next().unwrap_or_default();
-    let Some(structure) = generator.definitions().get(name) else { return Vec::new() };
+    let Some(structure) = generator.definitions().get(&name_of(reference)) else { return Vec::new() };
     let required = |field: &str| {
         structure["required"].as_array().is_some_and(|required| required.iter().any(|name| name == field))
     };
@@ -157,6 +193,9 @@ fn query_parameters(reference: &schemars::Schema, generator: &SchemaGenerator) -
 
 /// A parameter that may be absent is never null.
 fn not_null(schema: &mut Value) {
+    if let Some(schema) = schema.as_object_mut().filter(|schema| schema.get("default") == Some(&Value::Null)) {
+        schema.remove("default");
+    }
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|type_| type_ != "null");
         if let [only] = types.as_slice() {

@@ -79,7 +79,6 @@ impl Problem {
             422 => "What was sent is not sound",
             429 => "Too many requests, or too much work",
             503 => "This cannot be done now",
-            504 => "No answer in time",
             _ => "Something went wrong here",
         }
     }

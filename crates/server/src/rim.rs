@@ -11,7 +11,7 @@ use crate::{
 };
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -37,6 +37,14 @@ pub(crate) async fn check(State(app): State<Arc<App>>, request: Request, next: N
         Err(problem) => problem.into_response(),
     };
     asked.tell(&app, answer.status(), begun.elapsed());
+    as_it_is(answer)
+}
+
+/// No browser shall take an answer for something else than it says it is, or show it inside of another page.
+fn as_it_is(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     answer
 }
 

@@ -26,6 +26,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Body as _;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{str::FromStr, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -162,12 +163,15 @@ impl<T: DeserializeOwned, S: Sync> FromRequest<S> for SentWorkflow<T> {
 
 async fn read(request: Request, most: usize) -> Answer<Bytes> {
     in_our_namespace(request.headers())?;
+    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body here has at most {most} bytes"));
+    // One that announces itself as too large is not waited for.
+    if request.body().size_hint().lower() > most as u64 {
+        return Err(too_large());
+    }
     let body: Limited<Body> = Limited::new(request.into_body(), most);
     match timeout(BODY_WITHIN, body.collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body here has at most {most} bytes")))
-        }
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Problem::bad(format!("the body cannot be read: {error}"))),
         Err(_) => {
             let detail = format!("the body did not arrive within {} s", BODY_WITHIN.as_secs());
@@ -176,6 +180,28 @@ async fn read(request: Request, most: usize) -> Answer<Bytes> {
     }
 }
 
+/// Every body is an object. The reader of structures would take a list of their fields as well.
 fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
+    if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        return Err(Problem::bad("the body cannot be used: expected a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|error| Problem::bad(format!("the body cannot be used: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::{runtime::Builder, sync::mpsc};
+
+    #[test]
+    fn a_body_that_does_not_arrive_is_not_waited_for_for_ever() {
+        let (sender, chunks) = mpsc::channel(1);
+        sender.try_send(Ok(Bytes::from_static(b"{"))).unwrap();
+        let slow = Request::new(Body::from_stream(crate::files::Chunks(chunks)));
+        // Its clock runs on while everybody waits.
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let problem = runtime.block_on(read(slow, BODY_BYTES_MAX)).unwrap_err();
+        assert_eq!(problem.into_response().status(), StatusCode::REQUEST_TIMEOUT);
+        drop(sender);
+    }
 }

@@ -32,7 +32,7 @@ use unknot_engine::{
     core::{settings::Settings, validate::Rules},
     store::Retention,
 };
-use unknot_server::{Changeable, Rate};
+use unknot_server::{Changeable, Deadlock, Rate};
 use values::Origin;
 
 /// The configuration's file name.
@@ -228,7 +228,13 @@ impl Config {
 
     /// What a server obeys while it runs.
     pub(crate) fn changeable(&self) -> Changeable {
-        Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate }
+        let deadlock = Deadlock {
+            check_interval_s: self.values.number("deadlock.check_interval_s", None),
+            pending_stale_s: self.values.number("deadlock.pending_stale_s", None),
+            cancel: *self.values.get("deadlock.cancel_on_deadlock", None) == Value::Truth(true),
+            has_webhook: *self.values.get("deadlock.alert_webhook", None) != Value::Nothing,
+        };
+        Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate, deadlock }
     }
 
     /// Takes over what can change while a server runs, from a configuration that was read later.

@@ -209,7 +209,9 @@ impl Error {
             Self::Unsendable { .. } => {
                 "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
             }
-            Self::EngineStopped { .. } => "what was recorded is in the data folder; run the same command again".to_owned(),
+            Self::EngineStopped { .. } => {
+                "what was recorded is in the data folder; run the same command again".to_owned()
+            }
             _ => return None,
         })
     }

@@ -3,7 +3,7 @@
 use super::TaskError;
 use crate::Moment;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -137,6 +137,60 @@ pub enum HealthState {
     Failing,
 }
 
+/// The deadlock monitor, as its operators know it from `/health`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadlockMonitor {
+    /// Whether it looks at all.
+    pub running: bool,
+    /// Seconds between two looks.
+    pub check_interval_s: u64,
+    /// Seconds after which a task that has not begun is reported.
+    pub pending_stale_s: u64,
+    /// Whether a deadlock is resolved without asking.
+    pub cancel_on_deadlock: bool,
+    /// Whether findings are sent anywhere.
+    pub alert_webhook_configured: bool,
+    /// When it last looked; null: never since the start.
+    pub last_scan: Option<Moment>,
+}
+
+/// What the deadlock monitor has done since the start, as its operators know it from `/stats`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadlockCounts {
+    /// Deadlocks that it found.
+    pub deadlocks_detected: u64,
+    /// Runs that it cancelled.
+    pub workflows_cancelled: u64,
+    /// Findings that were sent.
+    pub alerts_sent: u64,
+    /// From a deadlock to its finding, in seconds; 0 while none was found.
+    pub avg_detection_time_s: f64,
+    /// Looks that failed.
+    pub scan_errors: u64,
+}
+
+/// How the brain gets on, as the watcher sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Progress {
+    /// Its turns since the start.
+    pub turns: u64,
+    /// Milliseconds since the last one.
+    pub last_turn_ms_ago: u64,
+    /// Since when it is late: it takes two turns a second when nothing happens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_since: Option<Moment>,
+    /// The newest durable commit.
+    pub durable_commit: u64,
+    /// Events that wait for it.
+    pub backlog: u64,
+    /// Since when the store owes it an answer; there is none most of the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store_asked_at: Option<Moment>,
+    /// Since when nothing can be committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_commit_since: Option<Moment>,
+}
+
 /// What `/health` says; out of memory that nobody locks, so that it answers whatever hangs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
@@ -148,6 +202,9 @@ pub struct Health {
     pub version: String,
     /// Milliseconds since the brain's last turn.
     pub last_turn_ms_ago: u64,
+    /// Since when the brain is late, as the watcher sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_since: Option<Moment>,
     /// The newest durable commit.
     pub durable_commit: u64,
     /// Events that wait for the brain.
@@ -155,6 +212,9 @@ pub struct Health {
     /// Since when nothing can be committed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cannot_commit_since: Option<Moment>,
+    /// The deadlock monitor.
+    #[serde(default)]
+    pub deadlock_monitor: DeadlockMonitor,
 }
 
 /// Counts since the start of the store and of the process.
@@ -181,6 +241,12 @@ pub struct Stats {
     pub workers: Vec<Worker>,
     /// Reports that came too late and were refused, since the process started.
     pub refused_reports: u64,
+    /// How the brain gets on.
+    #[serde(default)]
+    pub progress: Progress,
+    /// What the deadlock monitor has done.
+    #[serde(default)]
+    pub deadlock_monitor: DeadlockCounts,
 }
 
 /// What is to be done with every run that a filter finds.
@@ -190,16 +256,24 @@ pub struct BulkRequest {
     /// What.
     pub action: BulkAction,
     /// With which runs; all conditions must hold, and one at least must be given.
+    #[serde(deserialize_with = "object")]
     pub filter: BulkFilter,
     /// Whether only to say which.
     #[serde(default)]
     pub dry_run: bool,
     /// Why, for cancellations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_000))]
     pub reason: Option<String>,
     /// The `next` of the answer before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+}
+
+/// A structure that is written as an object, not as a list of its fields.
+fn object<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<T, D::Error> {
+    let fields = Map::<String, Value>::deserialize(from)?;
+    T::deserialize(Value::Object(fields)).map_err(serde::de::Error::custom)
 }
 
 /// What can be done with many runs at once.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct CancelRequest {
     /// Why, for people; at most 1,000 characters.
+    #[schemars(length(max = 1_000))]
     pub reason: Option<String>,
     /// Whether its attempts are given up at once. Needs the scope `admin`.
     pub force: bool,
@@ -20,6 +21,7 @@ pub struct Cancelling {
     /// Which run.
     pub run_id: String,
     /// `CANCELLING`.
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
     pub status: String,
     /// For people.
     pub message: String,
@@ -39,6 +41,7 @@ pub struct CancelStatus {
     /// Whether somebody cancelled it, ended or not.
     pub is_cancelled: bool,
     /// The run's status.
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
     pub status: String,
     /// Why.
     pub cancellation_reason: Option<String>,
@@ -56,6 +59,7 @@ pub struct Cancelled {
     /// Its workflow's name.
     pub workflow_name: String,
     /// Its status.
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
     pub status: String,
     /// When it was asked to end.
     pub cancelled_at: Moment,

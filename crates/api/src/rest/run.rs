@@ -53,6 +53,7 @@ pub struct RunCreated {
     /// Its id.
     pub run_id: String,
     /// Its status; after `?wait=` as it is then.
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
     pub status: String,
     /// Whether it existed before, under the same `Idempotency-Key`.
     pub existing: bool,
@@ -74,6 +75,7 @@ pub struct RunSummary {
     /// The workflow's name.
     pub workflow_name: String,
     /// `PENDING RUNNING CANCELLING COMPLETED FAILED CANCELLED TIMED_OUT`.
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
     pub status: String,
     /// Whether an operator holds it.
     pub paused: bool,
@@ -130,6 +132,7 @@ pub struct Run {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Ending {
     /// `cancelled failed timed_out`.
+    #[schemars(extend("enum" = ["cancelled", "failed", "timed_out"]))]
     pub cause: String,
     /// For people.
     pub reason: String,
@@ -149,6 +152,7 @@ pub struct Task {
     /// Its name in the workflow.
     pub name: String,
     /// `PENDING QUEUED RUNNING WAITING RETRYING COMPLETED FAILED CANCELLED SKIPPED`.
+    #[schemars(extend("enum" = super::TASK_STATUSES))]
     pub status: String,
     /// Attempts made so far.
     pub attempts: u32,

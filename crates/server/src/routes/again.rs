@@ -81,7 +81,7 @@ fn look(reader: &mut dyn Reader, namespace: &Namespace, run: RunId) -> Result<Op
 }
 
 /// The dead letters of one run: they stand together, behind those of newer runs.
-fn letters(reader: &mut dyn Reader, namespace: &Namespace, run: RunId) -> Result<Vec<TaskId>, StoreError> {
+pub(super) fn letters(reader: &mut dyn Reader, namespace: &Namespace, run: RunId) -> Result<Vec<TaskId>, StoreError> {
     let mut found = Vec::new();
     let mut after = Some(run.task(TaskIndex(u32::MAX)));
     while let Some(cursor) = after {
@@ -157,6 +157,7 @@ async fn bulk(
     if request.filter == rest::BulkFilter::default() {
         return Err(Problem::bad("a bulk request needs at least one condition in `filter`"));
     }
+    cancel::check_reason(request.reason.as_deref())?;
     let (matched, next) = find(&app, &request).await?;
     let mut result = rest::BulkResult {
         dry_run: request.dry_run,
@@ -199,7 +200,8 @@ async fn act(app: &Arc<App>, action: BulkAction, run: RunId, reason: String, who
 /// The runs that are meant, and where to go on.
 async fn find(app: &Arc<App>, request: &rest::BulkRequest) -> Answer<(Vec<RunId>, Option<RunId>)> {
     let filter = runs::understand(&request.filter)?;
-    let after = request.after.as_deref().map(|after| parse::<RunId>(after, "the `next` of an answer")).transpose()?;
+    let cursor = |text: &str| text.parse::<RunId>().map_err(|_| Problem::bad("`after` is no `next` of an answer"));
+    let after = request.after.as_deref().map(cursor).transpose()?;
     let action = request.action;
     app.list(move |reader, namespace| {
         let page = reader.runs(namespace, &filter, after, PageSize::new(BULK_MAX))?.value;

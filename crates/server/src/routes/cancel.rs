@@ -70,10 +70,8 @@ async fn cancel(
     if request.force && who.scope < Scope::Admin {
         return Err(Problem::forbidden("`force` needs the scope `admin`"));
     }
+    check_reason(request.reason.as_deref())?;
     let reason = request.reason.unwrap_or_else(|| format!("cancelled by {}", who.name));
-    if reason.chars().count() > REASON_MAX {
-        return Err(Problem::bad(format!("`reason` has at most {REASON_MAX} characters")));
-    }
     let told = ask(&app, parse(&run, "the id of a run")?, reason, &who, request.force).await?;
     let Told::Cancelling { run, status, cancelled_tasks, since, reason } = told else {
         return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the brain answered something else"));
@@ -88,6 +86,12 @@ async fn cancel(
     })
 }
 
+/// Whether a reason, if there is one, is short enough to be kept.
+pub(super) fn check_reason(reason: Option<&str>) -> Answer<()> {
+    let fits = reason.is_none_or(|reason| reason.chars().count() <= REASON_MAX);
+    fits.then_some(()).ok_or_else(|| Problem::bad(format!("`reason` has at most {REASON_MAX} characters")))
+}
+
 /// Has the brain cancel a run.
 pub(super) async fn ask(app: &Arc<App>, run: RunId, reason: String, who: &Identity, force: bool) -> Answer<Told> {
     let query = FactsQuery { idempotency_key: None, run: Some(run) };
@@ -95,7 +99,7 @@ pub(super) async fn ask(app: &Arc<App>, run: RunId, reason: String, who: &Identi
     let facts = app.read_or_memory(move |reader, namespace| reader.facts(namespace, &query)).await;
     let facts = facts.transpose()?.unwrap_or_default();
     let request = CancelRequest { reason, by: who.name.clone(), force, facts };
-    Ok(app.engine.command(|caller| Event::RunCancelRequested { run, request, caller }).await?)
+    app.command(|caller| Event::RunCancelRequested { run, request, caller }).await
 }
 
 async fn look(
@@ -135,8 +139,10 @@ async fn force(
 #[serde(deny_unknown_fields)]
 struct Which {
     /// At most so many, up to 1,000 (50).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
     /// Behind so many, up to 100,000 (0).
+    #[schemars(range(max = 100_000))]
     offset: Option<usize>,
     /// Only those of this client.
     client_id: Option<String>,

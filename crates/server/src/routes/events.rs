@@ -54,6 +54,7 @@ struct Which {
     /// The `id` of the last event that is known already.
     after: Option<String>,
     /// Items of one part, 1 to 1,000 (100).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
 }
 

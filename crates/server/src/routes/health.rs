@@ -2,7 +2,7 @@
 
 use super::{Params, json, ok, runs::Nothing};
 use crate::{
-    app::App,
+    app::{App, Deadlock},
     operation::{Access, Operation, get},
     problem::Answer,
     view,
@@ -13,8 +13,6 @@ use tokio::time::timeout;
 use unknot_api::rest;
 use unknot_engine::{Health, core::Timestamp};
 
-/// The brain turns at least twice a second; when it has not for so long, something holds it up.
-const LATE_AFTER_MS: u64 = 2_000;
 /// A commit that takes longer is told.
 const COMMIT_LATE_AFTER_MS: u64 = 2_000;
 /// How long the store's own counts may take.
@@ -36,7 +34,8 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 async fn health(State(app): State<Arc<App>>) -> Answer<Response> {
-    let told = judge(&app.engine.health(), app.engine.now());
+    let mut told = judge(&app.engine.health(), app.engine.now());
+    told.deadlock_monitor = monitor(app.now().deadlock);
     let status = match told.status {
         rest::HealthState::Ok => StatusCode::OK,
         rest::HealthState::Failing => StatusCode::SERVICE_UNAVAILABLE,
@@ -50,7 +49,7 @@ pub(super) fn judge(health: &Health, now: Timestamp) -> rest::Health {
     let mut reasons = Vec::new();
     if let Some(fatal) = &health.fatal {
         reasons.push(format!("the brain has stopped: {fatal}"));
-    } else if silent > LATE_AFTER_MS {
+    } else if health.late_since.is_some() {
         reasons.push(format!("the brain took its last turn {silent} ms ago"));
     }
     if let Some(blocked) = &health.blocked {
@@ -68,9 +67,37 @@ pub(super) fn judge(health: &Health, now: Timestamp) -> rest::Health {
         reasons,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         last_turn_ms_ago: silent,
+        late_since: health.late_since.map(view::moment),
         durable_commit: health.durable,
         backlog: health.backlog,
         cannot_commit_since: since.map(view::moment),
+        deadlock_monitor: rest::DeadlockMonitor::default(),
+    }
+}
+
+/// The monitor as it is configured. Nothing looks yet: waits are named and bounded, deadlocks are not looked for.
+fn monitor(configured: Deadlock) -> rest::DeadlockMonitor {
+    rest::DeadlockMonitor {
+        running: false,
+        check_interval_s: configured.check_interval_s,
+        pending_stale_s: configured.pending_stale_s,
+        cancel_on_deadlock: configured.cancel,
+        alert_webhook_configured: configured.has_webhook,
+        last_scan: None,
+    }
+}
+
+/// What the brain and its watcher left behind.
+fn progress(health: &Health, now: Timestamp) -> rest::Progress {
+    let judged = judge(health, now);
+    rest::Progress {
+        turns: health.turns,
+        last_turn_ms_ago: judged.last_turn_ms_ago,
+        late_since: judged.late_since,
+        durable_commit: judged.durable_commit,
+        backlog: judged.backlog,
+        store_asked_at: health.store_asked_at.map(view::moment),
+        cannot_commit_since: judged.cannot_commit_since,
     }
 }
 
@@ -90,5 +117,7 @@ async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>)
         pools: overview.pools.iter().map(|(name, pool)| (name.clone(), view::pool(name, pool))).collect(),
         workers: overview.workers.iter().map(|(worker, seen)| view::worker(worker, seen)).collect(),
         refused_reports: overview.refused_reports,
+        progress: progress(&app.engine.health(), app.engine.now()),
+        deadlock_monitor: rest::DeadlockCounts::default(),
     })
 }

@@ -12,6 +12,7 @@ use axum::{
 };
 use std::{fmt::Write as _, sync::Arc};
 use unknot_api::rest::HealthState;
+use unknot_engine::core::Timestamp;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -54,6 +55,7 @@ fn alone(value: f64) -> [(String, f64); 1] {
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (overview, health, now) = (app.engine.overview(), app.engine.health(), app.engine.now());
     let judged = judge(&health, now);
+    let seconds = |since: Option<Timestamp>| since.map_or(0.0, |since| now.since(since).0 as f64 / 1_000.0);
     let mut page = Page::default();
     let queues = || overview.queues.iter();
     page.gauge(
@@ -123,6 +125,21 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         "unknot_last_turn_seconds",
         "Time since the brain's last turn",
         alone(judged.last_turn_ms_ago as f64 / 1_000.0),
+    );
+    page.gauge(
+        "unknot_late_seconds",
+        "How long the brain has been late, as the watcher sees it",
+        alone(seconds(health.late_since)),
+    );
+    page.gauge(
+        "unknot_commit_waiting_seconds",
+        "How long the store has owed an answer",
+        alone(seconds(health.store_asked_at)),
+    );
+    page.gauge(
+        "unknot_commit_blocked_seconds",
+        "How long nothing can be committed",
+        alone(seconds(health.blocked.as_ref().map(|blocked| blocked.since))),
     );
     page.gauge("unknot_durable_commit", "The newest durable commit", alone(health.durable as f64));
     page.gauge("unknot_backlog", "Events that wait for the brain", alone(health.backlog as f64));

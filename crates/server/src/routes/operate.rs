@@ -1,6 +1,6 @@
 //! Queues, pools, workers and dead letters; holding and letting go.
 
-use super::{Params, Sent, ok, page_size, parse, runs::Nothing};
+use super::{Params, Sent, again::letters, ok, page_size, parse, runs::Nothing};
 use crate::{
     app::App,
     operation::{Operation, delete, get, put},
@@ -16,12 +16,16 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use unknot_api::rest;
-use unknot_engine::core::{
-    TaskId,
-    effect::Answer as Told,
-    event::{Decision, Event, PauseTarget},
+use unknot_engine::{
+    QueueView,
+    core::{
+        TaskId,
+        effect::Answer as Told,
+        event::{Decision, Event, PauseTarget},
+        settings::DEFAULT_QUEUE,
+    },
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -62,9 +66,15 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
+/// All queues. The one that tasks stand in which name none is there from the start.
+async fn known_queues(app: &App) -> BTreeMap<String, QueueView> {
+    let mut queues = app.engine.look().await.queues.clone();
+    queues.entry(DEFAULT_QUEUE.to_owned()).or_default();
+    queues
+}
+
 async fn queues(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {
-    let overview = app.engine.look().await;
-    ok(&overview.queues.iter().map(|(name, queue)| view::queue(name, queue)).collect::<Vec<_>>())
+    ok(&known_queues(&app).await.iter().map(|(name, queue)| view::queue(name, queue)).collect::<Vec<_>>())
 }
 
 async fn queue(
@@ -72,8 +82,8 @@ async fn queue(
     Path(name): Path<String>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Answer<Response> {
-    let overview = app.engine.look().await;
-    let found = overview.queues.get(&name);
+    let queues = known_queues(&app).await;
+    let found = queues.get(&name);
     ok(&view::queue(&name, found.ok_or_else(|| Problem::not_found(format!("there is no queue `{name}`")))?))
 }
 
@@ -89,7 +99,7 @@ async fn workers(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing
 
 async fn pause(app: &App, target: PauseTarget, who: &Identity) -> Answer<Response> {
     let by = who.name.clone();
-    match app.engine.command(|caller| Event::Paused { target, by, caller }).await? {
+    match app.command(|caller| Event::Paused { target, by, caller }).await? {
         Told::Paused(pause) => ok(&view::paused(&pause)),
         _ => Ok(StatusCode::NO_CONTENT.into_response()),
     }
@@ -97,13 +107,13 @@ async fn pause(app: &App, target: PauseTarget, who: &Identity) -> Answer<Respons
 
 async fn resume(app: &App, target: PauseTarget, who: &Identity) -> Answer<Response> {
     let by = who.name.clone();
-    app.engine.command(|caller| Event::Resumed { target, by, caller }).await?;
+    app.command(|caller| Event::Resumed { target, by, caller }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// A queue that exists: holding one that does not would only make a mistyped name look done.
 async fn known_queue(app: &App, name: String) -> Answer<PauseTarget> {
-    if app.engine.look().await.queues.contains_key(&name) {
+    if known_queues(app).await.contains_key(&name) {
         Ok(PauseTarget::Queue(name))
     } else {
         Err(Problem::not_found(format!("there is no queue `{name}`")))
@@ -199,6 +209,7 @@ struct Which {
     /// The `next` of the part before.
     after: Option<String>,
     /// Items of one part, 1 to 1,000 (100).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
 }
 
@@ -217,6 +228,10 @@ async fn drop_letter(
     Params(Nothing {}): Params<Nothing>,
 ) -> Answer<Response> {
     let task: TaskId = parse(&task, "the id of a task")?;
-    app.engine.command(|caller| Event::DeadLetterDropped { task, caller }).await?;
+    let known = app.list(move |reader, namespace| letters(reader, namespace, task.run)).await?;
+    if !known.contains(&task) {
+        return Err(Problem::not_found(format!("there is no dead letter of task `{task}`")));
+    }
+    app.command(|caller| Event::DeadLetterDropped { task, caller }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -41,12 +41,14 @@ pub(super) fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields, default)]
 struct Filter {
     /// Only with this status.
+    #[schemars(extend("enum" = rest::RUN_STATUSES))]
     status: Option<String>,
     /// Only of this workflow.
     workflow: Option<String>,
     /// Only of this client.
     client_id: Option<String>,
     /// Only with this label: `name=value`.
+    #[schemars(pattern("="))]
     label: Option<String>,
     /// Only submitted at this moment or later.
     since: Option<Moment>,
@@ -55,6 +57,7 @@ struct Filter {
     /// The `next` of the part before.
     after: Option<String>,
     /// Items of one part, 1 to 1,000 (100).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
 }
 

@@ -42,7 +42,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "Answered once the run is durable. A definition that is sent along needs the scope `operate`. With \
                  an `Idempotency-Key` the same request finds the same run, and another body is refused.",
             )
-            .query::<Wait>()
+            .query::<SubmitQuery>()
             .header("Idempotency-Key", "Chosen by the caller, at most 200 characters: the same key finds the same run.")
             .takes::<rest::RunRequest>()
             .gives::<rest::RunCreated>(201, "The run exists.")
@@ -53,14 +53,15 @@ pub(super) fn operations() -> Vec<Operation> {
 /// How long to wait for the run's end.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Wait {
+struct SubmitQuery {
     /// Answer when the run has ended, or after so long: `10s`, at most `60s`.
+    #[schemars(pattern(r"^(([1-5]?[0-9]|60)s|[1-9][0-9]{0,3}ms)$"))]
     wait: Option<String>,
 }
 
 async fn submit(
     State(app): State<Arc<App>>,
-    Params(query): Params<Wait>,
+    Params(query): Params<SubmitQuery>,
     Extension(identity): Extension<Identity>,
     headers: HeaderMap,
     SentWorkflow(request): SentWorkflow<rest::RunRequest>,
@@ -101,6 +102,9 @@ async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) ->
     let document = match &request.workflow {
         rest::WorkflowChoice::Name(name) => {
             let (name, hash) = match name.split_once('@') {
+                Some((name, "")) => {
+                    return Err(Problem::bad(format!("`{name}@` names no version; `{name}` is the newest")));
+                }
                 Some((name, hash)) => (name, Some(hash.to_owned())),
                 None => (name.as_str(), None),
             };
@@ -189,7 +193,7 @@ pub(super) async fn accept(app: &Arc<App>, submit: Submit) -> Answer<Accepted> {
             app.read(move |reader, namespace| reader.facts(namespace, &query)).await?
         }
     };
-    Ok(app.engine.submit_with(submit, facts).await?)
+    app.unless_stuck(app.engine.submit_with(submit, facts)).await
 }
 
 /// The status of a run that exists.

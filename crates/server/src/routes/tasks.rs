@@ -65,10 +65,12 @@ pub(super) fn operations() -> Vec<Operation> {
 #[serde(deny_unknown_fields)]
 struct Which {
     /// Only with this status.
+    #[schemars(extend("enum" = rest::TASK_STATUSES))]
     status: Option<String>,
     /// The `next` of the part before.
     after: Option<String>,
     /// Items of one part, 1 to 1,000 (100).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
 }
 
@@ -197,6 +199,7 @@ async fn show(
 #[serde(deny_unknown_fields)]
 struct Attempt {
     /// The number of the attempt; absent: the newest.
+    #[schemars(range(min = 1))]
     attempt: Option<u32>,
 }
 
@@ -205,6 +208,7 @@ struct Attempt {
 #[serde(deny_unknown_fields)]
 struct LogQuery {
     /// The number of the attempt; absent: the newest.
+    #[schemars(range(min = 1))]
     attempt: Option<u32>,
     /// Whether to go on while it grows.
     #[serde(default)]

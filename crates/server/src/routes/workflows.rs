@@ -104,13 +104,13 @@ async fn register(
         at: Timestamp::default(),
         by: who.name,
     });
-    app.engine.command(|caller| Event::WorkflowRegistered { workflow, caller }).await?;
+    app.command(|caller| Event::WorkflowRegistered { workflow, caller }).await?;
     let now = versions(&app, name.clone()).await?;
     // What was made a hundred versions ago is nobody's any more.
     let old: Vec<_> = before.iter().skip(VERSIONS_MAX - 1).map(|version| version.seq).collect();
     if !old.is_empty() {
         let of = name.clone();
-        app.engine.command(|caller| Event::WorkflowForgotten { name: of, versions: old, caller }).await?;
+        app.command(|caller| Event::WorkflowForgotten { name: of, versions: old, caller }).await?;
     }
     Ok(json(StatusCode::CREATED, &registered(&now, warnings).ok_or_else(|| unknown(&name))?))
 }
@@ -122,6 +122,7 @@ struct Which {
     /// The `next` of the part before.
     after: Option<String>,
     /// Items of one part, 1 to 1,000 (100).
+    #[schemars(range(min = 1, max = 1_000))]
     limit: Option<usize>,
 }
 
@@ -161,6 +162,6 @@ async fn forget(State(app): State<Arc<App>>, Path(name): Path<String>, _: Params
         return Err(unknown(&name));
     }
     let versions = known.iter().map(|version| version.seq).collect();
-    app.engine.command(|caller| Event::WorkflowForgotten { name, versions, caller }).await?;
+    app.command(|caller| Event::WorkflowForgotten { name, versions, caller }).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
