@@ -30,6 +30,10 @@ pub(crate) struct Paint {
 }
 
 impl Paint {
+    /// None, wherever a test runs.
+    #[cfg(test)]
+    pub(crate) const PLAIN: Self = Self { colours: false };
+
     /// For standard output.
     pub(crate) fn for_stdout() -> Self {
         Self { colours: terminal::takes_colours() }

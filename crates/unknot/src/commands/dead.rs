@@ -86,7 +86,7 @@ fn table(letters: &[DeadLetter]) -> Table {
         ("NAME", Column::Shrinks(8)),
         ("TRIES", Column::Right),
         ("WHEN", Column::Right),
-        ("WHY", Column::Shrinks(8)),
+        ("WHY", Column::Wraps(20)),
     ]);
     for letter in letters {
         table.row(vec![

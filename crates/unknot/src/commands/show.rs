@@ -174,7 +174,7 @@ impl View {
             ("STATUS", Column::Whole),
             ("TRIES", Column::Right),
             ("TIME", Column::Right),
-            ("", Column::Shrinks(3)),
+            ("", Column::Wraps(24)),
         ]);
         for (index, task) in &self.tasks {
             let status: Option<TaskStatus> = read_word(&task.status);
