@@ -70,7 +70,7 @@ async fn measure(server: &Server, figures: &mut Figures) -> Outcome<()> {
     let doomed = submit_all(&client, TO_CANCEL + QUESTIONS, &sleeping()).await?;
     let (before, during) = doomed.split_at(QUESTIONS);
     idle(&client, before, figures).await?;
-    figures.amount("memory, 1,500 sleeping runs", server.memory_mib()?, "MiB");
+    figures.amount("memory, 1,800 sleeping runs", server.memory_mib()?, "MiB");
     saturated(&client, during, figures).await?;
     figures.amount("memory, after the load", server.memory_mib()?, "MiB");
     listened(&client, figures).await?;
@@ -238,9 +238,9 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut output = BufReader::new(child.stdout.take().ok_or("the server has no standard output")?);
-        let address = output.by_ref_lines().find_map(|line| {
-            line.strip_prefix("listen")?.split_whitespace().next()?.strip_prefix("http://").map(str::to_owned)
-        });
+        let address = output
+            .by_ref_lines()
+            .find_map(|line| line.strip_prefix("listen")?.split_whitespace().next().map(str::to_owned));
         match address {
             Some(address) => Ok(Self { child, address, _output: output }),
             None => {

@@ -5,6 +5,7 @@ use crate::{
     problem::{Answer, Problem},
     rim::Limiter,
     seldom::Seldom,
+    tally::Tally,
     tokens::Tokens,
 };
 use axum::http::StatusCode;
@@ -99,6 +100,7 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     pub(crate) sessions: Sessions,
     pub(crate) limiter: Limiter,
+    pub(crate) tally: Arc<Tally>,
     pub(crate) insecure_loopback: bool,
     /// Requests that were refused, failed or slow, as the log tells of them.
     pub(crate) refused: Seldom,
@@ -108,7 +110,13 @@ pub(crate) struct App {
 }
 
 impl App {
-    pub(crate) fn new(engine: Arc<Engine>, tokens: Tokens, sessions: Sessions, options: Options) -> Self {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        tokens: Tokens,
+        sessions: Sessions,
+        tally: Arc<Tally>,
+        options: Options,
+    ) -> Self {
         let changeable = RwLock::new(Arc::new(options.changeable));
         let insecure_loopback = options.insecure_loopback;
         Self {
@@ -116,6 +124,7 @@ impl App {
             tokens,
             sessions,
             limiter: Limiter::default(),
+            tally,
             insecure_loopback,
             refused: Seldom::default(),
             failed: Seldom::default(),

@@ -23,6 +23,7 @@ mod problem;
 mod rim;
 mod routes;
 mod seldom;
+mod tally;
 mod tokens;
 pub mod view;
 

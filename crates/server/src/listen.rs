@@ -6,6 +6,7 @@ use crate::{
     problem::Problem,
     rim, routes,
     seldom::Seldom,
+    tally::Counting,
     tokens::{ADMIN_TOKEN, TokenError, Tokens},
 };
 use axum::{Router, extract::Request, http::StatusCode, middleware};
@@ -83,6 +84,7 @@ pub struct Server {
     socket: PathBuf,
     stop: watch::Sender<bool>,
     app: Arc<App>,
+    counting: Option<Counting>,
     runtime: Option<Runtime>,
 }
 
@@ -115,7 +117,8 @@ impl Server {
             true => None,
             false => Some(sessions.new_link().map_err(StartError::System)?),
         };
-        let app = Arc::new(App::new(engine, tokens, sessions, options));
+        let counting = Counting::start(&engine).map_err(StartError::System)?;
+        let app = Arc::new(App::new(engine, tokens, sessions, counting.tally(), options));
         let (stop, stopping) = watch::channel(false);
         let door = Door {
             router: router(&app),
@@ -127,7 +130,7 @@ impl Server {
         runtime.spawn(door.local(local));
         drop(_inside);
         log::info!(address:% = address; "listening");
-        Ok(Self { address, login, is_first_start, socket, stop, app, runtime: Some(runtime) })
+        Ok(Self { address, login, is_first_start, socket, stop, app, counting: Some(counting), runtime: Some(runtime) })
     }
 
     /// Where it listens.
@@ -168,6 +171,7 @@ impl Server {
     fn end(&mut self) {
         self.stop.send_replace(true);
         fs::remove_file(&self.socket).unwrap_or_default();
+        drop(self.counting.take());
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_timeout(FAREWELL);
         }

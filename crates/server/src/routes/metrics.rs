@@ -4,6 +4,7 @@ use super::health::judge;
 use crate::{
     app::App,
     operation::{Access, Operation, get},
+    tally::{BOUNDS, Figures, Histogram, Tally},
 };
 use axum::{
     extract::State,
@@ -35,6 +36,55 @@ impl Page {
         for (labels, value) in values {
             writeln!(self.0, "{name}{labels} {value}").unwrap_or_default();
         }
+    }
+
+    /// What became of tasks, by queue.
+    fn tally(&mut self, tally: &Tally) {
+        let (queues, missed) = tally.figures();
+        type Count = fn(&Figures) -> u64;
+        let counters: [(&str, &str, Count); 5] = [
+            ("unknot_tasks_completed_total", "Tasks that completed", |figures| figures.completed),
+            ("unknot_failures_total", "Attempts that did not succeed", |figures| figures.failures),
+            ("unknot_retries_total", "Attempts after which another one follows", |figures| figures.retries),
+            ("unknot_dead_letters_total", "Tasks that failed for good", |figures| figures.dead_letters),
+            ("unknot_tasks_cancelled_total", "Tasks that were cancelled", |figures| figures.cancelled),
+        ];
+        for (name, help, count) in counters {
+            let values = queues.iter().map(|(queue, figures)| (label("queue", queue), count(figures) as f64));
+            self.metric(name, "counter", help, values);
+        }
+        let waits = queues.iter().map(|(queue, figures)| (&**queue, &figures.wait));
+        self.histogram("unknot_wait_seconds", "From standing in a queue to being given to a worker", waits);
+        let processing = queues.iter().map(|(queue, figures)| (&**queue, &figures.processing));
+        self.histogram("unknot_processing_seconds", "From the start of an attempt to its end", processing);
+        self.metric(
+            "unknot_tally_missed_total",
+            "counter",
+            "How often the figures by queue missed something",
+            alone(missed as f64),
+        );
+    }
+
+    fn histogram<'h>(&mut self, name: &str, help: &str, queues: impl Iterator<Item = (&'h str, &'h Histogram)>) {
+        self.metric(name, "histogram", help, []);
+        for (queue, histogram) in queues {
+            let mut below = 0;
+            for (bound, many) in BOUNDS.iter().zip(histogram.buckets) {
+                below += many;
+                self.bucket(name, queue, &bound.to_string(), below);
+            }
+            self.bucket(name, queue, "+Inf", histogram.count);
+            let labels = label("queue", queue);
+            let (sum, count) = (histogram.sum, histogram.count);
+            // Writing to a text cannot fail.
+            writeln!(self.0, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}").unwrap_or_default();
+        }
+    }
+
+    fn bucket(&mut self, name: &str, queue: &str, bound: &str, below: u64) {
+        let labels = label("queue", queue);
+        let labels = labels.trim_end_matches('}');
+        writeln!(self.0, "{name}_bucket{labels},le=\"{bound}\"}} {below}").unwrap_or_default();
     }
 
     fn gauge(&mut self, name: &str, help: &str, values: impl IntoIterator<Item = (String, f64)>) {
@@ -103,6 +153,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         "Whether a pool is closed because a holder may still be alive",
         pools().map(|(name, (pool, _))| (label("pool", name), f64::from(pool.poisoned.is_some()))),
     );
+    page.tally(&app.tally);
     let workers = || overview.workers.iter();
     page.gauge(
         "unknot_worker_slots",

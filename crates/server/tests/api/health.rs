@@ -50,6 +50,33 @@ fn stats_count_what_there_is_and_what_the_monitor_did() {
 }
 
 #[test]
+fn metrics_count_by_queue_what_became_of_tasks() {
+    // There is no guard: each attempt fails as it is started.
+    let mut setup = Setup { slots: 1, ..Setup::default() };
+    setup.settings.bounds.launch_failures_max = 2;
+    let served = Served::with(setup);
+    let task = json!({"exec": ["true"], "queue": "big", "retry": {"attempts": 1}});
+    let (_, status) = served.complete(json!({"name": "big", "tasks": {"a": task}}));
+    assert_eq!(status, "FAILED");
+    served.complete(sleeps("short", "1ms"));
+    let line = |name: &str, value: u64| format!("{name}{{queue=\"big\"}} {value}\n");
+    let expected = [
+        line("unknot_dead_letters_total", 1),
+        line("unknot_failures_total", 2),
+        line("unknot_retries_total", 1),
+        line("unknot_tasks_completed_total", 0),
+        line("unknot_wait_seconds_count", 2),
+        "unknot_wait_seconds_bucket{queue=\"big\",le=\"+Inf\"} 2\n".to_owned(),
+        "unknot_tasks_completed_total{queue=\"\"} 1\n".to_owned(),
+    ];
+    let mut text = String::new();
+    until("all is counted", || {
+        text = served.ask("GET", "/metrics").send().is(200).text();
+        expected.iter().all(|line| text.contains(line))
+    });
+}
+
+#[test]
 fn metrics_are_read_by_a_plain_parser() {
     let served = Served::open();
     served.submit(stands("stands", 3));
