@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     AttemptId, Fence, Millis,
     effect::{Assignment, Work},
-    event::{AttemptEnd, Event, LaunchFault, Outcome},
+    event::{AttemptEnd, Event, LaunchFault, NextTry, Outcome},
     row::Detail,
     run::{JsonText, WorkerId},
 };
@@ -254,7 +254,12 @@ fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
         0 => Outcome::Succeeded { output: text(chance) },
         1 => {
             let exit = chance.between(1, 3) as i32;
-            Outcome::Failed { reason: "exit".to_owned(), message: format!("exit status {exit}"), exit: Some(exit) }
+            Outcome::Failed {
+                reason: "exit".to_owned(),
+                message: format!("exit status {exit}"),
+                exit: Some(exit),
+                next_try: NextTry::AsUsual,
+            }
         }
         2 => {
             let fault = match chance.between(1, 10) {
