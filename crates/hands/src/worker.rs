@@ -306,12 +306,14 @@ impl<S: WorkSource> Loop<S> {
         let (attempt, fence) = (assignment.attempt.clone(), assignment.fence);
         self.running.insert(attempt.clone(), Running { fence, wish });
         let bench = self.bench.clone();
+        // A request goes with the task that performs it; processes may outlive theirs.
+        let leaves_nothing = matches!(assignment.work, Work::Http(_));
         let performed = perform(bench.clone(), Arc::new(assignment), wishes);
         tokio::spawn(async move {
             // A panic in there is a bug of ours; the attempt must end all the same.
             let end = performed.await.unwrap_or_else(|error| {
                 let message = format!("its supervision failed: {error}");
-                End::new(Outcome::Lost { message, confirmed_dead: false }, bench.clock.now_ms())
+                End::new(Outcome::Lost { message, confirmed_dead: leaves_nothing }, bench.clock.now_ms())
             });
             let report = Report { attempt, fence, body: ReportBody::Ended(Box::new(end)) };
             // Fails only if the loop is gone, and with it everybody who would want to know.

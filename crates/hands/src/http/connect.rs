@@ -233,6 +233,34 @@ mod tests {
         assert_eq!(found.unwrap(), [SocketAddr::from(([127, 0, 0, 1], 80))]);
     }
 
+    /// A port of loopback that answers no attempt to connect: its queue is full, and nobody accepts.
+    async fn unanswering() -> (std::os::fd::OwnedFd, TcpStream, SocketAddr) {
+        use rustix::net::{AddressFamily, SocketType, bind, getsockname, listen, socket};
+        let listener = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        listen(&listener, 0).unwrap();
+        let address = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap();
+        let filling = TcpStream::connect(address).await.unwrap();
+        (listener, filling, address)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_leaves_time_for_the_next() {
+        let (_listener, _filling, silent) = unanswering().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let good = listener.local_addr().unwrap();
+        let target = Target::parse("http://somewhere/").unwrap();
+        let began = Instant::now();
+        dial(&target, &[silent, good], began + Duration::from_millis(600)).await.unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(300), "the first one did not answer");
+        let late = Instant::now() + Duration::from_millis(50);
+        let failure = dial(&target, &[silent], late).await.unwrap_err();
+        assert!(failure.message.ends_with("it does not answer"), "{failure:?}");
+        let target = Target::parse(&format!("http://{silent}/")).unwrap();
+        let Err(failure) = connect(&target, 50, &mut Trace::default()).await else { panic!("it answers") };
+        assert!(failure.message.starts_with("no connection to http://127.0.0.1"), "{failure:?}");
+    }
+
     #[tokio::test]
     async fn an_address_that_refuses_is_followed_by_the_next() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -82,6 +82,8 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
     let run = definition.body.timeout;
     let tasks = || definition.body.tasks.iter();
     let attempts = || tasks().filter(|task| !matches!(task.kind, TaskKind::Sleep(_)));
+    // A request has clocks of its own instead of a longest silence, and stops at once.
+    let processes = || attempts().filter(|task| !matches!(task.kind, TaskKind::Http(_)));
     let mut bounds = vec![
         Bound::whole("run", run.to_string(), run == RUN_TIMEOUT),
         Bound::whole(
@@ -97,12 +99,14 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
                 Some(limit) => (limit.to_string(), false),
                 None => ("what the run has left".to_owned(), true),
             }),
-            Bound::of("silence", attempts(), |task| match task.heartbeat_timeout {
+        ]);
+        if processes().next().is_some() {
+            bounds.push(Bound::of("silence", processes(), |task| match task.heartbeat_timeout {
                 Some(limit) => (limit.to_string(), false),
                 None => ("not bounded".to_owned(), true),
-            }),
-            Bound::of("tries", attempts(), |task| tries(task, settings)),
-        ]);
+            }));
+        }
+        bounds.push(Bound::of("tries", attempts(), |task| tries(task, settings)));
         if attempts().any(|task| tries(task, settings).0 != "1") {
             let retried = attempts().filter(|task| tries(task, settings).0 != "1");
             bounds.push(Bound::of("pauses", retried, pauses));
@@ -115,7 +119,9 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
             };
             (word.to_owned(), task.on_lost == OnLost::default())
         }));
-        bounds.push(Bound::of("stopping", attempts(), |task| ladder(&task.cancel)));
+        if processes().next().is_some() {
+            bounds.push(Bound::of("stopping", processes(), |task| ladder(&task.cancel)));
+        }
     }
     if tasks().any(|task| matches!(task.kind, TaskKind::Http(_))) {
         let requests = || tasks().filter(|task| matches!(task.kind, TaskKind::Http(_)));
