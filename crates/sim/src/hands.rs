@@ -258,7 +258,7 @@ fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
                 reason: "exit".to_owned(),
                 message: format!("exit status {exit}"),
                 exit: Some(exit),
-                next_try: NextTry::AsUsual,
+                next_try: next_try(chance),
             }
         }
         2 => {
@@ -274,6 +274,15 @@ fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
         _ => return (None, length),
     };
     (Some(outcome), length)
+}
+
+/// What a failure says of another try: mostly nothing.
+fn next_try(chance: &mut Chance) -> NextTry {
+    match chance.between(1, 20) {
+        1 => NextTry::Useless,
+        2 => NextTry::NotBefore(Millis(chance.between(0, 600_000))),
+        _ => NextTry::AsUsual,
+    }
 }
 
 /// An output; now and then one that is too large.
