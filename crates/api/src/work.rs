@@ -6,10 +6,14 @@
 //! Every number carries its unit in its name. Wall-clock times (`at_ms`) are milliseconds since the epoch, read by the
 //! worker from the clock that it was given; durations are never compared with them.
 
+mod http;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+pub use self::http::{HttpBody, HttpOutput, HttpTimeouts, HttpWork, RETRY_AFTER_MS_MAX, StatusRange};
 
 /// The largest output of a task that travels with its report, in bytes. Larger results belong in `artifacts/`.
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -53,6 +57,8 @@ pub struct Assignment {
 pub enum Work {
     /// Runs a command in processes of its own.
     Exec(ExecWork),
+    /// Sends a request and takes its answer.
+    Http(Box<HttpWork>),
     /// Ends at once with a null output. It measures everything around an attempt.
     Noop,
 }
@@ -236,6 +242,9 @@ pub enum Outcome {
         /// The signal that ended the main process, if one did.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signal: Option<i32>,
+        /// What the failure says of another try.
+        #[serde(default, skip_serializing_if = "NextTry::is_as_usual")]
+        next_try: NextTry,
     },
     /// It was made to stop.
     Stopped {
@@ -267,6 +276,27 @@ pub enum Outcome {
     Released,
 }
 
+/// What a failure says of another try of its task.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NextTry {
+    /// Nothing: the task's own retries decide.
+    #[default]
+    AsUsual,
+    /// The other side wants it no sooner than so many milliseconds from now. At most [`RETRY_AFTER_MS_MAX`].
+    NotBefore(u64),
+    /// It would fail the same way, so there is none, whatever the task's retries are.
+    Useless,
+}
+
+impl NextTry {
+    /// Whether nothing is said.
+    #[must_use]
+    pub fn is_as_usual(&self) -> bool {
+        *self == Self::AsUsual
+    }
+}
+
 /// What a launch failed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -295,6 +325,16 @@ pub enum FailureCode {
     Limit,
     /// The work's own handler refused or failed.
     Handler,
+    /// A request that cannot be made: its address, method or headers are none.
+    Request,
+    /// No connection: no address, nobody who listens, or nobody who answers.
+    Connect,
+    /// A request was sent, and its answer did not come, not in time, or not whole.
+    Answer,
+    /// An answer with a status that does not count as success.
+    Status,
+    /// A redirect that is not followed: too many, or to where this request must not go.
+    Redirect,
 }
 
 impl FailureCode {
@@ -307,6 +347,11 @@ impl FailureCode {
             Self::Output => "output",
             Self::Limit => "limit",
             Self::Handler => "handler",
+            Self::Request => "request",
+            Self::Connect => "connect",
+            Self::Answer => "answer",
+            Self::Status => "status",
+            Self::Redirect => "redirect",
         }
     }
 }
@@ -467,6 +512,22 @@ mod tests {
         let Work::Exec(exec) = assignment.work else { panic!("exec expected") };
         assert!(exec.limits.is_empty());
         assert_eq!(exec.command, Command::Shell("true".into()));
+    }
+
+    #[test]
+    fn a_request_needs_no_more_than_method_and_address() {
+        let text = r#"{"http":{"method":"GET","url":"http://localhost/","body":{"json":{"a":1.50}}}}"#;
+        let Work::Http(http) = serde_json::from_str(text).expect("valid") else { panic!("http expected") };
+        assert_eq!(http.timeouts, HttpTimeouts::default());
+        assert_eq!((http.body_bytes_max, http.redirects_max), (16 << 20, 5));
+        assert!(serde_json::to_string(&http).expect("valid").contains(r#"{"a":1.50}"#));
+    }
+
+    #[test]
+    fn a_failure_of_an_older_worker_says_nothing_of_another_try() {
+        let old = r#"{"failed":{"code":"exit","message":"exit status 3","exit":3}}"#;
+        let Outcome::Failed { next_try, .. } = serde_json::from_str(old).expect("valid") else { panic!("a failure") };
+        assert_eq!(next_try, NextTry::AsUsual);
     }
 
     #[test]

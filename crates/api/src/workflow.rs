@@ -4,9 +4,11 @@
 //! type. What the keys mean together is checked elsewhere, by the rules of the core. Each key is
 //! listed once, in a `fields` function, for the reader and the schema alike.
 
+mod http;
 mod needs;
 mod task;
 
+pub use http::{HttpFile, HttpTimeoutsFile, MethodFile};
 pub use needs::{NeedFile, NeedsFile, UntilFile};
 pub use task::{
     BackoffFile, CancelFile, CommandFile, KindFile, LimitsFile, OnFailureFile, OnLostFile, PriorityFile, RetryFile,

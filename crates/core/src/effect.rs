@@ -88,8 +88,25 @@ pub enum Work {
         /// Bounds on what it may use.
         limits: Limits,
     },
+    /// Ask over HTTP.
+    Http(Box<HttpCall>),
     /// Nothing: succeed at once.
     Noop,
+}
+
+/// A request, all templates rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCall {
+    /// Its method.
+    pub method: String,
+    /// Where to.
+    pub url: String,
+    /// Its headers.
+    pub headers: BTreeMap<String, String>,
+    /// What is sent: a text as text, all else as JSON.
+    pub body: Option<serde_json::Value>,
+    /// Its bounds and what counts.
+    pub rules: crate::workflow::HttpRules,
 }
 
 /// A command that was carried out.

@@ -4,7 +4,7 @@
 //! runs that already ended comes with it as [`Facts`].
 
 use crate::{
-    AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
+    AttemptId, CommitSeq, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
     deadline::Deadline,
     row::{Detail, RegisteredWorkflow},
     run::{Idempotency, JsonText, RunStatus, WorkerId},
@@ -266,6 +266,8 @@ pub enum Outcome {
         message: String,
         /// The exit status, where there was one.
         exit: Option<i32>,
+        /// What it says of another try.
+        next_try: NextTry,
     },
     /// The work was stopped, as asked, and is gone.
     Stopped,
@@ -290,6 +292,18 @@ pub enum Outcome {
         /// A sentence that names the processes.
         message: String,
     },
+}
+
+/// What a failure says of another try of its task.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NextTry {
+    /// Nothing: the task's own retries decide.
+    #[default]
+    AsUsual,
+    /// The other side wants it no sooner than after so long; it is given at most [`crate::retry::ASKED_PAUSE_MAX`].
+    NotBefore(Millis),
+    /// It would fail the same way, so there is none, however many tries are left.
+    Useless,
 }
 
 /// What a launch failed for.

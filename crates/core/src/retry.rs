@@ -24,6 +24,9 @@ pub fn infrastructure_pause(times: u32, entropy: u64) -> Millis {
     pause(&Backoff::default(), times, entropy)
 }
 
+/// The longest pause that another side may ask for; what is longer counts as this.
+pub const ASKED_PAUSE_MAX: Millis = Millis::from_mins(5);
+
 /// How long the next try waits for word that the attempt before it is gone, which may still be alive. Then it is
 /// made beside it: nobody who could tell has been heard for as long as a lease lasts.
 pub const CONFIRMATION_MAX: Millis = Millis::from_mins(5);

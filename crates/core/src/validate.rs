@@ -8,6 +8,7 @@
 
 mod draft;
 mod graph;
+mod http;
 mod input;
 mod limits;
 mod names;

@@ -393,7 +393,7 @@ pub(crate) fn queue_name(def: &TaskDef) -> &str {
 pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
     match def.kind {
         TaskKind::Sleep(_) => None,
-        TaskKind::Exec(_) | TaskKind::Noop => Some(queue_name(def)),
+        TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => Some(queue_name(def)),
     }
 }
 

@@ -4,6 +4,10 @@
 //! by each of its runs for life. Names have become indices, limits have been derived, every rule
 //! has been checked; nothing here can be wrong any more.
 
+mod http;
+
+pub use http::{Http, HttpRules};
+
 use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -143,6 +147,8 @@ pub struct TaskDef {
 pub enum TaskKind {
     /// A process; arguments are templates.
     Exec(Command),
+    /// A request; its texts are templates.
+    Http(Box<Http>),
     /// Nothing, for so long; needs no worker.
     Sleep(Millis),
     /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
@@ -409,6 +415,8 @@ impl TaskKind {
     pub const fn default_attempts(&self) -> u32 {
         match self {
             Self::Exec(_) | Self::Sleep(_) | Self::Noop => 1,
+            // A request carries a key by which its tries can be told to be one.
+            Self::Http(_) => 4,
         }
     }
 }

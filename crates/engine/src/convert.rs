@@ -11,6 +11,7 @@ use unknot_api::{
     document::{Document, OnKey},
     report::{Diagnostic, Report, Severity},
     source::Source,
+    work::{HttpOutput, HttpTimeouts, HttpWork},
     workflow as file,
 };
 use unknot_core::{
@@ -20,8 +21,8 @@ use unknot_core::{
         Problem, Rules,
     },
     workflow::{
-        Command, Definition, DefinitionHash, InputDecl, InputType, Limits, OnLost, Priority, Stored, TaskKind, Until,
-        When,
+        Command, Definition, DefinitionHash, Http, HttpRules, InputDecl, InputType, Limits, OnLost, Priority, Stored,
+        TaskKind, Until, When,
     },
 };
 
@@ -180,7 +181,7 @@ fn draft_task(name: String, task: file::TaskFile) -> DraftTask {
     let limits = task.limits.map(limits).unwrap_or_default();
     DraftTask {
         name,
-        kind: kind(task.kind),
+        kind: kind(task.kind, task.timeout),
         needs: task.needs.map(needs).unwrap_or_default(),
         when: task.when.map(when).unwrap_or_default(),
         priority: task.priority.map(priority).unwrap_or_default(),
@@ -200,11 +201,39 @@ fn draft_task(name: String, task: file::TaskFile) -> DraftTask {
     }
 }
 
-fn kind(kind: file::KindFile) -> TaskKind {
+fn kind(kind: file::KindFile, timeout: Option<Duration>) -> TaskKind {
     match kind {
         file::KindFile::Exec(file::CommandFile::Argv(words)) => TaskKind::Exec(Command::Argv(words)),
         file::KindFile::Exec(file::CommandFile::Shell(line)) => TaskKind::Exec(Command::Shell(line)),
+        file::KindFile::Http(request) => TaskKind::Http(Box::new(http(*request, timeout))),
         file::KindFile::Sleep(length) => TaskKind::Sleep(millis(length)),
+    }
+}
+
+/// A request, with everything that the file left open as the hand would have it, but no clock longer than an attempt.
+fn http(request: file::HttpFile, timeout: Option<Duration>) -> Http {
+    let usual = HttpTimeouts::default();
+    let clock = |own: Option<Duration>, usual_ms| {
+        let longest_ms = timeout.map_or(usual_ms, |timeout| timeout.ms);
+        own.map_or(Millis(usual_ms.min(longest_ms)), millis)
+    };
+    let own = request.timeouts.as_ref();
+    let method = request.method.map_or(if request.body.is_some() { "POST" } else { "GET" }, |method| method.0);
+    Http {
+        method: method.to_owned(),
+        url: request.url,
+        headers: texts(request.headers),
+        body: request.body,
+        rules: HttpRules {
+            connect: clock(own.and_then(|own| own.connect), usual.connect_ms),
+            headers: clock(own.and_then(|own| own.headers), usual.headers_ms),
+            first_byte: clock(own.and_then(|own| own.first_byte), usual.first_byte_ms),
+            gap: clock(own.and_then(|own| own.gap), usual.gap_ms),
+            body_bytes_max: request.max_body.map_or(HttpWork::body_bytes_max_default(), |size| size.bytes),
+            redirects_max: request.redirects.unwrap_or(HttpWork::redirects_max_default()),
+            expect: request.expect.into_iter().flatten().map(|range| (range.first, range.last)).collect(),
+            describes: request.output == Some(HttpOutput::Response),
+        },
     }
 }
 

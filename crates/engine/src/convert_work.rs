@@ -1,17 +1,18 @@
 //! Between the core's words for work and those of the wire.
 
+use serde_json::Value;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 use unknot_api::work as api;
 use unknot_core::{
-    AttemptId, Fence,
-    effect::{Assignment, Work},
-    event::{AttemptEnd, Event, LaunchFault, Outcome},
+    AttemptId, Fence, Millis,
+    effect::{Assignment, HttpCall, Work},
+    event::{AttemptEnd, Event, LaunchFault, NextTry, Outcome},
     row::Detail,
     run::{JsonText, StopReason},
-    workflow::{Command, Ladder, Limits},
+    workflow::{Command, HttpRules, Ladder, Limits},
 };
 
 /// The folder of an attempt below the one of all attempts: `run_…/fetch/att_….0.1`.
@@ -48,6 +49,7 @@ const HARD_DEADLINE_MARGIN_MS: u64 = 2_000;
 fn work(work: Work, base: Option<PathBuf>) -> api::Work {
     match work {
         Work::Noop => api::Work::Noop,
+        Work::Http(call) => api::Work::Http(Box::new(http(*call))),
         Work::Exec { command, env, cwd, limits } => api::Work::Exec(api::ExecWork {
             command: match command {
                 Command::Argv(argv) => api::Command::Argv(argv),
@@ -63,6 +65,34 @@ fn work(work: Work, base: Option<PathBuf>) -> api::Work {
             limits: self::limits(&limits),
         }),
     }
+}
+
+fn http(call: HttpCall) -> api::HttpWork {
+    let HttpRules { connect, headers, first_byte, gap, body_bytes_max, redirects_max, expect, describes } = call.rules;
+    api::HttpWork {
+        method: call.method,
+        url: call.url,
+        headers: call.headers,
+        body: call.body.map(|body| match body {
+            Value::String(text) => api::HttpBody::Text(text),
+            value => api::HttpBody::Json(json_text(&value)),
+        }),
+        timeouts: api::HttpTimeouts {
+            connect_ms: connect.0,
+            headers_ms: headers.0,
+            first_byte_ms: first_byte.0,
+            gap_ms: gap.0,
+        },
+        body_bytes_max,
+        redirects_max,
+        expect: expect.into_iter().map(|(first, last)| api::StatusRange { first, last }).collect(),
+        output: if describes { api::HttpOutput::Response } else { api::HttpOutput::Body },
+    }
+}
+
+fn json_text(value: &Value) -> api::JsonText {
+    // What a value is printed as is always one.
+    api::JsonText::parse(&value.to_string()).unwrap_or_else(|_| api::JsonText::null())
 }
 
 fn limits(limits: &Limits) -> api::Limits {
@@ -106,9 +136,16 @@ pub(crate) fn event(report: &api::Report) -> Option<Event> {
 fn outcome(outcome: &api::Outcome) -> Outcome {
     match outcome {
         api::Outcome::Succeeded { output } => Outcome::Succeeded { output: JsonText(output.as_str().into()) },
-        api::Outcome::Failed { code, message, exit, .. } => {
-            Outcome::Failed { reason: code.as_str().to_owned(), message: message.clone(), exit: *exit }
-        }
+        api::Outcome::Failed { code, message, exit, next_try, .. } => Outcome::Failed {
+            reason: code.as_str().to_owned(),
+            message: message.clone(),
+            exit: *exit,
+            next_try: match next_try {
+                api::NextTry::AsUsual => NextTry::AsUsual,
+                api::NextTry::NotBefore(ms) => NextTry::NotBefore(Millis(*ms)),
+                api::NextTry::Useless => NextTry::Useless,
+            },
+        },
         api::Outcome::Stopped { reason } => stopped(*reason),
         api::Outcome::LaunchFailed { message, fault } => {
             let fault = match fault {
@@ -132,6 +169,7 @@ fn stopped(reason: api::StopReason) -> Outcome {
         reason: reason.to_owned(),
         message: message.to_owned(),
         exit: None,
+        next_try: NextTry::AsUsual,
     };
     match reason {
         api::StopReason::Heartbeat => failed("heartbeat", "it was silent for longer than its heartbeat_timeout"),

@@ -28,7 +28,7 @@ use crate::log::Logs;
 use crate::{Clock, backoff, identity};
 
 /// How long a disk may take to make an attempt's folder, or to read its output.
-const DISK_PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const DISK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long an attempt waits for a guard that has to be started.
 const GUARD_PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +39,7 @@ const DEADLINE_MARGIN_MS: u64 = 2_000;
 /// The file that a task may write its output to, in its folder.
 const OUTPUT_FILE: &str = "output.json";
 /// The folder for what a task leaves behind, in its folder.
-const ARTIFACTS_FOLDER: &str = "artifacts";
+pub(crate) const ARTIFACTS_FOLDER: &str = "artifacts";
 /// The file that appears when a task is told to stop, in its folder.
 const STOP_FILE: &str = "stop";
 
@@ -168,7 +168,7 @@ async fn launch(
 }
 
 /// Waits for a wish that the attempt should not go on; nobody who could have one is no such wish.
-async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopReason {
+pub(crate) async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopReason {
     let reason = wishes.wait_for(|wish| wish.reason().is_some()).await.ok().and_then(|wish| wish.reason());
     match reason {
         Some(reason) => reason,
@@ -177,7 +177,7 @@ async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopReason {
 }
 
 /// Makes the attempt's folder, as the first thing that may fail for want of a disk.
-async fn prepare(folder: PathBuf) -> Result<(), LaunchFailure> {
+pub(crate) async fn prepare(folder: PathBuf) -> Result<(), LaunchFailure> {
     let what = format!("cannot make the folder `{}`", folder.display());
     let make = move || -> io::Result<()> {
         fs::create_dir_all(folder.join(ARTIFACTS_FOLDER))?;

@@ -3,6 +3,7 @@
 //! - [`Worker`] is the one loop that claims work from a [`WorkSource`], performs it and reports until acknowledged.
 //! - An `exec` attempt is started by the worker's [`guard`], a process of its own that kills all it has when its
 //!   worker is gone.
+//! - An `http` attempt is a request whose every phase has a clock of its own.
 //! - [`confirm_dead`] finds and ends what may have survived both.
 //!
 //! Hands read no wall clock: they are given a [`Clock`]. Each wait in here has a bound.
@@ -14,6 +15,7 @@ mod descriptors;
 mod exec;
 mod files;
 pub mod guard;
+mod http;
 mod identity;
 mod log;
 mod proc;

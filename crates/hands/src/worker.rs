@@ -17,17 +17,16 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use unknot_api::work::{
-    Assignment, End, ExecWork, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work,
-};
+use unknot_api::work::{Assignment, End, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work};
 
 use self::outbox::Outbox;
 pub use self::source::{Held, Order, Room, SourceError, WorkSource};
 use crate::exec::{self, Bench, Wish};
 use crate::guard::link::Guards;
 use crate::log::Logs;
-use crate::{Clock, GuardCommand, backoff, slots_max};
+use crate::{Clock, GuardCommand, backoff, http, slots_max};
 
 /// The most attempts with processes that one worker runs at once.
 pub const SLOTS_MAX: usize = 10_000;
@@ -283,7 +282,12 @@ impl<S: WorkSource> Loop<S> {
         while self.running.len() < self.config.slots {
             let Some(assignment) = self.queue.pop_front() else { return };
             match assignment.work.clone() {
-                Work::Exec(work) => self.start(assignment, work),
+                Work::Exec(work) => self.start(assignment, |bench, assignment, wishes| {
+                    tokio::spawn(exec::perform(bench, assignment, work, wishes))
+                }),
+                Work::Http(work) => self.start(assignment, |bench, assignment, wishes| {
+                    tokio::spawn(http::perform(bench, assignment, *work, wishes))
+                }),
                 // Not shown: its variables may hold secrets, and this text goes into the history.
                 _ => {
                     let message = "this worker does not know this kind of work".to_owned();
@@ -293,17 +297,23 @@ impl<S: WorkSource> Loop<S> {
         }
     }
 
-    fn start(&mut self, assignment: Assignment, work: ExecWork) {
+    fn start(
+        &mut self,
+        assignment: Assignment,
+        perform: impl FnOnce(Arc<Bench>, Arc<Assignment>, watch::Receiver<Wish>) -> JoinHandle<End>,
+    ) {
         let (wish, wishes) = watch::channel(Wish::GoOn);
         let (attempt, fence) = (assignment.attempt.clone(), assignment.fence);
         self.running.insert(attempt.clone(), Running { fence, wish });
         let bench = self.bench.clone();
-        let performed = tokio::spawn(exec::perform(bench.clone(), Arc::new(assignment), work, wishes));
+        // A request goes with the task that performs it; processes may outlive theirs.
+        let leaves_nothing = matches!(assignment.work, Work::Http(_));
+        let performed = perform(bench.clone(), Arc::new(assignment), wishes);
         tokio::spawn(async move {
             // A panic in there is a bug of ours; the attempt must end all the same.
             let end = performed.await.unwrap_or_else(|error| {
                 let message = format!("its supervision failed: {error}");
-                End::new(Outcome::Lost { message, confirmed_dead: false }, bench.clock.now_ms())
+                End::new(Outcome::Lost { message, confirmed_dead: leaves_nothing }, bench.clock.now_ms())
             });
             let report = Report { attempt, fence, body: ReportBody::Ended(Box::new(end)) };
             // Fails only if the loop is gone, and with it everybody who would want to know.

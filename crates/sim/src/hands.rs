@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     AttemptId, Fence, Millis,
     effect::{Assignment, Work},
-    event::{AttemptEnd, Event, LaunchFault, Outcome},
+    event::{AttemptEnd, Event, LaunchFault, NextTry, Outcome},
     row::Detail,
     run::{JsonText, WorkerId},
 };
@@ -254,7 +254,12 @@ fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
         0 => Outcome::Succeeded { output: text(chance) },
         1 => {
             let exit = chance.between(1, 3) as i32;
-            Outcome::Failed { reason: "exit".to_owned(), message: format!("exit status {exit}"), exit: Some(exit) }
+            Outcome::Failed {
+                reason: "exit".to_owned(),
+                message: format!("exit status {exit}"),
+                exit: Some(exit),
+                next_try: next_try(chance),
+            }
         }
         2 => {
             let fault = match chance.between(1, 10) {
@@ -269,6 +274,15 @@ fn end(manners: &Manners, chance: &mut Chance) -> (Option<Outcome>, u64) {
         _ => return (None, length),
     };
     (Some(outcome), length)
+}
+
+/// What a failure says of another try: mostly nothing.
+fn next_try(chance: &mut Chance) -> NextTry {
+    match chance.between(1, 20) {
+        1 => NextTry::Useless,
+        2 => NextTry::NotBefore(Millis(chance.between(0, 600_000))),
+        _ => NextTry::AsUsual,
+    }
 }
 
 /// An output; now and then one that is too large.

@@ -1,6 +1,6 @@
 //! One task of a workflow file.
 
-use super::needs::NeedsFile;
+use super::{http::HttpFile, needs::NeedsFile};
 use crate::{
     document::{Node, ScalarKind, Value},
     report::{Code, Diagnostic},
@@ -52,6 +52,8 @@ pub struct TaskFile {
 pub enum KindFile {
     /// A process.
     Exec(CommandFile),
+    /// A request.
+    Http(Box<HttpFile>),
     /// Nothing, for so long.
     Sleep(Duration),
 }
@@ -211,9 +213,11 @@ const OF_ATTEMPTS: [&str; 12] = [
     "limits",
 ];
 
+/// What only processes can obey: a request has none, and clocks of its own instead of a longest silence.
+const OF_PROCESSES: [&str; 4] = ["heartbeat_timeout", "env", "cwd", "limits"];
+
 /// The words of the language that this version cannot do yet.
-const LATER: [(&str, &str); 6] = [
-    ("http", "the HTTP hand"),
+const LATER: [(&str, &str); 5] = [
     ("worker", "remote workers"),
     ("workflow", "child runs"),
     ("signal", "signals"),
@@ -232,21 +236,29 @@ fn later(fields: &mut Fields<'_, '_, '_>) {
 }
 
 fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
-    fields.exclusive(&["exec", "sleep"]);
-    if !fields.has("exec") {
+    fields.exclusive(&["exec", "http", "sleep"]);
+    if !fields.has("exec") && !fields.has("http") {
         OF_ATTEMPTS.iter().for_each(|name| fields.exclusive(&["sleep", name]));
+    }
+    if !fields.has("exec") && !fields.has("sleep") {
+        OF_PROCESSES.iter().for_each(|name| fields.exclusive(&["http", name]));
     }
     let exec = fields.optional(
         "exec",
         "A process: a list is a program with arguments (each a template), a string goes to the shell.",
     );
+    let http = fields.optional(
+        "http",
+        "A request over HTTP; a try that fails for reasons that may pass is followed by up to 3 more.",
+    );
     let sleep = fields.optional("sleep", "Nothing, for so long; needs no worker.");
     fields.one_of(&KINDS, || {
-        Diagnostic::new(Code::MissingKey, "the task has nothing to do").expected("one of `exec`, `sleep`")
+        Diagnostic::new(Code::MissingKey, "the task has nothing to do").expected("one of `exec`, `http`, `sleep`")
     });
-    match (exec, sleep) {
-        (Some(command), _) => KindFile::Exec(command),
-        (None, sleep) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
+    match (exec, http, sleep) {
+        (Some(command), _, _) => KindFile::Exec(command),
+        (None, Some(request), _) => KindFile::Http(Box::new(request)),
+        (None, None, sleep) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
     }
 }
 

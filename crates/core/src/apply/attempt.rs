@@ -7,7 +7,7 @@ use crate::{
     AttemptId, Fence, Millis, RunId, TaskId,
     deadline::{Deadline, HEARTBEAT_TIMEOUT_DEFAULT, attempt_deadline, heartbeat_deadline},
     effect::{Answer, Effect, Refusal},
-    event::{AttemptEnd, Caller, Decision, LaunchFault, Outcome},
+    event::{AttemptEnd, Caller, Decision, LaunchFault, NextTry, Outcome},
     retry,
     row::{Detail, HistoryKind},
     run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
@@ -120,13 +120,13 @@ impl Step<'_> {
         let detail = end.detail.clone();
         match outcome {
             Outcome::Succeeded { output } => self.succeed(id, output, detail),
-            Outcome::Failed { reason, message, exit } => {
+            Outcome::Failed { reason, message, exit, next_try } => {
                 if self.is_being_stopped(id) {
                     // It ran, even if the report of its start was lost.
                     self.mark_started(id);
                     self.settle_stopped(id, reason, message, detail);
                 } else {
-                    self.handler_failure(id, error(reason, message, *exit), detail);
+                    self.handler_failure(id, error(reason, message, *exit), *next_try, detail);
                 }
             }
             Outcome::Stopped => self.settle_stopped(id, "stopped", "it was stopped", detail),
@@ -174,7 +174,7 @@ impl Step<'_> {
     }
 
     /// The work ran and failed, or was out of time: the user's retries count.
-    fn handler_failure(&mut self, id: TaskId, error: TaskError, detail: Detail) {
+    fn handler_failure(&mut self, id: TaskId, error: TaskError, next_try: NextTry, detail: Detail) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
         let failures = self.task(id).map_or(0, |task| task.failures.handler) + 1;
@@ -184,9 +184,14 @@ impl Step<'_> {
             (Some(_), None) => error.reason == "timed_out",
             (None, _) => true,
         };
+        let worth = worth && next_try != NextTry::Useless;
         let most = retry::attempts_max(def, &self.state.queue_settings(queue_name(def)));
         if worth && failures < most && self.may_try_again(id) {
-            let pause = self.pause_after(id, &error.reason);
+            let own = self.pause_after(id, &error.reason);
+            let pause = match next_try {
+                NextTry::NotBefore(asked) => own.max(asked.min(retry::ASKED_PAUSE_MAX)),
+                NextTry::AsUsual | NextTry::Useless => own,
+            };
             self.retry_after(id, error, pause, detail);
         } else {
             self.fail(id, error, detail);
@@ -269,7 +274,12 @@ impl Step<'_> {
             }
             (Some(StopReason::TimedOut), None) => {
                 let limit = self.attempt_limit(id);
-                self.handler_failure(id, error("timed_out", &format!("it took longer than {limit}"), None), detail);
+                self.handler_failure(
+                    id,
+                    error("timed_out", &format!("it took longer than {limit}"), None),
+                    NextTry::AsUsual,
+                    detail,
+                );
             }
             // Its worker was as silent as the attempt: the work is not known to have failed.
             (Some(StopReason::Heartbeat), None) if [LOST, UNKILLABLE].contains(&reason) => {
@@ -279,6 +289,7 @@ impl Step<'_> {
                 self.handler_failure(
                     id,
                     error("heartbeat", "it was silent for longer than its heartbeat_timeout", None),
+                    NextTry::AsUsual,
                     detail,
                 );
             }

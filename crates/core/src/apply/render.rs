@@ -3,13 +3,14 @@
 use crate::{
     TaskId,
     apply::attempt::error,
-    effect::Work,
+    effect::{HttpCall, Work},
     run::{Run, TaskError},
     step::Step,
     template::{Context, Renderer, TaskFacts, TemplateError},
-    workflow::{Command, Definition, TaskKind, When},
+    workflow::{Command, Definition, Http, TaskKind, When},
 };
-use std::borrow::Cow;
+use serde_json::Value;
+use std::{borrow::Cow, collections::BTreeMap};
 
 impl Step<'_> {
     /// What a task's attempt is to do, all templates rendered.
@@ -35,7 +36,11 @@ impl Step<'_> {
 /// What a task's attempt is to do, all templates rendered.
 pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<Work, TaskError> {
     let def = definition.task(id.index);
-    let TaskKind::Exec(command) = &def.kind else { return Ok(Work::Noop) };
+    let command = match &def.kind {
+        TaskKind::Exec(command) => command,
+        TaskKind::Http(http) => return with_renderer(run, definition, |renderer| call(http, renderer)),
+        TaskKind::Sleep(_) | TaskKind::Noop => return Ok(Work::Noop),
+    };
     with_renderer(run, definition, |renderer| {
         let mut text = |key: &dyn Fn() -> String, source: &str| {
             renderer.text(source).map_err(|problem| template_error(&key(), &problem))
@@ -59,6 +64,37 @@ pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<W
             limits: def.limits.clone(),
         })
     })
+}
+
+/// A request, rendered.
+fn call(http: &Http, renderer: &mut Renderer<'_>) -> Result<Work, TaskError> {
+    let mut headers = BTreeMap::new();
+    let url = renderer.text(&http.url).map_err(|problem| template_error("http.url", &problem))?;
+    for (name, source) in &http.headers {
+        let value = renderer.text(source);
+        headers
+            .insert(name.clone(), value.map_err(|problem| template_error(&format!("http.headers.{name}"), &problem))?);
+    }
+    let body = http.body.as_ref().map(|body| value("http.body", body, renderer)).transpose()?;
+    let (method, rules) = (http.method.clone(), http.rules.clone());
+    Ok(Work::Http(Box::new(HttpCall { method, url, headers, body, rules })))
+}
+
+/// A value with all texts in it rendered; as deep as the workflow file may be.
+fn value(key: &str, source: &Value, renderer: &mut Renderer<'_>) -> Result<Value, TaskError> {
+    match source {
+        Value::String(text) => renderer.value(text).map_err(|problem| template_error(key, &problem)),
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            items.map(|(place, item)| value(&format!("{key}[{place}]"), item, renderer)).collect()
+        }
+        Value::Object(map) => {
+            let rendered =
+                |(name, item): (&String, &Value)| Ok((name.clone(), value(&format!("{key}.{name}"), item, renderer)?));
+            map.iter().map(rendered).collect::<Result<_, _>>().map(Value::Object)
+        }
+        plain => Ok(plain.clone()),
+    }
 }
 
 fn with_renderer<T>(run: &Run, definition: &Definition, render: impl FnOnce(&mut Renderer<'_>) -> T) -> T {

@@ -73,11 +73,41 @@ impl<'a> Renderer<'a> {
     /// What is wrong with the template, what failed, or that the texts of the task became too much.
     pub fn text(&mut self, source: &str) -> Result<String, TemplateError> {
         let text = if is_template(source) { self.rendered(source)? } else { source.to_owned() };
-        self.text_left = self.text_left.checked_sub(text_cost(text.len())).ok_or_else(|| {
+        self.charge(text.len())?;
+        Ok(text)
+    }
+
+    /// Counts a text against what those of the task may have together.
+    fn charge(&mut self, bytes: usize) -> Result<(), TemplateError> {
+        self.text_left = self.text_left.checked_sub(text_cost(bytes)).ok_or_else(|| {
             let message = format!("the texts of the task are longer than {TASK_TEXT_MAX} bytes together");
             TemplateError::new(TemplateErrorKind::TooLarge, message).help("pass large values by a file")
         })?;
-        Ok(text)
+        Ok(())
+    }
+
+    /// Renders `source` to a JSON value: what is exactly one expression keeps the type of its value, null included;
+    /// everything else is text.
+    ///
+    /// # Errors
+    /// What is wrong with the template, what failed, or that the texts of the task became too much.
+    pub fn value(&mut self, source: &str) -> Result<serde_json::Value, TemplateError> {
+        if !is_template(source) {
+            return self.text(source).map(serde_json::Value::String);
+        }
+        let template = Template { pieces: scan::template(source)? };
+        let [Piece::Expression(expression)] = &template.pieces[..] else {
+            return self.text(source).map(serde_json::Value::String);
+        };
+        let value = self.evaluate(&template, source.len())?.pop().unwrap_or_default();
+        if value.is_undefined() {
+            return Err(TemplateError::missing(expression.source));
+        }
+        let mut text = write::Bounded::new();
+        write::json(&value, &mut text)?;
+        let text = text.into_string();
+        self.charge(text.len())?;
+        read_value(&text)
     }
 
     /// Evaluates a condition, an expression without braces.
@@ -240,8 +270,12 @@ fn once(
 fn read_json(text: Option<&str>) -> Result<Value, TemplateError> {
     match text {
         None => Ok(Value::from(())),
-        Some(text) => serde_json::from_str(text).map_err(|error| {
-            TemplateError::new(TemplateErrorKind::Failed, format!("a value of the run is not valid JSON: {error}"))
-        }),
+        Some(text) => read_value(text),
     }
+}
+
+fn read_value<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, TemplateError> {
+    serde_json::from_str(text).map_err(|error| {
+        TemplateError::new(TemplateErrorKind::Failed, format!("a value of the run is not valid JSON: {error}"))
+    })
 }

@@ -36,6 +36,33 @@ fn shown(error: &TemplateError) -> String {
     format!("{:?}: {error}", error.kind)
 }
 
+/// The value as JSON, or the error.
+fn value(source: &str) -> String {
+    with_context(|context| Renderer::new(*context).value(source))
+        .map_or_else(|error| shown(&error), |value| value.to_string())
+}
+
+#[test]
+fn a_value_that_is_exactly_one_expression_keeps_its_type() {
+    for (source, expected) in [
+        ("{{ input.n }}", "3"),
+        ("{{ input.f }}", "1.0"),
+        ("{{ input.big }}", "18446744073709551615"),
+        ("{{ input.map }}", r#"{"z":1,"a":[true,null]}"#),
+        ("{{ input.none }}", "null"),
+        ("{{ input.flag }}", "false"),
+        ("{{ input.topic }}", r#""tea \"x\"""#),
+        ("{{ tasks.fetch.output.pages }}", "[1,2]"),
+        ("3", "\"3\""),
+        (" {{ input.n }}", "\" 3\""),
+        ("{{ input.n }}{{ input.n }}", "\"33\""),
+        ("{{ input.nothing }}", "Missing: `input.nothing` is missing"),
+        ("a {{ input.none }}", "Missing: `input.none` is null"),
+    ] {
+        assert!(value(source).starts_with(expected), "{source}: {}", value(source));
+    }
+}
+
 #[test]
 fn text_is_rendered_with_strings_raw_and_the_rest_as_json() {
     for (source, expected) in [

@@ -7,6 +7,7 @@ use super::{
     Index, Problem,
     draft::{Draft, DraftTask},
     graph::Graph,
+    http,
     problem::{Code, Problems, clip, join_key},
 };
 use crate::{
@@ -32,6 +33,8 @@ struct Far<'d> {
 enum Place<'d> {
     When,
     Argument(usize),
+    /// One of the texts of a request, counted as [`http::texts`] lists them.
+    Request(usize),
     Env(&'d str),
     Cwd,
 }
@@ -74,6 +77,9 @@ fn each_template<'d>(task: &'d DraftTask, mut visit: impl FnMut(Place<'d>, &'d s
         for (place, argument) in arguments.iter().enumerate().filter(|(_, argument)| is_template(argument)) {
             visit(Place::Argument(place), argument);
         }
+    }
+    for (place, text) in http::of(task).into_iter().flat_map(http::templates) {
+        visit(Place::Request(place), text);
     }
     for (name, value) in task.env.iter().filter(|(_, value)| is_template(value)) {
         visit(Place::Env(name), value);
@@ -159,6 +165,10 @@ impl Place<'_> {
         match self {
             Self::When => format!("{parent}.when"),
             Self::Argument(place) => format!("{parent}.exec[{place}]"),
+            Self::Request(place) => {
+                let texts = http::of(task).map(http::texts).unwrap_or_default();
+                format!("{parent}.{}", texts.get(place).map_or("http", |(path, _)| path))
+            }
             Self::Env(name) => join_key(&format!("{parent}.env"), name),
             Self::Cwd => format!("{parent}.cwd"),
         }

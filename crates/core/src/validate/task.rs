@@ -3,7 +3,7 @@
 use super::{
     Problem,
     draft::DraftTask,
-    names,
+    http, names,
     problem::{Code, Problems, clip, join_key},
 };
 use crate::{
@@ -16,6 +16,7 @@ pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Pr
     match &task.kind {
         TaskKind::Exec(Command::Argv(arguments)) => check_arguments(task, arguments, problems),
         TaskKind::Exec(Command::Shell(line)) => check_line(task, line, problems),
+        TaskKind::Http(request) => http::check(task, request, problems),
         TaskKind::Sleep(_) | TaskKind::Noop => {}
     }
     for (name, value) in &task.env {
@@ -58,10 +59,14 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
     let command: &[String] = match &task.kind {
         TaskKind::Exec(Command::Argv(arguments)) => arguments,
         TaskKind::Exec(Command::Shell(line)) => std::slice::from_ref(line),
-        TaskKind::Sleep(_) | TaskKind::Noop => &[],
+        TaskKind::Http(_) | TaskKind::Sleep(_) | TaskKind::Noop => &[],
     };
-    let texts = || command.iter().chain(task.env.values()).chain(&task.cwd);
-    let names: usize = task.env.keys().map(String::len).sum();
+    let request = http::of(task);
+    let asked = request.map(http::texts).unwrap_or_default();
+    let own = || command.iter().chain(task.env.values()).chain(&task.cwd).map(String::as_str);
+    let texts = || own().chain(asked.iter().map(|(_, text)| *text));
+    let names = task.env.keys().chain(request.iter().flat_map(|http| http.headers.keys()));
+    let names: usize = names.map(String::len).sum::<usize>() + request.map_or(0, http::body_bytes);
     let bytes = names + texts().map(|text| text_cost(text.len())).sum::<usize>();
     let path = || join_key("tasks", &task.name);
     if bytes > TASK_TEXT_MAX {
@@ -69,7 +74,9 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
             let message = format!("the texts of task `{}` have {bytes} bytes together", clip(&task.name));
             Problem::new(Code::Range, path(), message)
                 .on_key()
-                .expected(format!("at most {TASK_TEXT_MAX} in `exec`, `env` and `cwd`, 9 for each text included"))
+                .expected(format!(
+                    "at most {TASK_TEXT_MAX} in `exec`, `http`, `env` and `cwd`, 9 for each text included"
+                ))
                 .help("put long text into a file that the task reads")
         });
     }

@@ -14,7 +14,8 @@ use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
     due,
     event::{
-        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget, Submission, TakeOver,
+        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget, Submission,
+        TakeOver,
     },
     row::{Detail, Key, Quarantined, Row},
     run::{Idempotency, JsonText, TaskEnd, WorkerId},
@@ -164,8 +165,13 @@ fn end(story: &mut Story, mut words: Words) {
         "big" => Outcome::Succeeded { output: JsonText(format!("\"{}\"", "x".repeat(words.number("bytes"))).into()) },
         "fail" => {
             let exit = words.take("exit").then(|| words.number("the exit status"));
+            let next_try = match (words.take("useless"), words.take("not_before")) {
+                (true, _) => NextTry::Useless,
+                (_, true) => NextTry::NotBefore(words.length("how long")),
+                _ => NextTry::AsUsual,
+            };
             let reason = words.next().unwrap_or_else(|| "exit".to_owned());
-            Outcome::Failed { reason, message: message(), exit }
+            Outcome::Failed { reason, message: message(), exit, next_try }
         }
         "stopped" => Outcome::Stopped,
         "released" => Outcome::Released,

@@ -16,7 +16,10 @@ use unknot_core::{
     AttemptId, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
     deadline::Deadline,
     effect::Effect,
-    event::{AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget, Submission},
+    event::{
+        AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget,
+        Submission,
+    },
     row::{Detail, Quarantined},
     run::{Idempotency, JsonText, WorkerId},
     settings::{PoolSettings, QueueSettings, Settings},
@@ -154,7 +157,14 @@ impl Life {
         let message = "as chance has it".to_owned();
         let outcome = match self.random.below(10) {
             0..=3 => Outcome::Succeeded { output: JsonText("{\"n\": 1}".into()) },
-            4 => Outcome::Failed { reason: "exit".to_owned(), message, exit: Some(1) },
+            4 => {
+                let next_try = match self.random.below(4) {
+                    0 => NextTry::Useless,
+                    1 => NextTry::NotBefore(Millis::from_mins(if self.random.one_in(2) { 1 } else { 60 })),
+                    _ => NextTry::AsUsual,
+                };
+                Outcome::Failed { reason: "exit".to_owned(), message, exit: Some(1), next_try }
+            }
             5 => Outcome::Stopped,
             6 => {
                 let fault = match self.random.below(3) {

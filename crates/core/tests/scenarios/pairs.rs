@@ -12,7 +12,7 @@ use crate::{
 use unknot_core::{
     Fence, Seq,
     deadline::Deadline,
-    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, Outcome, PauseTarget},
+    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget},
     row::Detail,
     run::JsonText,
 };
@@ -93,9 +93,12 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
         "AttemptStarted" => Event::AttemptStarted { attempt, fence },
         "AttemptRenewed" => Event::AttemptRenewed { attempt, fence },
         "AttemptEnded Succeeded" => ended(Outcome::Succeeded { output: JsonText::null() }),
-        "AttemptEnded Failed" => {
-            ended(Outcome::Failed { reason: "exit".to_owned(), message: message(), exit: Some(1) })
-        }
+        "AttemptEnded Failed" => ended(Outcome::Failed {
+            reason: "exit".to_owned(),
+            message: message(),
+            exit: Some(1),
+            next_try: NextTry::AsUsual,
+        }),
         "AttemptEnded Stopped" => ended(Outcome::Stopped),
         "AttemptEnded LaunchFailed" => ended(Outcome::LaunchFailed { message: message(), fault: LaunchFault::Passing }),
         "AttemptEnded Released" => ended(Outcome::Released),

@@ -145,6 +145,15 @@ fn start(story: &Story, assignment: &Assignment) -> String {
             line.push_str(&format!(" {name}={value}"));
         }
     }
+    if let Work::Http(call) = work {
+        line.push_str(&format!(": {} {}", call.method, call.url));
+        for (name, value) in &call.headers {
+            line.push_str(&format!(" {name}={value}"));
+        }
+        if let Some(body) = &call.body {
+            line.push_str(&format!(" {body}"));
+        }
+    }
     line
 }
 

@@ -7,6 +7,7 @@
 //!   task c needs any(a,b) | 2(a,b,d) | a:finished
 //!   task d sleep 10s
 //!   task e exec "echo {{ tasks.a.output.n }}" when "tasks.a.output.n > 1"
+//!   task f http "http://host/{{ input.a }}" header x-run "{{ run.id }}" body {"a":"{{ input.a }}"}
 //!   tasks leaf 5000 needs a
 //!   tasks lane 100 queue q*
 //! ```
@@ -14,10 +15,11 @@
 //! A task that says nothing is an `exec` of `true`. Everything goes through the core's own check.
 
 use crate::words::{Words, length};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
+    Millis,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
-    workflow::{Command, Definition, DefinitionHash, OnLost, Priority, TaskKind, Until, When},
+    workflow::{Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When},
 };
 
 /// Reads `workflow …` and its task lines.
@@ -75,6 +77,16 @@ fn task(name: String, mut words: Words) -> DraftTask {
     while let Some(key) = words.next() {
         match key.as_str() {
             "exec" => task.kind = TaskKind::Exec(Command::Argv(vec![words.word("a command")])),
+            "http" => task.kind = TaskKind::Http(Box::new(request(words.word("an address")))),
+            "body" => {
+                let TaskKind::Http(http) = &mut task.kind else { panic!("a `body` follows an `http`") };
+                http.body = Some(serde_json::from_str(&words.word("JSON")).expect("JSON"));
+            }
+            "header" => {
+                let TaskKind::Http(http) = &mut task.kind else { panic!("a `header` follows an `http`") };
+                let name = words.word("a header");
+                http.headers.insert(name, words.word("its value"));
+            }
             "noop" => task.kind = TaskKind::Noop,
             "sleep" => task.kind = TaskKind::Sleep(words.length("sleep")),
             "needs" => task.needs = needs(&words.word("needs")),
@@ -104,6 +116,20 @@ fn task(name: String, mut words: Words) -> DraftTask {
         }
     }
     task
+}
+
+fn request(url: String) -> Http {
+    let rules = HttpRules {
+        connect: Millis(1_000),
+        headers: Millis(1_000),
+        first_byte: Millis(1_000),
+        gap: Millis(1_000),
+        body_bytes_max: 1_000,
+        redirects_max: 5,
+        expect: Vec::new(),
+        describes: false,
+    };
+    Http { method: "POST".to_owned(), url, headers: BTreeMap::new(), body: None, rules }
 }
 
 fn list(text: &str) -> impl Iterator<Item = &str> {

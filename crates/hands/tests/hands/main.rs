@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests are free of the bans")]
 
 mod faults;
+mod http;
 mod lease;
 mod limits;
 mod output;

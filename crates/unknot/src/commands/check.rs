@@ -135,6 +135,7 @@ fn kinds(definition: &Definition) -> BTreeMap<&'static str, u64> {
     for task in &definition.body.tasks {
         let kind = match task.kind {
             TaskKind::Exec(_) => "exec",
+            TaskKind::Http(_) => "http",
             TaskKind::Sleep(_) => "sleep",
             TaskKind::Noop => "noop",
         };

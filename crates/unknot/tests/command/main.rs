@@ -4,6 +4,7 @@
 
 mod config;
 mod disk;
+mod http;
 mod interrupt;
 mod look;
 mod refuse;

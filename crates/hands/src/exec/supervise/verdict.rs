@@ -1,6 +1,6 @@
 //! What an attempt's end means. Pure.
 
-use unknot_api::work::{FailureCode, JsonText, Limits, Outcome, StopReason, Usage};
+use unknot_api::work::{FailureCode, JsonText, Limits, NextTry, Outcome, StopReason, Usage};
 
 use crate::confirm::Fate;
 use crate::guard::wire::{Broken, Sample};
@@ -44,7 +44,7 @@ pub(super) fn of_exit(exit: Exit, why: Option<&Why>, limits: &Limits) -> Option<
 }
 
 fn failed(code: FailureCode, message: String, exit: Exit) -> Outcome {
-    Outcome::Failed { code, message, exit: exit.status, signal: exit.signal }
+    Outcome::Failed { code, message, exit: exit.status, signal: exit.signal, next_try: NextTry::AsUsual }
 }
 
 fn refused(most: u64) -> String {
@@ -77,7 +77,13 @@ fn used_up(usage: Usage, limits: &Limits) -> bool {
 pub(super) fn of_output(decided: Result<JsonText, String>) -> Outcome {
     match decided {
         Ok(output) => Outcome::Succeeded { output },
-        Err(message) => Outcome::Failed { code: FailureCode::Output, message, exit: Some(0), signal: None },
+        Err(message) => Outcome::Failed {
+            code: FailureCode::Output,
+            message,
+            exit: Some(0),
+            signal: None,
+            next_try: NextTry::AsUsual,
+        },
     }
 }
 

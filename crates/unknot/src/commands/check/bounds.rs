@@ -3,12 +3,13 @@
 use crate::output::{count, thousands};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use unknot_api::work::{HttpTimeouts, HttpWork};
 use unknot_engine::core::{
     Millis,
     deadline::{ATTEMPT_TIMEOUT_DEFAULT, reserve},
     settings::{DEFAULT_QUEUE, Settings},
     validate::RUN_TIMEOUT,
-    workflow::{Backoff, Definition, Ladder, OnLost, TaskDef, TaskKind},
+    workflow::{Backoff, Definition, HttpRules, Ladder, OnLost, TaskDef, TaskKind},
 };
 
 /// Values of one bound that are told apart; the rest is counted.
@@ -81,6 +82,8 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
     let run = definition.body.timeout;
     let tasks = || definition.body.tasks.iter();
     let attempts = || tasks().filter(|task| !matches!(task.kind, TaskKind::Sleep(_)));
+    // A request has clocks of its own instead of a longest silence, and stops at once.
+    let processes = || attempts().filter(|task| !matches!(task.kind, TaskKind::Http(_)));
     let mut bounds = vec![
         Bound::whole("run", run.to_string(), run == RUN_TIMEOUT),
         Bound::whole(
@@ -96,12 +99,14 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
                 Some(limit) => (limit.to_string(), false),
                 None => ("what the run has left".to_owned(), true),
             }),
-            Bound::of("silence", attempts(), |task| match task.heartbeat_timeout {
+        ]);
+        if processes().next().is_some() {
+            bounds.push(Bound::of("silence", processes(), |task| match task.heartbeat_timeout {
                 Some(limit) => (limit.to_string(), false),
                 None => ("not bounded".to_owned(), true),
-            }),
-            Bound::of("tries", attempts(), |task| tries(task, settings)),
-        ]);
+            }));
+        }
+        bounds.push(Bound::of("tries", attempts(), |task| tries(task, settings)));
         if attempts().any(|task| tries(task, settings).0 != "1") {
             let retried = attempts().filter(|task| tries(task, settings).0 != "1");
             bounds.push(Bound::of("pauses", retried, pauses));
@@ -114,13 +119,20 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
             };
             (word.to_owned(), task.on_lost == OnLost::default())
         }));
-        bounds.push(Bound::of("stopping", attempts(), |task| ladder(&task.cancel)));
+        if processes().next().is_some() {
+            bounds.push(Bound::of("stopping", processes(), |task| ladder(&task.cancel)));
+        }
+    }
+    if tasks().any(|task| matches!(task.kind, TaskKind::Http(_))) {
+        let requests = || tasks().filter(|task| matches!(task.kind, TaskKind::Http(_)));
+        bounds.push(Bound::of("request", requests(), |task| of_request(task, clocks)));
+        bounds.push(Bound::of("answer", requests(), |task| of_request(task, answer)));
     }
     if tasks().any(|task| matches!(task.kind, TaskKind::Sleep(_))) {
         let sleeps = tasks().filter(|task| matches!(task.kind, TaskKind::Sleep(_)));
         bounds.push(Bound::of("sleep", sleeps, |task| match task.kind {
             TaskKind::Sleep(length) => (length.to_string(), false),
-            TaskKind::Exec(_) | TaskKind::Noop => (String::new(), true),
+            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => (String::new(), true),
         }));
     }
     bounds
@@ -147,6 +159,29 @@ fn pauses(task: &TaskDef) -> (String, bool) {
     let Backoff { first, factor, max, jitter } = task.retry.backoff;
     let said = format!("{first}, then ×{factor} up to {max}, ±{:.0} %", jitter * 100.0);
     (said, task.retry.backoff == Backoff::default())
+}
+
+fn of_request(task: &TaskDef, said: impl Fn(&TaskDef, &HttpRules) -> (String, bool)) -> (String, bool) {
+    match &task.kind {
+        TaskKind::Http(http) => said(task, &http.rules),
+        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Noop => (String::new(), true),
+    }
+}
+
+fn clocks(task: &TaskDef, rules: &HttpRules) -> (String, bool) {
+    let HttpRules { connect, headers, first_byte, gap, .. } = rules;
+    let usual = HttpTimeouts::default();
+    let own_ms = [connect.0, headers.0, first_byte.0, gap.0];
+    let usual_ms = [usual.connect_ms, usual.headers_ms, usual.first_byte_ms, usual.gap_ms];
+    let longest_ms = task.timeout.map_or(u64::MAX, |timeout| timeout.0);
+    let is_usual = own_ms == usual_ms.map(|ms| ms.min(longest_ms));
+    (format!("connect {connect}, headers {headers}, first byte {first_byte}, gap {gap}"), is_usual)
+}
+
+fn answer(_: &TaskDef, rules: &HttpRules) -> (String, bool) {
+    let (bytes, redirects) = (rules.body_bytes_max, rules.redirects_max);
+    let is_usual = (bytes, redirects) == (HttpWork::body_bytes_max_default(), HttpWork::redirects_max_default());
+    (format!("{} bytes, after {}", thousands(bytes), count(u64::from(redirects), "redirect")), is_usual)
 }
 
 fn ladder(ladder: &Ladder) -> (String, bool) {

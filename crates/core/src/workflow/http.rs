@@ -1,0 +1,45 @@
+//! The `http` of a task: a request, and what of its answer counts.
+
+use crate::time::Millis;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A request. Its texts are templates.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Http {
+    /// Its method.
+    pub method: String,
+    /// Where to, a template.
+    pub url: String,
+    /// Its headers; values are templates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// What is sent: each text in it is a template, keys are not. Text is sent as text, all else as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<serde_json::Value>,
+    /// Its bounds and what counts.
+    pub rules: HttpRules,
+}
+
+/// The bounds of a request, and what of its answer counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpRules {
+    /// Until there is a connection.
+    pub connect: Millis,
+    /// From there until all headers of the answer are there.
+    pub headers: Millis,
+    /// From the headers to the first byte of the body.
+    pub first_byte: Millis,
+    /// From each part of the body to the next.
+    pub gap: Millis,
+    /// The longest body that is taken, in bytes.
+    pub body_bytes_max: u64,
+    /// How many redirects are followed.
+    pub redirects_max: u32,
+    /// The statuses that count as success, first and last of each range; none: 200 to 299.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expect: Vec<(u16, u16)>,
+    /// Whether the output is always the described answer, never its body alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub describes: bool,
+}
