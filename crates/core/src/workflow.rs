@@ -4,7 +4,7 @@
 //! by each of its runs for life. Names have become indices, limits have been derived, every rule
 //! has been checked; nothing here can be wrong any more.
 
-use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis};
+use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -345,6 +345,7 @@ impl Definition {
 /// not be repeated when its end is unknown.
 fn demand(task: &TaskDef) -> Demand {
     Demand {
+        kind: WorkKind::of(&task.kind),
         queue: task.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into()),
         priority: task.priority,
         prefetchable: matches!(task.kind, TaskKind::Noop) && task.resources.is_empty() && task.on_lost == OnLost::Retry,

@@ -239,7 +239,11 @@ impl Engine {
         }
         first.extend(lost);
         if options.slots > 0 {
-            first.push(Event::WorkerJoined { worker: shared.local.worker().clone(), slots: options.slots });
+            first.push(Event::WorkerJoined {
+                worker: shared.local.worker().clone(),
+                slots: options.slots,
+                serves: Box::default(),
+            });
         }
         // The work lane has no bound of its own and keeps the order.
         shared.inbox.work(first);

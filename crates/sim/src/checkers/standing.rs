@@ -105,8 +105,8 @@ fn short_of(state: &State, run: &Run, def: &TaskDef) -> Vec<Short> {
     }
     let is_ahead = def.kind == TaskKind::Noop && def.resources.is_empty() && def.on_lost == Default::default();
     let factor = if is_ahead { state.volatile.bounds.prefetch_factor as usize } else { 1 };
-    let room = state.volatile.workers.iter().any(|(worker, slots)| {
-        leases(state).filter(|lease| lease.worker == *worker).count() < *slots as usize * factor
+    let room = state.volatile.workers.iter().any(|(worker, offer)| {
+        leases(state).filter(|lease| lease.worker == *worker).count() < offer.slots as usize * factor
     });
     if !room {
         short.push(Short::Slot);

@@ -101,7 +101,7 @@ impl World {
     pub(super) fn rejoin(&mut self, name: &str) {
         let after = Millis(self.chance.between(0, 3_000));
         let Some(worker) = self.workers.get(name).filter(|worker| worker.is_reachable) else { return };
-        let event = Event::WorkerJoined { worker: worker.id.clone(), slots: worker.slots };
+        let event = Event::WorkerJoined { worker: worker.id.clone(), slots: worker.slots, serves: Box::default() };
         self.put(after, Happening::Reach { life: self.life, event });
     }
 }
