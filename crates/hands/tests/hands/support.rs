@@ -251,6 +251,7 @@ pub(crate) fn assignment(work: Work) -> Assignment {
         hard_deadline_ms_from_start: 60_000,
         ladder: Ladder { told_ms: None, term_ms: 500, kill_ms: 5_000 },
         idempotency_key: "key".into(),
+        lease_ms: None,
         env: BTreeMap::new(),
         attempt,
     }

@@ -102,6 +102,7 @@ fn assignment() -> Assignment {
         hard_deadline_ms_from_start: 60_000,
         ladder: Ladder { told_ms: None, term_ms: 0, kill_ms: 0 },
         idempotency_key: "key".into(),
+        lease_ms: None,
         env: BTreeMap::new(),
     }
 }
