@@ -25,7 +25,7 @@ use unknot_core::{
 };
 use unknot_hands::worker::Order;
 
-/// How long a question of a worker may stay without an answer before it asks again.
+/// How long a question of a worker usually stays without an answer.
 pub(crate) const POLL: Duration = Duration::from_secs(20);
 
 /// An attempt under one lease.
@@ -35,6 +35,8 @@ type Right = (AttemptId, Fence);
 #[derive(Debug)]
 pub(crate) struct Desk {
     worker: WorkerId,
+    /// How long a question of its worker may stay without an answer before it asks again.
+    poll: Duration,
     papers: Mutex<Papers>,
     work_arrived: Notify,
     orders_arrived: Notify,
@@ -94,9 +96,10 @@ pub(crate) struct Closed;
 
 impl Desk {
     /// The desk of one boot of a worker.
-    pub(crate) fn new(worker: WorkerId) -> Self {
+    pub(crate) fn new(worker: WorkerId, poll: Duration) -> Self {
         Self {
             worker,
+            poll,
             papers: Mutex::default(),
             work_arrived: Notify::new(),
             orders_arrived: Notify::new(),
@@ -189,7 +192,7 @@ impl Desk {
             return Ok(handed);
         }
         // A permit that was left before counts, so nothing is missed between the look and the wait.
-        let deadline = Instant::now() + POLL;
+        let deadline = Instant::now() + self.poll;
         timeout_at(deadline, self.work_arrived.notified()).await.unwrap_or_default();
         self.hand(Received::All, most)
     }
@@ -261,7 +264,7 @@ impl Desk {
         }
         self.await_receipts(waiting.values().copied().collect(), &mut events)?;
         inbox.work(events);
-        let (deadline, most) = (Instant::now() + POLL, waiting.len());
+        let (deadline, most) = (Instant::now() + self.poll, waiting.len());
         loop {
             let is_late = Instant::now() >= deadline;
             self.take_receipts(&mut waiting, is_late)?;
@@ -306,7 +309,7 @@ impl Desk {
         if !orders.is_empty() {
             return Ok(orders);
         }
-        let deadline = Instant::now() + POLL;
+        let deadline = Instant::now() + self.poll;
         timeout_at(deadline, self.orders_arrived.notified()).await.unwrap_or_default();
         self.take_orders()
     }
@@ -374,7 +377,7 @@ mod tests {
     }
 
     fn desk(name: &str) -> Desk {
-        Desk::new(WorkerId { name: name.into(), boot: 2 })
+        Desk::new(WorkerId { name: name.into(), boot: 2 }, POLL)
     }
 
     fn fences(handed: &Handed) -> Vec<u64> {

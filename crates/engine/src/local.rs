@@ -7,7 +7,7 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc};
 use unknot_api::work as api;
-use unknot_hands::worker::{Held, Order, Room, SourceError, WorkSource};
+use unknot_hands::worker::{Claimed, Held, Order, Room, SourceError, WorkSource};
 
 /// The local worker's source of work: its desk, and the brain's inbox for its reports.
 #[derive(Debug)]
@@ -24,10 +24,11 @@ impl LocalSource {
 }
 
 impl WorkSource for LocalSource {
-    async fn claim(&self, room: Room) -> Result<Vec<api::Assignment>, SourceError> {
+    async fn claim(&self, room: Room) -> Result<Claimed, SourceError> {
         let claimed = self.desk().claim(Received::All, room.total).await;
         let found = claimed.map(|handed| handed.assignments).or_else(|Closed| over())?;
-        Ok(found.into_iter().map(|assignment| convert_work::assignment(assignment, &self.attempts)).collect())
+        let found = found.into_iter().map(|assignment| convert_work::assignment(assignment, &self.attempts));
+        Ok(Claimed::now(found.collect()))
     }
 
     async fn report(&self, reports: Arc<[api::Report]>) -> Result<Vec<usize>, SourceError> {

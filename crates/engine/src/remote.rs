@@ -2,7 +2,7 @@
 
 use crate::{
     convert_work,
-    desk::{Closed, Desk, Received},
+    desk::{Closed, Desk, POLL, Received},
     engine::{ATTEMPTS, Engine},
     inbox::Inbox,
 };
@@ -54,6 +54,8 @@ pub struct Registration {
     pub serves: Serves,
     /// How long it may be silent before it counts as gone.
     pub term: Duration,
+    /// How long its calls wait for something to say; clearly less than the term.
+    pub poll: Duration,
 }
 
 /// Work for a worker.
@@ -86,13 +88,11 @@ struct Session {
     term: Duration,
     /// When it was last heard, by the clock that only goes forward.
     heard: Duration,
-    /// Calls of it that wait for something.
-    waiting: u32,
 }
 
 impl Desks {
     pub(crate) fn new(local: WorkerId) -> Self {
-        Self { local: Desk::new(local), remote: Mutex::default() }
+        Self { local: Desk::new(local, POLL), remote: Mutex::default() }
     }
 
     /// The desk of the server's own worker.
@@ -139,7 +139,8 @@ impl Desks {
     /// Ends sessions of workers that were silent for too long, and says what the brain has to know.
     pub(crate) fn expire(&self, now: Duration) -> Vec<Event> {
         let mut sessions = self.lock();
-        let is_over = |session: &Session| session.waiting == 0 && now.saturating_sub(session.heard) > session.term;
+        // A call that waits for something ends before that and is followed by the next, if somebody is there.
+        let is_over = |session: &Session| now.saturating_sub(session.heard) > session.term;
         let over = sessions.by_name.iter().filter(|(_, session)| is_over(session)).map(|(name, _)| Arc::clone(name));
         let over: Vec<Arc<str>> = over.collect();
         let gone = over.iter().filter_map(|name| sessions.by_name.remove(name));
@@ -174,22 +175,21 @@ impl Desks {
             }
         }
         let id = format!("{:016x}", crate::threads::chance());
-        let desk = Arc::new(Desk::new(worker.clone()));
-        let session = Session { id: id.clone(), desk, term: wish.term, heard: now, waiting: 0 };
+        let desk = Arc::new(Desk::new(worker.clone(), wish.poll));
+        let session = Session { id: id.clone(), desk, term: wish.term, heard: now };
         sessions.by_name.insert(Arc::clone(&worker.name), session);
         let (worker, slots, serves) = (worker.clone(), wish.slots, Box::new(wish.serves.clone()));
         events.push(Event::WorkerJoined { worker, slots, serves });
         Ok((id, events))
     }
 
-    /// A worker calls; while it waits it is here.
+    /// A worker calls: it is here.
     fn enter(&self, name: &str, session: &str, now: Duration) -> Result<Call<'_>, WorkerError> {
         let mut sessions = self.lock();
         let found = sessions.by_name.get_mut(name).filter(|found| found.id == session);
         let found = found.ok_or_else(|| WorkerError::NoSession(name.to_owned()))?;
         found.heard = now;
-        found.waiting += 1;
-        Ok(Call { desks: self, desk: Arc::clone(&found.desk), session: session.to_owned() })
+        Ok(Call { desks: self, desk: Arc::clone(&found.desk) })
     }
 
     fn leave(&self, name: &str, session: &str) -> Option<Arc<Desk>> {
@@ -213,7 +213,6 @@ fn left(desk: &Desk, finished: bool) -> Vec<Event> {
 struct Call<'d> {
     desks: &'d Desks,
     desk: Arc<Desk>,
-    session: String,
 }
 
 impl Call<'_> {
@@ -222,16 +221,6 @@ impl Call<'_> {
         match sessions.replaced.contains(worker) {
             true => WorkerError::Replaced(worker.name.to_string()),
             false => WorkerError::NoSession(worker.name.to_string()),
-        }
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        let mut sessions = self.desks.lock();
-        let found = sessions.by_name.get_mut(&self.desk.worker().name).filter(|found| found.id == self.session);
-        if let Some(found) = found {
-            found.waiting = found.waiting.saturating_sub(1);
         }
     }
 }
@@ -331,7 +320,7 @@ mod tests {
 
     fn wish(boot: u64) -> Registration {
         let worker = WorkerId { name: "far".into(), boot };
-        Registration { worker, slots: 1, serves: Serves::default(), term: Duration::from_secs(30) }
+        Registration { worker, slots: 1, serves: Serves::default(), term: Duration::from_secs(30), poll: POLL }
     }
 
     #[test]
@@ -340,12 +329,9 @@ mod tests {
         let at = Duration::from_secs;
         let (session, events) = desks.register(&wish(1), at(0)).expect("the first");
         assert!(matches!(&events[..], [Event::WorkerJoined { slots: 1, .. }]));
-        let call = desks.enter("far", &session, at(10)).expect("it is here");
-        assert!(desks.expire(at(100)).is_empty(), "it waits for an answer");
-        drop(call);
-        drop(desks.enter("far", &session, at(90)).expect("it is here"));
-        assert!(desks.expire(at(120)).is_empty());
-        assert!(matches!(&desks.expire(at(121))[..], [Event::WorkerLeft { .. }]));
+        drop(desks.enter("far", &session, at(20)).expect("it is here"));
+        assert!(desks.expire(at(50)).is_empty());
+        assert!(matches!(&desks.expire(at(51))[..], [Event::WorkerLeft { .. }]));
         assert!(matches!(desks.enter("far", &session, at(122)), Err(WorkerError::NoSession(_))));
         let (again, _) = desks.register(&wish(1), at(123)).expect("the same boot");
         let (other, _) = desks.register(&wish(2), at(124)).expect("another boot");

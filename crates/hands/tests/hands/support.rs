@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 use unknot_api::work::{
     Assignment, Command, End, ExecWork, Ladder, Limits, Note, Outcome, Report, ReportBody, StopReason, Work,
 };
-use unknot_hands::{Clock, Config, GuardCommand, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};
+use unknot_hands::{
+    Claimed, Clock, Config, GuardCommand, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker,
+};
 
 /// No condition that a test waits for takes longer than this, on a machine that has other things to do as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,13 +118,14 @@ impl Source {
 }
 
 impl WorkSource for Source {
-    async fn claim(&self, room: Room) -> Result<Vec<Assignment>, SourceError> {
-        Ok(self
+    async fn claim(&self, room: Room) -> Result<Claimed, SourceError> {
+        let work = self
             .until(|state| {
                 let count = state.work.len().min(room.total);
                 (count > 0).then(|| state.work.drain(..count).collect())
             })
-            .await)
+            .await;
+        Ok(Claimed::now(work))
     }
 
     async fn report(&self, reports: Arc<[Report]>) -> Result<Vec<usize>, SourceError> {

@@ -12,3 +12,4 @@ mod run;
 mod server;
 mod snapshot;
 mod support;
+mod worker;
