@@ -39,6 +39,8 @@ struct State {
     held: Vec<Held>,
     /// What the next renewal is answered with.
     renewal_orders: Vec<Order>,
+    /// Whether renewals fail.
+    is_out_of_reach: bool,
 }
 
 impl Source {
@@ -86,6 +88,10 @@ impl Source {
 
     pub(crate) fn answer_renewal(&self, orders: Vec<Order>) {
         self.with(|state| state.renewal_orders = orders);
+    }
+
+    pub(crate) fn lose_touch(&self) {
+        self.with(|state| state.is_out_of_reach = true);
     }
 
     pub(crate) fn fail_reports(&self, times: u32) {
@@ -141,10 +147,13 @@ impl WorkSource for Source {
     }
 
     async fn renew(&self, held: Vec<Held>) -> Result<Vec<Order>, SourceError> {
-        Ok(self.with(|state| {
+        self.with(|state| {
+            if state.is_out_of_reach {
+                return Err(SourceError { message: "out of reach".into() });
+            }
             state.held = held;
-            std::mem::take(&mut state.renewal_orders)
-        }))
+            Ok(std::mem::take(&mut state.renewal_orders))
+        })
     }
 
     async fn orders(&self) -> Result<Vec<Order>, SourceError> {
