@@ -27,6 +27,7 @@ mod body;
 mod error;
 mod events;
 mod operations;
+mod workers;
 
 pub use address::{Address, AddressError};
 pub use body::Body;
@@ -121,12 +122,16 @@ impl Client {
     /// # Errors
     /// If the token has letters that no token has.
     pub fn new(address: Address, token: Option<String>) -> Result<Self, ClientError> {
-        let header = |token: String| {
-            let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
-            header.set_sensitive(true);
-            Ok(header)
-        };
-        Ok(Self { address, authorization: token.map(header).transpose()?, limits: Limits::default() })
+        let authorization = token.as_deref().map(authorization).transpose()?;
+        Ok(Self { address, authorization, limits: Limits::default() })
+    }
+
+    /// The same under another token.
+    ///
+    /// # Errors
+    /// If the token has letters that no token has.
+    pub fn with_token(&self, token: &str) -> Result<Self, ClientError> {
+        Ok(Self { authorization: Some(authorization(token)?), ..self.clone() })
     }
 
     /// The same with other bounds of its waits.
@@ -226,6 +231,13 @@ impl Client {
             Err(_) => ClientError::Strange { status: status.as_u16(), detail: reason(status, &bytes) },
         }
     }
+}
+
+/// The header that shows a token.
+fn authorization(token: &str) -> Result<HeaderValue, ClientError> {
+    let mut header = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
+    header.set_sensitive(true);
+    Ok(header)
 }
 
 /// The first line of what somebody else answered.

@@ -14,6 +14,7 @@ pub mod rest;
 pub mod schema;
 pub mod source;
 pub mod work;
+pub mod worker;
 pub mod workflow;
 
 mod nearest;

@@ -48,6 +48,10 @@ pub struct Assignment {
     /// Environment variables beside the work's own; these win.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// The term of the lease, in milliseconds; each renewal begins it anew, and the attempt must be over before it runs
+    /// out. `None`: it does not run out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_ms: Option<u64>,
 }
 
 /// What an attempt does.

@@ -45,7 +45,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
         Event::SettingsApplied(settings) => step.apply_settings(settings),
         Event::RunsFocused(focus) => step.focus(focus.clone()),
-        Event::WorkerJoined { worker, slots } => step.join(worker, *slots),
+        Event::WorkerJoined { worker, slots, serves } => step.join(worker, *slots, serves),
         Event::WorkerLeft { worker } => step.leave(worker),
         Event::AttemptStarted { attempt, fence } => step.attempt_started(*attempt, *fence),
         Event::AttemptRenewed { attempt, fence } => step.attempt_renewed(*attempt, *fence),

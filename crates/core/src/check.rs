@@ -8,7 +8,7 @@ mod touched;
 use crate::{
     State, TaskId, TaskIndex, Timestamp,
     deadline::Deadline,
-    ready::{Rank, Supply},
+    ready::{Rank, Supply, slots},
     row::{Loaded, Row},
     run::{OnExpiry, Phase, Run, Task, TaskEnd, WaitOn},
     volatile::{Volatile, request},
@@ -230,7 +230,12 @@ fn nobody_is_left_standing(state: &State) {
     for (_, id, asked, is_held) in &standing {
         let lacking = asked.needs().filter(|(resource, units)| state.free(resource, asked) < *units);
         short.extend(lacking.map(|(resource, _)| resource));
-        let is_held_up = asked.needs().any(|(resource, _)| short.contains(&resource));
+        let slots = slots(asked, &state.crews(asked));
+        let has_slot = slots.iter().any(|slot| state.free(slot, asked) > 0 && !short.contains(slot));
+        if !has_slot {
+            short.extend(slots);
+        }
+        let is_held_up = !has_slot || asked.needs().any(|(resource, _)| short.contains(&resource));
         assert!(*is_held || is_held_up, "{id} stands in line and nothing that it needs is short for it or before it");
     }
 }

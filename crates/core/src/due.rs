@@ -1,10 +1,10 @@
 //! Effects that follow from the state alone: what a restart has to do again.
 
 use crate::{
-    AttemptId, RunId, State, TaskId,
+    AttemptId, RunId, State, TaskId, TaskIndex,
     apply::{assignment, render},
     effect::Effect,
-    run::{Task, WorkerId},
+    run::{Run, Task, WorkerId},
     settings::Suspect,
 };
 use std::collections::BTreeMap;
@@ -14,27 +14,34 @@ use std::collections::BTreeMap;
 /// Every one may have been performed before: a hand recognises attempt and fence. Attempts of a worker
 /// that is not `present` are left out: the engine confirms their end and reports them lost.
 pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Effect> {
-    let mut effects = Vec::new();
-    for run in state.runs.values() {
-        for (index, task) in run.indexed_tasks() {
-            let Some(lease) = task.lease().filter(|lease| present(&lease.worker)) else { continue };
-            let id = run.id.task(index);
-            if let Some(stopping) = &lease.stopping {
-                effects.push(Effect::Stop {
-                    worker: lease.worker.clone(),
-                    attempt: id.attempt(task.attempts),
-                    fence: lease.fence,
-                    reason: stopping.reason,
-                });
-            } else if lease.started_at.is_none()
-                && let Ok(work) = render(run, &state.definitions[&run.definition], id)
-                && let Some(assignment) = assignment(state, id, work)
-            {
-                effects.push(Effect::Start(Box::new(assignment)));
-            }
-        }
+    let of_run = |run: &Run| {
+        let tasks = run.indexed_tasks();
+        let present = tasks.filter(|(_, task)| task.lease().is_some_and(|lease| present(&lease.worker)));
+        present.filter_map(|(index, _)| effect_due(state, run, index)).collect::<Vec<_>>()
+    };
+    state.runs.values().flat_map(|run| of_run(run)).collect()
+}
+
+/// The derived effects of one worker's leases.
+pub(crate) fn effects_due_to(state: &State, worker: &WorkerId) -> Vec<Effect> {
+    let leases = state.volatile.leases.get(worker).into_iter().flatten();
+    let of_lease = |id: &TaskId| effect_due(state, state.runs.get(&id.run)?, id.index);
+    leases.filter_map(of_lease).collect()
+}
+
+/// What the worker of a leased task has to be told, again.
+fn effect_due(state: &State, run: &Run, index: TaskIndex) -> Option<Effect> {
+    let (id, task) = (run.id.task(index), run.task(index));
+    let lease = task.lease()?;
+    if let Some(stopping) = &lease.stopping {
+        let (worker, attempt) = (lease.worker.clone(), id.attempt(task.attempts));
+        return Some(Effect::Stop { worker, attempt, fence: lease.fence, reason: stopping.reason });
     }
-    effects
+    if lease.started_at.is_some() {
+        return None;
+    }
+    let work = render(run, &state.definitions[&run.definition], id).ok()?;
+    assignment(state, id, work).map(|assignment| Effect::Start(Box::new(assignment)))
 }
 
 /// An attempt that a worker held when the state was stored.

@@ -35,6 +35,8 @@ pub enum Effect {
     },
     /// Tell a worker that its report was dealt with and need not be sent again. *Ephemeral*: it sends it again.
     Acknowledge {
+        /// Who had the lease; none if the report was under one that is no more.
+        worker: Option<WorkerId>,
         /// Which attempt.
         attempt: AttemptId,
         /// Under which lease.
@@ -72,6 +74,8 @@ pub struct Assignment {
     pub heartbeat: Option<Millis>,
     /// How to stop it.
     pub ladder: Ladder,
+    /// Term of the lease, which each renewal begins anew; none: it does not run out.
+    pub lease: Option<Millis>,
 }
 
 /// What a hand does.

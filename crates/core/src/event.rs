@@ -10,6 +10,7 @@ use crate::{
     run::{Idempotency, JsonText, RunStatus, WorkerId},
     settings::Settings,
     time::Timestamp,
+    worker::Serves,
     workflow::Definition,
 };
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
@@ -102,12 +103,15 @@ pub enum Event {
     SettingsApplied(Box<Settings>),
     /// Only these runs are served by this process (`None`: all). From the embedded command line; volatile.
     RunsFocused(Option<BTreeSet<RunId>>),
-    /// A worker offers its slots. From the engine (its own worker) or the worker protocol; volatile.
+    /// A worker offers its slots. From the engine (its own worker) or the worker protocol; volatile. One that comes
+    /// again under the same boot is given once more what it has not reported started.
     WorkerJoined {
         /// Who.
         worker: WorkerId,
         /// How many attempts it performs at once.
         slots: u32,
+        /// What it takes.
+        serves: Box<Serves>,
     },
     /// A worker takes no new work; what it has goes on. Volatile.
     WorkerLeft {

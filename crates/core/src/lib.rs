@@ -24,6 +24,7 @@ pub mod time;
 pub mod validate;
 pub mod volatile;
 pub mod wait;
+pub mod worker;
 pub mod workflow;
 
 pub use apply::apply;

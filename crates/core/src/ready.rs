@@ -8,6 +8,9 @@
 //! the earlier one. So a large request is never overtaken for ever by small ones, one short pool holds
 //! up only its own, and what is closed (a held queue, a poisoned pool) holds up nobody else.
 //!
+//! A slot is one of any crew (all workers that take the same) that takes the task. So a head stands at all of
+//! its crews when none of them can have it, and a task that no crew takes shares no slot with anybody else's.
+//!
 //! Heads are looked at in the order of their ranks, and only those for which something may have
 //! changed: a grant costs a few ordered-map operations, however many tasks wait, in however many queues.
 //! A rank changes by age alone, and then at a moment that is known: such a head is looked at then.
@@ -20,7 +23,12 @@ mod heads;
 #[cfg(test)]
 mod tests;
 
-use crate::{RunId, Seq, TaskId, Timestamp, time::Millis, workflow::Priority};
+use crate::{
+    RunId, Seq, TaskId, Timestamp,
+    time::Millis,
+    worker::{Serves, WorkKind},
+    workflow::Priority,
+};
 use chores::Chores;
 use heads::Heads;
 pub(crate) use heads::Rank;
@@ -34,6 +42,8 @@ use std::{
 pub struct Demand {
     /// The queue it stands in.
     pub queue: Arc<str>,
+    /// The kind of its work.
+    pub kind: WorkKind,
     /// Its class there.
     pub priority: Priority,
     /// Whether it may be leased ahead of a free slot.
@@ -54,8 +64,10 @@ pub struct Request {
 /// What a task can be short of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
-    /// A slot of a worker.
-    Slot,
+    /// A slot of a worker of this crew.
+    Slot(Arc<Serves>),
+    /// A slot, for tasks of this queue and kind, which no crew takes.
+    NoSlot(Arc<str>, WorkKind),
     /// Units of a pool or lock.
     Pool(String),
     /// The run's `max_parallel`.
@@ -68,6 +80,8 @@ pub enum Resource {
 pub(crate) trait Supply {
     /// What is closed to the request, whoever else asks: a held queue, a poisoned or too small pool.
     fn closed(&self, request: &Request) -> Option<Resource>;
+    /// The crews that take the request.
+    fn crews(&self, request: &Request) -> Vec<Arc<Serves>>;
     /// Units of a resource that the request could be given now.
     fn free(&self, resource: &Resource, request: &Request) -> u32;
     /// Whether a task may not be granted now because its run or workflow is held, out of focus, or
@@ -78,8 +92,8 @@ pub(crate) trait Supply {
 /// A task whose turn it is; it stays in line until it is removed or set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Everything that it needs is there.
-    Grant(Request, Seq, TaskId),
+    /// Everything that it needs is there, with a slot of any of these crews.
+    Grant(Request, Seq, TaskId, Vec<Arc<Serves>>),
     /// It is held: to be set aside.
     Held(Request, Seq, TaskId),
 }
@@ -130,11 +144,11 @@ enum Place {
 }
 
 impl Request {
-    /// What it needs, with how many units of each.
+    /// What it needs beside a slot, with how many units of each.
     pub(crate) fn needs(&self) -> impl Iterator<Item = (Resource, u32)> {
         let pools = self.demand.resources.iter().map(|(name, units)| (Resource::Pool(name.clone()), *units));
         let parallel = self.parallel.map(|run| (Resource::Parallel(run), 1));
-        std::iter::once((Resource::Slot, 1)).chain(pools).chain(parallel)
+        pools.chain(parallel)
     }
 }
 
@@ -192,11 +206,10 @@ impl Ready {
                 self.stand_apart(request, rank, resource);
                 continue;
             }
-            let at = self.too_short(rank, &request, supply);
-            if at.is_empty() {
-                return Some(Next::Grant(request, seq, task));
+            match self.too_short(rank, &request, supply) {
+                Ok(crews) => return Some(Next::Grant(request, seq, task, crews)),
+                Err(at) => self.stand_at(request, rank, at),
             }
-            self.stand_at(request, rank, at);
         }
         None
     }
@@ -288,19 +301,32 @@ impl Ready {
 
     /// The resources of a request that are short, or short for somebody earlier who shares them: units of
     /// a pool that are too few for the earlier one, or a slot that only work fetched ahead could still have.
-    fn too_short(&self, rank: Rank, request: &Request, supply: &impl Supply) -> Vec<Resource> {
+    /// If there are none: the crews that can have it.
+    fn too_short(
+        &self,
+        rank: Rank,
+        request: &Request,
+        supply: &impl Supply,
+    ) -> Result<Vec<Arc<Serves>>, Vec<Resource>> {
         let earlier = |heads: &Heads| heads.first().is_some_and(|(first, _)| first < rank);
         let is_short = |(resource, units): &(Resource, u32)| {
             let free = supply.free(resource, request);
             let claimed = match resource {
                 Resource::Pool(name) => self.claims.get(name),
-                Resource::Slot | Resource::Parallel(_) | Resource::Queue(_) => None,
+                Resource::Slot(_) | Resource::NoSlot(..) | Resource::Parallel(_) | Resource::Queue(_) => None,
             };
             free < *units
                 || self.standing.get(resource).is_some_and(earlier)
                 || claimed.is_some_and(|claims| claims.range(free.saturating_add(1)..).any(|(_, heads)| earlier(heads)))
         };
-        request.needs().filter(is_short).map(|(resource, _)| resource).collect()
+        let mut short: Vec<Resource> = request.needs().filter(&is_short).map(|(resource, _)| resource).collect();
+        let mut crews = supply.crews(request);
+        let slots = slots(request, &crews);
+        crews.retain(|crew| !is_short(&(Resource::Slot(Arc::clone(crew)), 1)));
+        if crews.is_empty() {
+            short.splice(0..0, slots);
+        }
+        if short.is_empty() { Ok(crews) } else { Err(short) }
     }
 
     fn stand_at(&mut self, request: Request, rank: Rank, at: Vec<Resource>) {
@@ -405,6 +431,17 @@ impl Ready {
                 self.open.insert(resource);
             }
         }
+        // Slots come first in the order of resources, and there are few crews.
+        let (queue, kind) = (&request.demand.queue, request.demand.kind);
+        let crews = self.standing.keys().map_while(|resource| match resource {
+            Resource::Slot(crew) => Some((resource, crew.takes(queue, kind))),
+            Resource::NoSlot(..) | Resource::Pool(_) | Resource::Parallel(_) | Resource::Queue(_) => None,
+        });
+        self.open.extend(crews.filter(|(_, takes)| *takes).map(|(crew, _)| crew.clone()));
+        let no_slot = Resource::NoSlot(Arc::clone(queue), kind);
+        if self.standing.contains_key(&no_slot) {
+            self.open.insert(no_slot);
+        }
     }
 }
 
@@ -413,6 +450,14 @@ impl Group {
     fn rank(&self, request: &Request) -> Rank {
         let seq = self.line.first_key_value().map_or(Seq(u64::MAX), |(seq, _)| *seq);
         Rank { priority: if self.is_aged { Priority::High } else { request.demand.priority }, seq }
+    }
+}
+
+/// The slots that a request can have, none of which is another's: of each crew that takes it.
+pub(crate) fn slots(request: &Request, crews: &[Arc<Serves>]) -> Vec<Resource> {
+    match crews {
+        [] => vec![Resource::NoSlot(Arc::clone(&request.demand.queue), request.demand.kind)],
+        crews => crews.iter().map(|crew| Resource::Slot(Arc::clone(crew))).collect(),
     }
 }
 

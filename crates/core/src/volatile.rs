@@ -9,6 +9,7 @@ use crate::{
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
     settings::{Bounds, DEFAULT_QUEUE},
+    worker::{Serves, Workers},
     workflow::{Definition, TaskDef, TaskKind},
 };
 use std::{
@@ -29,8 +30,8 @@ pub struct Volatile {
     pub ready: Ready,
     /// The one of the deadlines at which a queued task counts as high: the next of those in the ready lines.
     pub ageing: Option<(Timestamp, Deadline)>,
-    /// Workers that offer slots, and how many attempts each performs at once.
-    pub workers: BTreeMap<WorkerId, u32>,
+    /// Workers that offer slots, and what each takes.
+    pub workers: Workers,
     /// Leases by worker, also of workers that are not here.
     pub leases: BTreeMap<WorkerId, BTreeSet<TaskId>>,
     /// Workers that another boot of the same name has replaced, the latest last: their offers are out of date.
@@ -258,7 +259,9 @@ impl Volatile {
                         self.leases.remove(&lease.worker);
                     }
                 }
-                self.ready.freed(Resource::Slot);
+                if let Some(offer) = self.workers.get(&lease.worker) {
+                    self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
+                }
                 for (pool, units) in &lease.holds {
                     decrement(&mut self.held, pool, *units);
                     self.ready.freed(Resource::Pool(pool.clone()));
@@ -343,16 +346,24 @@ impl Volatile {
         }
     }
 
-    /// The worker with the most room for a task, among those that may take it now.
+    /// The worker with the most room for a task, among those of some crews that may take it now.
     ///
     /// Work that may be fetched ahead goes to a worker with up to `prefetch_factor` leases a slot, other
     /// work only where a slot is free.
-    pub(crate) fn worker_for(&self, prefetchable: bool) -> Option<&WorkerId> {
+    pub(crate) fn worker_for(&self, prefetchable: bool, crews: &[Arc<Serves>]) -> Option<&WorkerId> {
         let factor = if prefetchable { self.bounds.prefetch_factor } else { 1 };
         let room =
-            |(worker, slots): &(&WorkerId, &u32)| slots.saturating_mul(factor).saturating_sub(self.leases_of(worker));
-        let roomiest = self.workers.iter().rev().max_by_key(room)?;
+            |(worker, slots): &(&WorkerId, u32)| slots.saturating_mul(factor).saturating_sub(self.leases_of(worker));
+        let workers = crews.iter().flat_map(|crew| self.workers.of_crew(crew).rev());
+        let roomiest = workers.max_by_key(room)?;
         (room(&roomiest) > 0).then_some(roomiest.0)
+    }
+
+    /// Workers may have more room, or others may be here.
+    pub(crate) fn slots_freed(&mut self) {
+        for crew in self.workers.crews() {
+            self.ready.freed(Resource::Slot(Arc::clone(crew)));
+        }
     }
 
     /// Attempts that a worker has.
@@ -360,9 +371,10 @@ impl Volatile {
         self.leases.get(worker).map_or(0, |tasks| u32::try_from(tasks.len()).unwrap_or(u32::MAX))
     }
 
-    /// Slots of all workers that are here. One that offers none is as good as nobody.
-    pub(crate) fn slots(&self) -> u64 {
-        self.workers.values().map(|slots| u64::from(*slots)).sum()
+    /// Slots of all workers that take a task. One that offers none is as good as nobody.
+    pub(crate) fn slots_for(&self, request: &Request) -> u64 {
+        let demand = &request.demand;
+        self.workers.serving(&demand.queue, demand.kind).map(|crew| self.workers.slots_of(crew)).sum()
     }
 
     /// Runs that ended after a commit, the latest first: what facts read at that commit do not know.

@@ -8,7 +8,7 @@ mod http;
 
 pub use http::{Http, HttpRules};
 
-use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis};
+use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -351,6 +351,7 @@ impl Definition {
 /// not be repeated when its end is unknown.
 fn demand(task: &TaskDef) -> Demand {
     Demand {
+        kind: WorkKind::of(&task.kind),
         queue: task.queue.clone().unwrap_or_else(|| DEFAULT_QUEUE.into()),
         priority: task.priority,
         prefetchable: matches!(task.kind, TaskKind::Noop) && task.resources.is_empty() && task.on_lost == OnLost::Retry,

@@ -40,6 +40,7 @@ pub(crate) fn assignment(given: Assignment, attempts: &Path) -> api::Assignment 
         ladder,
         idempotency_key: given.attempt.task.to_string(),
         env: BTreeMap::new(),
+        lease_ms: given.lease.map(|term| term.0),
     }
 }
 

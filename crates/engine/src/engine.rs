@@ -14,11 +14,11 @@ use crate::{
     clock::Clock,
     driver::{Driver, StoreRequest},
     inbox::{Inbox, LaneFull},
-    local::LocalDesk,
     overview::Overview,
     progress::{Health, Progress},
     reads::{Reads, Sort},
     reconcile::reconcile,
+    remote::Desks,
     stream::{Stream, Subscription},
     threads::{self, Shared},
     upkeep::Upkeep,
@@ -204,7 +204,7 @@ impl Engine {
             callers: Callers::default(),
             stream: Stream::default(),
             progress: Progress::default(),
-            local: LocalDesk::new(local),
+            desks: Desks::new(local),
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
@@ -239,7 +239,11 @@ impl Engine {
         }
         first.extend(lost);
         if options.slots > 0 {
-            first.push(Event::WorkerJoined { worker: shared.local.worker().clone(), slots: options.slots });
+            first.push(Event::WorkerJoined {
+                worker: shared.desks.local().worker().clone(),
+                slots: options.slots,
+                serves: Box::default(),
+            });
         }
         // The work lane has no bound of its own and keeps the order.
         shared.inbox.work(first);
@@ -395,7 +399,7 @@ impl Engine {
 
     /// Whether the local worker still has attempts, or reports of them that are not durable.
     pub fn is_working(&self) -> bool {
-        self.shared.local.is_busy()
+        self.shared.desks.local().is_busy()
     }
 
     /// Stops what runs, by its ladder, and then everything else. Unfinished runs go on at the next start.
@@ -411,9 +415,9 @@ impl Engine {
     /// Tells the brain that the local worker takes nothing more, before it gives back what it has: or that would
     /// be given to it again, and again.
     fn dismiss(&self) {
-        let left = Event::WorkerLeft { worker: self.shared.local.worker().clone() };
+        let left = Event::WorkerLeft { worker: self.shared.desks.local().worker().clone() };
         self.shared.inbox.work([left]);
-        self.shared.inbox.work(self.shared.local.close());
+        self.shared.inbox.work(self.shared.desks.local().close(true));
     }
 
     fn shut_down(&mut self, end: fn(WorkerHandle)) {

@@ -10,6 +10,7 @@ mod command;
 pub mod control;
 pub mod convert;
 mod convert_work;
+mod desk;
 pub mod driver;
 mod engine;
 mod inbox;
@@ -18,6 +19,7 @@ mod overview;
 mod progress;
 mod reads;
 mod reconcile;
+mod remote;
 mod removal;
 mod stream;
 mod threads;
@@ -32,8 +34,10 @@ pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, 
 pub use inbox::LaneFull;
 pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
+pub use remote::{Claimed, REMOTE_SLOTS_MAX, Registration, WORKERS_MAX, WorkerError};
 pub use removal::remove_whole;
 pub use stream::{Heard, Lines, RunLines, Subscription};
+pub use unknot_hands::worker::{Held, Order};
 pub use watcher::STATUS;
 
 /// The brain's types, for programs that stand on the engine.

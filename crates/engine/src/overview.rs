@@ -72,7 +72,7 @@ impl Overview {
             workers: volatile
                 .workers
                 .iter()
-                .map(|(worker, slots)| (worker.clone(), WorkerView { slots: *slots, leases: leases(worker) }))
+                .map(|(worker, offer)| (worker.clone(), WorkerView { slots: offer.slots, leases: leases(worker) }))
                 .collect(),
             paused_workflows: state.paused_workflows.clone(),
             refused_reports: volatile.refused_reports,

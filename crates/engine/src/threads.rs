@@ -5,8 +5,8 @@ use crate::{
     clock::Clock,
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
-    local::LocalDesk,
     progress::{Doing, Part, Progress},
+    remote::Desks,
     stream::Stream,
     witness::{Witness, tell_of_runs},
 };
@@ -41,7 +41,7 @@ pub(crate) struct Shared {
     pub(crate) callers: Callers,
     pub(crate) stream: Stream,
     pub(crate) progress: Progress,
-    pub(crate) local: LocalDesk,
+    pub(crate) desks: Desks,
 }
 
 /// Runs the driver until it is told to stop or can not go on.
@@ -152,13 +152,16 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     }
     for effect in turn.effects {
         match effect {
-            Effect::Start(assignment) => shared.inbox.work(shared.local.give(*assignment)),
-            Effect::Stop { worker, attempt, fence, reason } => shared.local.stop(&worker, attempt, fence, reason),
-            Effect::Acknowledge { attempt, fence, .. } => shared.local.settled(attempt, fence),
+            Effect::Start(assignment) => shared.inbox.work(shared.desks.give(*assignment)),
+            Effect::Stop { worker, attempt, fence, reason } => shared.desks.stop(&worker, attempt, fence, reason),
+            Effect::Acknowledge { worker, attempt, fence, accepted } => {
+                shared.desks.settled(worker.as_ref(), attempt, fence, accepted);
+            }
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
     }
-    shared.local.wake();
+    shared.desks.wake();
+    shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
     tell_of_runs(&turn.history);
     shared.stream.publish(driver.durable(), turn.history);
 }

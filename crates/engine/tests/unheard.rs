@@ -30,7 +30,10 @@ impl World {
         let driver = Driver::new(Loaded::default(), Bounds::default()).expect("an empty store loads");
         let mut world = Self { driver, now: BEGIN, refuses: false, history: Vec::new(), lease: None };
         let worker = WorkerId { name: "far".into(), boot: 1 };
-        world.hear(vec![Event::WorkerJoined { worker, slots: 1 }, Event::RunSubmitted(Box::new(submission()))]);
+        world.hear(vec![
+            Event::WorkerJoined { worker, slots: 1, serves: Box::default() },
+            Event::RunSubmitted(Box::new(submission())),
+        ]);
         let (attempt, fence) = world.lease.expect("the task is given out");
         world.hear(vec![Event::AttemptStarted { attempt, fence }]);
         world

@@ -24,6 +24,7 @@ use self::drain::{Flow, Pipes};
 use self::supervise::Supervisor;
 use crate::guard::link::Guards;
 use crate::guard::wire::{LaunchFailure, Spawn};
+use crate::lease::Lease;
 use crate::log::Logs;
 use crate::{Clock, backoff, identity};
 
@@ -88,17 +89,21 @@ impl Wish {
     }
 }
 
+/// How an attempt hears of its worker.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) wishes: watch::Receiver<Wish>,
+    /// Its lease, if that runs out.
+    pub(crate) lease: Option<Lease>,
+}
+
 /// Performs one attempt to its very end; the end is returned, all else is reported on the way.
-pub(crate) async fn perform(
-    bench: Arc<Bench>,
-    assignment: Arc<Assignment>,
-    work: ExecWork,
-    wishes: watch::Receiver<Wish>,
-) -> End {
+pub(crate) async fn perform(bench: Arc<Bench>, assignment: Arc<Assignment>, work: ExecWork, told: Told) -> End {
+    let wishes = told.wishes.clone();
     if let Some(reason) = wishes.borrow().reason() {
         return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
     }
-    let end = match launch(&bench, &assignment, work, wishes.clone()).await {
+    let end = match launch(&bench, &assignment, work, told).await {
         Ok(supervisor) => supervisor.watch().await,
         Err(outcome) => End::new(outcome, bench.clock.now_ms()),
     };
@@ -126,7 +131,7 @@ async fn launch(
     bench: &Arc<Bench>,
     assignment: &Arc<Assignment>,
     work: ExecWork,
-    mut wishes: watch::Receiver<Wish>,
+    Told { mut wishes, lease }: Told,
 ) -> Result<Supervisor, Outcome> {
     let folder = bench.data_dir.join(&assignment.folder);
     prepare(folder.clone()).await?;
@@ -153,6 +158,7 @@ async fn launch(
         folder: folder.clone(),
         cwd: work.cwd,
         limits,
+        kill_at: lease.as_ref().map(Lease::kill_at),
     };
     // The last look before it runs: whatever took its time up to here, a stop that came meanwhile starts nothing.
     if let Some(reason) = wishes.borrow().reason() {
@@ -163,7 +169,7 @@ async fn launch(
     let drain = tokio::spawn(drain::drain(pipes, log, flow.clone(), hears_exit));
     let events = link.spawn(spawn, writers).await?;
     let place = supervise::Place { folder, inodes, mark, link, limits };
-    let senses = supervise::Senses { events, wishes, drain, flow, exited };
+    let senses = supervise::Senses { events, wishes, lease, drain, flow, exited };
     Ok(Supervisor::new(bench.clone(), assignment.clone(), place, senses))
 }
 

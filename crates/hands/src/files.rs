@@ -58,6 +58,16 @@ pub(crate) fn rename(folder: &Path, from: &str, to: &str) -> io::Result<()> {
     Ok(renameat(&folder, from, &folder, to)?)
 }
 
+/// Opens a plain file to be read.
+///
+/// # Errors
+///
+/// `InvalidData` if it is no plain file; else as the file system says.
+pub(crate) fn plain(folder: &Path, name: &str) -> io::Result<File> {
+    let file = open(&enter(folder)?, name, OFlags::RDONLY)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(no_plain_file()) }
+}
+
 /// Reads a plain file, but not past `bytes_max + 1`: one that is longer shows by that. `None` if nothing is there.
 ///
 /// # Errors

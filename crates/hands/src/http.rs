@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Method, StatusCode};
-use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use unknot_api::work::{Assignment, End, HttpWork, Outcome, Report, ReportBody, StopReason};
 
@@ -34,7 +33,8 @@ use self::failure::Failure;
 use self::headers::Outgoing;
 use self::target::Target;
 use self::trace::Trace;
-use crate::exec::{ARTIFACTS_FOLDER, Bench, Wish, asked_to_stop, prepare};
+use crate::exec::{ARTIFACTS_FOLDER, Bench, Told, asked_to_stop, prepare};
+use crate::lease::Lease;
 use crate::log::LogWriter;
 
 /// How often an attempt is reported to live.
@@ -47,7 +47,7 @@ pub(crate) async fn perform(
     bench: Arc<Bench>,
     assignment: Arc<Assignment>,
     work: HttpWork,
-    mut wishes: watch::Receiver<Wish>,
+    Told { mut wishes, lease }: Told,
 ) -> End {
     let began = Instant::now();
     if let Some(reason) = wishes.borrow().reason() {
@@ -68,6 +68,7 @@ pub(crate) async fn perform(
         tokio::select! {
             biased;
             reason = asked_to_stop(&mut wishes) => Outcome::Stopped { reason },
+            () = lease_lost(lease) => Outcome::Stopped { reason: StopReason::LeaseLost },
             () = sleep_until(deadline) => Outcome::Stopped { reason: StopReason::TimedOut },
             outcome = talking => outcome,
             never = keep_alive(&bench, &assignment) => match never {},
@@ -79,6 +80,21 @@ pub(crate) async fn perform(
     let mut end = End::new(outcome, bench.clock.now_ms());
     end.notes = log.close().await;
     end
+}
+
+/// Waits until a lease has run out without being renewed; for ever if there is none.
+async fn lease_lost(lease: Option<Lease>) {
+    let Some(mut lease) = lease else { return std::future::pending().await };
+    loop {
+        let left = lease.stop_at(Duration::ZERO).left();
+        if left.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = sleep_until(Instant::now() + left) => {}
+            () = lease.renewed() => {}
+        }
+    }
 }
 
 /// Says that the attempt lives, for as long as it does: its own clocks, not its silence, say when it has hung.

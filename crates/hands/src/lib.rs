@@ -17,13 +17,17 @@ mod files;
 pub mod guard;
 mod http;
 mod identity;
+mod lease;
 mod log;
 mod proc;
+mod remote;
 pub mod worker;
 
 pub use clock::Clock;
 pub use confirm::{Fate, confirm_dead};
 pub use descriptors::slots_max;
 pub use guard::GuardCommand;
+pub use lease::Moment;
 pub use log::{LOG_FILE, LOG_PART_BYTES};
-pub use worker::{Config, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};
+pub use remote::{Remote, RemoteSource};
+pub use worker::{Claimed, Config, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};

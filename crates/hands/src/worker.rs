@@ -4,6 +4,7 @@
 //! attempts are tasks that report through a bounded channel, and each turn takes whatever is there. What needs no
 //! processes (`Noop`) is performed in the turn that claimed it, without a task of its own.
 
+mod held;
 mod outbox;
 mod source;
 
@@ -21,10 +22,12 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 use unknot_api::work::{Assignment, End, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work};
 
+use self::held::{Queued, Renewed, Running};
 use self::outbox::Outbox;
-pub use self::source::{Held, Order, Room, SourceError, WorkSource};
+pub use self::source::{Claimed, Held, Order, Room, SourceError, WorkSource};
 use crate::exec::{self, Bench, Wish};
 use crate::guard::link::Guards;
+use crate::lease::{Lease, Moment};
 use crate::log::Logs;
 use crate::{Clock, GuardCommand, backoff, http, slots_max};
 
@@ -34,6 +37,8 @@ pub const SLOTS_MAX: usize = 10_000;
 const UNSETTLED_MAX: usize = 10_000;
 /// How many messages of attempts may wait for the loop.
 const REPORTS_MAX: usize = 1024;
+/// How long after a renewal that failed the next one is tried.
+const RENEW_AGAIN: Duration = Duration::from_millis(500);
 /// How many orders about attempts that have not arrived yet are remembered.
 const EARLY_ORDERS_MAX: usize = 10_000;
 
@@ -139,24 +144,19 @@ struct Loop<S> {
     config: Config,
     bench: Arc<Bench>,
     phase: Phase,
-    queue: VecDeque<Assignment>,
+    queue: VecDeque<Queued>,
     running: HashMap<String, Running>,
     /// Orders that overtook the attempts that they are about.
     early: HashMap<(String, u64), Wish>,
     outbox: Outbox,
-    claim: Option<Call<Vec<Assignment>>>,
+    claim: Option<Call<Claimed>>,
     report: Option<Call<Vec<usize>>>,
-    renew: Option<Call<Vec<Order>>>,
+    renew: Option<Call<Renewed>>,
     orders: Option<Call<Vec<Order>>>,
     claim_failures: usize,
     report_failures: usize,
     order_failures: usize,
     renew_at: Instant,
-}
-
-struct Running {
-    fence: u64,
-    wish: watch::Sender<Wish>,
 }
 
 impl<S: WorkSource> Loop<S> {
@@ -199,7 +199,7 @@ impl<S: WorkSource> Loop<S> {
                 Some(report) = arriving.recv() => self.arrived(report),
                 answer = answer(&mut self.report) => self.reported(answer),
                 answer = answer(&mut self.orders) => self.ordered(answer),
-                answer = answer(&mut self.renew) => self.ordered(answer),
+                answer = answer(&mut self.renew) => self.renewed(answer),
                 answer = answer(&mut self.claim) => self.claimed(answer),
                 () = sleep_until(self.renew_at) => self.renew(),
                 () = sleep_until(last), if farewell.is_some() => break,
@@ -245,48 +245,83 @@ impl<S: WorkSource> Loop<S> {
 
     fn renew(&mut self) {
         self.renew_at = Instant::now() + self.config.renew_every;
+        let queued = self.queue.iter().filter_map(|queued| queued.assignment.lease_ms);
+        if let Some(shortest) = queued.chain(self.running.values().filter_map(|running| running.term_ms)).min() {
+            self.renew_within(Duration::from_millis(shortest / 3));
+        }
         if self.renew.is_some() {
             return;
         }
-        let queued = self.queue.iter().map(|assignment| Held {
-            attempt: assignment.attempt.clone(),
-            fence: assignment.fence,
-            is_started: false,
-        });
-        let running = self.running.iter().map(|(attempt, running)| Held {
-            attempt: attempt.clone(),
-            fence: running.fence,
-            is_started: true,
-        });
+        let queued = self.queue.iter().map(Queued::held);
+        let running = self.running.iter().map(|(attempt, running)| running.held(attempt));
         let held: Vec<Held> = queued.chain(running).collect();
         if !held.is_empty() {
-            let source = self.source.clone();
-            self.renew = Some(Box::pin(async move { source.renew(held).await }));
+            self.renew = Some(Box::pin(Renewed::ask(self.source.clone(), held)));
         }
     }
 
-    fn claimed(&mut self, answer: Result<Vec<Assignment>, SourceError>) {
-        let Ok(assignments) = count_failure(&mut self.claim_failures, answer) else { return };
-        for assignment in assignments {
+    fn renewed(&mut self, answer: Result<Renewed, SourceError>) {
+        let Ok(renewed) = count_failure(&mut self.order_failures, answer) else {
+            // Leases run on meanwhile.
+            return self.renew_within(RENEW_AGAIN);
+        };
+        for held in &renewed.held {
+            if let Some(running) = self.running.get(&held.attempt).filter(|running| running.fence == held.fence) {
+                running.renewed(renewed.sent_at);
+            }
+        }
+        let is_named = |queued: &Queued| renewed.names(&queued.assignment);
+        self.queue.iter_mut().filter(|queued| is_named(queued)).for_each(|queued| queued.leased_at = renewed.sent_at);
+        renewed.orders.into_iter().for_each(|order| self.obey(order));
+    }
+
+    fn renew_within(&mut self, length: Duration) {
+        self.renew_at = self.renew_at.min(Instant::now() + length);
+    }
+
+    /// Whether an assignment has come before: an answer that was thought lost was not.
+    fn has(&self, given: &Assignment) -> bool {
+        given.lease_ms.is_some()
+            && (self.running.get(&given.attempt).is_some_and(|running| running.fence == given.fence)
+                || self.queue.iter().any(|queued| queued.is_of(&given.attempt, given.fence))
+                || self.outbox.has_end(&given.attempt, given.fence))
+    }
+
+    fn claimed(&mut self, answer: Result<Claimed, SourceError>) {
+        let Ok(claimed) = count_failure(&mut self.claim_failures, answer) else { return };
+        let leased_at = claimed.leased_at;
+        for assignment in claimed.assignments {
+            if self.has(&assignment) {
+                continue;
+            }
+            if let Some(term_ms) = assignment.lease_ms {
+                self.renew_within(Duration::from_millis(term_ms / 3));
+            }
             let early = self.early.remove(&(assignment.attempt.clone(), assignment.fence));
             match (early.and_then(Wish::reason), &assignment.work) {
                 (Some(reason), _) => self.end(assignment, Outcome::Stopped { reason }),
                 _ if self.phase != Phase::Working => self.end(assignment, Outcome::Released),
                 (_, Work::Noop) => self.end(assignment, Outcome::Succeeded { output: JsonText::null() }),
-                _ => self.queue.push_back(assignment),
+                _ => self.queue.push_back(Queued { assignment, leased_at }),
             }
         }
     }
 
     fn start_queued(&mut self) {
         while self.running.len() < self.config.slots {
-            let Some(assignment) = self.queue.pop_front() else { return };
+            let Some(Queued { assignment, leased_at }) = self.queue.pop_front() else { return };
+            let lease = held::lease(&assignment, leased_at);
+            if lease.as_ref().is_some_and(|(lease, _)| lease.kill_at().left().is_zero()) {
+                // It is somebody else's by now, or soon.
+                self.end(assignment, Outcome::Released);
+                continue;
+            }
             match assignment.work.clone() {
-                Work::Exec(work) => self.start(assignment, |bench, assignment, wishes| {
-                    tokio::spawn(exec::perform(bench, assignment, work, wishes))
+                Work::Exec(work) => self.start(assignment, lease, |bench, assignment, told| {
+                    tokio::spawn(exec::perform(bench, assignment, work, told))
                 }),
-                Work::Http(work) => self.start(assignment, |bench, assignment, wishes| {
-                    tokio::spawn(http::perform(bench, assignment, *work, wishes))
+                Work::Http(work) => self.start(assignment, lease, |bench, assignment, told| {
+                    tokio::spawn(http::perform(bench, assignment, *work, told))
                 }),
                 // Not shown: its variables may hold secrets, and this text goes into the history.
                 _ => {
@@ -300,15 +335,18 @@ impl<S: WorkSource> Loop<S> {
     fn start(
         &mut self,
         assignment: Assignment,
-        perform: impl FnOnce(Arc<Bench>, Arc<Assignment>, watch::Receiver<Wish>) -> JoinHandle<End>,
+        lease: Option<(Lease, watch::Sender<Moment>)>,
+        perform: impl FnOnce(Arc<Bench>, Arc<Assignment>, exec::Told) -> JoinHandle<End>,
     ) {
         let (wish, wishes) = watch::channel(Wish::GoOn);
         let (attempt, fence) = (assignment.attempt.clone(), assignment.fence);
-        self.running.insert(attempt.clone(), Running { fence, wish });
+        let (lease, renewal) = lease.unzip();
+        let term_ms = assignment.lease_ms;
+        self.running.insert(attempt.clone(), Running { fence, wish, term_ms, renewal });
         let bench = self.bench.clone();
         // A request goes with the task that performs it; processes may outlive theirs.
         let leaves_nothing = matches!(assignment.work, Work::Http(_));
-        let performed = perform(bench.clone(), Arc::new(assignment), wishes);
+        let performed = perform(bench.clone(), Arc::new(assignment), exec::Told { wishes, lease });
         tokio::spawn(async move {
             // A panic in there is a bug of ours; the attempt must end all the same.
             let end = performed.await.unwrap_or_else(|error| {
@@ -357,10 +395,10 @@ impl<S: WorkSource> Loop<S> {
             Order::Stop { attempt, fence, reason } => self.wish(attempt, fence, Wish::Stop(reason)),
             Order::Kill { attempt, fence, reason } => self.wish(attempt, fence, Wish::Kill(reason)),
             Order::Release { attempt } => {
-                if let Some(at) = self.queue.iter().position(|assignment| assignment.attempt == attempt)
-                    && let Some(assignment) = self.queue.remove(at)
+                if let Some(at) = self.queue.iter().position(|queued| queued.assignment.attempt == attempt)
+                    && let Some(queued) = self.queue.remove(at)
                 {
-                    self.end(assignment, Outcome::Released);
+                    self.end(queued.assignment, Outcome::Released);
                 }
             }
             Order::Drain => self.enter(Phase::Draining),
@@ -374,10 +412,9 @@ impl<S: WorkSource> Loop<S> {
             }
             return;
         }
-        let waiting = |assignment: &Assignment| assignment.attempt == attempt && assignment.fence == fence;
-        if let Some(at) = self.queue.iter().position(waiting) {
-            if let (Some(assignment), Some(reason)) = (self.queue.remove(at), wish.reason()) {
-                self.end(assignment, Outcome::Stopped { reason });
+        if let Some(at) = self.queue.iter().position(|queued| queued.is_of(&attempt, fence)) {
+            if let (Some(queued), Some(reason)) = (self.queue.remove(at), wish.reason()) {
+                self.end(queued.assignment, Outcome::Stopped { reason });
             }
             return;
         }
@@ -393,8 +430,8 @@ impl<S: WorkSource> Loop<S> {
             return;
         }
         self.phase = phase;
-        for assignment in std::mem::take(&mut self.queue) {
-            self.end(assignment, Outcome::Released);
+        for queued in std::mem::take(&mut self.queue) {
+            self.end(queued.assignment, Outcome::Released);
         }
         let wish = match phase {
             Phase::Working | Phase::Draining => return,

@@ -1,6 +1,7 @@
 //! What all requests share.
 
 use crate::{
+    attempts::AttemptTokens,
     auth::Sessions,
     problem::{Answer, Problem},
     rim::Limiter,
@@ -43,6 +44,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Whether callers on this machine need no token. Refused for any other address.
     pub insecure_loopback: bool,
+    /// How long a worker of another process may be silent before it counts as gone.
+    pub session_term: Duration,
     /// What may change later.
     pub changeable: Changeable,
 }
@@ -98,10 +101,12 @@ impl Default for Rate {
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) tokens: Tokens,
+    pub(crate) attempts: AttemptTokens,
     pub(crate) sessions: Sessions,
     pub(crate) limiter: Limiter,
     pub(crate) tally: Arc<Tally>,
     pub(crate) insecure_loopback: bool,
+    pub(crate) session_term: Duration,
     /// Requests that were refused, failed or slow, as the log tells of them.
     pub(crate) refused: Seldom,
     pub(crate) failed: Seldom,
@@ -113,19 +118,22 @@ impl App {
     pub(crate) fn new(
         engine: Arc<Engine>,
         tokens: Tokens,
+        attempts: AttemptTokens,
         sessions: Sessions,
         tally: Arc<Tally>,
         options: Options,
     ) -> Self {
         let changeable = RwLock::new(Arc::new(options.changeable));
-        let insecure_loopback = options.insecure_loopback;
+        let (insecure_loopback, session_term) = (options.insecure_loopback, options.session_term);
         Self {
             engine,
             tokens,
+            attempts,
             sessions,
             limiter: Limiter::default(),
             tally,
             insecure_loopback,
+            session_term,
             refused: Seldom::default(),
             failed: Seldom::default(),
             slow: Seldom::default(),

@@ -88,6 +88,12 @@ pub(crate) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if access == Access::Attempt {
+        let bearer = bearer(request.headers()).and_then(|token| app.attempts.identify(token));
+        let Some(right) = bearer else { return unknown_token().into_response() };
+        request.extensions_mut().insert(right);
+        return next.run(request).await;
+    }
     let peer = request.extensions().get::<Peer>().copied();
     let identity = match identify(&app, peer, request.headers()) {
         Ok(identity) => identity,
@@ -104,11 +110,9 @@ pub(crate) async fn check(
 
 /// Who it is; nobody is no error yet, a wrong token is.
 fn identify(app: &App, peer: Option<Peer>, headers: &HeaderMap) -> Result<Option<Identity>, Problem> {
-    if let Some(bearer) = headers.get(header::AUTHORIZATION) {
-        let token = bearer.to_str().ok().and_then(|text| text.strip_prefix("Bearer ")).map(str::trim);
-        let known = token.and_then(|token| app.tokens.identify(token));
-        let unknown = || Problem::new(StatusCode::UNAUTHORIZED, "this token is not known here");
-        return known.map(Some).ok_or_else(unknown);
+    if headers.contains_key(header::AUTHORIZATION) {
+        let known = bearer(headers).and_then(|token| app.tokens.identify(token));
+        return known.map(Some).ok_or_else(unknown_token);
     }
     let admin = |name: &str, is_local| Some(Identity { name: name.to_owned(), scope: Scope::Admin, is_local });
     Ok(match peer {
@@ -117,6 +121,15 @@ fn identify(app: &App, peer: Option<Peer>, headers: &HeaderMap) -> Result<Option
         _ if session(headers).is_some_and(|cookie| app.sessions.knows(&cookie)) => admin("console", false),
         _ => None,
     })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    text.strip_prefix("Bearer ").map(str::trim)
+}
+
+fn unknown_token() -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "this token is not known here")
 }
 
 fn session(headers: &HeaderMap) -> Option<String> {
@@ -133,6 +146,8 @@ fn allowed(access: Access, identity: Option<&Identity>, peer: Option<Peer>) -> R
             _ => Scope::Read,
         },
         Access::Scope(scope) => scope,
+        // Dealt with before: no scope lets in where an attempt's own token is needed.
+        Access::Attempt => Scope::Admin,
     };
     match identity {
         Some(identity) if identity.scope >= needed => Ok(()),

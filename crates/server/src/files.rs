@@ -173,6 +173,28 @@ fn read_on(folder: &Path, path: &str, at: u64) -> io::Result<Bytes> {
     Ok(chunk.into())
 }
 
+/// Adds bytes to a file at a place that is not beyond its end; says whether, and how long the file is now.
+pub(crate) async fn add(folder: PathBuf, name: &'static str, offset: u64, bytes: Bytes) -> Answer<(bool, u64)> {
+    let added = spawn_blocking(move || write_at(&folder, name, offset, &bytes)).await;
+    let failed = |what: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("cannot keep `{name}`: {what}"));
+    added.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+fn write_at(folder: &Path, name: &str, offset: u64, bytes: &[u8]) -> io::Result<(bool, u64)> {
+    fs::create_dir_all(folder)?;
+    let base = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let file: File = rustix::fs::openat2(base, name, flags, mode, resolve)?.into();
+    let length = file.metadata()?.len();
+    if offset > length {
+        return Ok((false, length));
+    }
+    file.write_all_at(bytes, offset)?;
+    Ok((true, length.max(offset + bytes.len() as u64)))
+}
+
 /// The files below an attempt's `artifacts/`, in order of their paths. Links are not gone into.
 pub(crate) async fn list(folder: PathBuf) -> Answer<Vec<Artifact>> {
     let gathered = spawn_blocking(move || {
@@ -237,6 +259,20 @@ mod tests {
         ] {
             assert_eq!(part(range, 100), meant, "{range}");
         }
+    }
+
+    #[test]
+    fn a_part_that_comes_again_changes_nothing_and_leaves_no_hole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("deep/down");
+        let add = |offset, bytes: &str| write_at(&folder, "log.txt", offset, bytes.as_bytes()).expect("written");
+        assert_eq!(add(0, "abc"), (true, 3));
+        assert_eq!(add(1, "bcd"), (true, 4));
+        assert_eq!(add(0, "abc"), (true, 4));
+        assert_eq!(add(5, "f"), (false, 4));
+        assert_eq!(fs::read_to_string(folder.join("log.txt")).expect("there"), "abcd");
+        std::os::unix::fs::symlink("/tmp/nothing", folder.join("link")).expect("made");
+        assert!(write_at(&folder, "link", 0, b"x").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::{
     app::{App, Changeable, Options},
+    attempts::AttemptTokens,
     auth::{Peer, Sessions, is_loopback},
     problem::Problem,
     rim, routes,
@@ -71,7 +72,7 @@ pub enum StartError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
-    /// The system refuses a thread or chance.
+    /// The system refuses a thread, chance, or the secret file of attempts.
     #[error("cannot start the server's threads")]
     System(#[source] io::Error),
 }
@@ -117,8 +118,9 @@ impl Server {
             true => None,
             false => Some(sessions.new_link().map_err(StartError::System)?),
         };
+        let attempts = AttemptTokens::open(&data).map_err(StartError::System)?;
         let counting = Counting::start(&engine).map_err(StartError::System)?;
-        let app = Arc::new(App::new(engine, tokens, sessions, counting.tally(), options));
+        let app = Arc::new(App::new(engine, tokens, attempts, sessions, counting.tally(), options));
         let (stop, stopping) = watch::channel(false);
         let door = Door {
             router: router(&app),

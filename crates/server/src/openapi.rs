@@ -143,6 +143,7 @@ fn explain(operation: &Operation) -> String {
         Access::Open => "Needs no token.".to_owned(),
         Access::OpenOnLoopback => "Needs no token on the server's own machine, elsewhere the scope `read`.".to_owned(),
         Access::Scope(scope) => format!("Needs the scope `{}`.", word(scope)),
+        Access::Attempt => "Needs the token of the attempt.".to_owned(),
     };
     if operation.description.is_empty() { access } else { format!("{} {access}", operation.description) }
 }

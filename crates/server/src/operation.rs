@@ -24,6 +24,8 @@ pub(crate) enum Access {
     OpenOnLoopback,
     /// Whoever has at least this scope.
     Scope(Scope),
+    /// An attempt by its own token, while it has its lease.
+    Attempt,
 }
 
 /// One method of one path.

@@ -63,7 +63,9 @@ impl Asked {
             Some(Peer::Network(from)) => Some(from.ip()),
             Some(Peer::Local) | None => None,
         };
-        let waits = request.uri().query().is_some_and(|query| query.contains("wait"));
+        // So do the calls of workers.
+        let is_poll = request.method() == Method::POST && request.uri().path().starts_with("/workers/");
+        let waits = is_poll || request.uri().query().is_some_and(|query| query.contains("wait"));
         Self { method: request.method().clone(), path: request.uri().path().to_owned(), client, waits }
     }
 
@@ -98,7 +100,7 @@ fn judge(app: &App, request: &Request) -> Result<(), Problem> {
         same_origin(headers, host)?;
         app.limiter.take(from.ip(), app.now().rate, Instant::now())?;
     }
-    is_json(request.method(), headers)
+    is_json(request.method(), headers, request.uri().path())
 }
 
 fn host_of<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Result<&'r str, Problem> {
@@ -143,14 +145,15 @@ fn same_origin(headers: &HeaderMap, host: &str) -> Result<(), Problem> {
     (authority == Some(host)).then_some(()).ok_or_else(foreign)
 }
 
-/// Whether a body, if there is one, calls itself JSON.
-fn is_json(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+/// Whether a body, if there is one, calls itself JSON; or, for what attempts send, bytes. No form can say either.
+fn is_json(method: &Method, headers: &HeaderMap, path: &str) -> Result<(), Problem> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     let has_body = headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length != "0");
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    let fits = essence.eq_ignore_ascii_case("application/json");
+    let is_bytes = path.starts_with("/attempts/") && essence.eq_ignore_ascii_case("application/octet-stream");
+    let fits = is_bytes || essence.eq_ignore_ascii_case("application/json");
     let wrong = || {
         let detail = "a body must have `Content-Type: application/json`";
         Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail)

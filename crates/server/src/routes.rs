@@ -10,6 +10,7 @@ mod pages;
 mod runs;
 mod submit;
 mod tasks;
+mod workers;
 mod workflows;
 
 use crate::{
@@ -53,6 +54,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         tasks::operations(),
         events::operations(),
         workflows::operations(),
+        workers::operations(),
         operate::operations(),
         health::operations(),
         metrics::operations(),

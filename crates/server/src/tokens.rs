@@ -244,7 +244,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Writes a file that only its owner can read, all of it or nothing.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TokenError> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TokenError> {
     let failed = |source| TokenError::File { path: path.to_path_buf(), source };
     let draft = path.with_extension(format!("new.{}", std::process::id()));
     let write = || -> io::Result<()> {

@@ -200,7 +200,7 @@ impl Checkers {
         match effect {
             Effect::Start(assignment) => self.start(assignment),
             Effect::Stop { attempt, fence, .. } => self.is_given_out(*attempt, *fence),
-            Effect::Acknowledge { attempt, fence, accepted: true } => {
+            Effect::Acknowledge { attempt, fence, accepted: true, .. } => {
                 let later = attempt.task.attempt(attempt.number + 1)..=attempt.task.attempt(u32::MAX);
                 if self.started.range(later).next().is_some() {
                     return Err(format!("the end of {attempt} counts although a later attempt was started"));

@@ -27,6 +27,7 @@ Start here:
 With a server (`unknot serve`):
   unknot submit flow.yaml       hand it over; `--wait` waits for its end
   unknot top                    what goes on there, live
+  unknot worker                 work for it, from any machine
 
 `unknot help COMMAND` explains each command by example.";
 
@@ -39,6 +40,9 @@ pub(crate) enum Command {
     /// Serve the API: what teams run
     #[command(after_long_help = SERVE_EXAMPLES)]
     Serve(Serve),
+    /// Perform attempts of a server on this machine
+    #[command(after_long_help = WORKER_EXAMPLES)]
+    Worker(Worker),
     /// Show or check the configuration
     #[command(after_long_help = CONFIG_EXAMPLES)]
     Config(Config),

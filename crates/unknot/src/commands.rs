@@ -19,6 +19,7 @@ mod store;
 mod submit;
 mod token;
 mod top;
+mod worker;
 
 use crate::{
     args::{Arguments, Command},
@@ -36,6 +37,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
     let exit = match arguments.command {
         Command::Run(run) => run::perform(&run, &mut out),
         Command::Serve(serve) => serve::perform(&serve, &mut out),
+        Command::Worker(asked) => worker::perform(&asked, &mut out),
         Command::Config(config) => config::perform(&config.command, &mut out),
         Command::Submit(submit) => submit::perform(&submit, &mut out),
         Command::Check(check) => check::perform(&check, &mut out),

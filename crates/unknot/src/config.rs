@@ -63,6 +63,8 @@ pub(crate) struct Config {
     pub(crate) rate: Rate,
     /// How long what runs may go on when it ends.
     pub(crate) drain: Duration,
+    /// How long a worker of another process may be silent before it counts as gone; a second at least.
+    pub(crate) session_term: Duration,
     /// What it says, and where.
     pub(crate) logging: Logging,
     /// Most tasks in one chain of needs.
@@ -198,6 +200,7 @@ impl Config {
                 burst: values.count("server.rate.burst", None),
             },
             drain: Duration::from_millis(values.length("server.drain", None).0),
+            session_term: Duration::from_millis(values.length("workers.session", None).0).max(Duration::from_secs(1)),
             logging,
             max_dependency_depth: values.count("deadlock.max_dependency_depth", None),
             values,

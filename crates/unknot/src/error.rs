@@ -46,6 +46,8 @@ pub(crate) enum Error {
     Log { attempt: &'static str, path: PathBuf, source: io::Error },
     #[error("cannot {attempt}")]
     Start { attempt: &'static str, source: Box<dyn StdError + Send + Sync> },
+    #[error("the server will not have this worker: {cause}")]
+    WorkerRefused { cause: String },
     #[error("cannot {attempt}")]
     Command { attempt: String, source: CommandError },
     #[error("run `{run}` has already ended as {status}")]
@@ -132,6 +134,7 @@ impl Error {
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
             Self::Variable { .. } => "UK0335",
+            Self::WorkerRefused { .. } => "UK0336",
             Self::NoServer { .. } => "UK0330",
             // The server's own code, which has a page here as well.
             Self::Client { source: ClientError::Refused { problem, .. }, .. } => &problem.code,

@@ -10,7 +10,7 @@ use crate::{
     event::{AttemptEnd, Caller, Decision, LaunchFault, NextTry, Outcome},
     retry,
     row::{Detail, HistoryKind},
-    run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn},
+    run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn, WorkerId},
     step::Step,
     volatile::queue_name,
     workflow::OnLost,
@@ -36,7 +36,7 @@ impl Step<'_> {
     pub(crate) fn attempt_started(&mut self, attempt: AttemptId, fence: Fence) {
         let Some(lease) = self.lease_of(attempt, fence) else {
             self.refuse_report(attempt);
-            return self.acknowledge(attempt, fence, false);
+            return self.acknowledge(attempt, fence, None);
         };
         if lease.started_at.is_some() || self.is_frozen(attempt.task.run) {
             return;
@@ -59,7 +59,7 @@ impl Step<'_> {
         let Some(lease) = self.lease_of(attempt, fence) else {
             // No line of history: it comes again and again until its worker has understood.
             self.state.volatile.refused_reports += 1;
-            return self.acknowledge(attempt, fence, false);
+            return self.acknowledge(attempt, fence, None);
         };
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
@@ -90,16 +90,19 @@ impl Step<'_> {
         }
     }
 
-    /// Tells a worker that its report was dealt with; `accepted: false` says that the attempt is not its any more.
-    fn acknowledge(&mut self, attempt: AttemptId, fence: Fence, accepted: bool) {
-        self.decision.effects.push(Effect::Acknowledge { attempt, fence, accepted });
+    /// Tells the worker that had the lease that its report was dealt with; without one, whoever sent it: the attempt
+    /// is not its any more.
+    fn acknowledge(&mut self, attempt: AttemptId, fence: Fence, worker: Option<WorkerId>) {
+        let accepted = worker.is_some();
+        self.decision.effects.push(Effect::Acknowledge { worker, attempt, fence, accepted });
     }
 
     /// An attempt came to its end, of any kind. For a frozen run nothing is said: the worker keeps its
     /// report and sends it again, until the run moves.
     pub(crate) fn attempt_ended(&mut self, end: &AttemptEnd) {
         let id = end.attempt.task;
-        let accepted = self.lease_of(end.attempt, end.fence).is_some();
+        let worker = self.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
+        let accepted = worker.is_some();
         if accepted && self.is_frozen(id.run) {
             return;
         }
@@ -109,7 +112,7 @@ impl Step<'_> {
             self.refuse_report(end.attempt);
             self.clear_suspect(end);
         }
-        self.acknowledge(end.attempt, end.fence, accepted);
+        self.acknowledge(end.attempt, end.fence, worker);
     }
 
     pub(crate) fn is_frozen(&self, run: RunId) -> bool {

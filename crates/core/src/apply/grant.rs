@@ -9,6 +9,7 @@ use crate::{
     run::{Lease, Phase, Place, Task, WorkerId},
     step::Step,
     volatile::queue_name,
+    worker::Serves,
 };
 use std::sync::Arc;
 
@@ -29,9 +30,17 @@ impl Supply for State {
         closed.map(|(name, _)| Resource::Pool(name.clone()))
     }
 
+    fn crews(&self, request: &Request) -> Vec<Arc<Serves>> {
+        self.volatile.workers.serving(&request.demand.queue, request.demand.kind).cloned().collect()
+    }
+
     fn free(&self, resource: &Resource, request: &Request) -> u32 {
         match resource {
-            Resource::Slot => self.volatile.worker_for(request.demand.prefetchable).map_or(0, |_| 1),
+            Resource::Slot(crew) => {
+                let worker = self.volatile.worker_for(request.demand.prefetchable, std::slice::from_ref(crew));
+                worker.map_or(0, |_| 1)
+            }
+            Resource::NoSlot(..) => 0,
             Resource::Pool(name) => {
                 let held = self.volatile.held.get(name).copied().unwrap_or_default();
                 self.pools.get(name).map_or(0, |pool| pool.size.saturating_sub(held))
@@ -68,11 +77,11 @@ impl Step<'_> {
         while left > 0 && !self.is_full() {
             // Whoever was granted before is not to blame for the choice of the next.
             self.state.volatile.at_work = None;
-            let Some((request, id)) = self.next_ready() else { break };
+            let Some((request, id, crews)) = self.next_ready() else { break };
             left -= 1;
             self.state.volatile.at_work = Some(id.run);
             match self.render(id) {
-                Ok(work) => self.grant(id, &request, work),
+                Ok(work) => self.grant(id, &request, &crews, work),
                 Err(error) => self.fail(id, error, Detail::NONE),
             }
             self.drain();
@@ -94,10 +103,10 @@ impl Step<'_> {
     }
 
     /// The next task to grant. Tasks that are held are set aside on the way.
-    fn next_ready(&mut self) -> Option<(Request, TaskId)> {
+    fn next_ready(&mut self) -> Option<(Request, TaskId, Vec<Arc<Serves>>)> {
         while !self.is_full() {
             match self.with_ready(|ready, now, state, looks| ready.next(now, state, looks))? {
-                Next::Grant(request, _, id) => return Some((request, id)),
+                Next::Grant(request, _, id, crews) => return Some((request, id, crews)),
                 Next::Held(request, seq, id) => self.state.volatile.ready.set_aside(&request, seq, id),
             }
         }
@@ -122,8 +131,8 @@ impl Step<'_> {
         answer
     }
 
-    fn grant(&mut self, id: TaskId, request: &Request, work: Performed) {
-        let Some(worker) = self.state.volatile.worker_for(request.demand.prefetchable).cloned() else { return };
+    fn grant(&mut self, id: TaskId, request: &Request, crews: &[Arc<Serves>], work: Performed) {
+        let Some(worker) = self.state.volatile.worker_for(request.demand.prefetchable, crews).cloned() else { return };
         debug_assert!(
             request.needs().all(|(resource, units)| self.state.free(&resource, request) >= units),
             "{id} is granted what is not there"
@@ -184,5 +193,6 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         time: lease.deadline.since(start),
         heartbeat: def.heartbeat_timeout,
         ladder: def.cancel,
+        lease: lease.expires_at.map(|_| state.queue_settings(queue_name(def)).visibility_timeout),
     })
 }

@@ -4,6 +4,7 @@ use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     RunId, Seq, TaskId, Timestamp,
     deadline::Deadline,
+    due::effects_due_to,
     effect::{Answer, Refusal},
     event::{Caller, PauseTarget},
     ready::Resource,
@@ -11,6 +12,7 @@ use crate::{
     run::{Lease, OnExpiry, Run, Task, Wait, WaitOn, WorkerId},
     settings::{Pool, Queue, QueueSettings, Settings},
     step::Step,
+    worker::Serves,
 };
 use std::collections::BTreeSet;
 
@@ -22,7 +24,7 @@ impl Step<'_> {
     pub(crate) fn apply_settings(&mut self, settings: &Settings) {
         self.state.volatile.bounds = settings.bounds;
         // More may be fetched ahead now.
-        self.state.volatile.ready.freed(Resource::Slot);
+        self.state.volatile.slots_freed();
         for (name, wanted) in &settings.queues {
             let queue = self.state.queues.get(name).cloned().unwrap_or_default();
             self.state.volatile.ready.set_patience(name, wanted.low_counts_as_high_after);
@@ -87,8 +89,8 @@ impl Step<'_> {
     }
 
     /// A worker offers its slots. Another boot under its name is replaced; an offer that was still on its way when its
-    /// worker was replaced is none.
-    pub(crate) fn join(&mut self, worker: &WorkerId, slots: u32) {
+    /// worker was replaced is none. One that comes again is told what it may not have heard.
+    pub(crate) fn join(&mut self, worker: &WorkerId, slots: u32, serves: &Serves) {
         if self.state.volatile.replaced.contains(worker) {
             return;
         }
@@ -96,24 +98,27 @@ impl Step<'_> {
         for gone in before {
             self.replace(gone);
         }
-        self.state.volatile.workers.insert(worker.clone(), slots);
-        self.state.volatile.ready.freed(Resource::Slot);
+        if self.state.volatile.workers.insert(worker, slots, serves) {
+            self.state.volatile.ready.review();
+        }
+        self.state.volatile.slots_freed();
+        let effects = effects_due_to(self.state, worker);
+        self.decision.effects.extend(effects);
     }
 
     /// Every other boot under a worker's name that is here or has leases.
     fn boots_before(&self, worker: &WorkerId) -> BTreeSet<WorkerId> {
         let volatile = &self.state.volatile;
         let of_name = WorkerId { boot: 0, ..worker.clone() }..=WorkerId { boot: u64::MAX, ..worker.clone() };
-        let here = volatile.workers.range(of_name.clone()).map(|(known, _)| known);
-        let known = here.chain(volatile.leases.range(of_name).map(|(known, _)| known));
+        let known = volatile.workers.of_name(worker).chain(volatile.leases.range(of_name).map(|(known, _)| known));
         known.filter(|known| *known != worker).cloned().collect()
     }
 
     /// A worker is gone, since its name is used by a new boot: its leases run out as soon as its guard has ended what it
     /// had. The server's own worker has no leases that run out; its attempts are reconciled.
     fn replace(&mut self, worker: WorkerId) {
+        self.leave(&worker);
         let volatile = &mut self.state.volatile;
-        volatile.workers.remove(&worker);
         let most = self.now.plus(Lease::ORPHAN_MAX);
         for id in volatile.leases.get(&worker).into_iter().flatten().copied().collect::<Vec<_>>() {
             let Some(task) =
@@ -135,7 +140,10 @@ impl Step<'_> {
 
     /// A worker takes no more work.
     pub(crate) fn leave(&mut self, worker: &WorkerId) {
-        self.state.volatile.workers.remove(worker);
+        if self.state.volatile.workers.remove(worker) {
+            // Who stands at a crew that is no more would not hear of those that are.
+            self.state.volatile.ready.review();
+        }
     }
 
     /// Holds a queue, a workflow or a run. What runs goes on; nothing new starts.

@@ -124,7 +124,11 @@ mod tests {
         let mut state = State::default();
         let mut hear =
             |event| apply(&mut state, &Envelope { at: Timestamp(1), entropy: 1, commit: CommitSeq(1), event });
-        hear(Event::WorkerJoined { worker: WorkerId { name: WorkerId::LOCAL.into(), boot: 1 }, slots: 2 });
+        hear(Event::WorkerJoined {
+            worker: WorkerId { name: WorkerId::LOCAL.into(), boot: 1 },
+            slots: 2,
+            serves: Box::default(),
+        });
         let decision = hear(Event::RunSubmitted(Box::new(submission)));
         (state, decision)
     }

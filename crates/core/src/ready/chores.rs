@@ -1,6 +1,6 @@
 //! What concerns many heads at once, done bit by bit: nobody is looked at before all of it is done.
 
-use super::{Aside, Group, Place, Ready, Request, Resource, Supply};
+use super::{Aside, Group, Place, Ready, Request, Resource, Supply, slots};
 use crate::{Millis, RunId, Seq, TaskId, Timestamp, settings::QueueSettings};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -38,7 +38,8 @@ impl Chores {
 
 impl Ready {
     /// Looks again at heads that came to stand where they stand and are held since, or need what is
-    /// closed since: they must not hold up others. Also at those whose queue has another patience now.
+    /// closed since: they must not hold up others. Also at those whose queue has another patience now, and at those
+    /// that stand at slots of other crews than there are now.
     pub(crate) fn review(&mut self) {
         self.chores.review = Review::Begin;
     }
@@ -113,9 +114,15 @@ impl Ready {
         let is_wrong = |request: &Request, group: &Group| {
             let Some((_, (task, since))) = group.line.first_key_value() else { return false };
             let stands = matches!(group.place, Place::At(_));
+            let stands_elsewhere = match &group.place {
+                Place::At(at) => stands_at_old_crews(at, request, supply),
+                Place::Active | Place::Apart(_) => false,
+            };
             let ages_at = since.plus(self.patience_of(&request.demand.queue));
             let has_other_patience = group.ages_at.is_some_and(|at| at != ages_at);
-            has_other_patience || (stands && (supply.is_held(*task) || supply.closed(request).is_some()))
+            has_other_patience
+                || stands_elsewhere
+                || (stands && (supply.is_held(*task) || supply.closed(request).is_some()))
         };
         let some = self.groups.range::<Request, _>((after.as_ref(), Bound::Unbounded)).take(*looks);
         let mut seen = 0;
@@ -139,6 +146,13 @@ impl Ready {
             self.free_all(&request);
         }
     }
+}
+
+/// Whether a head stands at slots of other crews than those that take it now: it would not hear of theirs.
+fn stands_at_old_crews(at: &[Resource], request: &Request, supply: &impl Supply) -> bool {
+    let is_slot = |resource: &&Resource| matches!(resource, Resource::Slot(_) | Resource::NoSlot(..));
+    let mut stands = at.iter().filter(is_slot).peekable();
+    stands.peek().is_some() && !stands.eq(slots(request, &supply.crews(request)).iter())
 }
 
 /// Adds tasks of a run to those that come back; the usual case moves them as they are.

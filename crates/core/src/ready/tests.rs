@@ -7,14 +7,14 @@ use crate::TaskIndex;
 #[derive(Default)]
 struct Model {
     now: Timestamp,
-    slots: u32,
+    slots: BTreeMap<Arc<Serves>, u32>,
     pools: BTreeMap<String, u32>,
     closed_pools: BTreeSet<String>,
     closed_queues: BTreeSet<String>,
     held_runs: BTreeSet<RunId>,
     parallel: BTreeMap<RunId, u32>,
     waiting: BTreeMap<Seq, (Request, Timestamp, TaskId)>,
-    granted: Vec<(Request, TaskId)>,
+    granted: Vec<(Request, TaskId, Arc<Serves>)>,
 }
 
 const AGED: Millis = Millis(50);
@@ -28,9 +28,15 @@ impl Supply for Model {
         pool.map(|name| Resource::Pool(name.clone()))
     }
 
+    fn crews(&self, request: &Request) -> Vec<Arc<Serves>> {
+        let takes = |crew: &&Arc<Serves>| crew.takes(&request.demand.queue, request.demand.kind);
+        self.slots.keys().filter(takes).cloned().collect()
+    }
+
     fn free(&self, resource: &Resource, _: &Request) -> u32 {
         match resource {
-            Resource::Slot => self.slots,
+            Resource::Slot(crew) => self.slots[crew],
+            Resource::NoSlot(..) => 0,
             Resource::Pool(name) => self.pools[name],
             Resource::Parallel(run) => self.parallel.get(run).copied().unwrap_or(2),
             Resource::Queue(_) => u32::MAX,
@@ -44,7 +50,7 @@ impl Supply for Model {
 
 impl Model {
     /// The first in the order of ranks of whom nobody earlier shares a resource that is short for them.
-    fn next(&self) -> Option<(Request, Seq, TaskId)> {
+    fn next(&self) -> Option<(Request, Seq, TaskId, Vec<Arc<Serves>>)> {
         let rank = |(seq, (request, since, _)): &(&Seq, &(Request, Timestamp, TaskId))| {
             let aged = self.now.since(*since) >= AGED;
             (if aged { Priority::High } else { request.demand.priority }, **seq)
@@ -57,31 +63,38 @@ impl Model {
         let mut short = BTreeSet::new();
         for (seq, (request, _, task)) in in_order {
             let lacks = |(resource, units): &(Resource, u32)| self.free(resource, request) < *units;
-            let now_short: Vec<Resource> = request.needs().filter(lacks).map(|(resource, _)| resource).collect();
+            let mut now_short: Vec<Resource> = request.needs().filter(lacks).map(|(resource, _)| resource).collect();
+            let crews: Vec<Arc<Serves>> = self.crews(request).into_iter().filter(|crew| self.slots[crew] > 0).collect();
+            if crews.is_empty() {
+                now_short.extend(slots(request, &self.crews(request)));
+            }
             if now_short.is_empty() && !request.needs().any(|(resource, _)| short.contains(&resource)) {
-                return Some((request.clone(), *seq, *task));
+                return Some((request.clone(), *seq, *task, crews));
             }
             short.extend(now_short);
         }
         None
     }
 
-    fn give(&mut self, seq: Seq) {
+    fn give(&mut self, seq: Seq, crew: Arc<Serves>) {
         let (request, _, task) = self.waiting.remove(&seq).expect("who is granted was waiting");
-        self.slots -= 1;
+        *self.slots.get_mut(&crew).expect("it is here") -= 1;
         for (pool, units) in &request.demand.resources {
             *self.pools.get_mut(pool).expect("pools are known") -= units;
         }
         if let Some(run) = request.parallel {
             *self.parallel.entry(run).or_insert(2) -= 1;
         }
-        self.granted.push((request, task));
+        self.granted.push((request, task, crew));
     }
 
     fn take_back(&mut self, place: usize, ready: &mut Ready) {
-        let (request, _) = self.granted.swap_remove(place);
-        self.slots += 1;
-        ready.freed(Resource::Slot);
+        let (request, _, crew) = self.granted.swap_remove(place);
+        // A crew may have gone with what it had.
+        if let Some(slots) = self.slots.get_mut(&crew) {
+            *slots += 1;
+            ready.freed(Resource::Slot(crew));
+        }
         for (pool, units) in &request.demand.resources {
             *self.pools.get_mut(pool).expect("pools are known") += units;
             ready.freed(Resource::Pool(pool.clone()));
@@ -91,6 +104,36 @@ impl Model {
             ready.freed(Resource::Parallel(run));
         }
     }
+}
+
+impl Model {
+    /// A crew comes, or goes with all its slots.
+    fn come_or_go(&mut self, crew: Arc<Serves>, ready: &mut Ready) {
+        if self.slots.remove(&crew).is_none() {
+            self.slots.insert(Arc::clone(&crew), 2);
+            ready.freed(Resource::Slot(crew));
+        } else {
+            // What it had is lost with it; should it come again, that is nobody's.
+            self.granted.iter_mut().filter(|(.., of)| *of == crew).for_each(|(.., of)| *of = nobody());
+        }
+        ready.review();
+    }
+}
+
+fn nobody() -> Arc<Serves> {
+    Arc::new(Serves { queues: Some(BTreeSet::new()), kinds: None })
+}
+
+/// Workers that take everything, one queue, one kind, and both.
+fn some_crew(chance: &mut Chance) -> Arc<Serves> {
+    let queue = || Some(BTreeSet::from([QUEUES[0].into()]));
+    let kind = || Some(BTreeSet::from([WorkKind::Exec]));
+    Arc::new(match chance.below(4) {
+        0 => Serves::default(),
+        1 => Serves { queues: queue(), kinds: None },
+        2 => Serves { queues: None, kinds: kind() },
+        _ => Serves { queues: queue(), kinds: kind() },
+    })
 }
 
 /// `SplitMix64`: enough chance for a test, the same in every run.
@@ -125,6 +168,7 @@ fn some_request(chance: &mut Chance, run: RunId) -> Request {
     }
     let demand = Demand {
         queue: QUEUES[chance.below(2)].into(),
+        kind: WorkKind::ALL[chance.below(2)],
         priority: [Priority::High, Priority::Medium, Priority::Low][chance.below(3)],
         prefetchable: false,
         resources,
@@ -137,7 +181,8 @@ fn live(seed: u64) {
     let mut chance = Chance(seed);
     let mut ready = Ready::default();
     QUEUES.iter().for_each(|queue| ready.set_patience(queue, AGED));
-    let mut model = Model { slots: 3, pools: POOLS.map(|pool| (pool.to_owned(), 4)).into(), ..Model::default() };
+    let slots = BTreeMap::from([(some_crew(&mut chance), 3)]);
+    let mut model = Model { slots, pools: POOLS.map(|pool| (pool.to_owned(), 4)).into(), ..Model::default() };
     for step in 0..60 {
         change(&mut chance, &mut ready, &mut model, Seq(step));
         loop {
@@ -147,15 +192,15 @@ fn live(seed: u64) {
                 let mut looks = 1 + chance.below(4);
                 match ready.next(model.now, &model, &mut looks) {
                     Some(Next::Held(request, seq, task)) => ready.set_aside(&request, seq, task),
-                    Some(Next::Grant(request, seq, task)) => break Some((request, seq, task)),
+                    Some(Next::Grant(request, seq, task, crews)) => break Some((request, seq, task, crews)),
                     None if looks == 0 => {}
                     None => break None,
                 }
             };
             assert_eq!(found, expected, "seed {seed}, step {step}");
-            let Some((request, seq, task)) = found else { break };
+            let Some((request, seq, task, mut crews)) = found else { break };
             ready.remove(&request, seq, task);
-            model.give(seq);
+            model.give(seq, crews.swap_remove(chance.below(crews.len())));
         }
         let kept: BTreeSet<(Seq, TaskId)> = model.waiting.iter().map(|(seq, (.., task))| (*seq, *task)).collect();
         assert_eq!(ready.tasks(), kept, "seed {seed}, step {step}");
@@ -171,7 +216,7 @@ fn change(chance: &mut Chance, ready: &mut Ready, model: &mut Model, seq: Seq) {
     let run = run(chance.below(3));
     let pool = POOLS[chance.below(3)].to_owned();
     let queue = QUEUES[chance.below(2)].to_owned();
-    match chance.below(12) {
+    match chance.below(13) {
         0..=4 => {
             let request = some_request(chance, run);
             let task = run.task(TaskIndex(u32::try_from(seq.0).unwrap_or_default()));
@@ -203,6 +248,7 @@ fn change(chance: &mut Chance, ready: &mut Ready, model: &mut Model, seq: Seq) {
             model.closed_pools.insert(pool);
             ready.review();
         }
+        11 => model.come_or_go(some_crew(chance), ready),
         // Whoever comes of age meanwhile is looked at.
         _ => model.now = model.now.plus(Millis(10)),
     }
@@ -210,7 +256,7 @@ fn change(chance: &mut Chance, ready: &mut Ready, model: &mut Model, seq: Seq) {
 
 #[test]
 fn grants_come_in_the_order_of_the_rule() {
-    for seed in 0..200 {
+    for seed in 0..400 {
         live(seed);
     }
 }
@@ -222,6 +268,9 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
         fn closed(&self, _: &Request) -> Option<Resource> {
             None
         }
+        fn crews(&self, _: &Request) -> Vec<Arc<Serves>> {
+            vec![Arc::default()]
+        }
         fn free(&self, _: &Resource, request: &Request) -> u32 {
             u32::from(request.demand.prefetchable)
         }
@@ -232,12 +281,16 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
     let mut ready = Ready::default();
     let [plain, ahead] = [false, true].map(|prefetchable| {
         let (queue, priority, resources) = ("default".into(), Priority::Medium, BTreeMap::new());
-        Request { demand: Arc::new(Demand { queue, priority, prefetchable, resources }), parallel: None }
+        let demand = Demand { queue, kind: WorkKind::Noop, priority, prefetchable, resources };
+        Request { demand: Arc::new(demand), parallel: None }
     });
     let (first, second) = (run(0).task(TaskIndex(0)), run(0).task(TaskIndex(1)));
     ready.add(plain.clone(), Seq(1), Timestamp(0), first);
     ready.add(ahead.clone(), Seq(2), Timestamp(0), second);
     assert_eq!(ready.next(Timestamp(0), &OnlyAhead, &mut 9), None);
     ready.remove(&plain, Seq(1), first);
-    assert_eq!(ready.next(Timestamp(0), &OnlyAhead, &mut 9), Some(Next::Grant(ahead, Seq(2), second)));
+    assert_eq!(
+        ready.next(Timestamp(0), &OnlyAhead, &mut 9),
+        Some(Next::Grant(ahead, Seq(2), second, vec![Arc::default()]))
+    );
 }

@@ -140,9 +140,12 @@ fn grant(state: &State, run: &Run, definition: &Definition, id: TaskId) -> Strin
     if let Some(closed) = state.closed(&asked) {
         return closed_to(state, &closed, &asked);
     }
+    if state.volatile.worker_for(asked.demand.prefetchable, &state.crews(&asked)).is_none() {
+        return no_slot(state, &asked);
+    }
     let short = asked.needs().find(|(resource, units)| state.free(resource, &asked) < *units);
     if let Some((resource, units)) = short {
-        return short_of(state, run, &resource, units);
+        return short_of(state, run, &resource, units, &asked);
     }
     match state.volatile.ready.stands_at(&asked).first() {
         Some(Resource::Pool(name)) => format!("stands behind an earlier task that waits for pool `{name}`"),
@@ -183,11 +186,11 @@ fn closed_to(state: &State, closed: &Resource, asked: &Request) -> String {
             let by = pause.map_or_else(String::new, |pause| format!(" by {}", pause.by));
             format!("is held: queue `{name}` is paused{by}")
         }
-        Resource::Slot | Resource::Parallel(_) => "is held".to_owned(),
+        Resource::Slot(_) | Resource::NoSlot(..) | Resource::Parallel(_) => "is held".to_owned(),
     }
 }
 
-fn short_of(state: &State, run: &Run, resource: &Resource, units: u32) -> String {
+fn short_of(state: &State, run: &Run, resource: &Resource, units: u32, asked: &Request) -> String {
     match resource {
         Resource::Pool(name) => {
             let size = state.pools.get(name).map_or(0, |pool| pool.size);
@@ -200,15 +203,22 @@ fn short_of(state: &State, run: &Run, resource: &Resource, units: u32) -> String
             let most = state.definitions[&run.definition].body.max_parallel.unwrap_or(taken);
             format!("waits for a place within its run's `max_parallel` ({taken} of {most} taken)")
         }
-        Resource::Slot | Resource::Queue(_) if state.volatile.slots() == 0 => {
-            "waits for a worker: none is here".to_owned()
-        }
-        Resource::Slot | Resource::Queue(_) => {
-            let workers = &state.volatile.workers;
-            let slots = state.volatile.slots();
-            let taken: u64 = workers.keys().map(|worker| u64::from(state.volatile.leases_of(worker))).sum();
-            // Work fetched ahead has a lease and no slot yet.
-            format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
-        }
+        Resource::Slot(_) | Resource::NoSlot(..) | Resource::Queue(_) => no_slot(state, asked),
     }
+}
+
+fn no_slot(state: &State, asked: &Request) -> String {
+    let (workers, slots) = (&state.volatile.workers, state.volatile.slots_for(asked));
+    if slots == 0 {
+        let (queue, kind) = (&asked.demand.queue, asked.demand.kind.word());
+        return match workers.is_empty() {
+            true => "waits for a worker: none is here".to_owned(),
+            false => format!("waits for a worker: none that is here takes `{kind}` of queue `{queue}`"),
+        };
+    }
+    let crews = state.crews(asked);
+    let members = crews.iter().flat_map(|crew| workers.of_crew(crew));
+    let taken: u64 = members.map(|(worker, _)| u64::from(state.volatile.leases_of(worker))).sum();
+    // Work fetched ahead has a lease and no slot yet.
+    format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
 }

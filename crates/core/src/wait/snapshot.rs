@@ -6,11 +6,12 @@ use crate::{
     ready::{Rank, Supply},
     run::{Phase, Run, Task, TaskEnd, WaitOn},
     volatile::request,
+    worker::Serves,
     workflow::{self, Definition, When},
 };
 use std::collections::BTreeSet;
 
-/// The id of the resource that all workers' slots are.
+/// The id of the resource that the slots of all workers are that take everything.
 const SLOTS: &str = "slots";
 
 /// Turns a state into its wait graph.
@@ -41,9 +42,12 @@ type Place = (bool, Rank);
 impl View<'_> {
     fn add_resources(&mut self) {
         let volatile = &self.state.volatile;
-        let slots = volatile.slots();
         let resource = |id: String, units: u64| Resource { id, units, queue: Queue::Fifo };
-        self.graph.resources.push(resource(SLOTS.to_owned(), slots));
+        let everything = Serves::default();
+        let others = volatile.workers.crews().map(|crew| &**crew).filter(|crew| **crew != everything);
+        for crew in std::iter::once(&everything).chain(others) {
+            self.graph.resources.push(resource(crew_id(crew), volatile.workers.slots_of(crew)));
+        }
         let pools = self.state.pools.iter().map(|(name, pool)| resource(pool_id(name), pool.size.into()));
         self.graph.resources.extend(pools);
         for run in self.state.runs.values() {
@@ -126,8 +130,8 @@ impl View<'_> {
             self.graph.holds.push(Hold { node, resource, units: units.into(), generation, leaked: false });
         };
         let ahead = lease.prefetched && lease.started_at.is_none();
-        if !ahead && self.state.volatile.workers.contains_key(&lease.worker) {
-            hold(SLOTS.to_owned(), 1);
+        if let Some(offer) = self.state.volatile.workers.get(&lease.worker).filter(|_| !ahead) {
+            hold(crew_id(&offer.serves), 1);
         }
         lease.holds.iter().for_each(|(name, units)| hold(pool_id(name), *units));
         if definition.body.max_parallel.is_some() {
@@ -139,9 +143,13 @@ impl View<'_> {
     fn grant(&mut self, run: &Run, definition: &Definition, index: TaskIndex) -> Expr {
         let asked = request(run.id, definition, index);
         let units = |resource: String, units: u32| Part::Resource { resource, units: units.into() };
-        let mut parts = vec![match self.state.volatile.slots() == 0 {
-            true => self.outside("worker".to_owned()),
-            false => units(SLOTS.to_owned(), 1),
+        let workers = &self.state.volatile.workers;
+        let mut crews = self.state.crews(&asked);
+        crews.retain(|crew| workers.slots_of(crew) > 0);
+        let mut parts = vec![match crews.as_slice() {
+            [] => self.outside("worker".to_owned()),
+            [crew] => units(crew_id(crew), 1),
+            crews => Part::Expr(Expr::any(crews.iter().map(|crew| units(crew_id(crew), 1)).collect())),
         }];
         for (name, asked) in &asked.demand.resources {
             parts.push(units(pool_id(name), *asked));
@@ -193,6 +201,10 @@ impl View<'_> {
 
 fn timer() -> Part {
     Part::Timer { timer: true }
+}
+
+fn crew_id(crew: &Serves) -> String {
+    if *crew == Serves::default() { SLOTS.to_owned() } else { format!("{SLOTS}: {crew}") }
 }
 
 fn pool_id(name: &str) -> String {

@@ -1,6 +1,6 @@
 //! The commands of a story.
 //!
-//! * what happens: `worker NAME [boot N] [slots N]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
+//! * what happens: `worker NAME [boot N] [slots N] [queues A,B] [kinds A,B]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
 //!   [in TIME] [key KEY [body BODY]] [read_at COMMIT] [retry RUN]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
 //!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
 //!   unkillable`, `cancel RUN [force]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
@@ -20,6 +20,7 @@ use unknot_core::{
     row::{Detail, Key, Quarantined, Row},
     run::{Idempotency, JsonText, TaskEnd, WorkerId},
     settings::PoolSettings,
+    worker::{Serves, WorkKind},
 };
 
 /// Lets one command happen.
@@ -66,7 +67,16 @@ fn worker(story: &mut Story, command: &str, mut words: Words) {
         "leave" => story.happen(Event::WorkerLeft { worker }),
         _ => {
             let slots = if words.take("slots") { words.number("slots") } else { 1 };
-            story.happen(Event::WorkerJoined { worker, slots });
+            let mut serves = Serves::default();
+            if words.take("queues") {
+                serves.queues = Some(words.word("queues").split(',').map(Into::into).collect());
+            }
+            if words.take("kinds") {
+                let kinds = words.word("kinds");
+                let known = WorkKind::ALL.into_iter().filter(|kind| kinds.split(',').any(|word| word == kind.word()));
+                serves.kinds = Some(known.collect());
+            }
+            story.happen(Event::WorkerJoined { worker, slots, serves: Box::new(serves) });
         }
     }
     words.end();

@@ -23,6 +23,7 @@ use unknot_core::{
     row::{Detail, Quarantined},
     run::{Idempotency, JsonText, WorkerId},
     settings::{PoolSettings, QueueSettings, Settings},
+    worker::{Serves, WorkKind},
     workflow::Definition,
 };
 
@@ -100,7 +101,12 @@ impl Life {
         let caller = Caller(self.random.next());
         match self.random.below(20) {
             0..=2 => self.submission(caller),
-            3 => Event::WorkerJoined { worker: self.worker(), slots: self.random.below(4) as u32 },
+            3 => {
+                let queues = self.random.one_in(3).then(|| BTreeSet::from(["default".into()]));
+                let kinds = self.random.one_in(3).then(|| BTreeSet::from([WorkKind::ALL[self.random.below(2)]]));
+                let (worker, slots) = (self.worker(), self.random.below(4) as u32);
+                Event::WorkerJoined { worker, slots, serves: Box::new(Serves { queues, kinds }) }
+            }
             4 => Event::WorkerLeft { worker: self.worker() },
             5..=6 => {
                 let (attempt, fence) = self.lease();
@@ -313,7 +319,7 @@ fn live(seed: u64, number: &mut u64, newest: &mut String) {
             // What is volatile is told anew after a load, as the engine does.
             life.world.reload();
             let worker = life.worker();
-            life.happen(Event::WorkerJoined { worker, slots: 2 });
+            life.happen(Event::WorkerJoined { worker, slots: 2, serves: Box::default() });
         }
     }
     *newest = "the end".to_owned();

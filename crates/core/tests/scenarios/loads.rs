@@ -25,7 +25,7 @@ impl Crowd {
         let mut crowd = Self { world: World::default(), at_work: VecDeque::new(), given: Vec::new() };
         for number in 0..workers {
             let worker = WorkerId { name: format!("w{number}").into(), boot: 1 };
-            crowd.happen(Event::WorkerJoined { worker, slots: 1 });
+            crowd.happen(Event::WorkerJoined { worker, slots: 1, serves: Box::default() });
         }
         crowd
     }
@@ -77,7 +77,11 @@ impl Crowd {
 fn test_priority_ordering() {
     let mut crowd = Crowd::of(0);
     crowd.submit(&["task low priority low", "task medium priority medium", "task high priority high"]);
-    crowd.happen(Event::WorkerJoined { worker: WorkerId { name: "w".into(), boot: 1 }, slots: 1 });
+    crowd.happen(Event::WorkerJoined {
+        worker: WorkerId { name: "w".into(), boot: 1 },
+        slots: 1,
+        serves: Box::default(),
+    });
     crowd.work();
     let order: Vec<&str> = crowd.given.iter().map(|(_, task)| task.as_str()).collect();
     assert_eq!(order, ["high", "medium", "low"]);

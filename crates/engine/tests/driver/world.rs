@@ -148,7 +148,7 @@ pub(crate) fn local(boot: u64) -> WorkerId {
 }
 
 pub(crate) fn joined(boot: u64) -> Event {
-    Event::WorkerJoined { worker: local(boot), slots: 2 }
+    Event::WorkerJoined { worker: local(boot), slots: 2, serves: Box::default() }
 }
 
 pub(crate) fn exec() -> TaskKind {

@@ -19,6 +19,7 @@ use crate::files;
 use crate::guard::link::{Event, Link};
 use crate::guard::wire::{Enforced, FromGuard, Sample, ToGuard};
 use crate::identity::Mark;
+use crate::lease::Lease;
 use crate::proc;
 
 #[cfg(test)]
@@ -60,6 +61,7 @@ impl Drop for Place {
 pub(super) struct Senses {
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) wishes: watch::Receiver<Wish>,
+    pub(super) lease: Option<Lease>,
     pub(super) drain: JoinHandle<Drained>,
     pub(super) flow: Arc<Flow>,
     pub(super) exited: watch::Sender<bool>,
@@ -126,6 +128,12 @@ impl Supervisor {
                     self.obey();
                     None
                 }
+                () = renewed(&mut self.senses.lease) => {
+                    if let Some(lease) = &self.senses.lease {
+                        self.place.link.tell(ToGuard::Extend { mark: self.place.mark, kill_at: lease.kill_at() });
+                    }
+                    None
+                }
                 drained = &mut self.senses.drain, if self.drained.is_none() => {
                     self.drained = Some(drained.unwrap_or_else(|error| Drained::failed(&error)));
                     self.after_drain().await
@@ -146,6 +154,7 @@ impl Supervisor {
             if self.why.is_none() {
                 wake = wake.min(self.hard_deadline());
                 wake = wake.min(self.silence_deadline().unwrap_or(wake));
+                wake = wake.min(self.lease_left().map_or(wake, |left| Instant::now() + left));
             }
         }
         wake
@@ -158,6 +167,14 @@ impl Supervisor {
     fn silence_deadline(&self) -> Option<Instant> {
         let patience = Duration::from_millis(self.assignment.heartbeat_timeout_ms?).min(FAR);
         Some(self.senses.flow.last() + patience)
+    }
+
+    /// How long it may go on until its lease is renewed.
+    fn lease_left(&self) -> Option<Duration> {
+        let ladder = self.assignment.ladder;
+        let ladder_ms = ladder.told_ms.unwrap_or(0).saturating_add(ladder.term_ms).saturating_add(ladder.kill_ms);
+        let lease = self.senses.lease.as_ref()?;
+        Some(lease.stop_at(Duration::from_millis(ladder_ms).min(FAR)).left().min(FAR))
     }
 
     /// A deadline may have passed.
@@ -174,6 +191,9 @@ impl Supervisor {
         }
         if self.why.is_none() && self.silence_deadline().is_some_and(|due| due <= now) {
             return self.stop(Why::Asked(StopReason::Heartbeat));
+        }
+        if self.why.is_none() && self.lease_left().is_some_and(|left| left.is_zero()) {
+            return self.stop(Why::Asked(StopReason::LeaseLost));
         }
         if self.progress_at <= now {
             self.progress_at = now + PROGRESS_EVERY;
@@ -326,6 +346,14 @@ impl Supervisor {
                 return self.gone(count, left).await;
             }
             FromGuard::Sample { sample, .. } => return self.check(sample),
+            // The guard has taken the last rung by itself.
+            FromGuard::Fenced { .. } if self.exit.is_none() => {
+                self.why.get_or_insert(Why::Asked(StopReason::LeaseLost));
+                if self.rungs.last().is_none_or(|last| last.rung < Rung::Kill) {
+                    self.take(Rung::Kill);
+                }
+            }
+            FromGuard::Fenced { .. } => {}
             // With none left, its `Gone` is on its way.
             FromGuard::Left { pids, .. } if !pids.is_empty() => return Some(self.unkillable(pids)),
             FromGuard::Left { .. } | FromGuard::Ready | FromGuard::Pong => {}
@@ -426,5 +454,13 @@ impl Supervisor {
         self.notes.extend(self.drained.map(|drained| drained.notes).unwrap_or_default());
         let usage: Option<Usage> = self.exit.map(|exit| exit.usage);
         End { outcome, at_ms: self.bench.clock.now_ms(), rungs: self.rungs, usage, notes: self.notes }
+    }
+}
+
+/// Waits until a lease is renewed; for ever if there is none.
+async fn renewed(lease: &mut Option<Lease>) {
+    match lease {
+        Some(lease) => lease.renewed().await,
+        None => std::future::pending().await,
     }
 }

@@ -181,6 +181,7 @@ impl Link {
             | FromGuard::Exited { mark, .. }
             | FromGuard::Gone { mark, .. }
             | FromGuard::Left { mark, .. }
+            | FromGuard::Fenced { mark }
             | FromGuard::Sample { mark, .. } => *mark,
             FromGuard::Ready | FromGuard::Pong => return,
         };
@@ -294,6 +295,7 @@ mod tests {
             env: BTreeMap::new(),
             cwd: None,
             limits: Limits::default(),
+            kill_at: None,
         }
     }
 

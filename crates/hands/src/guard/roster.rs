@@ -12,6 +12,7 @@ use super::kernel;
 use super::start::Born;
 use super::wire::{Broken, Enforced, FromGuard, Sample};
 use crate::identity::Mark;
+use crate::lease::Moment;
 use crate::proc::{self, Stat};
 
 /// How many of the processes that were left behind are named.
@@ -27,6 +28,8 @@ pub(crate) struct Attempt {
     pub(crate) verdict: Option<OwnedFd>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) enforced: Enforced,
+    /// When it is ended unless that is put off.
+    pub(crate) kill_at: Option<Moment>,
     /// Set from `End` on.
     pub(crate) sweep: Option<Sweep>,
     is_sampled: bool,
@@ -66,6 +69,7 @@ impl Attempt {
             verdict: Some(born.verdict),
             cgroup,
             enforced,
+            kill_at: None,
             sweep: None,
             is_sampled,
             has_main: true,

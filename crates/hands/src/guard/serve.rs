@@ -27,6 +27,8 @@ use crate::proc::{self, Stat};
 const SAMPLE_EVERY: Duration = Duration::from_millis(250);
 /// How long, after its worker is gone, the guard goes on killing.
 const LAST_SWEEP: Duration = Duration::from_millis(4_500);
+/// How often the guard looks at the leases of what it has, at the least.
+const FENCE_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// With more bytes than this waiting for the worker, samples are left out.
 const OUTBOUND_BYTES_SOFT: usize = 64 * 1024;
 
@@ -84,6 +86,7 @@ impl<'a> Guard<'a> {
             self.drain_signals();
             self.reap()?;
             self.settle_launches()?;
+            self.fence()?;
             self.sweep()?;
             self.sample()?;
             self.flush()?;
@@ -124,6 +127,12 @@ impl<'a> Guard<'a> {
         let sweeps = self.attempts.values().filter_map(|attempt| attempt.sweep.as_ref().map(|sweep| sweep.at));
         let sample = self.attempts.values().any(Attempt::is_sampled).then_some(self.sample_at);
         for at in sweeps.chain(sample) {
+            due = Some(due.map_or(at, |due| due.min(at)));
+        }
+        // Leases run on while the machine sleeps, and the clock of `poll` does not.
+        let fences = self.attempts.values().filter(|attempt| attempt.sweep.is_none());
+        if let Some(first) = fences.filter_map(|attempt| attempt.kill_at).min() {
+            let at = Instant::now() + first.left().min(FENCE_LOOK_EVERY);
             due = Some(due.map_or(at, |due| due.min(at)));
         }
         let timeout = due.map(|due| timespec(due.saturating_duration_since(Instant::now())));
@@ -182,6 +191,12 @@ impl<'a> Guard<'a> {
                 }
                 None => self.say(&FromGuard::Gone { mark, count: 0, left: Vec::new(), usage: Usage::default() }),
             },
+            ToGuard::Extend { mark, kill_at } => {
+                if let Some(attempt) = self.attempts.get_mut(&mark) {
+                    attempt.kill_at = Some(kill_at);
+                }
+                Ok(())
+            }
             ToGuard::List { mark } => {
                 let owned = self.judge().into_iter().filter(|(_, owner)| *owner == Owner::Attempt(mark));
                 let pids = owned.map(|(stat, _)| stat.pid).collect();
@@ -214,7 +229,8 @@ impl<'a> Guard<'a> {
             cgroup: cgroup.as_ref().map(|cgroup| cgroup.folder().to_owned()),
         };
         self.owners.insert(spawn.mark, traits);
-        let attempt = Attempt::new(born, cgroup, enforced, &spawn.limits);
+        let mut attempt = Attempt::new(born, cgroup, enforced, &spawn.limits);
+        attempt.kill_at = spawn.kill_at;
         self.attempts.insert(spawn.mark, attempt);
         Ok(())
     }
@@ -349,6 +365,20 @@ impl<'a> Guard<'a> {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Ends what nobody has put off: its worker cannot reach whoever assigned it, or stands still.
+    fn fence(&mut self) -> io::Result<()> {
+        let is_due = |attempt: &Attempt| {
+            attempt.sweep.is_none() && attempt.kill_at.is_some_and(|kill_at| kill_at.left().is_zero())
+        };
+        let due: Vec<Mark> =
+            self.attempts.iter().filter(|(_, attempt)| is_due(attempt)).map(|(mark, _)| *mark).collect();
+        for mark in due {
+            self.say(&FromGuard::Fenced { mark })?;
+            self.obey(ToGuard::End { mark })?;
+        }
+        Ok(())
     }
 
     /// Everything that it has, if that can be seen.

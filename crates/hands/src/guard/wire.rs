@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use unknot_api::work::{LaunchFault, Limits, Outcome, ProcessRef, Usage};
 
 use crate::identity::Mark;
+use crate::lease::Moment;
 
 /// The largest frame, in bytes: more than the kernel takes for a program's arguments and environment (2 MiB).
 pub(crate) const FRAME_BYTES_MAX: usize = 8 << 20;
@@ -37,6 +38,8 @@ pub(crate) enum ToGuard {
     End { mark: Mark },
     /// Name what is left of the attempt. Answered by `Left`.
     List { mark: Mark },
+    /// Let the attempt go on until then; after that, `Fenced`, and as for `End`.
+    Extend { mark: Mark, kill_at: Moment },
     /// Prove that you move. Answered by `Pong`.
     Ping,
 }
@@ -53,6 +56,8 @@ pub(crate) struct Spawn {
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) cwd: Option<String>,
     pub(crate) limits: Limits,
+    /// When it is ended unless that is put off; none: nobody minds.
+    pub(crate) kill_at: Option<Moment>,
 }
 
 /// Why a program does not run.
@@ -137,6 +142,8 @@ pub(crate) enum FromGuard {
     /// After `End`: nothing is left. `left`: what had outlived the main process and was killed. `usage`: of orphans that
     /// ended after the main process.
     Gone { mark: Mark, count: u32, left: Vec<ProcessRef>, usage: Usage },
+    /// Nobody has put its end off in time: it is ended, as after `End`.
+    Fenced { mark: Mark },
     /// What is left of the attempt.
     Left { mark: Mark, pids: Vec<u32> },
     /// What an attempt with sampled limits uses now.

@@ -51,6 +51,14 @@ impl Outbox {
         }
     }
 
+    /// Whether the end of an attempt under this fence waits here.
+    pub(super) fn has_end(&self, attempt: &str, fence: u64) -> bool {
+        let is_end = |report: &Report| {
+            report.fence == fence && report.attempt == attempt && matches!(report.body, ReportBody::Ended(_))
+        };
+        self.waiting.iter().chain(self.under_way.iter().flat_map(|batch| batch.iter())).any(is_end)
+    }
+
     pub(super) fn into_reports(mut self) -> Vec<Report> {
         self.settle(&[]);
         self.waiting.into()

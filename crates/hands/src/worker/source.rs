@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use unknot_api::work::{Assignment, Report, StopReason};
 
+use crate::lease::Moment;
+
 /// Whoever has the work: a brain in the same process, or one behind HTTP.
 ///
 /// The worker calls each method from one place, one call at a time, so a source needs no queueing of its own. It never
@@ -12,7 +14,7 @@ use unknot_api::work::{Assignment, Report, StopReason};
 /// returns; work that such a call had claimed comes back through its lease.
 pub trait WorkSource: Send + Sync + 'static {
     /// Asks for work. Returns when there is some, or after a bounded time (a long poll of some 20 s) with none.
-    fn claim(&self, room: Room) -> impl Future<Output = Result<Vec<Assignment>, SourceError>> + Send;
+    fn claim(&self, room: Room) -> impl Future<Output = Result<Claimed, SourceError>> + Send;
 
     /// Delivers reports, in order. Returns the places in `reports` of those that are settled and need not be sent
     /// again: those that were recorded, and those that were refused for good (a stale fence). The others are sent
@@ -24,6 +26,23 @@ pub trait WorkSource: Send + Sync + 'static {
 
     /// The next orders. Returns when there are some, or after a bounded time with none; may be dropped at any time.
     fn orders(&self) -> impl Future<Output = Result<Vec<Order>, SourceError>> + Send;
+}
+
+/// Work that was claimed.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// What to do. The same may come twice: it is known by its attempt and fence.
+    pub assignments: Vec<Assignment>,
+    /// When their leases began, or earlier.
+    pub leased_at: Moment,
+}
+
+impl Claimed {
+    /// Work whose leases do not run out, or began just now.
+    #[must_use]
+    pub fn now(assignments: Vec<Assignment>) -> Self {
+        Self { assignments, leased_at: Moment::now() }
+    }
 }
 
 /// How much work a worker can take.

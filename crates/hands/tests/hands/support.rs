@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 use unknot_api::work::{
     Assignment, Command, End, ExecWork, Ladder, Limits, Note, Outcome, Report, ReportBody, StopReason, Work,
 };
-use unknot_hands::{Clock, Config, GuardCommand, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};
+use unknot_hands::{
+    Claimed, Clock, Config, GuardCommand, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker,
+};
 
 /// No condition that a test waits for takes longer than this, on a machine that has other things to do as well.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -37,6 +39,8 @@ struct State {
     held: Vec<Held>,
     /// What the next renewal is answered with.
     renewal_orders: Vec<Order>,
+    /// Whether renewals fail.
+    is_out_of_reach: bool,
 }
 
 impl Source {
@@ -86,6 +90,10 @@ impl Source {
         self.with(|state| state.renewal_orders = orders);
     }
 
+    pub(crate) fn lose_touch(&self) {
+        self.with(|state| state.is_out_of_reach = true);
+    }
+
     pub(crate) fn fail_reports(&self, times: u32) {
         self.with(|state| state.failing_reports = times);
     }
@@ -116,13 +124,14 @@ impl Source {
 }
 
 impl WorkSource for Source {
-    async fn claim(&self, room: Room) -> Result<Vec<Assignment>, SourceError> {
-        Ok(self
+    async fn claim(&self, room: Room) -> Result<Claimed, SourceError> {
+        let work = self
             .until(|state| {
                 let count = state.work.len().min(room.total);
                 (count > 0).then(|| state.work.drain(..count).collect())
             })
-            .await)
+            .await;
+        Ok(Claimed::now(work))
     }
 
     async fn report(&self, reports: Arc<[Report]>) -> Result<Vec<usize>, SourceError> {
@@ -138,10 +147,13 @@ impl WorkSource for Source {
     }
 
     async fn renew(&self, held: Vec<Held>) -> Result<Vec<Order>, SourceError> {
-        Ok(self.with(|state| {
+        self.with(|state| {
+            if state.is_out_of_reach {
+                return Err(SourceError { message: "out of reach".into() });
+            }
             state.held = held;
-            std::mem::take(&mut state.renewal_orders)
-        }))
+            Ok(std::mem::take(&mut state.renewal_orders))
+        })
     }
 
     async fn orders(&self) -> Result<Vec<Order>, SourceError> {
@@ -251,6 +263,7 @@ pub(crate) fn assignment(work: Work) -> Assignment {
         hard_deadline_ms_from_start: 60_000,
         ladder: Ladder { told_ms: None, term_ms: 500, kill_ms: 5_000 },
         idempotency_key: "key".into(),
+        lease_ms: None,
         env: BTreeMap::new(),
         attempt,
     }

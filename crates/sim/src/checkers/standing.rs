@@ -6,8 +6,9 @@
 use super::Checked;
 use unknot_core::{
     State, TaskId, Timestamp,
-    run::{Phase, Run, Wait, WaitOn},
+    run::{Phase, Run, Wait, WaitOn, WorkerId},
     settings::DEFAULT_QUEUE,
+    worker::{Serves, WorkKind},
     workflow::{Priority, TaskDef, TaskKind, When},
 };
 
@@ -103,15 +104,30 @@ fn short_of(state: &State, run: &Run, def: &TaskDef) -> Vec<Short> {
     if most.is_some_and(|most| leased >= most as usize) {
         short.push(Short::Parallel);
     }
-    let is_ahead = def.kind == TaskKind::Noop && def.resources.is_empty() && def.on_lost == Default::default();
-    let factor = if is_ahead { state.volatile.bounds.prefetch_factor as usize } else { 1 };
-    let room = state.volatile.workers.iter().any(|(worker, slots)| {
-        leases(state).filter(|lease| lease.worker == *worker).count() < *slots as usize * factor
-    });
-    if !room {
+    if crews_with_room(state, def).is_empty() {
         short.push(Short::Slot);
     }
     short
+}
+
+/// What those workers take that could be given the task now.
+fn crews_with_room<'s>(state: &'s State, def: &TaskDef) -> Vec<&'s Serves> {
+    let is_ahead = def.kind == TaskKind::Noop && def.resources.is_empty() && def.on_lost == Default::default();
+    let factor = if is_ahead { state.volatile.bounds.prefetch_factor as usize } else { 1 };
+    let has_room = |worker: &WorkerId, slots: u32| {
+        leases(state).filter(|lease| lease.worker == *worker).count() < slots as usize * factor
+    };
+    let workers = state.volatile.workers.iter().filter(|(_, offer)| takes(&offer.serves, def));
+    workers.filter(|(worker, offer)| has_room(worker, offer.slots)).map(|(_, offer)| &*offer.serves).collect()
+}
+
+fn takes(serves: &Serves, def: &TaskDef) -> bool {
+    let kind = match def.kind {
+        TaskKind::Noop | TaskKind::Sleep(_) => WorkKind::Noop,
+        TaskKind::Http(_) => WorkKind::Http,
+        TaskKind::Exec(_) => WorkKind::Exec,
+    };
+    serves.takes(def.queue.as_deref().unwrap_or(DEFAULT_QUEUE), kind)
 }
 
 fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {
@@ -125,7 +141,7 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
     }
     let is_shared = |other: &Queued<'_>, short: &Short| match short {
         Short::Closed => false,
-        Short::Slot => true,
+        Short::Slot => false,
         Short::Pool(pool) => task.def.resources.contains_key(pool),
         Short::Parallel => other.run.id == task.run.id,
     };
@@ -133,8 +149,14 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
         let shares = other.short.iter().any(|short| is_shared(other, short));
         shares && rank(state, other, now) < rank(state, task, now)
     };
+    let is_kept = |crew: &&Serves| {
+        let waits = |other: &&Queued<'_>| other.short.contains(&Short::Slot) && takes(crew, other.def);
+        queued.iter().filter(waits).any(|other| rank(state, other, now) < rank(state, task, now))
+    };
+    let has_no_slot = || crews_with_room(state, task.def).iter().all(is_kept);
     match queued.iter().find(blocks) {
         Some(_) => Ok(()),
+        None if has_no_slot() => Ok(()),
         None => Err(format!(
             "{} could be granted and stands in its queue since {}: {:?}",
             task.id, task.wait.since, task.def

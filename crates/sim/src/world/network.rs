@@ -6,7 +6,7 @@ use crate::{
     checkers::Checked,
     hands::{Act, Call, Right, Worker},
 };
-use unknot_core::{Millis, event::Event, run::WorkerId};
+use unknot_core::{Millis, event::Event, run::WorkerId, settings::DEFAULT_QUEUE, worker::Serves};
 
 impl World {
     /// The brain sends something to a worker. Nothing is lost on the way to the local one.
@@ -101,7 +101,10 @@ impl World {
     pub(super) fn rejoin(&mut self, name: &str) {
         let after = Millis(self.chance.between(0, 3_000));
         let Some(worker) = self.workers.get(name).filter(|worker| worker.is_reachable) else { return };
-        let event = Event::WorkerJoined { worker: worker.id.clone(), slots: worker.slots };
+        // One of them takes the queue of tasks that name none, and no other.
+        let queues = (name == "remote-1").then(|| [DEFAULT_QUEUE.into()].into());
+        let serves = Box::new(Serves { queues, kinds: None });
+        let event = Event::WorkerJoined { worker: worker.id.clone(), slots: worker.slots, serves };
         self.put(after, Happening::Reach { life: self.life, event });
     }
 }

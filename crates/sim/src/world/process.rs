@@ -11,7 +11,7 @@ use crate::{
 };
 use unknot_core::{
     Millis, Timestamp,
-    due::{effects_due, outstanding},
+    due::outstanding,
     effect::Effect,
     event::{AttemptEnd, Event, Outcome},
     run::WorkerId,
@@ -66,14 +66,13 @@ impl World {
         let driver = Driver::new(loaded, self.workload.settings.bounds).map_err(|error| error.to_string())?;
         self.note(|| format!("start {} runs, commit {}", driver.state().runs.len(), driver.durable().0));
         let left = outstanding(driver.state());
-        let due = effects_due(driver.state(), |worker| !worker.is_local());
         let mut first = vec![Event::SettingsApplied(Box::new(self.workload.settings.clone()))];
         for lost in left.iter().filter(|lost| lost.worker.is_local()) {
             first.push(self.confirm(lost.attempt, lost.fence));
         }
         let slots = self.chance.between(1, 4) as u32;
         let local = self.boot(WorkerId::LOCAL);
-        first.push(Event::WorkerJoined { worker: local.clone(), slots });
+        first.push(Event::WorkerJoined { worker: local.clone(), slots, serves: Box::default() });
         self.workers.insert(WorkerId::LOCAL.to_owned(), Worker::new(local, slots));
         self.process = Some(Process {
             driver,
@@ -84,10 +83,6 @@ impl World {
             loaded_at: Timestamp(begin),
             turns: (self.now, 0),
         });
-        for effect in due {
-            self.checkers.effect(&effect)?;
-            self.perform(effect)?;
-        }
         let names: Vec<String> = self.workers.keys().filter(|name| *name != WorkerId::LOCAL).cloned().collect();
         names.iter().for_each(|name| self.rejoin(name));
         self.wake(Millis(0));

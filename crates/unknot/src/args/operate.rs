@@ -3,7 +3,7 @@
 use super::{KEY_MAX, Place, key};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
-use unknot_api::Moment;
+use unknot_api::{Duration as Length, Moment};
 
 /// Which server is asked, or where runs are kept if none is.
 #[derive(Args, Clone, Debug, Default)]
@@ -20,6 +20,51 @@ pub(crate) struct At {
     #[command(flatten)]
     pub(crate) place: Place,
 }
+
+#[derive(Args, Debug)]
+pub(crate) struct Worker {
+    /// Its name: whoever has it last has it [default: that of this machine]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Attempts at once
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=512))]
+    pub(crate) slots: u32,
+    /// Only tasks of this queue; may be repeated [default: all queues]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) queue: Vec<String>,
+    /// What people should know of it; may be repeated
+    #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
+    pub(crate) label: Vec<(String, String)>,
+    /// The folder of what attempts print and leave here [default: `.unknot/worker-NAME`]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
+    /// How long what runs may go on after the first TERM
+    #[arg(long, value_name = "LENGTH", default_value = "30s", value_parser = length)]
+    pub(crate) drain: Length,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+fn length(given: &str) -> Result<Length, String> {
+    Length::parse(given).ok_or_else(|| "expected a length such as `30s` or `5m`".to_owned())
+}
+
+pub(super) const WORKER_EXAMPLES: &str = "\
+Examples:
+  unknot worker --server http://build-1:8001 --name w1 --slots 4
+      Performs up to four attempts at once. The token, of scope `operate`, is in UNKNOT_TOKEN or --token-file.
+  unknot worker --queue slow --queue gpu
+      Takes tasks of these queues only, from the server that owns the data folder.
+
+It needs no port of its own: only it calls. Tasks work in its current folder, or in the one that they name; what they
+print is sent to the server. While the server is away, what runs goes on, and is told when the server is there again;
+what cannot be told in time is ended before somebody else has it.
+
+TERM or Ctrl-C: nothing new is taken, what runs may go on for 30 s (`--drain`), then it is stopped. A second one ends
+it at once.
+
+Exit status: 0 when told to end, 5 if the server will not have it or the system stands in the way, 130 after a second
+Ctrl-C.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Submit {

@@ -93,7 +93,12 @@ fn options(config: &Config) -> Options {
 }
 
 fn server_options(config: &Config, serve: &Serve) -> ServerOptions {
-    ServerOptions { listen: config.listen, insecure_loopback: serve.insecure_loopback, changeable: config.changeable() }
+    ServerOptions {
+        listen: config.listen,
+        insecure_loopback: serve.insecure_loopback,
+        session_term: config.session_term,
+        changeable: config.changeable(),
+    }
 }
 
 /// What to do next, in a few lines.
@@ -114,12 +119,12 @@ fn say_where(server: &Server, config: &Config, out: &mut dyn Write) -> Result<()
 
 /// What somebody outside wants of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wish {
+pub(super) enum Wish {
     End,
     Reload,
 }
 
-fn listen_for_signals() -> Result<Receiver<Wish>, Error> {
+pub(super) fn listen_for_signals() -> Result<Receiver<Wish>, Error> {
     let refused = |source: std::io::Error| Error::Start { attempt: "listen for signals", source: source.into() };
     let mut signals = Signals::new([signal::SIGINT, signal::SIGTERM, signal::SIGHUP]).map_err(refused)?;
     // More than a few can only be impatience: what does not fit says nothing new.

@@ -86,8 +86,10 @@ pub(crate) static KEYS: &[Key] = &[
     key("store", Kind::Store, Is("sqlite"), Start, "Where the state is kept."),
     key("redis", Kind::Url(&["redis", "rediss"]), Nothing, Later, "What wakes workers on other machines; also `REDIS_URL`."),
 
-    key("worker.slots", whole(1, SLOTS_MAX), Is("8"), Start, "Attempts that the server's own worker performs at once."),
+    key("worker.slots", whole(0, SLOTS_MAX), Is("8"), Start, "Attempts that the server's own worker performs at once; 0: all work is done by others (`unknot worker`)."),
     key("worker.labels.*", Kind::Text, Required, Later, "What tasks may ask of a worker."),
+
+    key("workers.session", Kind::Length, Is("30s"), Start, "How long a worker of another process may be silent before it counts as gone."),
 
     key("queues.*.max_queue_size", whole(0, MANY), Is("1000000"), Reload, "Tasks that may stand in the queue; a run that would go beyond is refused."),
     key("queues.*.visibility_timeout", Kind::Length, Is("5m"), Reload, "How long a remote worker's lease is."),

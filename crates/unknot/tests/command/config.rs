@@ -62,7 +62,7 @@ fn variables_are_checked_as_well() {
         .code(2)
         .says("error[UK0335]")
         .says("`UNKNOT_WORKER_SLOTS`")
-        .says("from 1 to 512");
+        .says("from 0 to 512");
     assert!(!bench.path(".unknot").exists(), "nothing was started");
     run("UNKNOT_WORKER_SLOT", "2").code(0).says("did you mean `UNKNOT_WORKER_SLOTS`?");
     run("UNKNOT_DEADLOCK_MAX_DEPENDENCY_DEPTH", "1").code(0);

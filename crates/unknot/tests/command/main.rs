@@ -13,3 +13,4 @@ mod run;
 mod server;
 mod snapshot;
 mod support;
+mod worker;

@@ -52,7 +52,7 @@ impl Attempt {
             limits: Limits::default(),
         };
         let drain = tokio::spawn(async { drained });
-        let senses = Senses { events: hears, wishes: obeys, drain, flow: Flow::new(), exited };
+        let senses = Senses { events: hears, wishes: obeys, lease: None, drain, flow: Flow::new(), exited };
         heard.into_iter().for_each(|message| events.try_send(Event::Guard(message)).unwrap());
         let supervisor = Supervisor::new(Arc::new(bench), Arc::new(assignment()), place, senses);
         let end = tokio::spawn(supervisor.watch());
@@ -102,6 +102,7 @@ fn assignment() -> Assignment {
         hard_deadline_ms_from_start: 60_000,
         ladder: Ladder { told_ms: None, term_ms: 0, kill_ms: 0 },
         idempotency_key: "key".into(),
+        lease_ms: None,
         env: BTreeMap::new(),
     }
 }

@@ -1,0 +1,269 @@
+//! The worker protocol: workers of other processes claim, renew and report. `docs/worker-protocol.md` has it whole.
+
+use super::{Params, Sent, ok, read, runs::Nothing};
+use crate::{
+    app::App,
+    attempts::Right,
+    files,
+    operation::{Access, Operation, delete, post, put},
+    problem::{Answer, Problem},
+};
+use axum::{
+    Extension,
+    extract::{Path, Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
+use unknot_api::worker as wire;
+use unknot_engine::{
+    ATTEMPTS, Held, Order, REMOTE_SLOTS_MAX, Registration, WorkerError, attempt_folder,
+    core::{
+        AttemptId,
+        run::WorkerId,
+        worker::{Serves, WorkKind},
+    },
+};
+
+/// When it is worth while to register again where there are too many workers.
+const TOO_MANY_PAUSE: Duration = Duration::from_secs(30);
+/// How long a call waits for something to say, at the most.
+const POLL_MAX: Duration = Duration::from_secs(20);
+/// Assignments of one answer, and reports of one call.
+const BATCH_MAX: usize = 1_000;
+/// Attempts that one worker holds.
+const HELD_MAX: usize = 20_000;
+/// Queues that a worker names, and labels that it has.
+const NAMED_MAX: usize = 1_000;
+/// Bytes of one part of a log.
+const PART_MAX: usize = 1024 * 1024;
+/// Bytes of a log: what a hand keeps of its beginning and end, and the mark between them.
+const LOG_MAX: u64 = 16 * 1024 * 1024 + 4096;
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        post("/workers", register)
+            .is("registerWorker", "Begin a session as a worker")
+            .note("Another process under the same name is replaced.")
+            .takes::<wire::Register>()
+            .gives::<wire::Session>(201, "The session."),
+        post("/workers/{name}/claim", claim)
+            .is("claimWork", "Ask for work; waits up to 20 s for some")
+            .takes::<wire::Claim>()
+            .gives::<wire::Claimed>(200, "The work, or none."),
+        post("/workers/{name}/orders", orders)
+            .is("getOrders", "Ask what to stop; waits up to 20 s for something")
+            .takes::<wire::OrdersWanted>()
+            .gives::<wire::Orders>(200, "The orders, or none."),
+        post("/workers/{name}/renew", renew)
+            .is("renewLeases", "Say what the worker holds, and renew its leases")
+            .takes::<wire::Renew>()
+            .gives::<wire::Orders>(200, "Renewed, but for what the orders say."),
+        post("/workers/{name}/report", report)
+            .is("reportAttempts", "Tell what became of attempts; waits up to 20 s until that is durable")
+            .takes::<wire::Reports>()
+            .gives::<wire::Settled>(200, "What need not be sent again."),
+        delete("/workers/{name}", leave)
+            .is("leave", "End a session: the worker has nothing any more")
+            .query::<Leaving>()
+            .gives_nothing(204, "It is gone, or was."),
+        put("/attempts/{attempt_id}/log", log)
+            .open(Access::Attempt)
+            .is("uploadLog", "Add to the log of an attempt")
+            .note(
+                "The body is `application/octet-stream`, at most 1 MiB, and begins at `offset`, at most where the \
+                 log ends. The same part may be sent again.",
+            )
+            .query::<Part>()
+            .gives::<wire::Uploaded>(200, "How much there is now.")
+            .gives::<wire::Uploaded>(409, "How much there is: go on from there."),
+    ]
+}
+
+impl From<WorkerError> for Problem {
+    fn from(error: WorkerError) -> Self {
+        let status = match error {
+            WorkerError::NoSession(_) => StatusCode::NOT_FOUND,
+            WorkerError::Replaced(_) => StatusCode::CONFLICT,
+            WorkerError::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        };
+        let problem = Self::new(status, error.to_string());
+        if status == StatusCode::TOO_MANY_REQUESTS { problem.retry_after(TOO_MANY_PAUSE) } else { problem }
+    }
+}
+
+async fn register(
+    State(app): State<Arc<App>>,
+    _: Params<Nothing>,
+    Sent(wish): Sent<wire::Register>,
+) -> Answer<Response> {
+    let registration = registration(&wish, app.session_term)?;
+    let session = app.engine.register_worker(&registration)?;
+    let told = wire::Session {
+        protocol: wire::PROTOCOL,
+        session,
+        session_term_ms: millis(registration.term),
+        renew_every_ms: millis(registration.term / 3),
+        poll_ms: millis(registration.poll),
+    };
+    log::info!(worker = wish.name.as_str(), slots = wish.slots; "a worker has registered");
+    Ok(super::json(StatusCode::CREATED, &told))
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
+    if wish.protocol != wire::PROTOCOL {
+        let (theirs, ours) = (wish.protocol, wire::PROTOCOL);
+        return Err(Problem::bad(format!("the worker speaks version {theirs} of the protocol, this server {ours}")));
+    }
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let fits = (1..=100).contains(&wish.name.len()) && wish.name.bytes().all(plain);
+    if !fits || wish.name == WorkerId::LOCAL {
+        return Err(Problem::bad("`name` has 1 to 100 letters, digits, `-`, `_` or `.`, and is not `local`"));
+    }
+    let hex = (1..=16).contains(&wish.boot.len()) && wish.boot.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let boot = u64::from_str_radix(&wish.boot, 16).ok().filter(|_| hex);
+    let boot = boot.ok_or_else(|| Problem::bad("`boot` has 1 to 16 hexadecimal digits"))?;
+    if !(1..=REMOTE_SLOTS_MAX).contains(&wish.slots) {
+        return Err(Problem::bad(format!("`slots` is {}, expected 1 to {REMOTE_SLOTS_MAX}", wish.slots)));
+    }
+    let named = wish.queues.as_ref().map_or(0, Vec::len);
+    if named.max(wish.kinds.len()).max(wish.labels.len()) > NAMED_MAX {
+        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds and labels")));
+    }
+    let queues = wish.queues.as_ref().map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect());
+    let worker = WorkerId { name: wish.name.as_str().into(), boot };
+    let serves = Serves { queues, kinds: Some(kinds(&wish.kinds)?) };
+    // Whoever calls again as soon as it is answered is never silent for the term.
+    Ok(Registration { worker, slots: wish.slots, serves, term, poll: POLL_MAX.min(term / 2) })
+}
+
+fn kinds(words: &[String]) -> Answer<BTreeSet<WorkKind>> {
+    let known = || WorkKind::ALL.map(|kind| format!("`{}`", kind.word())).join(", ");
+    let kind = |word: &String| {
+        let kind = WorkKind::ALL.into_iter().find(|kind| kind.word() == word);
+        kind.ok_or_else(|| Problem::bad(format!("there is no kind of work `{word}`; there are {}", known())))
+    };
+    let kinds: BTreeSet<WorkKind> = words.iter().map(kind).collect::<Answer<_>>()?;
+    if kinds.is_empty() {
+        return Err(Problem::bad(format!("`kinds` names what the worker knows: {}", known())));
+    }
+    Ok(kinds)
+}
+
+async fn claim(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    _: Params<Nothing>,
+    Sent(wish): Sent<wire::Claim>,
+) -> Answer<Response> {
+    let begun = Instant::now();
+    let claimed = app.engine.claim(&name, &wish.session, wish.received, wish.most.min(BATCH_MAX)).await?;
+    let waited_ms = millis(begun.elapsed());
+    let handed = claimed.assignments.into_iter().map(|assignment| {
+        let token = app.attempts.token(&assignment.attempt, assignment.fence);
+        wire::Handed { assignment, token }
+    });
+    ok(&wire::Claimed { number: claimed.number, waited_ms, work: handed.collect() })
+}
+
+async fn orders(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    _: Params<Nothing>,
+    Sent(wish): Sent<wire::OrdersWanted>,
+) -> Answer<Response> {
+    told(app.engine.orders(&name, &wish.session).await?)
+}
+
+async fn renew(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    _: Params<Nothing>,
+    Sent(wish): Sent<wire::Renew>,
+) -> Answer<Response> {
+    if wish.held.len() > HELD_MAX {
+        return Err(Problem::bad(format!("a worker holds at most {HELD_MAX} attempts")));
+    }
+    let held =
+        wish.held.into_iter().map(|wire::Held { attempt, fence, is_started }| Held { attempt, fence, is_started });
+    told(app.engine.renew(&name, &wish.session, &held.collect::<Vec<_>>())?)
+}
+
+fn told(orders: Vec<Order>) -> Answer<Response> {
+    let order = |order| match order {
+        Order::Stop { attempt, fence, reason } => Some(wire::Order { attempt, fence, act: wire::Act::Stop, reason }),
+        Order::Kill { attempt, fence, reason } => Some(wire::Order { attempt, fence, act: wire::Act::Kill, reason }),
+        // The brain gives neither.
+        Order::Release { .. } | Order::Drain => None,
+    };
+    ok(&wire::Orders { orders: orders.into_iter().filter_map(order).collect() })
+}
+
+async fn report(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    _: Params<Nothing>,
+    Sent(wish): Sent<wire::Reports>,
+) -> Answer<Response> {
+    if wish.reports.len() > BATCH_MAX {
+        return Err(Problem::bad(format!("a call has at most {BATCH_MAX} reports")));
+    }
+    let settled = app.engine.report(&name, &wish.session, &wish.reports).await?;
+    ok(&wire::Settled { settled })
+}
+
+/// Who leaves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Leaving {
+    /// The worker's session.
+    session: String,
+}
+
+async fn leave(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+    Params(leaving): Params<Leaving>,
+) -> Answer<Response> {
+    app.engine.leave(&name, &leaving.session);
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Which part of a log is sent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    /// Where it begins, in bytes.
+    offset: u64,
+}
+
+async fn log(
+    State(app): State<Arc<App>>,
+    Path(attempt): Path<String>,
+    Params(part): Params<Part>,
+    Extension(right): Extension<Right>,
+    request: Request,
+) -> Answer<Response> {
+    let attempt: AttemptId = super::parse(&attempt, "the id of an attempt")?;
+    if attempt != right.attempt {
+        return Err(Problem::forbidden(format!("the token is that of `{}`", right.attempt)));
+    }
+    let bytes = read(request, PART_MAX).await?;
+    if part.offset.saturating_add(bytes.len() as u64) > LOG_MAX {
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a log has at most {LOG_MAX} bytes")));
+    }
+    // Asked when the bytes are there: it may have lost its lease while they came.
+    let gone = || Problem::new(StatusCode::UNAUTHORIZED, format!("`{attempt}` has its lease under this fence no more"));
+    let task_name = app.engine.task_of_lease(right.attempt, right.fence).await.ok_or_else(gone)?;
+    let folder = app.engine.data().join(attempt_folder(std::path::Path::new(ATTEMPTS), attempt, &task_name));
+    let (is_taken, bytes) = files::add(folder, "log.txt", part.offset, bytes).await?;
+    let status = if is_taken { StatusCode::OK } else { StatusCode::CONFLICT };
+    Ok(super::json(status, &wire::Uploaded { bytes }))
+}
