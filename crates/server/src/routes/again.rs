@@ -202,7 +202,7 @@ async fn find(app: &Arc<App>, request: &rest::BulkRequest) -> Answer<(Vec<RunId>
     let filter = runs::understand(&request.filter)?;
     let cursor = |text: &str| text.parse::<RunId>().map_err(|_| Problem::bad("`after` is no `next` of an answer"));
     let after = request.after.as_deref().map(cursor).transpose()?;
-    let action = request.action;
+    let (action, conditions) = (request.action, request.filter.clone());
     app.list(move |reader, namespace| {
         let page = reader.runs(namespace, &filter, after, PageSize::new(BULK_MAX))?.value;
         let with_letters = match action {
@@ -214,7 +214,8 @@ async fn find(app: &Arc<App>, request: &rest::BulkRequest) -> Answer<(Vec<RunId>
             BulkAction::Retry => status.is_terminal() && status != RunStatus::Completed,
             BulkAction::Redrive => status.is_terminal() && with_letters.contains(&id),
         };
-        let matched = page.items.iter().filter(|run| is_meant(run.id, run.status)).map(|run| run.id).collect();
+        let meant = page.items.iter().filter(|run| runs::is_within(&conditions, run) && is_meant(run.id, run.status));
+        let matched = meant.map(|run| run.id).collect();
         Ok((matched, page.next))
     })
     .await

@@ -17,11 +17,14 @@ use std::{sync::Arc, time::Duration};
 use unknot_api::{Moment, rest};
 use unknot_engine::{
     core::{RunId, Timestamp, run::RunStatus},
-    store::{RunFilter, RunRecord},
+    store::{RunFilter, RunRecord, RunSummary},
 };
 
 /// How long the brain may take to tell from memory what the store does not.
 const MEMORY_WITHIN: Duration = Duration::from_millis(500);
+
+/// From the moment in a run's id to its submission at most: callers are told by then that nobody knows.
+const SUBMITTED_WITHIN_MS: u64 = 60_000;
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -74,7 +77,14 @@ impl Filter {
     }
 }
 
-/// The conditions of a list, as the store takes them.
+/// Whether a run was submitted when the conditions say. The store finds runs by the moment in their ids, which is
+/// when they were asked for, a little before they were submitted.
+pub(super) fn is_within(filter: &rest::BulkFilter, run: &RunSummary) -> bool {
+    let at = run.submitted_at.0;
+    filter.since.is_none_or(|since| at >= since.ms) && filter.until.is_none_or(|until| at < until.ms)
+}
+
+/// The conditions of a list, as the store takes them: whoever uses them asks [`is_within`] as well.
 pub(super) fn understand(filter: &rest::BulkFilter) -> Answer<RunFilter> {
     let label = filter.label.as_deref().map(|label| {
         let pair = label.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -85,7 +95,7 @@ pub(super) fn understand(filter: &rest::BulkFilter) -> Answer<RunFilter> {
         workflow: filter.workflow.clone(),
         client_id: filter.client_id.clone(),
         label: label.transpose()?,
-        since: filter.since.map(|at| Timestamp(at.ms)),
+        since: filter.since.map(|at| Timestamp(at.ms.saturating_sub(SUBMITTED_WITHIN_MS))),
         until: filter.until.map(|at| Timestamp(at.ms)),
     })
 }
@@ -98,11 +108,12 @@ fn status(word: &str) -> Answer<RunStatus> {
 }
 
 async fn list(State(app): State<Arc<App>>, Params(filter): Params<Filter>) -> Answer<Response> {
-    let (wanted, size) = (understand(&filter.conditions())?, page_size(filter.limit)?);
+    let conditions = filter.conditions();
+    let (wanted, size) = (understand(&conditions)?, page_size(filter.limit)?);
     let cursor = |text: &str| text.parse::<RunId>().map_err(|_| Problem::bad("`after` is no `next` of this list"));
     let after = filter.after.as_deref().map(cursor).transpose()?;
     let page = app.list(move |reader, namespace| reader.runs(namespace, &wanted, after, size)).await?.value;
-    let items = page.items.iter().map(view::summary).collect();
+    let items = page.items.iter().filter(|run| is_within(&conditions, run)).map(view::summary).collect();
     ok(&rest::Page { items, next: page.next.map(|run| run.to_string()) })
 }
 
