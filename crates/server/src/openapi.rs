@@ -133,7 +133,8 @@ fn describe(operation: &Operation, problem: &schemars::Schema, generator: &mut S
     match operation.access {
         Access::Open => described["security"] = json!([]),
         Access::OpenOnLoopback => described["security"] = may_have_token(),
-        Access::Scope(_) => {}
+        // A token like the others, and shown in the same header.
+        Access::Scope(_) | Access::Attempt => {}
     }
     described
 }

@@ -1,6 +1,6 @@
 //! Who may do what.
 
-use crate::support::{Served, Setup, sleeps};
+use crate::support::{SESSION, Served, Setup, sleeps};
 use serde_json::json;
 use std::{
     io::{Read, Write},
@@ -108,7 +108,8 @@ fn nobody_is_let_in_openly_from_elsewhere() {
     let served = Served::closed();
     for wanted in ["0.0.0.0:0", "192.0.2.1:0", "[::]:0"] {
         let listen: SocketAddr = wanted.parse().unwrap();
-        let options = Options { listen, insecure_loopback: true, changeable: Setup::default().changeable };
+        let options =
+            Options { listen, insecure_loopback: true, changeable: Setup::default().changeable, session_term: SESSION };
         match Server::start(served.engine().clone(), options) {
             Err(StartError::Insecure(address)) => assert_eq!(address, listen),
             Err(other) => panic!("{wanted}: {other}"),

@@ -18,6 +18,9 @@ use unknot_engine::{
 use unknot_hands::GuardCommand;
 use unknot_server::{Changeable, Options as ServerOptions, Rate, Scope, Server, Tokens};
 
+/// How long a worker may be silent.
+pub(crate) const SESSION: Duration = Duration::from_secs(30);
+
 /// Longer than anything takes that works, on a machine that is busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
@@ -80,6 +83,7 @@ impl Served {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             insecure_loopback: setup.insecure,
             changeable: setup.changeable,
+            session_term: SESSION,
         };
         let server = Server::start(Arc::clone(&engine), options).unwrap();
         Self { address: server.address(), server: Some(server), engine, folder }

@@ -31,8 +31,8 @@ struct Target {
 
 /// Where it is.
 enum Place {
-    Server(Remote),
-    Folder(Config),
+    Server(Box<Remote>),
+    Folder(Box<Config>),
 }
 
 /// Holds.
@@ -80,20 +80,20 @@ fn find(held: &Held) -> Result<(Target, &Named), Error> {
         Held::Run(named) => ("run", named),
     };
     let place = match Remote::find(&named.at) {
-        Err(Error::NoServer { .. }) => Place::Folder(Config::here(&named.at.place)?),
-        found => Place::Server(found?),
+        Err(Error::NoServer { .. }) => Place::Folder(Box::new(Config::here(&named.at.place)?)),
+        found => Place::Server(Box::new(found?)),
     };
     let Held::Run(_) = held else {
         return Ok((Target { place, kind, name: named.name.clone() }, named));
     };
     let mut source = match place {
-        Place::Server(remote) => Source::Server(Box::new(remote)),
-        Place::Folder(config) => Source::store(config)?,
+        Place::Server(remote) => Source::Server(remote),
+        Place::Folder(config) => Source::store(*config)?,
     };
     let name = source.find(&named.name)?.summary.run_id;
     let place = match source {
-        Source::Server(remote) => Place::Server(*remote),
-        Source::Store(stored) => Place::Folder(stored.into_config()),
+        Source::Server(remote) => Place::Server(remote),
+        Source::Store(stored) => Place::Folder(Box::new(stored.into_config())),
     };
     Ok((Target { place, kind, name }, named))
 }
