@@ -10,7 +10,7 @@ use crate::{
     row::{Key, Loaded, Meta, Pause, Row},
     run::{Run, Task},
     settings::{Bounds, Pool, Queue, QueueSettings},
-    volatile::{Volatile, queue_name},
+    volatile::Volatile,
     workflow::{Definition, DefinitionHash},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -160,7 +160,7 @@ impl State {
             let definition = &self.definitions[&run.definition];
             for (index, task) in run.indexed_tasks() {
                 let Some(stored) = task.lease().and_then(|lease| lease.expires_at) else { continue };
-                let term = self.queue_settings(queue_name(definition.task(index))).visibility_timeout;
+                let term = self.queue_settings(definition.task(index).queue_name()).visibility_timeout;
                 let attempt = run.id.task(index).attempt(task.attempts);
                 self.volatile.renew(attempt, stored, now.plus(term));
                 let silence = task.lease().and_then(|lease| heartbeat_deadline(lease, definition.task(index)));

@@ -8,7 +8,7 @@ use crate::{
     deadline::{Deadline, heartbeat_deadline},
     ready::{Ready, Request, Resource},
     run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
-    settings::{Bounds, DEFAULT_QUEUE},
+    settings::Bounds,
     worker::{Serves, Workers},
     workflow::{Definition, TaskDef, TaskKind},
 };
@@ -396,16 +396,11 @@ pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> 
     }
 }
 
-/// The queue where a task stands.
-pub(crate) fn queue_name(def: &TaskDef) -> &str {
-    def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
-}
-
 /// The queue of a task that ever stands in one.
 pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
     match def.kind {
         TaskKind::Sleep(_) => None,
-        TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => Some(queue_name(def)),
+        TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => Some(def.queue_name()),
     }
 }
 

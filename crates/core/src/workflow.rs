@@ -141,6 +141,13 @@ pub struct TaskDef {
     pub limits: Limits,
 }
 
+impl TaskDef {
+    /// The queue where it stands when ready.
+    pub fn queue_name(&self) -> &str {
+        self.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+    }
+}
+
 /// What a task does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

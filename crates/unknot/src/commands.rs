@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod again;
+mod alone;
 mod cancel;
 mod check;
 mod completions;

@@ -12,7 +12,6 @@ use crate::{
     row::{Detail, HistoryKind},
     run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn, WorkerId},
     step::Step,
-    volatile::queue_name,
     workflow::OnLost,
 };
 
@@ -64,7 +63,7 @@ impl Step<'_> {
         let Some(stored) = lease.expires_at.filter(|_| !self.is_frozen(attempt.task.run)) else { return };
         let definition = self.definition(attempt.task.run);
         let def = definition.task(attempt.task.index);
-        let settings = self.state.queue_settings(queue_name(def));
+        let settings = self.state.queue_settings(def.queue_name());
         let silence = heartbeat_deadline(lease, def);
         if self.state.volatile.replaced.contains(&lease.worker) {
             // It was on its way when its worker went.
@@ -188,7 +187,7 @@ impl Step<'_> {
             (None, _) => true,
         };
         let worth = worth && next_try != NextTry::Useless;
-        let most = retry::attempts_max(def, &self.state.queue_settings(queue_name(def)));
+        let most = retry::attempts_max(def, &self.state.queue_settings(def.queue_name()));
         if worth && failures < most && self.may_try_again(id) {
             let own = self.pause_after(id, &error.reason);
             let pause = match next_try {

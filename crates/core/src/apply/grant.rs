@@ -8,7 +8,6 @@ use crate::{
     row::{Detail, HistoryKind},
     run::{Lease, Phase, Place, Task, WorkerId},
     step::Step,
-    volatile::queue_name,
     worker::Serves,
 };
 use std::sync::Arc;
@@ -155,7 +154,7 @@ impl Step<'_> {
             granted_at: self.now,
             started_at: None,
             deadline: attempt_deadline(self.now, &self.state.runs[&id.run], def),
-            expires_at: self.lease_expiry(&worker, queue_name(def)),
+            expires_at: self.lease_expiry(&worker, def.queue_name()),
             stopping: None,
         };
         self.update_task(id, |task| {
@@ -193,6 +192,6 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         time: lease.deadline.since(start),
         heartbeat: def.heartbeat_timeout,
         ladder: def.cancel,
-        lease: lease.expires_at.map(|_| state.queue_settings(queue_name(def)).visibility_timeout),
+        lease: lease.expires_at.map(|_| state.queue_settings(def.queue_name()).visibility_timeout),
     })
 }

@@ -7,7 +7,7 @@ use crate::{
     row::{DeadLetter, Detail, FinishedRun, HistoryKind, Key, Row},
     run::{End, EndCause, Ending, JsonText, OnExpiry, Phase, Place, Run, RunStatus, TaskEnd, TaskError, Wait, WaitOn},
     step::Step,
-    volatile::{RecentEnd, is_unhandled, queue_name},
+    volatile::{RecentEnd, is_unhandled},
     workflow::{OnFailure, TaskKind, Until, When},
 };
 use serde_json::json;
@@ -147,7 +147,7 @@ impl Step<'_> {
         let on_expiry = if bound.is_some() { OnExpiry::FailTask } else { OnExpiry::RunTimesOut };
         let place = place.unwrap_or_else(|| self.next_place());
         self.wait_at(id, WaitOn::Grant, place, bound, on_expiry);
-        self.record_task(id, HistoryKind::TaskQueued, Detail::of("queue", queue_name(def)));
+        self.record_task(id, HistoryKind::TaskQueued, Detail::of("queue", def.queue_name()));
     }
 
     /// A place behind all others.
@@ -235,7 +235,7 @@ impl Step<'_> {
             task: id,
             task_name: def.name.to_string(),
             workflow: definition.body.name.to_string(),
-            queue: queue_name(def).to_owned(),
+            queue: def.queue_name().to_owned(),
             attempts: task.attempts,
             error: *error,
             at: self.now,

@@ -7,7 +7,6 @@ use super::Checked;
 use unknot_core::{
     State, TaskId, Timestamp,
     run::{Phase, Run, Wait, WaitOn, WorkerId},
-    settings::DEFAULT_QUEUE,
     worker::{Serves, WorkKind},
     workflow::{Priority, TaskDef, TaskKind, When},
 };
@@ -84,7 +83,7 @@ fn still_needs(state: &State, run: &Run, id: TaskId) -> Checked {
 /// What a task can not have now. What is closed to everybody holds up nobody else; of what is merely short,
 /// each thing holds up whoever comes later and needs it too.
 fn short_of(state: &State, run: &Run, def: &TaskDef) -> Vec<Short> {
-    let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
+    let queue = def.queue_name();
     let is_closed = |(name, units): (&String, &u32)| {
         let pool = &state.pools[name];
         pool.poisoned.is_some() || pool.size < *units
@@ -127,7 +126,7 @@ fn takes(serves: &Serves, def: &TaskDef) -> bool {
         TaskKind::Http(_) => WorkKind::Http,
         TaskKind::Exec(_) => WorkKind::Exec,
     };
-    serves.takes(def.queue.as_deref().unwrap_or(DEFAULT_QUEUE), kind)
+    serves.takes(def.queue_name(), kind)
 }
 
 fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {
@@ -166,7 +165,7 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
 
 /// The place of a task in the order of grants, its age considered.
 fn rank(state: &State, task: &Queued<'_>, now: Timestamp) -> (Priority, unknot_core::Seq) {
-    let bound = state.queue_settings(task.def.queue.as_deref().unwrap_or(DEFAULT_QUEUE)).low_counts_as_high_after;
+    let bound = state.queue_settings(task.def.queue_name()).low_counts_as_high_after;
     let is_aged = now.since(task.wait.since) >= bound;
     (if is_aged { Priority::High } else { task.def.priority }, task.wait.seq)
 }

@@ -1,6 +1,6 @@
 //! `unknot cancel RUN`: asks the server or the process that runs it, or ends it without one.
 
-use super::show::has_ended;
+use super::{alone, show::has_ended};
 use crate::{
     args::Cancel,
     config::Config,
@@ -16,12 +16,11 @@ use serde_json::Value;
 use std::{io::Write, time::Duration};
 use unknot_api::rest::CancelRequest;
 use unknot_engine::{
-    Engine, Heard, Options,
+    Engine, Heard,
     control::{self, CancelWish},
     core::{RunId, effect::Answer, row::HistoryKind, run::RunStatus},
-    store::{Namespace, RunRecord, SqliteOptions, SqliteStore, StoreError},
+    store::RunRecord,
 };
-use unknot_hands::GuardCommand;
 
 /// How often the wait for a run's end looks whether the engine still can.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -79,20 +78,7 @@ fn asked(answer: &Value, run: RunId, config: &Config, out: &mut dyn Write) -> Re
 
 /// Nobody runs it: an engine that performs nothing brings it to its end.
 fn by_itself(config: &Config, wish: &CancelWish<'_>, out: &mut dyn Write) -> Result<Exit, Error> {
-    let store = SqliteStore::open(&config.data, &SqliteOptions::default()).map_err(|error| match error {
-        owned @ StoreError::Owned { .. } => Error::OwnerSilent { data: config.data.clone(), source: owned.into() },
-        other => Error::store("open the store to cancel the run")(other),
-    })?;
-    let options = Options {
-        data: config.data.clone(),
-        namespace: Namespace::default(),
-        slots: 0,
-        settings: config.settings.clone(),
-        guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
-        retention: config.retention,
-        focus: Some([wish.run].into()),
-    };
-    let engine = Engine::start(Box::new(store), options).map_err(Error::start)?;
+    let engine = alone::engine(config, [wish.run].into(), "open the store to cancel the run")?;
     let ended = end(&engine, wish);
     engine.stop();
     let status = ended?;

@@ -1,6 +1,7 @@
 //! `unknot pause|resume queue|workflow|run NAME`: holds something back, and lets it go on: at a server, by the process
 //! that owns the data folder, or in the store itself if nobody does.
 
+use super::alone;
 use crate::{
     args::{Held, Named},
     config::Config,
@@ -11,15 +12,12 @@ use crate::{
     terminal,
 };
 use serde_json::{Value, json};
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 use unknot_api::{client, rest::Paused};
 use unknot_engine::{
-    CommandError, Engine, Options,
     control::{self, HoldWish},
     core::{effect::Answer, event::PauseTarget, row::Pause},
-    store::{Namespace, SqliteOptions, SqliteStore, StoreError},
 };
-use unknot_hands::GuardCommand;
 use unknot_server::view;
 
 /// What is meant, by the name that is known there.
@@ -125,26 +123,14 @@ impl Target {
     }
 
     fn by_itself(&self, config: &Config, wish: HoldWish<'_>) -> Result<Option<Paused>, Error> {
-        let store = SqliteStore::open(&config.data, &SqliteOptions::default()).map_err(|error| match error {
-            owned @ StoreError::Owned { .. } => Error::OwnerSilent { data: config.data.clone(), source: owned.into() },
-            other => Error::store(self.attempt(if wish.is_held { "pause" } else { "resume" }))(other),
-        })?;
-        let options = Options {
-            data: config.data.clone(),
-            namespace: Namespace::default(),
-            slots: 0,
-            settings: config.settings.clone(),
-            guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
-            retention: config.retention,
-            focus: Some(Default::default()),
-        };
-        let engine = Engine::start(Box::new(store), options).map_err(Error::start)?;
-        let (verb, answer) = match wish.is_held {
-            true => ("pause", engine.pause(wish.target, wish.by)),
-            false => ("resume", engine.resume(wish.target, wish.by)),
+        let verb = if wish.is_held { "pause" } else { "resume" };
+        let engine = alone::engine(config, BTreeSet::new(), &self.attempt(verb))?;
+        let answer = match wish.is_held {
+            true => engine.pause(wish.target, wish.by),
+            false => engine.resume(wish.target, wish.by),
         };
         engine.stop();
-        match answer.map_err(|source: CommandError| Error::Command { attempt: self.attempt(verb), source })? {
+        match answer.map_err(|source| Error::Command { attempt: self.attempt(verb), source })? {
             Answer::Paused(pause) => Ok(Some(view::paused(&pause))),
             _ => Ok(None),
         }

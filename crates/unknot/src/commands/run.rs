@@ -33,7 +33,6 @@ use unknot_engine::{
         RunId, Timestamp,
         effect::Refusal,
         run::{Idempotency, Run, RunStatus},
-        settings::DEFAULT_QUEUE,
     },
     store::{Namespace, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
@@ -220,7 +219,7 @@ impl Session {
         let holds = Source::store(self.config.clone())?.holds()?;
         let body = &self.checked.definition.body;
         let workflow = holds.workflows.get_key_value(&*body.name).map(|found| ("workflow", found));
-        let is_used = |name: &str| body.tasks.iter().any(|def| def.queue.as_deref().unwrap_or(DEFAULT_QUEUE) == name);
+        let is_used = |name: &str| body.tasks.iter().any(|def| def.queue_name() == name);
         let queues = holds.queues.iter().filter(|(name, _)| is_used(name)).map(|found| ("queue", found));
         for (kind, (name, paused)) in workflow.into_iter().chain(queues) {
             let resume = format!("`unknot resume {kind} {name}{}`", self.config.data_option());

@@ -7,7 +7,7 @@ use unknot_api::work::{HttpTimeouts, HttpWork};
 use unknot_engine::core::{
     Millis,
     deadline::{ATTEMPT_TIMEOUT_DEFAULT, reserve},
-    settings::{DEFAULT_QUEUE, Settings},
+    settings::Settings,
     validate::RUN_TIMEOUT,
     workflow::{Backoff, Definition, HttpRules, Ladder, OnLost, TaskDef, TaskKind},
 };
@@ -147,7 +147,7 @@ fn attempt(task: &TaskDef, run: Millis) -> (String, bool) {
 
 fn tries(task: &TaskDef, settings: &Settings) -> (String, bool) {
     let own = task.retry.attempts;
-    let queue = settings.queues.get(task.queue.as_deref().unwrap_or(DEFAULT_QUEUE));
+    let queue = settings.queues.get(task.queue_name());
     let default = match (task.kind.default_attempts(), queue) {
         (1, _) | (_, None) => task.kind.default_attempts(),
         (_, Some(queue)) => queue.max_retries.saturating_add(1),

@@ -9,7 +9,6 @@ use unknot_api::{Moment, rest};
 use unknot_engine::core::{
     TaskIndex,
     run::{StopReason, TaskStatus, WaitOn},
-    settings::DEFAULT_QUEUE,
     workflow::{Need, TaskDef, When},
 };
 
@@ -51,7 +50,7 @@ impl View {
 
     /// Whether tasks of this run stand in a queue, as far as that is known.
     fn uses(&self, queue: &str) -> bool {
-        let stands = |def: &TaskDef| def.queue.as_deref().unwrap_or(DEFAULT_QUEUE) == queue;
+        let stands = |def: &TaskDef| def.queue_name() == queue;
         match &self.definitions {
             Definitions::All(definition) => definition.body.tasks.iter().any(stands),
             Definitions::Some(tasks) => tasks.values().any(stands),
@@ -69,7 +68,7 @@ impl View {
                     return format!("held, see above; {left}");
                 }
                 let Some(def) = self.task_def(index) else { return format!("stands in its queue for a slot; {left}") };
-                let queue = def.queue.as_deref().unwrap_or(DEFAULT_QUEUE);
+                let queue = def.queue_name();
                 if self.holds.queues.contains_key(queue) {
                     return format!("held with its queue `{queue}`; {left}");
                 }
