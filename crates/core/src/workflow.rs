@@ -62,11 +62,16 @@ pub struct InputDecl {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub type_: Option<InputType>,
     /// The value used when none is given; without it the input is required.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub default: Option<serde_json::Value>,
     /// A sentence for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+}
+
+/// A value that is there, `null` as well: read as usual, that would be none.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<serde_json::Value>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 /// The types an input can declare; the words are JSON Schema's.

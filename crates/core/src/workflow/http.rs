@@ -15,7 +15,7 @@ pub struct Http {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// What is sent: each text in it is a template, keys are not. Text is sent as text, all else as JSON.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "super::present")]
     pub body: Option<serde_json::Value>,
     /// Its bounds and what counts.
     pub rules: HttpRules,
