@@ -12,6 +12,7 @@ use crate::{
     event::Caller,
     row::Pause,
     run::{RunStatus, StopReason, WorkerId},
+    settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     time::{Millis, Timestamp},
     workflow::{Ladder, Limits},
 };
@@ -164,6 +165,14 @@ pub enum Refusal {
         /// The key.
         key: String,
         /// The run that owns it.
+        run: RunId,
+    },
+    /// The run keeps as many signals as it can.
+    #[error(
+        "the signals of run `{run}` would be more than it keeps: {SIGNALS_MAX} names, {SIGNAL_BYTES_MAX} bytes each, {SIGNALS_BYTES_MAX} together"
+    )]
+    TooManySignals {
+        /// Which run.
         run: RunId,
     },
     /// The namespace is at its bound.
