@@ -33,6 +33,16 @@ pub enum Effect {
         /// Why.
         reason: StopReason,
     },
+    /// Tell a worker to end an attempt at once: it has lost its lease. *Ephemeral*: a worker learns of it by its next
+    /// renewal as well, and what the server's own worker has ends with the process.
+    Kill {
+        /// Who had it.
+        worker: WorkerId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+    },
     /// Tell a worker that its report was dealt with and need not be sent again. *Ephemeral*: it sends it again.
     Acknowledge {
         /// Who had the lease; none if the report was under one that is no more.

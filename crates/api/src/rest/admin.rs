@@ -224,12 +224,15 @@ pub struct Stats {
     pub unfinished_runs: u64,
     /// Their tasks that have not ended.
     pub unfinished_tasks: u64,
-    /// Runs that ended and are kept, by status.
-    pub finished_runs: BTreeMap<String, u64>,
-    /// Tasks out of tries that are kept.
-    pub dead_letters: u64,
-    /// Events that failed alone and are kept.
-    pub quarantined: u64,
+    /// Runs that ended and are kept, by status. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_runs: Option<BTreeMap<String, u64>>,
+    /// Tasks out of tries that are kept. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<u64>,
+    /// Events that failed alone and are kept. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<u64>,
     /// Queues by name.
     pub queues: BTreeMap<String, Queue>,
     /// Workflows that an operator holds, also such as have no run yet.

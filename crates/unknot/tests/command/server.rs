@@ -1,8 +1,9 @@
 //! The command against a server on a free port, and against one that comes and goes.
 
-use super::support::{Bench, Running, exists_process_with, marker, wait_for_file, wait_until_gone};
+use super::support::{Bench, Running, exists_process_with, marker, until, wait_for_file, wait_until_gone};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::Duration;
 
 /// A server of the bench's data folder.
 struct Served {
@@ -166,7 +167,27 @@ fn a_closed_terminal_and_a_second_signal_leave_the_run_to_the_server() {
     assert!(printed.contains("is left to the server"), "{printed}");
     bench.run(&["show"]).code(0).says("CANCELLING");
     let options = served.options();
-    bench.run(&with(&["cancel", "latest", "--force"], &options)).code(0).says("is being cancelled");
+    bench
+        .run(&with(&["cancel", "latest", "--force"], &options))
+        .code(0)
+        .says("is cancelled; what it still had is killed");
+}
+
+/// A forced end waits for no ladder: what had minutes to stop is gone at once, and so is the doubt about its lock.
+#[test]
+fn a_forced_cancellation_kills_what_is_left() {
+    let marker = marker();
+    let task = format!("trap '' TERM; touch began; while :; do sleep 0.01{marker}; done");
+    let flow = format!("name: stays\ntasks:\n  a: {{exec: \"{task}\", locks: [door], cancel: {{term: 5m}}}}\n");
+    let bench = Bench::with(&flow);
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    wait_for_file(&bench.path("began"));
+    bench.run(&["cancel", "latest"]).code(0).says("is being cancelled");
+    bench.run(&["cancel", "latest", "--force"]).code(0).says("is cancelled");
+    wait_until_gone(&format!("0.01{marker}"));
+    bench.run(&["show"]).code(0).says("CANCELLED");
+    until("the lock is free again", Duration::from_secs(20), || !bench.run(&["pools"]).stdout.contains("closed"));
 }
 
 #[test]

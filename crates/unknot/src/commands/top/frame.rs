@@ -74,14 +74,14 @@ impl Frame<'_> {
             Tone::Live,
             format!("{} unfinished ({})", thousands(stats.unfinished_runs), count(stats.unfinished_tasks, "task")),
         )];
-        let finished = stats.finished_runs.iter().filter(|(_, runs)| **runs > 0);
+        let finished = stats.finished_runs.iter().flatten().filter(|(_, runs)| **runs > 0);
         pieces.extend(finished.map(|(status, runs)| {
             (tone_of(status), format!("{} {}", thousands(*runs), status.to_lowercase().replace('_', " ")))
         }));
         lines.push(self.pieces("runs ", pieces, columns));
         let warnings = [
-            (stats.dead_letters, "out of tries: `unknot dead ls`"),
-            (stats.quarantined, "events in quarantine"),
+            (stats.dead_letters.unwrap_or_default(), "out of tries: `unknot dead ls`"),
+            (stats.quarantined.unwrap_or_default(), "events in quarantine"),
             (stats.refused_reports, "late reports refused"),
         ];
         let held = stats.paused_workflows.iter();
