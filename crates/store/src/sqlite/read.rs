@@ -224,6 +224,8 @@ impl Snapshot<'_> {
             found.map(i64::unsigned_abs).map_err(store_error)
         };
         counts.dead_letters = count("SELECT count(*) FROM dead_letter WHERE ns = ?1")?;
+        let handled = "SELECT count(*) FROM dead_letter WHERE ns = ?1 AND json_extract(body, '$.handled')";
+        counts.handled_letters = count(handled)?;
         counts.quarantined = count("SELECT count(*) FROM quarantine WHERE ns = ?1")?;
         Ok(counts)
     }
