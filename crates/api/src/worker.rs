@@ -25,8 +25,12 @@ pub struct Register {
     /// Tasks of these queues; absent: of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queues: Option<Vec<String>>,
-    /// Kinds of work that it knows: `exec`, `noop`.
+    /// Kinds of work that it knows: `exec`, `http`, `noop`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kinds: Vec<String>,
+    /// Handlers that it has, for `worker` tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
     /// What people should know of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

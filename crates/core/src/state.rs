@@ -4,11 +4,11 @@
 //! may be lost lives in [`Volatile`] alone and is derived from the rest.
 
 use crate::{
-    CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex, Timestamp,
     continuation::Continuation,
     deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
-    run::{Run, Task},
+    run::{Lease, Run, Task},
     settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
     volatile::Volatile,
     workflow::{Definition, DefinitionHash},
@@ -230,6 +230,12 @@ impl State {
     /// An unfinished run's task.
     pub fn task(&self, id: TaskId) -> Option<&Task> {
         self.runs.get(&id.run).and_then(|run| run.tasks.get(id.index.0 as usize))
+    }
+
+    /// The lease of an attempt, if the fence is the one it was granted under.
+    pub fn lease_of(&self, attempt: AttemptId, fence: Fence) -> Option<&Lease> {
+        let task = self.task(attempt.task).filter(|task| task.attempts == attempt.number)?;
+        task.lease().filter(|lease| lease.fence == fence)
     }
 
     /// An unfinished run's definition.

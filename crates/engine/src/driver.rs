@@ -397,7 +397,7 @@ impl Driver {
         let commit = self.next_commit();
         let open = std::mem::take(&mut self.open);
         if open.touched.is_empty() && open.history.is_empty() {
-            turn.effects.extend(open.effects);
+            self.let_out(open.effects, turn);
             return;
         }
         let state = &self.state;
@@ -443,10 +443,20 @@ impl Driver {
     fn committed(&mut self, turn: &mut Turn) {
         if let Some(done) = self.in_flight.take() {
             self.durable = done.batch.commit;
-            turn.effects.extend(done.effects);
+            self.let_out(done.effects, turn);
             turn.history.extend(done.batch.history.iter().cloned());
         }
         self.phase = Phase::Going;
+    }
+
+    /// Lets effects happen whose commit is durable. An attempt that is over by now is not begun: whoever came back
+    /// with it may have reported its end while the start that repeats it waited for the store.
+    fn let_out(&self, effects: Vec<Effect>, turn: &mut Turn) {
+        let is_over = |effect: &Effect| match effect {
+            Effect::Start(given) => self.state.lease_of(given.attempt, given.fence).is_none(),
+            Effect::Stop { .. } | Effect::Acknowledge { .. } | Effect::Reply { .. } => false,
+        };
+        turn.effects.extend(effects.into_iter().filter(|effect| !is_over(effect)));
     }
 
     fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {

@@ -25,15 +25,9 @@ pub(crate) const UNKILLABLE: &str = "unkillable";
 const REASON_MAX: usize = 100;
 
 impl Step<'_> {
-    /// The lease of an attempt, if the fence is the one it was granted under.
-    fn lease_of(&self, attempt: AttemptId, fence: Fence) -> Option<&Lease> {
-        let task = self.task(attempt.task).filter(|task| task.attempts == attempt.number)?;
-        task.lease().filter(|lease| lease.fence == fence)
-    }
-
     /// A worker began the work: from here its time runs.
     pub(crate) fn attempt_started(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(lease) = self.lease_of(attempt, fence) else {
+        let Some(lease) = self.state.lease_of(attempt, fence) else {
             self.refuse_report(attempt);
             return self.acknowledge(attempt, fence, None);
         };
@@ -55,7 +49,7 @@ impl Step<'_> {
 
     /// A worker still has it: its lease runs for another term. Nothing is written.
     pub(crate) fn attempt_renewed(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(lease) = self.lease_of(attempt, fence) else {
+        let Some(lease) = self.state.lease_of(attempt, fence) else {
             // No line of history: it comes again and again until its worker has understood.
             self.state.volatile.refused_reports += 1;
             return self.acknowledge(attempt, fence, None);
@@ -100,7 +94,7 @@ impl Step<'_> {
     /// report and sends it again, until the run moves.
     pub(crate) fn attempt_ended(&mut self, end: &AttemptEnd) {
         let id = end.attempt.task;
-        let worker = self.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
+        let worker = self.state.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
         let accepted = worker.is_some();
         if accepted && self.is_frozen(id.run) {
             return;

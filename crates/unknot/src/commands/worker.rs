@@ -15,11 +15,14 @@ use tokio::{
     sync::watch,
     task::JoinHandle,
 };
+use unknot_api::work::Command;
 use unknot_engine::{Clock as EngineClock, core::Millis, core::Timestamp};
 use unknot_hands::{Clock, Config, GuardCommand, Phase, Remote, RemoteSource, Summary, Worker};
 
 /// Pause between two looks at what goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Kinds of work that it knows by itself.
+const KINDS: [&str; 3] = ["exec", "http", "noop"];
 /// Threads that move bytes and keep time.
 const THREADS: usize = 2;
 
@@ -31,8 +34,7 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     let name = asked.name.clone().unwrap_or_else(this_machine);
     let folder = folder(asked, &name).map_err(refused)?;
     let queues = (!asked.queue.is_empty()).then(|| asked.queue.clone());
-    let takes = queues.as_ref().map_or_else(|| "all queues".to_owned(), |queues| queues.join(", "));
-    writeln!(out, "worker  {name}: {} slots, {takes}", asked.slots)?;
+    writeln!(out, "worker  {name}: {} slots, {}", asked.slots, takes(asked))?;
     writeln!(out, "server  {}", server.place())?;
     out.flush()?;
     let source = RemoteSource::new(Remote {
@@ -42,6 +44,8 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
         boot: RandomState::new().build_hasher().finish(),
         slots: asked.slots,
         queues,
+        kinds: if asked.handlers_only { Vec::new() } else { KINDS.map(str::to_owned).to_vec() },
+        handlers: asked.handler.iter().map(|(name, _)| name.clone()).collect(),
         labels: asked.label.iter().cloned().collect(),
         data_dir: folder.clone(),
     });
@@ -56,6 +60,17 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     ended
 }
 
+/// What it takes, for a person.
+fn takes(asked: &Asked) -> String {
+    let queues = if asked.queue.is_empty() { "all queues".to_owned() } else { asked.queue.join(", ") };
+    if asked.handler.is_empty() {
+        return queues;
+    }
+    let names: Vec<&str> = asked.handler.iter().map(|(name, _)| name.as_str()).collect();
+    let only = if asked.handlers_only { "only calls of" } else { "also calls of" };
+    format!("{queues}, {only} {}", names.join(", "))
+}
+
 fn config(asked: &Asked, folder: PathBuf) -> Config {
     let clock = EngineClock::starting_at_least(Timestamp::default());
     let now = move || {
@@ -65,6 +80,8 @@ fn config(asked: &Asked, folder: PathBuf) -> Config {
     let guard = GuardCommand::this_program(vec![crate::GUARD_WORD.into()]);
     let mut config = Config::new(folder, guard, Clock::new(now));
     config.slots = asked.slots as usize;
+    let handlers = asked.handler.iter().cloned().map(|(name, line)| (name, Command::Shell(line)));
+    config.handlers = handlers.collect();
     config.prefetch = asked.slots as usize * 3;
     config
 }
