@@ -263,10 +263,15 @@ fn rendered(error: &Error) -> String {
 
 /// An error with its causes, in one line.
 pub(crate) fn with_causes(error: &Error) -> String {
-    let mut text = match error {
+    match error {
         Error::File(report) => report.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    };
+        other => chain(other),
+    }
+}
+
+/// Any error with its causes, in one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         text.push_str(&format!(": {inner}"));

@@ -1,6 +1,10 @@
 //! A run's history from a server, read on a thread of its own so that whoever shows it never waits for the network.
 
-use crate::{error::Error, remote, source::entry};
+use crate::{
+    error::{Error, chain},
+    remote,
+    source::entry,
+};
 use std::{
     fmt,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -40,7 +44,7 @@ pub(crate) struct Loss {
 impl Loss {
     /// What was seen of it, by a caller that tries again for so long.
     pub(crate) fn of(error: &ClientError, within: Duration) -> Self {
-        Self { cause: (!error.is_nobody_there()).then(|| with_sources(error)), within }
+        Self { cause: (!error.is_nobody_there()).then(|| chain(error)), within }
     }
 }
 
@@ -52,16 +56,6 @@ impl fmt::Display for Loss {
             Some(cause) => write!(f, "the server is not reached ({cause}); tried again for {within}"),
         }
     }
-}
-
-fn with_sources(error: &ClientError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
 
 /// A run's history from its beginning, until the run has ended.

@@ -17,7 +17,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use unknot_api::rest;
+use unknot_api::{client::Limits, rest};
 use unknot_engine::core::{AttemptId, RunId, TaskIndex, validate::nearest};
 use unknot_hands::LOG_PART_BYTES;
 
@@ -25,8 +25,6 @@ use unknot_hands::LOG_PART_BYTES;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A look takes at most this share of the time: it is a big one for a big run.
 const LOOK_SHARE: u32 = 10;
-/// How long a server that is not reached is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Columns of the names in front of lines.
 const NAME_COLUMNS_MAX: usize = 24;
 /// Tasks that are named of those with several attempts.
@@ -131,7 +129,7 @@ impl Reading<'_> {
         match &again[..] {
             [] => {}
             [one] => {
-                let (name, attempts) = (&one.name, one.attempts);
+                let (name, attempts) = (harmless(&one.name), one.attempts);
                 let earlier = format!("`unknot logs {id} {name} --attempt {}{option}`", attempts - 1);
                 eprint_quietly(&format!(
                     "note: this is attempt {attempts} of `{name}`; {earlier} shows the one before, `--all` all of them\n"
@@ -163,6 +161,8 @@ impl Reading<'_> {
 
     /// Whoever follows waits for a server that is gone for a moment, and is told once.
     fn lose(&mut self, error: Error, out: &mut dyn Write) -> Result<(), Error> {
+        // As long as a stream of events is tried again.
+        let patience = Limits::default().patience;
         let is_first = self.lost_since.is_none();
         let since = *self.lost_since.get_or_insert_with(Instant::now);
         // On a terminal what is said of it is seen as well, and what a task printed may be no whole line.
@@ -172,9 +172,9 @@ impl Reading<'_> {
             return Err(error);
         }
         if is_first {
-            eprint_quietly(&format!("note: {}\n", Loss::of(source, PATIENCE)));
+            eprint_quietly(&format!("note: {}\n", Loss::of(source, patience)));
         }
-        if since.elapsed() > PATIENCE {
+        if since.elapsed() > patience {
             return Err(error);
         }
         Ok(())
