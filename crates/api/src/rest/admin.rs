@@ -92,6 +92,13 @@ pub struct DeadLetter {
     pub error: TaskError,
     /// When it was given up.
     pub at: Moment,
+    /// Whether its workflow says what follows its failure (`on_failure`): its run may complete all the same.
+    #[serde(default)]
+    pub handled: bool,
+    /// The status of its run now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
+    pub run_status: Option<String>,
 }
 
 /// A workflow to be kept under its name.
@@ -230,6 +237,9 @@ pub struct Stats {
     /// Tasks out of tries that are kept. Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<u64>,
+    /// Those of them whose workflow says what follows their failure. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_dead_letters: Option<u64>,
     /// Events that failed alone and are kept. Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quarantined: Option<u64>,

@@ -112,6 +112,7 @@ async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>)
         unfinished_tasks: u64::from(overview.tasks),
         finished_runs: finished.map(|runs| runs.iter().map(|(status, runs)| (view::word(status), *runs)).collect()),
         dead_letters: counts.as_ref().map(|counts| counts.dead_letters),
+        handled_dead_letters: counts.as_ref().map(|counts| counts.handled_letters),
         quarantined: counts.as_ref().map(|counts| counts.quarantined),
         paused_workflows: overview.paused_workflows.iter().map(|(name, by)| (name.clone(), view::paused(by))).collect(),
         queues: overview.queues.iter().map(|(name, queue)| (name.clone(), view::queue(name, queue))).collect(),

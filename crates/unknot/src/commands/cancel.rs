@@ -37,8 +37,7 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
     }
     let by = terminal::user();
     let wish = CancelWish { run: record.id(), reason: &cancel.reason, by: &by, force: cancel.force };
-    let silent = |source: std::io::Error| Error::OwnerSilent { data: config.data.clone(), source: source.into() };
-    match control::cancel(&config.data, &wish).map_err(silent)? {
+    match control::cancel(&config.data, &wish).map_err(Error::owner(&config.data))? {
         Some(answer) => asked(&answer, &wish, &config, out),
         None => by_itself(&config, &wish, out),
     }
