@@ -147,6 +147,7 @@ fn wait(wait: &Wait) -> rest::Wait {
         deadline: moment(wait.deadline),
         then: word(&wait.on_expiry),
         needs: None,
+        sentence: None,
     }
 }
 

@@ -89,14 +89,20 @@ pub(crate) struct Tried {
 }
 
 impl Source {
-    /// The server that is named, else the store of the data folder, whoever owns it.
+    /// The server that is named, or owns the data folder; else the folder's store. Where there is a server, the store is
+    /// not touched: on a disk that stands still nobody could take that back, and the server answers all the same.
     ///
     /// # Errors
     /// If there is no store, or it cannot be read.
     pub(crate) fn open(at: &At) -> Result<Self, Error> {
-        match Remote::named(at)? {
-            Some(remote) => Ok(Self::Server(Box::new(remote))),
-            None => Self::store(Config::here(&at.place)?),
+        if let Some(remote) = Remote::named(at)? {
+            return Ok(Self::Server(Box::new(remote)));
+        }
+        let config = Config::here(&at.place)?;
+        match Remote::owner(&config) {
+            Ok(Some(remote)) => Ok(Self::Server(Box::new(remote))),
+            // Whoever owns it is no server, or one that does not answer.
+            Ok(None) | Err(_) => Self::store(config),
         }
     }
 

@@ -226,6 +226,10 @@ pub struct Wait {
     /// answers about very many tasks with very many needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
+    /// What stands in its way, if its wait is on `grant`, to be read behind the task's name: `waits for a worker's slot
+    /// (4 of 4 taken)`. Absent where the server cannot tell now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
 }
 
 /// The other tasks of its run that a task waits for.

@@ -25,7 +25,7 @@ use unknot_engine::{
     core::{
         RunId, TaskId, TaskIndex,
         run::{Run, Task, TaskStatus, WaitOn},
-        wait::open_needs,
+        wait::{describe, open_needs},
         workflow::TaskDef,
     },
     driver::Driver,
@@ -37,7 +37,7 @@ const LOOKED_AT_MAX: u32 = 20_000;
 /// Needs that the brain looks at for one answer: some hundred microseconds of its time.
 const NEEDS_LOOKED_AT_MAX: usize = 20_000;
 /// How long it may take to come to that.
-const NAMED_WITHIN: Duration = Duration::from_millis(500);
+const SAID_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -92,29 +92,45 @@ async fn list(State(app): State<Arc<App>>, Path(run): Path<String>, Params(which
         part(reader, namespace, &record, status, after, size).map(Some)
     });
     let mut page = page.await?.ok_or_else(|| Problem::not_found(format!("there is no run `{run}`")))?;
-    name_needs(&app, &mut page.items).await;
+    explain(&app, &mut page.items).await;
     ok(&page)
 }
 
-/// Adds to waits for other tasks which these are: the brain has them at hand, the store would have to be searched. If
-/// it does not come to it in time, they stay unnamed.
-async fn name_needs(app: &App, tasks: &mut [rest::Task]) {
-    let waiting = |task: &rest::Task| task.wait.as_ref().is_some_and(|wait| wait.on == view::word(&WaitOn::Needs));
+/// What the brain says of one wait.
+enum Said {
+    Needs(rest::Needs),
+    Grant(String),
+}
+
+/// Adds to waits for other tasks which these are, and to those for a grant what stands in its way: the brain has both at
+/// hand. If it does not come to it in time, they stay unsaid.
+async fn explain(app: &App, tasks: &mut [rest::Task]) {
     let ids: Vec<TaskId> =
-        tasks.iter().filter(|task| waiting(task)).filter_map(|task| task.task_id.parse().ok()).collect();
+        tasks.iter().filter(|task| task.wait.is_some()).filter_map(|task| task.task_id.parse().ok()).collect();
     if ids.is_empty() {
         return;
     }
     let look = move |driver: &Driver| {
         let mut left = NEEDS_LOOKED_AT_MAX;
-        ids.into_iter().filter_map(|id| Some((id.to_string(), needs_of(driver, id, &mut left)?))).collect()
+        ids.into_iter().filter_map(|id| Some((id.to_string(), said_of(driver, id, &mut left)?))).collect()
     };
-    let named: Option<BTreeMap<String, rest::Needs>> = app.engine.peek(NAMED_WITHIN, look).await;
-    let mut named = named.unwrap_or_default();
+    let said: Option<BTreeMap<String, Said>> = app.engine.peek(SAID_WITHIN, look).await;
+    let mut said = said.unwrap_or_default();
     for task in tasks {
-        if let Some(wait) = &mut task.wait {
-            wait.needs = named.remove(&task.task_id);
+        let Some(wait) = &mut task.wait else { continue };
+        match said.remove(&task.task_id) {
+            Some(Said::Needs(needs)) => wait.needs = Some(needs),
+            Some(Said::Grant(sentence)) => wait.sentence = Some(sentence),
+            None => {}
         }
+    }
+}
+
+fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<Said> {
+    match driver.state().task(id)?.wait()?.on {
+        WaitOn::Needs => needs_of(driver, id, left).map(Said::Needs),
+        WaitOn::Grant => describe(driver.state(), id).map(|described| Said::Grant(described.sentence)),
+        WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => None,
     }
 }
 
@@ -123,7 +139,6 @@ fn needs_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<rest::Needs
     let state = driver.state();
     let run = state.runs.get(&id.run).filter(|run| run.started)?;
     let task = state.task(id)?;
-    task.wait().filter(|wait| wait.on == WaitOn::Needs)?;
     let definition = &state.definitions[&run.definition];
     *left = left.checked_sub(definition.task(id.index).needs.of.len())?;
     let has_ended = |other: TaskIndex| run.task(other).end().is_some();
@@ -233,7 +248,7 @@ async fn show(
 ) -> Answer<Response> {
     let found = find_task(&app, &task).await?;
     let mut shown = view::task(found.id.run, found.id.index, &found.name, &found.task);
-    name_needs(&app, std::slice::from_mut(&mut shown)).await;
+    explain(&app, std::slice::from_mut(&mut shown)).await;
     ok(&shown)
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     server::{serve, with},
-    support::{Bench, wait_for_file},
+    support::{Bench, ended, wait_for_file},
 };
 use serde_json::Value;
 
@@ -28,6 +28,23 @@ fn an_empty_list_says_so_in_one_form_and_is_nothing_for_programs() {
     bench.run(&["queues"]).code(0).says("default");
     bench.run(&["token", "rm", "admin"]).code(0);
     bench.run(&["token", "ls"]).code(0).says("no tokens: `unknot token new NAME` makes one");
+}
+
+/// At a terminal lists are cut to its width; whoever reads them from a pipe gets names whole, and where the list stops.
+#[test]
+fn a_list_that_goes_elsewhere_is_not_cut() {
+    let name = format!("the-{}-end", "long-".repeat(18));
+    let bench = Bench::with(&format!("name: {name}\ntasks:\n  a: {{sleep: 0s}}\n"));
+    for _ in 0..3 {
+        bench.run(&["run", "flow.yaml", "--new"]).code(0);
+    }
+    let cut = bench.run(&["ls"]).code(0).stdout;
+    assert!(!cut.contains(&name) && cut.lines().all(|line| line.chars().count() <= 80), "{cut}");
+    let mut elsewhere = bench.command(&["ls", "--limit", "2"]);
+    elsewhere.env_remove("COLUMNS");
+    let whole = ended(elsewhere).code(0);
+    assert_eq!(whole.stdout.lines().filter(|line| line.contains(&name)).count(), 2, "{}", whole.stdout);
+    assert!(!whole.stdout.contains('…') && whole.stderr.contains("`--limit 20` shows more"), "{}", whole.stderr);
 }
 
 #[test]

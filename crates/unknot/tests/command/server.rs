@@ -266,7 +266,11 @@ fn what_is_held_is_named_as_the_cause_and_let_go_without_a_server() {
     bench.run(&["events", "latest", "-f"]).code(0).says("RUN_COMPLETED");
     bench.run(&["pause", "queue", "default"]).code(0);
     bench.run(&["submit", "flow.yaml"]).code(0);
-    bench.run(&["show"]).code(0).says("queue `default` is held by local").says("held with its queue `default`");
+    bench
+        .run(&["show"])
+        .code(0)
+        .says("queue `default` is held by local")
+        .says("is held: queue `default` is paused by local");
     drop(served);
 
     // What is held stays held; the process that owns the folder lets it go.

@@ -69,6 +69,9 @@ impl View {
                 if self.run.summary.paused || self.holds.workflows.contains_key(&self.run.summary.workflow_name) {
                     return format!("held, see above; {left}");
                 }
+                if let Some(sentence) = &wait.sentence {
+                    return format!("{sentence}; {left}");
+                }
                 let Some(def) = self.task_def(index) else { return format!("stands in its queue for a slot; {left}") };
                 let queue = def.queue_name();
                 if self.holds.queues.contains_key(queue) {
