@@ -233,11 +233,12 @@ impl Engine {
 
     /// What the brain hears first: its settings, what was lost, and who works.
     fn begin(shared: &Arc<Shared>, settings: Settings, options: &Options, lost: Vec<Event>) {
-        let mut first = vec![Event::SettingsApplied(Box::new(settings))];
+        // Before any command, which comes by the same lane. Nobody can have sent one yet: there is room.
+        shared.inbox.control(Event::SettingsApplied(Box::new(settings))).unwrap_or_default();
         if options.focus.is_some() {
-            first.push(Event::RunsFocused(options.focus.clone()));
+            shared.inbox.control(Event::RunsFocused(options.focus.clone())).unwrap_or_default();
         }
-        first.extend(lost);
+        let mut first = lost;
         if options.slots > 0 {
             first.push(Event::WorkerJoined {
                 worker: shared.desks.local().worker().clone(),
@@ -288,6 +289,16 @@ impl Engine {
         let facts = self.facts(FactsQuery { idempotency_key: None, run: Some(run) })?;
         let request = CancelRequest { reason: reason.to_owned(), by: by.to_owned(), force, facts };
         self.ask(|caller| Event::RunCancelRequested { run, request, caller })?.wait()
+    }
+
+    /// Sends a run a signal.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn signal(&self, run: RunId, name: &str, payload: JsonText, by: &str) -> Result<Answer, CommandError> {
+        let facts = self.facts(FactsQuery { idempotency_key: None, run: Some(run) })?;
+        let signal = Box::new(SignalRequest { name: name.to_owned(), payload, by: by.to_owned(), facts });
+        self.ask(|caller| Event::SignalSent { run, signal, caller })?.wait()
     }
 
     /// Holds a queue, a workflow or a run.

@@ -10,8 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use schemars::JsonSchema;
-use serde::Serialize;
 use std::{
     fs::{self, File},
     future::Future,
@@ -21,6 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
+use unknot_api::rest::Artifact;
 
 /// The folder of what an attempt leaves to keep.
 pub(crate) const ARTIFACTS: &str = "artifacts";
@@ -33,15 +32,6 @@ const LOOKS_PER_QUESTION: u32 = 5;
 /// Artifacts that are listed, and how deep folders are gone into.
 const LISTED_MAX: usize = 1_000;
 const DEPTH_MAX: usize = 8;
-
-/// A file that a task left.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Artifact {
-    /// Its path below `artifacts/`.
-    path: String,
-    /// Its size in bytes.
-    bytes: u64,
-}
 
 /// Opens a regular file below a folder.
 fn open(folder: &Path, path: &str) -> io::Result<File> {
@@ -195,19 +185,22 @@ fn write_at(folder: &Path, name: &str, offset: u64, bytes: &[u8]) -> io::Result<
     Ok((true, length.max(offset + bytes.len() as u64)))
 }
 
-/// The files below an attempt's `artifacts/`, in order of their paths. Links are not gone into.
+/// The files below an attempt's `artifacts/`, in order of their paths; at most 1,000. Links are not gone into. A folder
+/// that cannot be read has nothing to list.
+pub fn artifacts(folder: &Path) -> Vec<Artifact> {
+    let mut found = Vec::new();
+    gather(&folder.join(ARTIFACTS), "", DEPTH_MAX, &mut found);
+    found.sort_by(|one: &Artifact, other| one.path.cmp(&other.path));
+    found
+}
+
+/// The same, on a thread that may wait for the disk.
 pub(crate) async fn list(folder: PathBuf) -> Answer<Vec<Artifact>> {
-    let gathered = spawn_blocking(move || {
-        let mut found = Vec::new();
-        gather(&folder.join(ARTIFACTS), "", DEPTH_MAX, &mut found);
-        found.sort_by(|one: &Artifact, other| one.path.cmp(&other.path));
-        found
-    });
+    let gathered = spawn_blocking(move || artifacts(&folder));
     gathered.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the folder cannot be read"))
 }
 
 fn gather(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Artifact>) {
-    // A folder that cannot be read has nothing to list.
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let (Ok(kind), Some(name)) = (entry.file_type(), entry.file_name().to_str().map(str::to_owned)) else {

@@ -85,7 +85,8 @@ impl Driver {
             }
             Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => RETRY_FIRST,
         };
-        let since = self.blocked().map_or(now, |blocked| blocked.since);
+        let asked = self.in_flight.as_ref().map_or(now, |flight| flight.since);
+        let since = self.blocked().map_or(asked, |blocked| blocked.since);
         Retry { blocked: Blocked { since, cause }, at: now.plus(pause), pause }
     }
 
@@ -236,7 +237,9 @@ fn run_of(event: &Event) -> Option<RunId> {
         Event::DeadlinePassed(deadline) => Some(deadline.run()),
         Event::AttemptStarted { attempt, .. } | Event::AttemptRenewed { attempt, .. } => Some(attempt.task.run),
         Event::AttemptEnded(end) => Some(end.attempt.task.run),
-        Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } => Some(*run),
+        Event::RunCancelRequested { run, .. } | Event::SignalSent { run, .. } | Event::RunPoisoned { run, .. } => {
+            Some(*run)
+        }
         _ => None,
     }
 }
@@ -250,9 +253,12 @@ fn caller_of(event: &Event) -> Option<Caller> {
     match event {
         Event::RunSubmitted(submission) => Some(submission.caller),
         Event::RunCancelRequested { caller, .. }
+        | Event::SignalSent { caller, .. }
         | Event::Paused { caller, .. }
         | Event::Resumed { caller, .. }
         | Event::TaskDecided { caller, .. }
+        | Event::WorkflowRegistered { caller, .. }
+        | Event::WorkflowForgotten { caller, .. }
         | Event::DeadLetterDropped { caller, .. } => Some(*caller),
         _ => None,
     }
