@@ -22,6 +22,7 @@ use unknot_api::work::{Assignment, Command, End, ExecWork, LaunchFault, Outcome,
 
 use self::drain::{Flow, Pipes};
 use self::supervise::Supervisor;
+use crate::artifacts::ARTIFACTS_FOLDER;
 use crate::guard::link::Guards;
 use crate::guard::wire::{LaunchFailure, Spawn};
 use crate::lease::Lease;
@@ -39,8 +40,6 @@ const DEADLINE_MARGIN_MS: u64 = 2_000;
 
 /// The file that a task may write its output to, in its folder.
 const OUTPUT_FILE: &str = "output.json";
-/// The folder for what a task leaves behind, in its folder.
-pub(crate) const ARTIFACTS_FOLDER: &str = "artifacts";
 /// The file that appears when a task is told to stop, in its folder.
 const STOP_FILE: &str = "stop";
 
@@ -90,7 +89,7 @@ impl Wish {
 }
 
 /// How an attempt hears of its worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) wishes: watch::Receiver<Wish>,
     /// Its lease, if that runs out.

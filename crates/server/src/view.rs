@@ -14,6 +14,7 @@ use unknot_engine::{
         row::{DeadLetter, Pause},
         run::{Lease, Run, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
+        worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
 };
@@ -211,11 +212,16 @@ pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
 }
 
 pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
+    let kinds =
+        WorkKind::ALL.into_iter().filter(|kind| view.serves.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind)));
     rest::Worker {
         name: worker.name.to_string(),
         boot: format!("{:x}", worker.boot),
         slots: view.slots,
         leases: view.leases,
+        queues: view.serves.queues.as_ref().map(|queues| queues.iter().map(ToString::to_string).collect()),
+        kinds: kinds.map(|kind| kind.word().to_owned()).collect(),
+        labels: view.labels.clone(),
     }
 }
 
