@@ -42,7 +42,7 @@ pub struct Listing {
 pub fn list(folder: &Path) -> Listing {
     let mut listing = Listing::default();
     // An attempt that was never started has no folder, and nothing in it.
-    if let Ok(artifacts) = enter(CWD, &folder.join(ARTIFACTS_FOLDER)) {
+    if let Ok(artifacts) = enter(CWD, folder.join(ARTIFACTS_FOLDER)) {
         gather(&artifacts, "", ARTIFACT_FOLDERS_MAX, &mut listing);
     }
     listing.files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -90,10 +90,14 @@ fn kind(folder: &OwnedFd, name: &CStr) -> Option<(FileType, u64)> {
     Some((FileType::from_raw_mode(stat.st_mode), u64::try_from(stat.st_size).unwrap_or_default()))
 }
 
-/// A folder, if it is one and not a link to one.
-fn enter(base: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
+/// Enters a folder from the one above it, if it is one and not a link to one.
+///
+/// # Errors
+///
+/// As the file system says.
+pub fn enter(above: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(base, name, flags, Mode::empty())
+    openat(above, name, flags, Mode::empty())
 }
 
 /// Opens a regular file below a folder, by the kernel's own rule: no `..`, no links, no wait for a peer. The folder

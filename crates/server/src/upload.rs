@@ -18,14 +18,11 @@ use std::{
     fmt,
     fs::{self, File},
     io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::{fd::OwnedFd, unix::fs::FileExt},
     path::Path,
 };
 use unknot_api::worker::{ARTIFACT_FOLDERS_MAX, ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_BYTES_MAX, ARTIFACTS_MAX};
-use unknot_engine::artifacts::{self, ARTIFACTS_FOLDER};
+use unknot_engine::artifacts::{self, ARTIFACTS_FOLDER, enter};
 
 /// The folder of files that are not whole yet, in an attempt's folder.
 const INCOMING_FOLDER: &str = "incoming";
@@ -183,12 +180,6 @@ fn make(above: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
         Ok(()) | Err(Errno::EXIST) => enter(above, name),
         Err(error) => Err(error),
     }
-}
-
-/// A folder, if it is one and not a link to one.
-fn enter(above: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(above, name, flags, Mode::empty())
 }
 
 /// A regular file to write to, made where it is not there.
