@@ -26,17 +26,22 @@ pub const ARTIFACT_PATH_BYTES_MAX: usize = 1_024;
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// The version of the protocol that it speaks.
+    #[schemars(range(min = 1, max = 1))]
     pub protocol: u32,
     /// Its name: 1 to 100 letters, digits, `-`, `_` or `.`; whoever has it last has it.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,100}$"))]
     pub name: String,
     /// Drawn when its process started: 1 to 16 hexadecimal digits. The same as long as it lives.
+    #[schemars(regex(pattern = "^[0-9A-Fa-f]{1,16}$"))]
     pub boot: String,
     /// Attempts that it performs at once.
+    #[schemars(range(min = 1, max = 10_000))]
     pub slots: u32,
     /// Tasks of these queues; absent: of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queues: Option<Vec<String>>,
     /// Kinds of work that it knows: `exec`, `http`, `noop`.
+    #[schemars(length(min = 1), inner(regex(pattern = "^(exec|http|noop)$")))]
     pub kinds: Vec<String>,
     /// What people should know of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -183,5 +188,6 @@ pub struct ArtifactPart {
     /// Where it begins, in bytes.
     pub offset: u64,
     /// How many bytes the whole file has; the part that reaches them makes it whole.
+    #[schemars(range(max = ARTIFACTS_BYTES_MAX))]
     pub size: u64,
 }

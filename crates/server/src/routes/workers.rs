@@ -34,6 +34,8 @@ const BATCH_MAX: usize = 1_000;
 const HELD_MAX: usize = 20_000;
 /// Queues that a worker names, and labels that it has.
 const NAMED_MAX: usize = 1_000;
+/// Bytes of each name and value among them, which people are shown.
+const TEXT_MAX: usize = 200;
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         post("/workers", register)
@@ -117,6 +119,12 @@ fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
     let named = wish.queues.as_ref().map_or(0, Vec::len);
     if named.max(wish.kinds.len()).max(wish.labels.len()) > NAMED_MAX {
         return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds and labels")));
+    }
+    let texts = wish.queues.iter().flatten().chain(wish.labels.iter().flat_map(|(name, value)| [name, value]));
+    if let Some(text) = texts.into_iter().find(|text| text.len() > TEXT_MAX || text.contains(char::is_control)) {
+        let shown: String = text.chars().filter(|letter| !letter.is_control()).take(20).collect();
+        let detail = format!("`{shown}…`: queues and labels have at most {TEXT_MAX} bytes each, no control characters");
+        return Err(Problem::bad(detail));
     }
     let queues = wish.queues.as_ref().map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect());
     let worker = WorkerId { name: wish.name.as_str().into(), boot };
