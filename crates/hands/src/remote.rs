@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use unknot_api::client::{Client, ClientError};
-use unknot_api::work::{Assignment, Note, Outcome, Report, ReportBody};
+use unknot_api::work::{Assignment, Note, Outcome, Report, ReportBody, Work};
 use unknot_api::worker::{self as wire, Register};
 
 use self::folders::Folders;
@@ -161,7 +161,10 @@ impl RemoteSource {
         let wire::Handed { mut assignment, token } = handed;
         // Where it is performed here concerns nobody else.
         assignment.folder = folders::of(&assignment.attempt).display().to_string();
-        self.uploads.begin(&assignment, &token);
+        // Nothing is printed or left where nothing is started.
+        if assignment.work != Work::Noop {
+            self.uploads.begin(&assignment, &token);
+        }
         assignment.env.insert("UNKNOT_TOKEN".to_owned(), token);
         assignment.env.insert("UNKNOT_SERVER".to_owned(), self.remote.server.clone());
         assignment

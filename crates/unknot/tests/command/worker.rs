@@ -100,7 +100,7 @@ fn a_run_is_done_by_a_remote_worker_and_its_log_is_here() {
 #[test]
 fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     let leave = "cd $UNKNOT_ARTIFACTS; mkdir -p deep/er; head -c 3000000 /dev/zero | tr '\\0' x > deep/er/large; \
-                 echo page > 'a page.html'; touch empty; ln -s /etc/passwd link; mkfifo pipe; echo '{\"n\": 7}'";
+                 echo page > 'a page.html'; touch empty; ln -s /etc/passwd link; mkfifo pipe; truncate -s 2G huge; echo '{\"n\": 7}'";
     let flow = serde_json::json!({"name": "leaves", "tasks": {
         "a": {"exec": leave}, "b": {"needs": ["a"], "exec": ["echo", "n is {{ tasks.a.output.n }}"]}}});
     let bench = Bench::with(&flow.to_string());
@@ -117,10 +117,11 @@ fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     assert_eq!(get(&bench, &address, &format!("{path}/a%20page.html")), (200, "page\n".to_owned()));
     let (_, large) = get(&bench, &address, &format!("{path}/deep/er/large"));
     assert!(large.len() == 3_000_000 && large.bytes().all(|byte| byte == b'x'));
-    // What is no file is not followed, and that is told.
+    // What is no file is not followed, what is too large is not sent, and that is told.
     assert_eq!(get(&bench, &address, &format!("{path}/link")).0, 404);
     let events = bench.run(&["events", "latest", "--json"]).code(0).stdout;
-    assert!(events.contains(r#""artifacts_lost":{"count":2"#) && events.contains("pipe"), "{events}");
+    assert!(events.contains(r#""artifacts_lost":{"count":3"#), "{events}");
+    assert!(["huge", "link", "pipe"].iter().all(|name| events.contains(&format!("\"{name}\""))), "{events}");
     until("the attempts' folders are gone", PATIENCE, || folders(&bench, "far") == 0);
     worker.signal(Signal::TERM);
     assert_eq!(worker.end().0, Some(0));
