@@ -4,8 +4,13 @@ use super::support::{Bench, Running, marker, until, wait_for_file, wait_until_go
 use rustix::process::Signal;
 use std::{
     fs,
-    io::{Read, Write},
-    net::TcpStream,
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -107,7 +112,7 @@ fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     bench.write("unknot.yaml", CONFIG);
     let (_server, address) = serve(&bench, "127.0.0.1:0");
     let worker = work(&bench, &address, "far");
-    bench.run(&["submit", "flow.yaml", "--wait"]).code(0).says("COMPLETED");
+    bench.run(&["submit", "flow.yaml", "--wait"]).code(0).says("COMPLETED").says("3 artifacts did not arrive (`");
     bench.run(&["logs", "latest", "b"]).code(0).says("n is 7");
     let path = artifacts(&bench, &address);
     let (status, listed) = get(&bench, &address, &path);
@@ -125,6 +130,61 @@ fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     until("the attempts' folders are gone", PATIENCE, || folders(&bench, "far") == 0);
     worker.signal(Signal::TERM);
     assert_eq!(worker.end().0, Some(0));
+}
+
+/// A way to a server on which connections that carry artifacts break in the middle, so often.
+fn bad_line(server: &str, breaks: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (server, left) = (server.trim_start_matches("http://").to_owned(), Arc::new(AtomicUsize::new(breaks)));
+    let breaks_left = Arc::clone(&left);
+    thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let (server, left) = (server.clone(), Arc::clone(&breaks_left));
+            thread::spawn(move || carry(near, &server, &left));
+        }
+    });
+    (address, left)
+}
+
+/// Carries one connection to its end, or half of what it sends.
+fn carry(mut near: TcpStream, server: &str, breaks_left: &AtomicUsize) {
+    const HALF: u64 = 200_000;
+    let Ok(mut far) = TcpStream::connect(server) else { return };
+    let mut head = vec![0; 4_096];
+    let Ok(length) = near.read(&mut head) else { return };
+    let text = String::from_utf8_lossy(&head[..length]).into_owned();
+    let one_less = |left: usize| left.checked_sub(1);
+    let is_artifact = text.starts_with("PUT /attempts/") && text.contains("/artifacts/");
+    let breaks = is_artifact && breaks_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+    far.write_all(&head[..length]).unwrap();
+    if breaks {
+        // Whoever sends may be done with it already.
+        io::copy(&mut (&near).take(HALF), &mut far).unwrap_or_default();
+        return;
+    }
+    let (mut back, mut answer) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+    // Either side may go away first.
+    let answers = thread::spawn(move || io::copy(&mut answer, &mut back).and_then(|_| back.shutdown(Shutdown::Write)));
+    io::copy(&mut near, &mut far).and_then(|_| far.shutdown(Shutdown::Write)).unwrap_or_default();
+    answers.join().unwrap().unwrap_or_default();
+}
+
+#[test]
+fn an_upload_goes_on_where_its_connection_broke() {
+    let leave = "seq 1 300000 > $UNKNOT_ARTIFACTS/numbers";
+    let bench = Bench::with(&format!("name: long\ntasks:\n  a: {{exec: '{leave}'}}\n"));
+    bench.write("unknot.yaml", "worker: {slots: 0}\n");
+    let (_server, address) = serve(&bench, "127.0.0.1:0");
+    let (line, breaks_left) = bad_line(&address, 3);
+    let _worker = work(&bench, &line, "far");
+    bench.run(&["submit", "flow.yaml", "--wait"]).code(0).says("COMPLETED");
+    assert_eq!(breaks_left.load(Ordering::SeqCst), 0);
+    let path = artifacts(&bench, &address);
+    let (_, numbers) = get(&bench, &address, &format!("{path}/numbers"));
+    assert!(numbers.lines().eq((1..=300_000).map(|number| number.to_string())), "{} bytes", numbers.len());
+    let events = bench.run(&["events", "latest", "--json"]).code(0).stdout;
+    assert!(!events.contains("artifacts_lost"), "{events}");
 }
 
 #[test]
