@@ -64,8 +64,20 @@ pub enum Work {
     Exec(ExecWork),
     /// Sends a request and takes its answer.
     Http(Box<HttpWork>),
+    /// Calls a handler that the worker has.
+    Handler(HandlerWork),
     /// Ends at once with a null output. It measures everything around an attempt.
     Noop,
+}
+
+/// The call of a handler: what it does is the worker's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandlerWork {
+    /// Which handler.
+    pub name: String,
+    /// What it is given.
+    pub input: JsonText,
 }
 
 /// A command and the surroundings that it runs in.

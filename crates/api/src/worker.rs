@@ -41,8 +41,12 @@ pub struct Register {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queues: Option<Vec<String>>,
     /// Kinds of work that it knows: `exec`, `http`, `noop`.
-    #[schemars(length(min = 1), inner(regex(pattern = "^(exec|http|noop)$")))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^(exec|http|noop)$")))]
     pub kinds: Vec<String>,
+    /// Handlers that it has, for `worker` tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
     /// What people should know of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -94,6 +94,8 @@ pub enum Work {
     },
     /// Ask over HTTP.
     Http(Box<HttpCall>),
+    /// Call a handler that the worker has.
+    Handler(crate::workflow::Call),
     /// Nothing: succeed at once.
     Noop,
 }

@@ -19,6 +19,7 @@ mod resources;
 mod task;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use draft::{Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask, NeedsCount};
 pub use input::check_input;

@@ -55,7 +55,7 @@ pub(crate) async fn perform(
         return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
     }
     let folder = bench.data_dir.join(&assignment.folder);
-    if let Err(failure) = prepare(folder.clone()).await {
+    if let Err(failure) = prepare(folder.clone(), None).await {
         return End::new(failure.into(), bench.clock.now_ms());
     }
     let mut log = bench.logs.open(folder.clone()).await;

@@ -47,6 +47,10 @@ pub struct Remote {
     pub slots: u32,
     /// Tasks of these queues; none: of all.
     pub queues: Option<Vec<String>>,
+    /// Kinds of work that it takes, handlers apart.
+    pub kinds: Vec<String>,
+    /// Handlers that it has.
+    pub handlers: Vec<String>,
     /// What people should know of it.
     pub labels: BTreeMap<String, String>,
     /// The folder that attempts' folders are relative to, as in the worker's `Config`.
@@ -113,14 +117,15 @@ impl RemoteSource {
         if let Some(session) = &*session {
             return Ok(session.clone());
         }
-        let Remote { name, boot, slots, queues, labels, .. } = &self.remote;
+        let Remote { name, boot, slots, queues, kinds, handlers, labels, .. } = &self.remote;
         let wish = Register {
             protocol: wire::PROTOCOL,
             name: name.clone(),
             boot: format!("{boot:x}"),
             slots: *slots,
             queues: queues.clone(),
-            kinds: vec!["exec".to_owned(), "http".to_owned(), "noop".to_owned()],
+            kinds: kinds.clone(),
+            handlers: handlers.clone(),
             labels: labels.clone(),
         };
         let told = self.remote.client.register_worker(&wish).await.inspect_err(|error| self.note_refusal(error))?;

@@ -9,7 +9,7 @@ mod held;
 mod outbox;
 mod source;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, pending};
 use std::io;
 use std::path::PathBuf;
@@ -21,7 +21,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use unknot_api::work::{Assignment, End, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work};
+use unknot_api::work::{
+    Assignment, Command, End, ExecWork, JsonText, LaunchFault, Limits, Outcome, Report, ReportBody, StopReason, Work,
+};
 
 pub use self::delivery::Patience;
 use self::held::{Queued, Renewed, Running};
@@ -54,6 +56,8 @@ pub struct Config {
     pub prefetch: usize,
     /// The folder that attempts' folders are relative to.
     pub data_dir: PathBuf,
+    /// The handlers that it has, with the command that is run for each call.
+    pub handlers: BTreeMap<String, Command>,
     /// How its guard is started.
     pub guard: GuardCommand,
     /// Whether the guard may use cgroup v2 where it can; without, the other evidence serves.
@@ -67,13 +71,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual settings: 8 slots, 4 × as many prefetched, renewal each 10 s, 5 s for the farewell.
+    /// The usual settings: 8 slots, 4 × as many prefetched, no handlers, renewal each 10 s, 5 s for the farewell.
     #[must_use]
     pub fn new(data_dir: PathBuf, guard: GuardCommand, clock: Clock) -> Self {
         Self {
             slots: 8,
             prefetch: 32,
             data_dir,
+            handlers: BTreeMap::new(),
             guard,
             use_cgroups: true,
             clock,
@@ -320,16 +325,20 @@ impl<S: WorkSource> Loop<S> {
             }
             match assignment.work.clone() {
                 Work::Exec(work) => self.start(assignment, lease, |bench, assignment, told| {
-                    tokio::spawn(exec::perform(bench, assignment, work, told))
+                    tokio::spawn(exec::perform(bench, assignment, work, None, told))
                 }),
+                Work::Handler(call) => match self.config.handlers.get(&call.name).cloned() {
+                    Some(command) => self.start(assignment, lease, |bench, assignment, told| {
+                        let work = ExecWork { command, env: BTreeMap::new(), cwd: None, limits: Limits::default() };
+                        tokio::spawn(exec::perform(bench, assignment, work, Some(call.input), told))
+                    }),
+                    None => self.refuse(assignment, format!("this worker has no handler `{}`", call.name)),
+                },
                 Work::Http(work) => self.start(assignment, lease, |bench, assignment, told| {
                     tokio::spawn(http::perform(bench, assignment, *work, told))
                 }),
                 // Not shown: its variables may hold secrets, and this text goes into the history.
-                _ => {
-                    let message = "this worker does not know this kind of work".to_owned();
-                    self.end(assignment, Outcome::LaunchFailed { message, fault: LaunchFault::Lasting });
-                }
+                _ => self.refuse(assignment, "this worker does not know this kind of work".to_owned()),
             }
         }
     }
@@ -363,6 +372,11 @@ impl<S: WorkSource> Loop<S> {
             // Fails only if the loop is gone, and with it everybody who would want to know.
             bench.reports.send(report).await.unwrap_or_default();
         });
+    }
+
+    /// Ends an attempt that this worker can never start.
+    fn refuse(&mut self, assignment: Assignment, message: String) {
+        self.end(assignment, Outcome::LaunchFailed { message, fault: LaunchFault::Lasting });
     }
 
     /// Ends an attempt that was never started.

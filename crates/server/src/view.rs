@@ -1,7 +1,7 @@
 //! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use unknot_api::{
     Moment,
     report::{Diagnostic, Report},
@@ -212,15 +212,20 @@ pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
 }
 
 pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
-    let kinds =
-        WorkKind::ALL.into_iter().filter(|kind| view.serves.kinds.as_ref().is_none_or(|kinds| kinds.contains(kind)));
+    // One that says nothing of kinds takes those that every worker knows.
+    let built_in = BTreeSet::from(WorkKind::BUILT_IN);
+    let kinds = view.serves.kinds.as_ref().unwrap_or(&built_in);
+    let (handlers, kinds): (Vec<&WorkKind>, Vec<&WorkKind>) =
+        kinds.iter().partition(|kind| matches!(kind, WorkKind::Handler(_)));
+    let words = |kinds: Vec<&WorkKind>| kinds.into_iter().map(|kind| kind.word().to_owned()).collect();
     rest::Worker {
         name: worker.name.to_string(),
         boot: format!("{:x}", worker.boot),
         slots: view.slots,
         leases: view.leases,
         queues: view.serves.queues.as_ref().map(|queues| queues.iter().map(ToString::to_string).collect()),
-        kinds: kinds.map(|kind| kind.word().to_owned()).collect(),
+        kinds: words(kinds),
+        handlers: words(handlers),
         labels: view.labels.clone(),
     }
 }

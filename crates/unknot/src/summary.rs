@@ -94,8 +94,8 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
         if task.status() == TaskStatus::Failed {
             summary.add_failure(config, index, &def.name, task, def.on_failure != OnFailure::Fail);
         }
-        let produced =
-            task.status() == TaskStatus::Completed && matches!(def.kind, TaskKind::Exec(_) | TaskKind::Http(_));
+        let produces = matches!(def.kind, TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_));
+        let produced = produces && task.status() == TaskStatus::Completed;
         if produced && folders < FOLDERS_MAX && summary.artifacts.len() < ARTIFACTS_MAX {
             folders += 1;
             let attempt = run.id.task(index).attempt(task.attempts.max(1));

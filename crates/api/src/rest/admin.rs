@@ -77,6 +77,9 @@ pub struct Worker {
     /// The kinds of work that it knows: `exec`, `http`, `noop`.
     #[serde(default)]
     pub kinds: Vec<String>,
+    /// Handlers that it has, for `worker` tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
     /// What people should know of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

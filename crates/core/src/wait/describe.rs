@@ -5,6 +5,7 @@ use crate::{
     ready::{Request, Resource, Supply},
     run::{OnExpiry, Phase, Run, Task, WaitOn},
     volatile::request,
+    worker::WorkKind,
     workflow::{Definition, Until, When},
 };
 
@@ -210,10 +211,14 @@ fn short_of(state: &State, run: &Run, resource: &Resource, units: u32, asked: &R
 fn no_slot(state: &State, asked: &Request) -> String {
     let (workers, slots) = (&state.volatile.workers, state.volatile.slots_for(asked));
     if slots == 0 {
-        let (queue, kind) = (&asked.demand.queue, asked.demand.kind.word());
-        return match workers.is_empty() {
-            true => "waits for a worker: none is here".to_owned(),
-            false => format!("waits for a worker: none that is here takes `{kind}` of queue `{queue}`"),
+        let (queue, kind) = (&asked.demand.queue, &asked.demand.kind);
+        let word = kind.word();
+        return match kind {
+            WorkKind::Handler(_) => {
+                format!("waits for a worker with handler `{word}` for queue `{queue}`: none is here")
+            }
+            _ if workers.is_empty() => "waits for a worker: none is here".to_owned(),
+            _ => format!("waits for a worker: none that is here takes `{word}` of queue `{queue}`"),
         };
     }
     let crews = state.crews(asked);

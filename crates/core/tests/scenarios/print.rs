@@ -145,6 +145,9 @@ fn start(story: &Story, assignment: &Assignment) -> String {
             line.push_str(&format!(" {name}={value}"));
         }
     }
+    if let Work::Handler(call) = work {
+        line.push_str(&format!(": {} {}", call.handler, call.input));
+    }
     if let Work::Http(call) = work {
         line.push_str(&format!(": {} {}", call.method, call.url));
         for (name, value) in &call.headers {

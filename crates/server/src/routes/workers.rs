@@ -117,32 +117,37 @@ fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
         return Err(Problem::bad(format!("`slots` is {}, expected 1 to {REMOTE_SLOTS_MAX}", wish.slots)));
     }
     let named = wish.queues.as_ref().map_or(0, Vec::len);
-    if named.max(wish.kinds.len()).max(wish.labels.len()) > NAMED_MAX {
-        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds and labels")));
+    if [named, wish.kinds.len(), wish.handlers.len(), wish.labels.len()].into_iter().any(|count| count > NAMED_MAX) {
+        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds, handlers and labels")));
     }
-    let texts = wish.queues.iter().flatten().chain(wish.labels.iter().flat_map(|(name, value)| [name, value]));
-    if let Some(text) = texts.into_iter().find(|text| text.len() > TEXT_MAX || text.contains(char::is_control)) {
+    let labels = wish.labels.iter().flat_map(|(name, value)| [name, value]);
+    let mut texts = wish.queues.iter().flatten().chain(&wish.handlers).chain(labels);
+    if let Some(text) = texts.find(|text| text.len() > TEXT_MAX || text.contains(char::is_control)) {
         let shown: String = text.chars().filter(|letter| !letter.is_control()).take(20).collect();
-        let detail = format!("`{shown}…`: queues and labels have at most {TEXT_MAX} bytes each, no control characters");
+        let detail = format!("`{shown}…`: names and values have at most {TEXT_MAX} bytes and no control characters");
         return Err(Problem::bad(detail));
     }
     let queues = wish.queues.as_ref().map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect());
     let worker = WorkerId { name: wish.name.as_str().into(), boot };
-    let serves = Serves { queues, kinds: Some(kinds(&wish.kinds)?) };
+    let serves = Serves { queues, kinds: Some(kinds(wish)?) };
     // Whoever calls again as soon as it is answered is never silent for the term.
     let (slots, labels) = (wish.slots, wish.labels.clone());
     Ok(Registration { worker, slots, serves, labels, term, poll: POLL_MAX.min(term / 2) })
 }
 
-fn kinds(words: &[String]) -> Answer<BTreeSet<WorkKind>> {
-    let known = || WorkKind::ALL.map(|kind| format!("`{}`", kind.word())).join(", ");
+/// What it knows by itself, and its handlers. Whether a handler's name is well-formed is no matter: no task calls
+/// one that is not.
+fn kinds(wish: &wire::Register) -> Answer<BTreeSet<WorkKind>> {
+    let known = || WorkKind::BUILT_IN.map(|kind| format!("`{}`", kind.word())).join(", ");
     let kind = |word: &String| {
-        let kind = WorkKind::ALL.into_iter().find(|kind| kind.word() == word);
+        let kind = WorkKind::BUILT_IN.into_iter().find(|kind| kind.word() == word);
         kind.ok_or_else(|| Problem::bad(format!("there is no kind of work `{word}`; there are {}", known())))
     };
-    let kinds: BTreeSet<WorkKind> = words.iter().map(kind).collect::<Answer<_>>()?;
+    let mut kinds: BTreeSet<WorkKind> = wish.kinds.iter().map(kind).collect::<Answer<_>>()?;
+    kinds.extend(wish.handlers.iter().map(|name| WorkKind::Handler(name.as_str().into())));
     if kinds.is_empty() {
-        return Err(Problem::bad(format!("`kinds` names what the worker knows: {}", known())));
+        let known = known();
+        return Err(Problem::bad(format!("a worker has `handlers`, or knows `kinds` of work ({known}), or both")));
     }
     Ok(kinds)
 }

@@ -189,7 +189,7 @@ fn only_the_attempt_itself_may_while_it_has_its_lease() {
 fn workers_are_listed_with_what_they_take_and_their_labels() {
     let served = Served::open();
     let worker = json!({"protocol": 1, "name": "far", "boot": "a1", "slots": 2, "kinds": ["http", "exec"],
-                        "queues": ["slow", "gpu"], "labels": {"zone": "b"}});
+                        "queues": ["slow", "gpu"], "handlers": ["resize"], "labels": {"zone": "b"}});
     served.ask("POST", "/workers").json(&worker).send().is(201);
     let all = json!({"protocol": 1, "name": "near", "boot": "b2", "slots": 1, "kinds": ["exec", "http", "noop"]});
     served.ask("POST", "/workers").json(&all).send().is(201);
@@ -201,7 +201,7 @@ fn workers_are_listed_with_what_they_take_and_their_labels() {
         served.ask("POST", "/workers").json(&worker).send().problem(400);
     }
     let expected = json!([
-        {"name": "far", "boot": "a1", "slots": 2, "leases": 0, "queues": ["gpu", "slow"], "kinds": ["exec", "http"],
+        {"name": "far", "boot": "a1", "slots": 2, "leases": 0, "queues": ["gpu", "slow"], "kinds": ["exec", "http"], "handlers": ["resize"],
          "labels": {"zone": "b"}},
         {"name": "near", "boot": "b2", "slots": 1, "leases": 0, "kinds": ["exec", "http", "noop"]},
     ]);

@@ -32,6 +32,12 @@ pub(crate) struct Worker {
     /// Only tasks of this queue; may be repeated [default: all queues]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) queue: Vec<String>,
+    /// A handler for `worker` tasks, and the line for the shell that is run for each call; may be repeated
+    #[arg(long, value_name = "NAME=LINE", value_parser = label)]
+    pub(crate) handler: Vec<(String, String)>,
+    /// Only calls of its handlers: no commands and requests that workflows bring
+    #[arg(long, requires = "handler")]
+    pub(crate) handlers_only: bool,
     /// What people should know of it; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
@@ -55,6 +61,9 @@ Examples:
       Performs up to four attempts at once. The token, of scope `operate`, is in UNKNOT_TOKEN or --token-file.
   unknot worker --queue slow --queue gpu
       Takes tasks of these queues only, from the server that owns the data folder.
+  unknot worker --handlers-only --handler 'resize=./resize.py'
+      Runs ./resize.py for each task that says `worker: resize`, and nothing that a workflow brings. The task's `input`
+      is in the file that UNKNOT_INPUT names; the output is, as ever, its last line if that is a JSON object.
 
 It needs no port of its own: only it calls. Tasks work in its current folder, or in the one that they name; what they
 print and leave is sent to the server, and removed here. While the server is away, what runs goes on, and is told when the server is there again;

@@ -96,8 +96,9 @@ fn whole_worker_table(workers: &[rest::Worker]) -> Table {
     let mut table = Table::new(&[&AT_WORK[..], &more].concat());
     for worker in workers {
         let queues = worker.queues.as_ref().map_or_else(|| "all".to_owned(), |queues| queues.join(","));
-        let is_all = WorkKind::ALL.iter().all(|kind| worker.kinds.iter().any(|known| known == kind.word()));
-        let kinds = if is_all { "all".to_owned() } else { worker.kinds.join(",") };
+        let is_all = WorkKind::BUILT_IN.iter().all(|kind| worker.kinds.iter().any(|known| known == kind.word()));
+        let kinds = if is_all { vec!["all".to_owned()] } else { worker.kinds.clone() };
+        let kinds = [kinds, worker.handlers.clone()].concat().join(",");
         let labels: Vec<String> = worker.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let more = [queues.into(), kinds.into(), labels.join(" ").into()];
         table.row(at_work(worker).into_iter().chain(more).collect());

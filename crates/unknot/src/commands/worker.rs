@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::{runtime::Builder, sync::watch, task::JoinHandle};
+use unknot_api::work::Command;
 use unknot_engine::{Clock as EngineClock, core::Millis, core::Timestamp};
 use unknot_hands::{Clock, Config, GuardCommand, Phase, Premises, Remote, RemoteSource, Summary, Worker};
 
@@ -18,6 +19,8 @@ use unknot_hands::{Clock, Config, GuardCommand, Phase, Premises, Remote, RemoteS
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How long, once the worker is done, its last calls to the disk may take.
 const LAST_CALLS: Duration = Duration::from_secs(1);
+/// Kinds of work that it knows by itself.
+const KINDS: [&str; 3] = ["exec", "http", "noop"];
 /// Threads that move bytes and keep time.
 const THREADS: usize = 2;
 
@@ -30,8 +33,7 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     let folder = folder(asked, &name).map_err(refused)?;
     let premises = Premises::enter(&folder).map_err(refused)?;
     let queues = (!asked.queue.is_empty()).then(|| asked.queue.clone());
-    let takes = queues.as_ref().map_or_else(|| "all queues".to_owned(), |queues| queues.join(", "));
-    writeln!(out, "worker  {name}: {} slots, {takes}", asked.slots)?;
+    writeln!(out, "worker  {name}: {} slots, {}", asked.slots, takes(asked))?;
     writeln!(out, "server  {}", server.place())?;
     say_what_was_left(&premises, out)?;
     out.flush()?;
@@ -42,6 +44,8 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
         boot: RandomState::new().build_hasher().finish(),
         slots: asked.slots,
         queues,
+        kinds: if asked.handlers_only { Vec::new() } else { KINDS.map(str::to_owned).to_vec() },
+        handlers: asked.handler.iter().map(|(name, _)| name.clone()).collect(),
         labels: asked.label.iter().cloned().collect(),
         data_dir: folder.clone(),
     });
@@ -73,6 +77,17 @@ fn say_what_was_left(premises: &Premises, out: &mut dyn Write) -> Result<(), Err
     Ok(())
 }
 
+/// What it takes, for a person.
+fn takes(asked: &Asked) -> String {
+    let queues = if asked.queue.is_empty() { "all queues".to_owned() } else { asked.queue.join(", ") };
+    if asked.handler.is_empty() {
+        return queues;
+    }
+    let names: Vec<&str> = asked.handler.iter().map(|(name, _)| name.as_str()).collect();
+    let only = if asked.handlers_only { "only calls of" } else { "also calls of" };
+    format!("{queues}, {only} {}", names.join(", "))
+}
+
 fn config(asked: &Asked, folder: PathBuf) -> Config {
     let clock = EngineClock::starting_at_least(Timestamp::default());
     let now = move || {
@@ -82,6 +97,8 @@ fn config(asked: &Asked, folder: PathBuf) -> Config {
     let guard = GuardCommand::this_program(vec![crate::GUARD_WORD.into()]);
     let mut config = Config::new(folder, guard, Clock::new(now));
     config.slots = asked.slots as usize;
+    let handlers = asked.handler.iter().cloned().map(|(name, line)| (name, Command::Shell(line)));
+    config.handlers = handlers.collect();
     config.prefetch = asked.slots as usize * 3;
     config
 }

@@ -102,6 +102,37 @@ fn a_run_is_done_by_a_remote_worker_and_its_log_is_here() {
     assert!(!workers.contains("far-1"), "it took leave: {workers}");
 }
 
+/// Calls go to the worker that has the handler, with their input as a file; a workflow's own commands do not.
+#[test]
+fn a_worker_runs_its_handlers_and_nothing_that_a_workflow_brings() {
+    let flow = "name: far\ninput: {n: {type: integer}}\ntasks:\n  a: {worker: double, input: {n: \"{{ input.n }}\"}}\n  b: {exec: 'touch ran'}\n";
+    let bench = Bench::with(flow);
+    bench.write("unknot.yaml", CONFIG);
+    bench.write(
+        "double.sh",
+        r#"n=$(tr -dc 0-9 < "$UNKNOT_INPUT"); cp "$UNKNOT_INPUT" input; echo "{\"n\": $((n * 2))}""#,
+    );
+    let (_server, address) = serve(&bench, "127.0.0.1:0");
+    bench.run(&["submit", "flow.yaml", "-i", "n=21"]).code(0);
+    let token = ".unknot/admin.token";
+    let mut worker = bench.start(&[
+        "worker",
+        "--server",
+        &address,
+        "--token-file",
+        token,
+        "--name",
+        "h",
+        "--handlers-only",
+        "--handler",
+        "double=sh double.sh",
+    ]);
+    worker.line("ready");
+    until("the call is done", PATIENCE, || bench.run(&["events", "latest"]).stdout.contains("TASK_COMPLETED"));
+    assert_eq!(bench.read("input"), r#"{"n":21}"#);
+    assert!(!bench.path("ran").exists());
+}
+
 #[test]
 fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     let leave = "cd $UNKNOT_ARTIFACTS; mkdir -p deep/er; head -c 3000000 /dev/zero | tr '\\0' x > deep/er/large; \
