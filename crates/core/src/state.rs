@@ -9,11 +9,14 @@ use crate::{
     deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
     run::{Lease, Run, Task},
-    settings::{Bounds, Pool, Queue, QueueSettings},
+    settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
     volatile::Volatile,
     workflow::{Definition, DefinitionHash},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The state of one namespace: its unfinished runs and what they share.
 #[derive(Debug, Default)]
@@ -246,6 +249,13 @@ impl State {
     /// The settings of a queue, configured or default.
     pub fn queue_settings(&self, name: &str) -> QueueSettings {
         self.queues.get(name).map(|queue| queue.settings).unwrap_or_default()
+    }
+
+    /// The queues that there are: those that were configured or held, those of unfinished tasks, and the one of tasks
+    /// that name none.
+    pub fn queue_names(&self) -> BTreeSet<&str> {
+        let known = self.queues.keys().chain(self.volatile.by_queue.keys()).map(String::as_str);
+        known.chain([DEFAULT_QUEUE]).collect()
     }
 
     /// The newest commit whose changes are in the state.

@@ -25,7 +25,7 @@ pub use draft::{Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, Draft
 pub use input::check_input;
 pub use problem::{Code, On, PROBLEMS_MAX, Problem};
 
-pub(crate) use nearest::nearest;
+pub use nearest::nearest;
 pub(crate) use problem::clip;
 
 use crate::{

@@ -14,7 +14,7 @@ mod snapshot;
 
 use serde::{Deserialize, Serialize};
 
-pub use describe::{Bound, Described, describe};
+pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use snapshot::snapshot;
 

@@ -21,7 +21,7 @@ pub struct Overview {
     pub runs: usize,
     /// Their tasks that have not ended.
     pub tasks: u32,
-    /// Queues that are configured, held, or have tasks in them.
+    /// All queues: see [`State::queue_names`].
     pub queues: BTreeMap<String, QueueView>,
     /// Pools and locks, with the units that are held.
     pub pools: BTreeMap<String, (Pool, u32)>,
@@ -88,9 +88,10 @@ impl Overview {
 
 fn queues(state: &State) -> BTreeMap<String, QueueView> {
     let mut queues: BTreeMap<String, QueueView> = BTreeMap::new();
-    for (name, queue) in &state.queues {
-        let view = QueueView { settings: queue.settings, paused: queue.paused.clone(), ..QueueView::default() };
-        queues.insert(name.clone(), view);
+    for name in state.queue_names() {
+        let paused = state.queues.get(name).and_then(|queue| queue.paused.clone());
+        let view = QueueView { settings: state.queue_settings(name), paused, ..QueueView::default() };
+        queues.insert(name.to_owned(), view);
     }
     for (name, (size, oldest)) in state.volatile.ready.by_queue() {
         let view = queues.entry(name.to_string()).or_default();

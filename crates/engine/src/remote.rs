@@ -124,6 +124,10 @@ impl Desks {
         self.with(worker, |desk| desk.stop(attempt, fence, reason));
     }
 
+    pub(crate) fn kill(&self, worker: &WorkerId, attempt: AttemptId, fence: Fence) {
+        self.with(worker, |desk| desk.kill(attempt, fence));
+    }
+
     /// A report was dealt with. Who sent one that was refused is not known: whoever waits for it, or has the attempt.
     pub(crate) fn settled(&self, worker: Option<&WorkerId>, attempt: AttemptId, fence: Fence, accepted: bool) {
         if let Some(worker) = worker {

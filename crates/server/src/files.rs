@@ -1,6 +1,6 @@
 //! Files of attempts: sent whole, in parts, or as they grow.
 //!
-//! What stands in an attempt's folder was made by the attempt, which may be anybody's: `artifacts` opens nothing else than
+//! What stands in an attempt's folder was made by the attempt, which may be anybody's: hands open nothing else than
 //! regular files below it, and never in a way that waits.
 
 use crate::problem::{Answer, Problem};
@@ -9,8 +9,6 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use schemars::JsonSchema;
-use serde::Serialize;
 use std::{
     fs::File,
     future::Future,
@@ -20,7 +18,8 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
-use unknot_engine::artifacts;
+use unknot_api::rest::Artifact;
+use unknot_engine::artifacts as left;
 
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
@@ -28,18 +27,10 @@ const CHUNK: usize = 64 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Looks at a growing file between two looks at its attempt.
 const LOOKS_PER_QUESTION: u32 = 5;
-/// A file that a task left.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Artifact {
-    /// Its path below `artifacts/`.
-    path: String,
-    /// Its size in bytes.
-    bytes: u64,
-}
 
 async fn open_later(folder: PathBuf, path: String) -> Answer<File> {
     let shown = path.clone();
-    let opened = spawn_blocking(move || artifacts::open(&folder, &path)).await;
+    let opened = spawn_blocking(move || left::open(&folder, &path)).await;
     let missing = || Problem::not_found(format!("there is no file `{shown}`"));
     opened.map_err(|_| missing())?.map_err(|_| missing())
 }
@@ -151,18 +142,24 @@ pub(crate) async fn follow<F: Future<Output = bool> + Send + 'static>(
 }
 
 fn read_on(folder: &Path, path: &str, at: u64) -> io::Result<Bytes> {
-    let mut file = artifacts::open(folder, path)?;
+    let mut file = left::open(folder, path)?;
     file.seek(SeekFrom::Start(at))?;
     let mut chunk = Vec::with_capacity(CHUNK);
     file.take(CHUNK as u64).read_to_end(&mut chunk)?;
     Ok(chunk.into())
 }
 
-/// The files below an attempt's `artifacts/`, in order of their paths.
+/// The files below an attempt's `artifacts/`, in order of their paths; at most 1,000. Links are not gone into. A folder
+/// that cannot be read has nothing to list.
+pub fn artifacts(folder: &Path) -> Vec<Artifact> {
+    let files = left::list(folder).files.into_iter();
+    files.map(|left::Artifact { path, bytes }| Artifact { path, bytes }).collect()
+}
+
+/// The same, on a thread that may wait for the disk.
 pub(crate) async fn list(folder: PathBuf) -> Answer<Vec<Artifact>> {
-    let listed = spawn_blocking(move || artifacts::list(&folder)).await;
-    let listed = listed.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the folder cannot be read"))?;
-    Ok(listed.files.into_iter().map(|artifacts::Artifact { path, bytes }| Artifact { path, bytes }).collect())
+    let listed = spawn_blocking(move || artifacts(&folder)).await;
+    listed.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the folder cannot be read"))
 }
 
 /// Chunks of a body as they arrive.

@@ -80,7 +80,8 @@ impl Asked {
             | StatusCode::TOO_MANY_REQUESTS => app.refused.say(|unsaid| {
                 log::warn!(client, method, path, status = status_code, unsaid; "a request is refused");
             }),
-            _ if status.is_server_error() => app.failed.say(|unsaid| {
+            // `/health` answers so what it is asked; `serve` says by itself that commits are held up.
+            _ if status.is_server_error() && path != "/health" => app.failed.say(|unsaid| {
                 log::warn!(client, method, path, status = status_code, took_ms, unsaid; "a request cannot be answered");
             }),
             _ if took >= SLOW && !self.waits => app.slow.say(|unsaid| {

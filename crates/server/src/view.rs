@@ -12,8 +12,9 @@ use unknot_engine::{
     core::{
         RunId, TaskId, TaskIndex, Timestamp,
         row::{DeadLetter, Pause},
-        run::{Lease, Run, Task, TaskError, TaskStatus, Wait, WorkerId},
+        run::{Lease, Run, RunStatus, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
+        wait::OpenNeeds,
         worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
@@ -146,6 +147,20 @@ fn wait(wait: &Wait) -> rest::Wait {
         since: moment(wait.since),
         deadline: moment(wait.deadline),
         then: word(&wait.on_expiry),
+        needs: None,
+    }
+}
+
+/// Names of tasks that are told of one wait.
+const NEEDS_NAMED_MAX: usize = 8;
+
+/// Whom a task waits for.
+pub fn needs(open: &OpenNeeds<'_>) -> rest::Needs {
+    rest::Needs {
+        names: open.names.iter().take(NEEDS_NAMED_MAX).map(|name| (*name).to_owned()).collect(),
+        open: open.names.len() as u64,
+        missing: open.missing as u64,
+        until: open.until.word().to_owned(),
     }
 }
 
@@ -230,8 +245,8 @@ pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
     }
 }
 
-/// A task out of tries.
-pub fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
+/// A task out of tries, and the status of its run.
+pub fn dead_letter(letter: &DeadLetter, run: Option<RunStatus>) -> rest::DeadLetter {
     rest::DeadLetter {
         task_id: letter.task.to_string(),
         run_id: letter.task.run.to_string(),
@@ -241,5 +256,7 @@ pub fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
         attempts: letter.attempts,
         error: error(&letter.error),
         at: moment(letter.at),
+        handled: letter.handled,
+        run_status: run.map(|status| status.word().to_owned()),
     }
 }

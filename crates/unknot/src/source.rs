@@ -20,6 +20,7 @@ use crate::{
 use asked::{each_task, list, query};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 use stored::{Stored, read_file};
@@ -64,6 +65,14 @@ pub(crate) enum Definitions {
 pub(crate) struct Holds {
     pub(crate) queues: BTreeMap<String, rest::Paused>,
     pub(crate) workflows: BTreeMap<String, rest::Paused>,
+}
+
+/// A file that an attempt left.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) artifact: rest::Artifact,
+    /// Where it is on this machine, if a store on it was asked.
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// How far a task is, as far as its logs are concerned.
@@ -299,6 +308,25 @@ impl Source {
                 let id = &run.summary.run_id;
                 each_task(remote, id, None, usize::MAX, |index, task| found.push(Tried::of(index, task)))?;
                 Ok(found)
+            }
+        }
+    }
+
+    /// The files that an attempt left, in order of their paths.
+    ///
+    /// # Errors
+    /// If a server does not tell.
+    pub(crate) fn artifacts(&self, attempt: AttemptId, name: &str) -> Result<Vec<Left>, Error> {
+        match self {
+            Self::Store(stored) => {
+                let found = attempt_folder::artifacts(&stored.config.data, attempt, name);
+                Ok(found.into_iter().map(|(artifact, file)| Left { artifact, file: Some(file) }).collect())
+            }
+            Self::Server(remote) => {
+                let task = attempt.task.to_string();
+                let asked = remote.client().artifacts(&task, Some(attempt.number));
+                let found = remote.ask(format!("list what `{name}` left"), asked)?;
+                Ok(found.into_iter().map(|artifact| Left { artifact, file: None }).collect())
             }
         }
     }

@@ -19,8 +19,8 @@ use crate::{
 pub(crate) const MESSAGE_MAX: usize = 2_000;
 /// The word for an attempt whose end nobody knows.
 const LOST: &str = "lost";
-/// The word for one that nobody could stop.
-pub(crate) const UNKILLABLE: &str = "unkillable";
+/// The word for one that lost its lease before its end was known.
+pub(crate) const FENCED: &str = "fenced";
 /// Characters of the short word that says what kind of error it is.
 const REASON_MAX: usize = 100;
 
@@ -278,7 +278,7 @@ impl Step<'_> {
                 );
             }
             // Its worker was as silent as the attempt: the work is not known to have failed.
-            (Some(StopReason::Heartbeat), None) if [LOST, UNKILLABLE].contains(&reason) => {
+            (Some(StopReason::Heartbeat), None) if [LOST, FENCED].contains(&reason) => {
                 self.count_loss(id, message, detail);
             }
             (Some(StopReason::Heartbeat), None) => {

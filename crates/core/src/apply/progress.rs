@@ -239,6 +239,7 @@ impl Step<'_> {
             attempts: task.attempts,
             error: *error,
             at: self.now,
+            handled: def.on_failure != OnFailure::Fail,
         };
         self.decision.written.push((Key::DeadLetter(id), Some(Row::DeadLetter(letter))));
     }

@@ -95,6 +95,7 @@ fn kind(effect: &Effect) -> &'static str {
     match effect {
         Effect::Start(_) => "start",
         Effect::Stop { .. } => "stop",
+        Effect::Kill { .. } => "kill",
         Effect::Acknowledge { .. } => "acknowledge",
         Effect::Reply { .. } => "answer",
     }
@@ -111,6 +112,9 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
                 attempt.number,
                 fence.0
             )
+        }
+        Effect::Kill { worker, attempt, fence } => {
+            format!("kill {}#{} on {worker} under fence {}", story.task_name(attempt.task), attempt.number, fence.0)
         }
         Effect::Acknowledge { attempt, accepted, .. } => {
             let verdict = if *accepted { "counted" } else { "refused" };

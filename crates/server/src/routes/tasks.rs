@@ -18,7 +18,7 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use unknot_api::rest;
 use unknot_engine::{
     ATTEMPTS,
@@ -26,14 +26,20 @@ use unknot_engine::{
     attempt_folder,
     core::{
         RunId, TaskId, TaskIndex,
-        run::{Run, Task, TaskStatus},
+        run::{Run, Task, TaskStatus, WaitOn},
+        wait::open_needs,
         workflow::TaskDef,
     },
+    driver::Driver,
     store::{Namespace, PageSize, Reader, RunRecord, StoreError},
 };
 
 /// Tasks that are looked at for one part of a filtered list.
 const LOOKED_AT_MAX: u32 = 20_000;
+/// Needs that the brain looks at for one answer: some hundred microseconds of its time.
+const NEEDS_LOOKED_AT_MAX: usize = 20_000;
+/// How long it may take to come to that.
+const NAMED_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -52,7 +58,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/tasks/{task_id}/artifacts", artifacts)
             .is("listArtifacts", "List the files that a task left")
             .query::<Attempt>()
-            .gives::<Vec<files::Artifact>>(200, "Their names and sizes, at most 1,000."),
+            .gives::<Vec<rest::Artifact>>(200, "Their names and sizes, at most 1,000."),
         get("/tasks/{task_id}/artifacts/{*path}", artifact)
             .is("getArtifact", "Read a file that a task left")
             .query::<Attempt>()
@@ -87,8 +93,43 @@ async fn list(State(app): State<Arc<App>>, Path(run): Path<String>, Params(which
         let Some(record) = reader.run(namespace, run)?.value else { return Ok(None) };
         part(reader, namespace, &record, status, after, size).map(Some)
     });
-    let page = page.await?.ok_or_else(|| Problem::not_found(format!("there is no run `{run}`")))?;
+    let mut page = page.await?.ok_or_else(|| Problem::not_found(format!("there is no run `{run}`")))?;
+    name_needs(&app, &mut page.items).await;
     ok(&page)
+}
+
+/// Adds to waits for other tasks which these are: the brain has them at hand, the store would have to be searched. If
+/// it does not come to it in time, they stay unnamed.
+async fn name_needs(app: &App, tasks: &mut [rest::Task]) {
+    let waiting = |task: &rest::Task| task.wait.as_ref().is_some_and(|wait| wait.on == view::word(&WaitOn::Needs));
+    let ids: Vec<TaskId> =
+        tasks.iter().filter(|task| waiting(task)).filter_map(|task| task.task_id.parse().ok()).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let look = move |driver: &Driver| {
+        let mut left = NEEDS_LOOKED_AT_MAX;
+        ids.into_iter().filter_map(|id| Some((id.to_string(), needs_of(driver, id, &mut left)?))).collect()
+    };
+    let named: Option<BTreeMap<String, rest::Needs>> = app.engine.peek(NAMED_WITHIN, look).await;
+    let mut named = named.unwrap_or_default();
+    for task in tasks {
+        if let Some(wait) = &mut task.wait {
+            wait.needs = named.remove(&task.task_id);
+        }
+    }
+}
+
+/// Whom a task waits for, if it does and its run has started; `left` is how many needs may still be looked at.
+fn needs_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<rest::Needs> {
+    let state = driver.state();
+    let run = state.runs.get(&id.run).filter(|run| run.started)?;
+    let task = state.task(id)?;
+    task.wait().filter(|wait| wait.on == WaitOn::Needs)?;
+    let definition = &state.definitions[&run.definition];
+    *left = left.checked_sub(definition.task(id.index).needs.of.len())?;
+    let has_ended = |other: TaskIndex| run.task(other).end().is_some();
+    Some(view::needs(&open_needs(definition, id.index, task.met, has_ended)))
 }
 
 fn status(word: &str) -> Answer<TaskStatus> {
@@ -193,7 +234,9 @@ async fn show(
     Params(Nothing {}): Params<Nothing>,
 ) -> Answer<Response> {
     let found = find_task(&app, &task).await?;
-    ok(&view::task(found.id.run, found.id.index, &found.name, &found.task))
+    let mut shown = view::task(found.id.run, found.id.index, &found.name, &found.task);
+    name_needs(&app, std::slice::from_mut(&mut shown)).await;
+    ok(&shown)
 }
 
 /// Which attempt's files.

@@ -153,7 +153,8 @@ Examples:
   unknot events latest
       Everything that happened to the newest run, in order.
   unknot events run_01jb -f
-      And what happens, until it has ended. A connection that breaks is made again; nothing is missed.
+      And what happens, until it has ended. A server that ends or is lost is tried again for two
+      minutes; nothing is missed.
   unknot events latest -f --json | jq -c 'select(.event == \"TASK_FAILED\")'
       For programs.";
 
@@ -292,7 +293,8 @@ pub(crate) enum DeadCommand {
 pub(super) const DEAD_EXAMPLES: &str = "\
 Examples:
   unknot dead ls
-      Tasks that are out of tries.
+      Tasks that are out of tries, how their runs stand, and which of them are handled: their workflow
+      says what follows their failure.
   unknot dead show task_01JBX….3
       Why, and what it printed last.
   unknot dead redrive task_01JBX….3

@@ -1,4 +1,4 @@
-//! `unknot queues|workers|pools`: what a server has of each.
+//! How lists are printed; and `unknot queues|workers|pools`: what a server has of each.
 
 use crate::{
     args::Listing,
@@ -24,35 +24,38 @@ pub(crate) fn queues(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Err
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the queues", remote.client().queues())?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
-    print(listing, &found, || queue_table(&found, now), out)
+    print(listing.json, &found, "queues", || queue_table(&found, now), out)
 }
 
 /// Lists workers.
 pub(crate) fn workers(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the workers", remote.client().workers())?;
-    print(listing, &found, || whole_worker_table(&found), out)
+    print(listing.json, &found, "workers: `unknot worker` starts one", || whole_worker_table(&found), out)
 }
 
 /// Lists pools and locks.
 pub(crate) fn pools(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the pools", remote.client().pools())?;
-    print(listing, &found, || pool_table(&found), out)
+    print(listing.json, &found, "pools or locks", || pool_table(&found), out)
 }
 
-fn print<T: Serialize>(
-    listing: &Listing,
+/// Prints any list: for programs an object a line, so that nothing is printed of an empty one; for people a table, or
+/// that there is none, and what would make one.
+pub(super) fn print<T: Serialize>(
+    is_json: bool,
     found: &[T],
+    none: &str,
     table: impl FnOnce() -> Table,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
-    if listing.json {
+    if is_json {
         for one in found {
             writeln!(out, "{}", json!(one))?;
         }
     } else if found.is_empty() {
-        writeln!(out, "none")?;
+        writeln!(out, "no {none}")?;
     } else {
         table().write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
     }

@@ -1,10 +1,11 @@
 //! `unknot ls`: runs, the newest first.
 
+use super::list;
 use crate::{
     args::{Ls, Status},
     error::Error,
     exit::Exit,
-    output::{Paint, Tone, run_tone},
+    output::{Tone, run_tone},
     source::{Source, read_word, stamp},
     table::{Cell, Column, Table},
     terminal, time,
@@ -27,17 +28,12 @@ pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
     let filter = RunFilter { status: ls.status.map(Into::into), workflow: ls.workflow.clone(), ..RunFilter::default() };
     let runs = source.list(&filter, ls.limit)?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
-    if ls.json {
-        for run in &runs {
-            writeln!(out, "{}", as_json(run))?;
-        }
-    } else if runs.is_empty() {
-        writeln!(out, "no such runs")?;
-    } else {
-        let columns = terminal::size().columns;
-        table(&runs, now, columns >= ROOMY).write(out, Paint::for_stdout(), 0, columns)?;
-    }
-    Ok(Exit::Success)
+    let none = match (ls.status, &ls.workflow) {
+        (None, None) => "runs",
+        _ => "runs: none has that status or that workflow",
+    };
+    let told: Vec<Value> = runs.iter().map(as_json).collect();
+    list::print(ls.json, &told, none, || table(&runs, now, terminal::size().columns >= ROOMY), out)
 }
 
 fn table(runs: &[rest::RunSummary], now: Timestamp, is_roomy: bool) -> Table {

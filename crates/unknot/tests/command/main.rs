@@ -4,8 +4,12 @@
 
 mod config;
 mod disk;
+mod follow;
+mod hold;
 mod http;
 mod interrupt;
+mod left;
+mod lists;
 mod look;
 mod refuse;
 mod reload;

@@ -7,6 +7,7 @@ use unknot_api::work::{HttpTimeouts, HttpWork};
 use unknot_engine::core::{
     Millis,
     deadline::{ATTEMPT_TIMEOUT_DEFAULT, HEARTBEAT_TIMEOUT_DEFAULT, reserve},
+    run::Lease,
     settings::Settings,
     validate::RUN_TIMEOUT,
     workflow::{Backoff, Definition, HttpRules, Ladder, OnLost, TaskDef, TaskKind},
@@ -186,6 +187,8 @@ fn answer(_: &TaskDef, rules: &HttpRules) -> (String, bool) {
 }
 
 fn ladder(ladder: &Ladder) -> (String, bool) {
-    let told = ladder.told.map(|told| format!("told {told}, ")).unwrap_or_default();
-    (format!("{told}TERM {}, KILL {}", ladder.term, ladder.kill), *ladder == Ladder::default())
+    let told = ladder.told.map(|told| format!("told {told} + ")).unwrap_or_default();
+    let (margin, whole) = (Lease::REPORT_MARGIN, ladder.total().plus(Lease::REPORT_MARGIN));
+    let said = format!("{told}TERM {} + KILL {} + {margin} to hear of it = {whole}", ladder.term, ladder.kill);
+    (said, *ladder == Ladder::default())
 }
