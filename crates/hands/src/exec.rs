@@ -22,6 +22,7 @@ use unknot_api::work::{Assignment, Command, End, ExecWork, JsonText, LaunchFault
 
 use self::drain::{Flow, Pipes};
 use self::supervise::Supervisor;
+use crate::artifacts::ARTIFACTS_FOLDER;
 use crate::guard::link::Guards;
 use crate::guard::wire::{LaunchFailure, Spawn};
 use crate::lease::Lease;
@@ -41,8 +42,6 @@ const DEADLINE_MARGIN_MS: u64 = 2_000;
 const OUTPUT_FILE: &str = "output.json";
 /// The file with what a handler is given, in the folder of its call.
 const INPUT_FILE: &str = "input.json";
-/// The folder for what a task leaves behind, in its folder.
-pub(crate) const ARTIFACTS_FOLDER: &str = "artifacts";
 /// The file that appears when a task is told to stop, in its folder.
 const STOP_FILE: &str = "stop";
 
@@ -92,7 +91,7 @@ impl Wish {
 }
 
 /// How an attempt hears of its worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) wishes: watch::Receiver<Wish>,
     /// Its lease, if that runs out.

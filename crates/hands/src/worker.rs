@@ -4,6 +4,7 @@
 //! attempts are tasks that report through a bounded channel, and each turn takes whatever is there. What needs no
 //! processes (`Noop`) is performed in the turn that claimed it, without a task of its own.
 
+mod delivery;
 mod held;
 mod outbox;
 mod source;
@@ -24,6 +25,7 @@ use unknot_api::work::{
     Assignment, Command, End, ExecWork, JsonText, LaunchFault, Limits, Outcome, Report, ReportBody, StopReason, Work,
 };
 
+pub use self::delivery::Patience;
 use self::held::{Queued, Renewed, Running};
 use self::outbox::Outbox;
 pub use self::source::{Claimed, Held, Order, Room, SourceError, WorkSource};
@@ -355,13 +357,17 @@ impl<S: WorkSource> Loop<S> {
         let bench = self.bench.clone();
         // A request goes with the task that performs it; processes may outlive theirs.
         let leaves_nothing = matches!(assignment.work, Work::Http(_));
-        let performed = perform(bench.clone(), Arc::new(assignment), exec::Told { wishes, lease });
+        let (source, told) = (self.source.clone(), exec::Told { wishes, lease });
+        let performed = perform(bench.clone(), Arc::new(assignment), told.clone());
         tokio::spawn(async move {
             // A panic in there is a bug of ours; the attempt must end all the same.
-            let end = performed.await.unwrap_or_else(|error| {
+            let mut end = performed.await.unwrap_or_else(|error| {
                 let message = format!("its supervision failed: {error}");
                 End::new(Outcome::Lost { message, confirmed_dead: leaves_nothing }, bench.clock.now_ms())
             });
+            // Meanwhile it has its slot, and its lease is renewed.
+            let patience = Patience::after(&end.outcome, told);
+            end.notes.extend(delivery::deliver(source, attempt.clone(), fence, patience).await);
             let report = Report { attempt, fence, body: ReportBody::Ended(Box::new(end)) };
             // Fails only if the loop is gone, and with it everybody who would want to know.
             bench.reports.send(report).await.unwrap_or_default();

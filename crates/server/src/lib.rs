@@ -26,6 +26,7 @@ mod routes;
 mod seldom;
 mod tally;
 mod tokens;
+mod upload;
 pub mod view;
 
 pub use app::{Changeable, Deadlock, Options, Rate};

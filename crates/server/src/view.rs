@@ -1,7 +1,7 @@
 //! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use unknot_api::{
     Moment,
     report::{Diagnostic, Report},
@@ -15,6 +15,7 @@ use unknot_engine::{
         run::{Lease, Run, RunStatus, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
         wait::OpenNeeds,
+        worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
 };
@@ -227,11 +228,21 @@ pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
 }
 
 pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
+    // One that says nothing of kinds takes those that every worker knows.
+    let built_in = BTreeSet::from(WorkKind::BUILT_IN);
+    let kinds = view.serves.kinds.as_ref().unwrap_or(&built_in);
+    let (handlers, kinds): (Vec<&WorkKind>, Vec<&WorkKind>) =
+        kinds.iter().partition(|kind| matches!(kind, WorkKind::Handler(_)));
+    let words = |kinds: Vec<&WorkKind>| kinds.into_iter().map(|kind| kind.word().to_owned()).collect();
     rest::Worker {
         name: worker.name.to_string(),
         boot: format!("{:x}", worker.boot),
         slots: view.slots,
         leases: view.leases,
+        queues: view.serves.queues.as_ref().map(|queues| queues.iter().map(ToString::to_string).collect()),
+        kinds: words(kinds),
+        handlers: words(handlers),
+        labels: view.labels.clone(),
     }
 }
 

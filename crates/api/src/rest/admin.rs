@@ -71,6 +71,18 @@ pub struct Worker {
     pub slots: u32,
     /// Leases that it has.
     pub leases: u32,
+    /// Tasks of these queues are given to it; absent: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<Vec<String>>,
+    /// The kinds of work that it knows: `exec`, `http`, `noop`.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Handlers that it has, for `worker` tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
+    /// What people should know of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A task out of tries.

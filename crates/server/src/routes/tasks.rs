@@ -21,7 +21,9 @@ use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use unknot_api::rest;
 use unknot_engine::{
-    ATTEMPTS, attempt_folder,
+    ATTEMPTS,
+    artifacts::ARTIFACTS_FOLDER,
+    attempt_folder,
     core::{
         RunId, TaskId, TaskIndex,
         run::{Run, Task, TaskStatus, WaitOn},
@@ -332,5 +334,5 @@ async fn artifact(
 ) -> Answer<Response> {
     let found = find_task(&app, &task).await?;
     let folder = folder(&app, &found, query.attempt)?;
-    files::send(folder.join(files::ARTIFACTS), &path, &headers, "application/octet-stream").await
+    files::send(folder.join(ARTIFACTS_FOLDER), &path, &headers, "application/octet-stream").await
 }

@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     /// What people should know of it; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
-    /// The folder of what attempts print and leave here [default: `.unknot/worker-NAME`]
+    /// The folder of what attempts print and leave here, until the server has it [default: `.unknot/worker-NAME`]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,
     /// How long what runs may go on after the first TERM
@@ -66,7 +66,7 @@ Examples:
       is in the file that UNKNOT_INPUT names; the output is, as ever, its last line if that is a JSON object.
 
 It needs no port of its own: only it calls. Tasks work in its current folder, or in the one that they name; what they
-print is sent to the server. While the server is away, what runs goes on, and is told when the server is there again;
+print and leave is sent to the server, and removed here. While the server is away, what runs goes on, and is told when the server is there again;
 what cannot be told in time is ended before somebody else has it.
 
 TERM or Ctrl-C: nothing new is taken, what runs may go on for 30 s (`--drain`), then it is stopped. A second one ends

@@ -14,7 +14,10 @@ use serde::Serialize;
 use serde_json::json;
 use std::io::Write;
 use unknot_api::rest;
-use unknot_engine::{Clock, core::Timestamp};
+use unknot_engine::{
+    Clock,
+    core::{Timestamp, worker::WorkKind},
+};
 
 /// Lists queues.
 pub(crate) fn queues(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
@@ -28,7 +31,7 @@ pub(crate) fn queues(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Err
 pub(crate) fn workers(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the workers", remote.client().workers())?;
-    print(listing.json, &found, "workers: `unknot worker` starts one", || worker_table(&found), out)
+    print(listing.json, &found, "workers: `unknot worker` starts one", || whole_worker_table(&found), out)
 }
 
 /// Lists pools and locks.
@@ -85,18 +88,37 @@ pub(super) fn queue_table<'q>(queues: impl IntoIterator<Item = &'q rest::Queue>,
 
 /// Workers with what they have at work.
 pub(super) fn worker_table(workers: &[rest::Worker]) -> Table {
-    let columns =
-        [("WORKER", Column::Shrinks(8)), ("AT WORK", Column::Right), ("SLOTS", Column::Right), ("", Column::Whole)];
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(&AT_WORK);
+    workers.iter().for_each(|worker| table.row(at_work(worker)));
+    table
+}
+
+/// The same, with what each takes and what people should know of it.
+fn whole_worker_table(workers: &[rest::Worker]) -> Table {
+    let more = [("QUEUES", Column::Shrinks(6)), ("KINDS", Column::Shrinks(5)), ("LABELS", Column::Wraps(8))];
+    let mut table = Table::new(&[&AT_WORK[..], &more].concat());
     for worker in workers {
-        table.row(vec![
-            worker.name.as_str().into(),
-            worker.leases.to_string().into(),
-            worker.slots.to_string().into(),
-            Cell::new(Tone::Live, gauge(worker.leases, worker.slots)),
-        ]);
+        let queues = worker.queues.as_ref().map_or_else(|| "all".to_owned(), |queues| queues.join(","));
+        let is_all = WorkKind::BUILT_IN.iter().all(|kind| worker.kinds.iter().any(|known| known == kind.word()));
+        let kinds = if is_all { vec!["all".to_owned()] } else { worker.kinds.clone() };
+        let kinds = [kinds, worker.handlers.clone()].concat().join(",");
+        let labels: Vec<String> = worker.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let more = [queues.into(), kinds.into(), labels.join(" ").into()];
+        table.row(at_work(worker).into_iter().chain(more).collect());
     }
     table
+}
+
+const AT_WORK: [(&str, Column); 4] =
+    [("WORKER", Column::Shrinks(8)), ("AT WORK", Column::Right), ("SLOTS", Column::Right), ("", Column::Whole)];
+
+fn at_work(worker: &rest::Worker) -> Vec<Cell> {
+    vec![
+        worker.name.as_str().into(),
+        worker.leases.to_string().into(),
+        worker.slots.to_string().into(),
+        Cell::new(Tone::Live, gauge(worker.leases, worker.slots)),
+    ]
 }
 
 /// Some of a whole as a bar.

@@ -10,17 +10,15 @@ use std::{
     sync::{Arc, mpsc::Receiver},
     time::{Duration, Instant},
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{runtime::Builder, sync::watch, task::JoinHandle};
 use unknot_api::work::Command;
 use unknot_engine::{Clock as EngineClock, core::Millis, core::Timestamp};
-use unknot_hands::{Clock, Config, GuardCommand, Phase, Remote, RemoteSource, Summary, Worker};
+use unknot_hands::{Clock, Config, GuardCommand, Phase, Premises, Remote, RemoteSource, Summary, Worker};
 
 /// Pause between two looks at what goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long, once the worker is done, its last calls to the disk may take.
+const LAST_CALLS: Duration = Duration::from_secs(1);
 /// Kinds of work that it knows by itself.
 const KINDS: [&str; 3] = ["exec", "http", "noop"];
 /// Threads that move bytes and keep time.
@@ -33,9 +31,11 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     let server = Server::find(&asked.at)?;
     let name = asked.name.clone().unwrap_or_else(this_machine);
     let folder = folder(asked, &name).map_err(refused)?;
+    let premises = Premises::enter(&folder).map_err(refused)?;
     let queues = (!asked.queue.is_empty()).then(|| asked.queue.clone());
     writeln!(out, "worker  {name}: {} slots, {}", asked.slots, takes(asked))?;
     writeln!(out, "server  {}", server.place())?;
+    say_what_was_left(&premises, out)?;
     out.flush()?;
     let source = RemoteSource::new(Remote {
         client: server.client().clone(),
@@ -51,13 +51,30 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     });
     let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().map_err(refused)?;
     let (phase, phases) = watch::channel(Phase::Working);
-    let uploads = Arc::clone(&source);
-    runtime.spawn(async move { uploads.upload().await });
+    let tended = Arc::clone(&source);
+    let tending = runtime.spawn(async move { tended.tend().await });
     let worker = runtime.spawn(Worker::run(Arc::clone(&source), config(asked, folder), phases));
     let drain = Duration::from_millis(asked.drain.ms);
     let ended = At { source: &source, phase, worker: &worker, drain }.until_told(&told, out);
-    finish(&runtime, &source, worker)?;
+    let done = runtime.block_on(worker).map_err(std::io::Error::other).and_then(|ended| ended);
+    tending.abort();
+    runtime.block_on(source.leave());
+    // A call that a disk holds up is left to its thread.
+    runtime.shutdown_timeout(LAST_CALLS);
+    done.map_err(|source| Error::Start { attempt: "work", source: source.into() })?;
+    drop(premises);
     ended
+}
+
+/// What earlier processes had left in this worker's folder.
+fn say_what_was_left(premises: &Premises, out: &mut dyn Write) -> Result<(), Error> {
+    if premises.removed > 0 {
+        writeln!(out, "cleared the folders of {} attempts of earlier processes", premises.removed)?;
+    }
+    for (folder, why) in &premises.kept {
+        writeln!(out, "kept    {}: {why}", folder.display())?;
+    }
+    Ok(())
 }
 
 /// What it takes, for a person.
@@ -141,11 +158,4 @@ impl At<'_> {
         self.phase.send_replace(Phase::Stopping);
         Ok(Exit::Success)
     }
-}
-
-/// Waits for the end of what runs, which its ladders bound, and takes leave.
-fn finish(runtime: &Runtime, source: &RemoteSource, worker: JoinHandle<std::io::Result<Summary>>) -> Result<(), Error> {
-    let ended = runtime.block_on(worker).map_err(std::io::Error::other).and_then(|ended| ended);
-    runtime.block_on(source.leave());
-    ended.map(drop).map_err(|source| Error::Start { attempt: "work", source: source.into() })
 }
