@@ -150,6 +150,11 @@ pub enum Answer {
         /// Why, as first asked.
         reason: String,
     },
+    /// The run has the signal.
+    Signalled {
+        /// Whether a task of its workflow waits for a signal of that name, sooner or later.
+        is_named: bool,
+    },
     /// It is held, since when and by whom.
     Paused(Pause),
     /// Done.

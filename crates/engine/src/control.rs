@@ -133,7 +133,8 @@ pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
 /// Has the engine that owns a data folder send a run a signal. `None`: no engine listens there.
 ///
 /// # Errors
-/// If it does not answer. What it answers is JSON, with the key `error` if it refuses.
+/// If it does not answer. What it answers is JSON with the key `is_named` (whether a task of the run waits for such a
+/// signal, sooner or later) or `error`.
 pub fn signal(data: &Path, wish: &SignalWish<'_>) -> io::Result<Option<Value>> {
     let SignalWish { run, name, payload, by } = wish;
     ask(data, &json!({"signal": {"run": run, "name": name, "payload": payload, "by": by}}))
@@ -217,6 +218,7 @@ fn answer(engine: &Engine, line: &str) -> Value {
         }}),
         Ok(Answer::Submitted { run, .. }) => json!({"cancelling": {"run": run}}),
         Ok(Answer::Paused(paused)) => json!({"held": paused}),
+        Ok(Answer::Signalled { is_named }) => json!({"is_named": is_named}),
         Ok(Answer::Done) => json!({"held": null}),
         Err(error) => {
             let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. }));

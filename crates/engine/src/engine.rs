@@ -36,7 +36,7 @@ use std::{
 use unknot_core::{
     Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
-    event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission, TakeOver},
+    event::{Caller, CancelRequest, Event, Facts, PauseTarget, SignalRequest, Submission, TakeOver},
     run::{Idempotency, JsonText, WorkerId},
     settings::Settings,
     state::LoadError,
@@ -543,7 +543,7 @@ impl Submitted<'_> {
     pub fn wait(self) -> Result<Accepted, CommandError> {
         match self.asked.wait()? {
             Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Paused(_) | Answer::Done => {
+            Answer::Cancelling { .. } | Answer::Signalled { .. } | Answer::Paused(_) | Answer::Done => {
                 Ok(Accepted { run: self.run, existing: false })
             }
         }

@@ -20,7 +20,7 @@ use unknot_engine::core::{
     RunId, TaskIndex, Timestamp,
     row::{HistoryEntry, HistoryKind},
     run::{Phase, RunStatus, Task, TaskStatus, WaitOn},
-    workflow::Definition,
+    workflow::{Definition, TaskKind},
 };
 
 /// What is known of one run while it goes on.

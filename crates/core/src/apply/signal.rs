@@ -19,7 +19,7 @@ impl Step<'_> {
     pub(crate) fn signal(&mut self, id: RunId, request: &SignalRequest, caller: Caller) {
         let answer = match self.run(id) {
             None => Err(self.why_not_here(id, &request.facts)),
-            Some(run) if has(run, request) => Ok(Answer::Done),
+            Some(run) if has(run, request) => Ok(self.signalled(id, &request.name)),
             Some(run) if !has_room(&run.signals, request) => Err(Refusal::TooManySignals { run: id }),
             Some(_) => {
                 let signal = Signal { payload: request.payload.clone(), by: request.by.clone(), at: self.now };
@@ -27,10 +27,16 @@ impl Step<'_> {
                 let told = Detail::of("signal", &*request.name).with("by", &*request.by);
                 self.record(id, HistoryKind::SignalReceived, told);
                 self.push_work(id, Work::Signal { from: TaskIndex(0) });
-                Ok(Answer::Done)
+                Ok(self.signalled(id, &request.name))
             }
         };
         self.reply(caller, answer);
+    }
+
+    fn signalled(&self, id: RunId, name: &str) -> Answer {
+        let definition = self.definition(id);
+        let waits = |kind: &TaskKind| matches!(kind, TaskKind::Signal(awaited) if **awaited == *name);
+        Answer::Signalled { is_named: definition.body.tasks.iter().any(|task| waits(&task.kind)) }
     }
 
     /// A task waits for its signal, unless that has been sent already.
