@@ -440,7 +440,7 @@ impl Step<'_> {
             OnExpiry::Requeue => self.make_ready(id),
             OnExpiry::Complete => self.complete(id, JsonText::null(), Detail::NONE),
             OnExpiry::FailTask => {
-                let waited = self.now.since(wait.since);
+                let waited = wait.deadline.since(wait.since);
                 let (reason, message) = match wait.on {
                     WaitOn::Signal => ("timed_out", format!("its signal did not come within {waited}")),
                     _ => ("queue_timeout", format!("it stood in its queue for {waited}")),
