@@ -70,6 +70,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Whether there is a store in a folder, in whatever state it is. Looks at the database's name alone.
+    pub fn is_in(folder: &Path) -> bool {
+        Folder::new(folder).database().symlink_metadata().is_ok()
+    }
+
     /// Opens the store in `folder` for writing, and makes both if they are not there.
     ///
     /// A store of an older version is brought to this one, after a copy of it was put beside it.

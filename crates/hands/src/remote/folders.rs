@@ -5,7 +5,8 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{Mutex, mpsc};
@@ -17,8 +18,12 @@ use crate::removal::{remove_some, remove_whole};
 
 /// The folder of all attempts, in the worker's.
 const ATTEMPTS: &str = "attempts";
-/// The file that is locked as long as a process works in the folder.
-const LOCK_FILE: &str = "lock";
+/// The file that is locked as long as a process works in the folder; a store's own is called otherwise.
+const LOCK_FILE: &str = "worker.lock";
+/// How long another process may have that lock for itself: as long as it looks at what was left.
+const LOCK_WITHIN: Duration = Duration::from_secs(30);
+/// Pause between two tries for it.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 /// Folders that wait to be removed; what is more waits for the next start.
 const WAITING_MAX: usize = 1_000;
 /// How long the last of them may take at the end.
@@ -32,6 +37,27 @@ const ENTRIES_MAX: usize = 1_000_000;
 /// The folder of an attempt, relative to the worker's.
 pub(super) fn of(attempt: &str) -> PathBuf {
     Path::new(ATTEMPTS).join(attempt)
+}
+
+/// Whether a folder can be one that [`of`] names: `att_`, the 26 letters and digits of a run, and two numbers. What is
+/// called otherwise is none of ours, wherever a person has told a worker to work.
+fn is_of_attempt(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_run = |text: &str| text.len() == 26 && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let parts: Option<Vec<&str>> = name.strip_prefix("att_").map(|parts| parts.split('.').collect());
+    matches!(parts.as_deref(), Some([run, task, number]) if is_run(run) && is_number(task) && is_number(number))
+}
+
+/// The folders of attempts that are there, relative to the worker's.
+fn there(data_dir: &Path) -> io::Result<impl Iterator<Item = PathBuf>> {
+    let entries = match fs::read_dir(data_dir.join(ATTEMPTS)) {
+        Ok(entries) => Some(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let folders = entries.into_iter().flatten().flatten().filter(|entry| entry.file_type().is_ok_and(|is| is.is_dir()));
+    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
+    Ok(names.filter(|name| is_of_attempt(name)).map(|name| of(&name)))
 }
 
 /// Folders of settled attempts, on their way out.
@@ -90,13 +116,15 @@ pub struct Premises {
 
 impl Premises {
     /// Moves into a folder, and removes what attempts of earlier processes have left in it: what lives of them is ended,
-    /// and nothing is removed of one that may still live. If another process works there too, all is left as it is.
+    /// and nothing is removed of one that may still live, or that is no folder of an attempt. If another process works
+    /// there too, all is left as it is.
     ///
-    /// Blocks for some ten seconds if something does not die, and as long as the disk takes for a million files.
+    /// Blocks for some ten seconds if something does not die, as long as the disk takes for a million files, and at most
+    /// 30 s for another process that does the same.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be used.
+    /// If the folder cannot be used, or another process has its lock for itself for longer than that.
     pub fn enter(data_dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(data_dir)?;
         let lock = File::options().create(true).truncate(false).write(true).open(data_dir.join(LOCK_FILE))?;
@@ -107,18 +135,12 @@ impl Premises {
             Err(error) => return Err(error.into()),
         }
         // From here on it is known that somebody is here, by whoever comes next.
-        flock(&premises._lock, FlockOperation::LockShared)?;
+        share(&premises._lock, LOCK_WITHIN)?;
         Ok(premises)
     }
 
     fn clear(&mut self, data_dir: &Path) -> io::Result<()> {
-        let entries = match fs::read_dir(data_dir.join(ATTEMPTS)) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let names = entries.flatten().map(|entry| Path::new(ATTEMPTS).join(entry.file_name()));
-        let folders: Vec<PathBuf> = names.take(LEFTOVERS_MAX).collect();
+        let folders: Vec<PathBuf> = there(data_dir)?.take(LEFTOVERS_MAX).collect();
         let mut budget = ENTRIES_MAX;
         for (folder, fate) in confirm_dead(data_dir, &folders, CONFIRM_WITHIN) {
             match fate {
@@ -136,14 +158,58 @@ impl Premises {
     }
 }
 
+/// Takes a part of the lock, once nobody has all of it.
+fn share(lock: &File, within: Duration) -> io::Result<()> {
+    let until = Instant::now() + within;
+    loop {
+        match flock(lock, FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(LOCK_PAUSE),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let message = format!("another process has had `{LOCK_FILE}` of this folder for itself for {within:?}");
+                return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ATTEMPT: &str = "att_01J9ZQ6K3V8M5T2X7B4N0RCDEF.0.1";
+
+    #[test]
+    fn what_is_no_folder_of_an_attempt_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let run = "run_01J9ZQ6K3V8M5T2X7B4N0RCDEF";
+        let nested = format!("{run}/a/{ATTEMPT}");
+        for name in ["mine", "att_1", "att_01J9ZQ6K3V8M5T2X7B4N0RCDEF.0", &format!("{ATTEMPT}.bak"), &nested, run] {
+            fs::create_dir_all(place.path().join(ATTEMPTS).join(name)).unwrap();
+        }
+        let file = place.path().join(of("att_01J9ZQ6K3V8M5T2X7B4N0RCDEF.0.2"));
+        fs::write(&file, "mine").unwrap();
+        let entered = Premises::enter(place.path()).unwrap();
+        assert_eq!((entered.removed, entered.kept.len()), (0, 0));
+        assert!(file.exists() && place.path().join(ATTEMPTS).join(nested).exists());
+        assert_eq!(fs::read_dir(place.path().join(ATTEMPTS)).unwrap().count(), 6);
+    }
+
+    #[test]
+    fn a_lock_that_another_process_keeps_is_not_awaited_for_ever() {
+        let place = tempfile::tempdir().unwrap();
+        let open = || File::options().create(true).append(true).open(place.path().join(LOCK_FILE)).unwrap();
+        let (other, own) = (open(), open());
+        flock(&other, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(share(&own, Duration::ZERO).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(other);
+        share(&own, Duration::ZERO).unwrap();
+    }
+
     #[test]
     fn what_an_earlier_process_left_goes_unless_another_one_is_there() {
         let place = tempfile::tempdir().unwrap();
-        let folder = place.path().join(of("att_1"));
+        let folder = place.path().join(of(ATTEMPT));
         fs::create_dir_all(folder.join("artifacts/deep")).unwrap();
         fs::write(folder.join("artifacts/deep/page"), "x").unwrap();
         let first = Premises::enter(place.path()).unwrap();

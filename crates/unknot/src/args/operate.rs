@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     /// What people should know of it; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
-    /// The folder of what attempts print and leave here, until the server has it [default: `.unknot/worker-NAME`]
+    /// The folder of what attempts print and leave here, until the server has it; not a store's [default: `.unknot/worker-NAME`]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,
     /// How long what runs may go on after the first TERM

@@ -12,7 +12,7 @@ use std::{
 };
 use tokio::{runtime::Builder, sync::watch, task::JoinHandle};
 use unknot_api::work::Command;
-use unknot_engine::{Clock as EngineClock, core::Millis, core::Timestamp};
+use unknot_engine::{Clock as EngineClock, core::Millis, core::Timestamp, store::SqliteStore};
 use unknot_hands::{Clock, Config, GuardCommand, Phase, Premises, Remote, RemoteSource, Summary, Worker};
 
 /// Pause between two looks at what goes on.
@@ -103,9 +103,15 @@ fn config(asked: &Asked, folder: PathBuf) -> Config {
     config
 }
 
-/// The folder of what attempts leave here.
+/// The folder of what attempts leave here. What a store keeps of its attempts is not for a worker to clear.
 fn folder(asked: &Asked, name: &str) -> std::io::Result<PathBuf> {
     let folder = asked.folder.clone().unwrap_or_else(|| Path::new(".unknot").join(format!("worker-{name}")));
+    if SqliteStore::is_in(&folder) {
+        let place = folder.display();
+        let message =
+            format!("`{place}` is the data folder of a store; give the worker one of its own: `--folder DIR`");
+        return Err(std::io::Error::other(message));
+    }
     fs::create_dir_all(&folder)?;
     folder.canonicalize()
 }

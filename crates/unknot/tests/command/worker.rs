@@ -133,6 +133,17 @@ fn a_worker_runs_its_handlers_and_nothing_that_a_workflow_brings() {
     assert!(!bench.path("ran").exists());
 }
 
+/// What a store has of its attempts is not taken for leftovers, whether or not its server is up.
+#[test]
+fn a_worker_is_not_let_into_a_store_and_leaves_alone_what_is_not_its_own() {
+    let bench = Bench::with("name: near\ntasks:\n  a: {exec: 'echo here'}\n");
+    bench.run(&["run", "flow.yaml"]).code(0);
+    bench.write("token", "unk_0");
+    let arguments = ["worker", "--server", "http://127.0.0.1:1", "--token-file", "token", "--folder"];
+    bench.run(&[&arguments[..], &[".unknot"]].concat()).code(5).says("UK0309").says("is the data folder of a store");
+    bench.run(&["logs", "latest", "a"]).code(0).says("here");
+}
+
 #[test]
 fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     let leave = "cd $UNKNOT_ARTIFACTS; mkdir -p deep/er; head -c 3000000 /dev/zero | tr '\\0' x > deep/er/large; \
