@@ -49,7 +49,8 @@ const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnec
 fn what_is_refused_says_so_in_the_words_of_the_server() {
     let problem =
         r#"{"type":"/errors/UK0404","title":"none","status":404,"code":"UK0404","detail":"there is no queue"}"#;
-    let answers = [("404 Not Found", problem), ("502 Bad Gateway", "<h1>bad</h1>"), ("200 OK", "hello")];
+    let answers =
+        [("404 Not Found", problem), ("502 Bad Gateway", "<h1>bad</h1>"), ("408 Slow", "slow"), ("200 OK", "hello")];
     let answers = answers.map(|(status, body)| {
         let text = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         &*text.leak()
@@ -62,6 +63,7 @@ fn what_is_refused_says_so_in_the_words_of_the_server() {
         let error = client.queues().await.expect_err("a proxy answers");
         assert_eq!(error.to_string(), "it answers with status 502: <h1>bad</h1>");
         assert!(error.is_passing());
+        assert!(client.queues().await.expect_err("it came too slowly").is_passing());
         let error = client.runs(&RunQuery::default()).await.expect_err("somebody else answers");
         assert!(matches!(error, ClientError::Strange { status: 200, .. }), "{error}");
         let error = client.stats().await.expect_err("nobody answers");

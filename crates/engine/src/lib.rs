@@ -33,7 +33,7 @@ pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, 
 pub use inbox::LaneFull;
 pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
-pub use remote::{Claimed, REMOTE_SLOTS_MAX, Registration, WORKERS_MAX, WorkerError};
+pub use remote::{Claimed, LeaseUnknown, REMOTE_SLOTS_MAX, Registration, WORKERS_MAX, WorkerError};
 pub use stream::{Heard, Lines, RunLines, Subscription};
 pub use unknot_hands::{
     artifacts,

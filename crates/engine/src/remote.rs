@@ -44,6 +44,11 @@ pub enum WorkerError {
     TooMany,
 }
 
+/// Nobody could say in time whether an attempt has its lease: it may have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the brain does not come to say whether the attempt has its lease")]
+pub struct LeaseUnknown;
+
 /// What a worker says of itself.
 #[derive(Clone, Debug)]
 pub struct Registration {
@@ -313,14 +318,17 @@ impl Engine {
     }
 
     /// The name of the task of an attempt that has its lease under this fence now; none: it has it no more.
-    pub async fn task_of_lease(&self, attempt: AttemptId, fence: Fence) -> Option<String> {
+    ///
+    /// # Errors
+    /// If the brain did not come to it within two seconds, or has too many questions before it: nothing is known then.
+    pub async fn task_of_lease(&self, attempt: AttemptId, fence: Fence) -> Result<Option<String>, LeaseUnknown> {
         let look = move |driver: &crate::driver::Driver| {
             let run = driver.state().runs.get(&attempt.task.run)?;
             let task = run.tasks.get(attempt.task.index.0 as usize)?;
             let lease = task.lease().filter(|lease| lease.fence == fence && task.attempts == attempt.number);
             lease.map(|_| driver.state().definition(run.id).task(attempt.task.index).name.to_string())
         };
-        self.peek(LEASE_WITHIN, look).await.flatten()
+        self.peek(LEASE_WITHIN, look).await.ok_or(LeaseUnknown)
     }
 
     fn enter(&self, name: &str, session: &str) -> Result<Call<'_>, WorkerError> {

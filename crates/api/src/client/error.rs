@@ -94,7 +94,7 @@ impl ClientError {
         match self {
             Self::Connect { .. } | Self::Late { .. } | Self::Broken { .. } => true,
             Self::Refused { .. } | Self::Strange { .. } => {
-                self.status().is_some_and(|status| status == 429 || status >= 500)
+                self.status().is_some_and(|status| matches!(status, 408 | 429) || status >= 500)
             }
             Self::Token | Self::Header { .. } | Self::Path { .. } | Self::Unspeakable { .. } => false,
         }

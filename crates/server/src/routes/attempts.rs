@@ -19,11 +19,11 @@ use serde::Deserialize;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::spawn_blocking;
 use unknot_api::worker::{self as wire, ARTIFACTS_BYTES_MAX, ArtifactPart, PART_BYTES_MAX};
-use unknot_engine::{ATTEMPTS, attempt_folder, core::AttemptId};
+use unknot_engine::{ATTEMPTS, LeaseUnknown, attempt_folder, core::AttemptId};
 
 /// Bytes of a log: what a hand keeps of its beginning and end, and the mark between them.
 const LOG_MAX: u64 = 16 * 1024 * 1024 + 4096;
-/// When a part is worth another try that met another one.
+/// When a part is worth another try that met another one, or a brain that was busy.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -101,6 +101,13 @@ async fn artifact(
     answer(received.await, &what)
 }
 
+impl From<LeaseUnknown> for Problem {
+    fn from(error: LeaseUnknown) -> Self {
+        // Not 401: that is lasting, and whoever is told so gives up what it has to send.
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()).retry_after(BUSY_PAUSE)
+    }
+}
+
 /// A token is good for its own attempt.
 fn is_its_own(attempt: &str, right: Right) -> Answer<()> {
     let attempt: AttemptId = super::parse(attempt, "the id of an attempt")?;
@@ -112,7 +119,7 @@ fn is_its_own(attempt: &str, right: Right) -> Answer<()> {
 async fn folder(app: &App, right: Right) -> Answer<PathBuf> {
     let Right { attempt, fence } = right;
     let gone = || Problem::new(StatusCode::UNAUTHORIZED, format!("`{attempt}` has its lease under this fence no more"));
-    let task_name = app.engine.task_of_lease(attempt, fence).await.ok_or_else(gone)?;
+    let task_name = app.engine.task_of_lease(attempt, fence).await?.ok_or_else(gone)?;
     Ok(app.engine.data().join(attempt_folder(std::path::Path::new(ATTEMPTS), attempt, &task_name)))
 }
 

@@ -7,7 +7,11 @@ use std::{
     net::Shutdown,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
+use tokio::runtime::Builder;
 use unknot_engine::ATTEMPTS;
 
 const MIB: usize = 1024 * 1024;
@@ -71,6 +75,29 @@ impl Given {
         let told = self.served.ask("POST", "/workers/far/report").json(&reports).send().is(200).json();
         assert_eq!(told, json!({"settled": [0]}));
     }
+}
+
+/// Whoever takes that for a lost lease gives up what the attempt has left.
+#[test]
+fn a_brain_that_is_late_is_no_lost_lease() {
+    let given = given();
+    let ((busy, is_busy), (go_on, going_on)) = (mpsc::channel::<()>(), mpsc::channel::<()>());
+    let engine = Arc::clone(given.served.engine());
+    let held_up = thread::spawn(move || {
+        let look = move |_: &_| {
+            busy.send(()).unwrap();
+            // Also if the test has failed meanwhile.
+            going_on.recv().unwrap_or_default();
+        };
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(engine.peek(Duration::MAX, look))
+    });
+    is_busy.recv().unwrap();
+    let late = given.put("page", 0, 1, b"x");
+    assert!(late.header("retry-after").is_some());
+    late.problem(503);
+    go_on.send(()).unwrap();
+    assert_eq!(held_up.join().unwrap(), Some(()));
+    given.put("page", 0, 1, b"x").is(200);
 }
 
 /// All files below a folder, with what they hold.
