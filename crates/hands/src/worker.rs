@@ -45,6 +45,8 @@ const REPORTS_MAX: usize = 1024;
 const RENEW_AGAIN: Duration = Duration::from_millis(500);
 /// How many orders about attempts that have not arrived yet are remembered.
 const EARLY_ORDERS_MAX: usize = 10_000;
+/// How many ends that were settled during a claim are remembered; the last ones matter most.
+const SETTLED_MAX: usize = 10_000;
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -156,6 +158,9 @@ struct Loop<S> {
     /// Orders that overtook the attempts that they are about.
     early: HashMap<(String, u64), Wish>,
     outbox: Outbox,
+    /// Ends that were settled while a claim was under way, with their fences. Its answer may have been given before
+    /// that, and hand the same out once more.
+    settled: VecDeque<(String, u64)>,
     claim: Option<Call<Claimed>>,
     report: Option<Call<Vec<usize>>>,
     renew: Option<Call<Renewed>>,
@@ -176,6 +181,7 @@ impl<S: WorkSource> Loop<S> {
             running: HashMap::new(),
             early: HashMap::new(),
             outbox: Outbox::default(),
+            settled: VecDeque::new(),
             claim: None,
             report: None,
             renew: None,
@@ -291,11 +297,19 @@ impl<S: WorkSource> Loop<S> {
         given.lease_ms.is_some()
             && (self.running.get(&given.attempt).is_some_and(|running| running.fence == given.fence)
                 || self.queue.iter().any(|queued| queued.is_of(&given.attempt, given.fence))
-                || self.outbox.has_end(&given.attempt, given.fence))
+                || self.outbox.has_end(&given.attempt, given.fence)
+                || self.settled.iter().any(|(attempt, fence)| *fence == given.fence && *attempt == given.attempt))
     }
 
     fn claimed(&mut self, answer: Result<Claimed, SourceError>) {
-        let Ok(claimed) = count_failure(&mut self.claim_failures, answer) else { return };
+        if let Ok(claimed) = count_failure(&mut self.claim_failures, answer) {
+            self.take_up(claimed);
+        }
+        // What the source is asked next it answers knowing of them.
+        self.settled.clear();
+    }
+
+    fn take_up(&mut self, claimed: Claimed) {
         let leased_at = claimed.leased_at;
         for assignment in claimed.assignments {
             if self.has(&assignment) {
@@ -399,7 +413,11 @@ impl<S: WorkSource> Loop<S> {
             // An answer that settles nothing is as good as none: without a pause it would be asked for at once.
             self.report_failures = self.report_failures.max(1);
         }
-        self.outbox.settle(&settled);
+        let ended = self.outbox.settle(&settled);
+        if self.claim.is_some() {
+            self.settled.extend(ended);
+            self.settled.drain(..self.settled.len().saturating_sub(SETTLED_MAX));
+        }
     }
 
     fn ordered(&mut self, answer: Result<Vec<Order>, SourceError>) {

@@ -36,19 +36,24 @@ impl Outbox {
     }
 
     /// The batch is back; what is not among the settled places goes to the front of what waits. Signs of life, which
-    /// may be lost and would be stale, are sent once only.
-    pub(super) fn settle(&mut self, places: &[usize]) {
-        let Some(batch) = self.under_way.take() else { return };
+    /// may be lost and would be stale, are sent once only. Gives the attempts, with their fences, whose ends are settled.
+    pub(super) fn settle(&mut self, places: &[usize]) -> Vec<(String, u64)> {
+        let Some(batch) = self.under_way.take() else { return Vec::new() };
         let mut is_settled = vec![false; batch.len()];
         for place in places {
             if let Some(settled) = is_settled.get_mut(*place) {
                 *settled = true;
             }
         }
-        let open = batch.iter().zip(is_settled).rev().filter(|(report, settled)| !settled && !is_volatile(report));
-        for (report, _) in open {
-            self.waiting.push_front(report.clone());
+        let mut ended = Vec::new();
+        for (report, settled) in batch.iter().zip(is_settled).rev() {
+            match &report.body {
+                ReportBody::Ended(_) if settled => ended.push((report.attempt.clone(), report.fence)),
+                _ if settled || is_volatile(report) => {}
+                _ => self.waiting.push_front(report.clone()),
+            }
         }
+        ended
     }
 
     /// Whether the end of an attempt under this fence waits here.

@@ -101,3 +101,17 @@ async fn an_assignment_that_comes_twice_is_performed_once() {
     assert_eq!(lines(), 1);
     bench.close(Phase::Stopping).await;
 }
+
+/// The answer to a claim was on its way when the end in it was settled: a server that was started anew had handed it out.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_ended_is_not_begun_again_by_an_answer_that_is_late() {
+    let bench = Bench::with(|config| config.slots = 1);
+    let done = bench.dir.path().join("done");
+    let task = Assignment { lease_ms: Some(60_000), ..shell(&format!("echo x >> {}", done.display())) };
+    bench.perform(task.clone()).await;
+    let next = Assignment { lease_ms: Some(60_000), ..shell("true") };
+    bench.source.give([task, next.clone()]);
+    bench.source.end_of(&next.attempt).await;
+    assert_eq!(std::fs::read_to_string(&done).unwrap(), "x\n");
+    bench.close(Phase::Stopping).await;
+}
