@@ -126,7 +126,10 @@ pub(crate) fn receive(folder: &Path, path: &ArtifactPath, part: &Part<'_>) -> io
         return Ok(Received::EndsAt(length));
     }
     let others = there.iter().filter(|artifact| artifact.path != path.0).map(|artifact| artifact.bytes);
-    if let Some(why) = too_much(others.chain(sizes(&incoming, &name)?), part.offset + part.bytes.len() as u64) {
+    // All that it will have counts from its first part on, and none of it once it is refused: or it would take the room
+    // of smaller ones that come behind it.
+    if let Some(why) = too_much(others.chain(sizes(&incoming, &name)?), part.size) {
+        remove(&incoming, &name)?;
         return Ok(Received::TooMuch(why));
     }
     let file = writable(&incoming, &name)?;
@@ -325,8 +328,10 @@ mod tests {
         let large = File::create(folder.join("artifacts/f1")).expect("made");
         large.set_len(ARTIFACTS_BYTES_MAX - 2).expect("a hole");
         assert!(matches!(send(&folder, "half", 1, 2, "x"), Received::TooMuch(_)));
+        assert_eq!(send(&folder, "half", 1, 2, "x"), Received::EndsAt(0), "nothing is kept of what is refused");
+        assert!(matches!(send(&folder, "half", 0, 2, "x"), Received::TooMuch(_)), "with its first part");
+        assert_eq!(send(&folder, "half", 0, 1, "x"), Received::Taken(1), "a smaller one has room");
         assert_eq!(send(&folder, "f1", 0, 1, "x"), Received::Taken(1));
-        assert_eq!(send(&folder, "half", 1, 2, "x"), Received::Taken(2));
         let incoming = File::open(folder.join(INCOMING_FOLDER)).expect("there");
         flock(&incoming, FlockOperation::LockExclusive).expect("locked");
         assert_eq!(send(&folder, "f0", 0, 0, ""), Received::Busy);
