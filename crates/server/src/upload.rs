@@ -10,7 +10,8 @@
 use crate::tokens::hash;
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, mkdirat, openat, renameat, statat, unlinkat,
+        AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat, statat,
+        unlinkat,
     },
     io::Errno,
 };
@@ -113,7 +114,8 @@ pub(crate) fn receive(folder: &Path, path: &ArtifactPath, part: &Part<'_>) -> io
     let name = hash(&path.0);
     let mut length = bytes_of(&incoming, &name)?;
     if length.is_none() && part.offset > 0 && whole == Some(part.size) {
-        // The answer to the last part was lost.
+        // The answer to the last part was lost, or its name could not be made durable.
+        fsync(place_of(&base, path)?.0)?;
         return Ok(Received::Taken(part.size));
     }
     // A file that grew beyond its size was another one.
@@ -138,7 +140,7 @@ pub(crate) fn receive(folder: &Path, path: &ArtifactPath, part: &Part<'_>) -> io
     if length < part.size {
         return Ok(Received::Taken(length));
     }
-    // Under its own name it is whole, also after a loss of power.
+    // Under its own name it is whole, also after a loss of power; and it has that name before it is told to be whole.
     file.sync_data()?;
     match put_in_place(&base, &incoming, &name, path) {
         Ok(()) => Ok(Received::Taken(length)),
@@ -163,24 +165,37 @@ fn too_much(others: impl Iterator<Item = u64>, own: u64) -> Option<String> {
 }
 
 fn put_in_place(base: &OwnedFd, incoming: &OwnedFd, name: &str, path: &ArtifactPath) -> rustix::io::Result<()> {
+    let (place, last) = place_of(base, path)?;
+    renameat(incoming, name, &place, last)?;
+    fsync(place)
+}
+
+/// The folder of an artifact, made where it is not there, and its name in it.
+fn place_of<'p>(base: &OwnedFd, path: &'p ArtifactPath) -> rustix::io::Result<(OwnedFd, &'p str)> {
     let (folders, last) = path.split();
     let mut place = make(base, ARTIFACTS_FOLDER)?;
     for folder in folders {
         place = make(&place, folder)?;
     }
-    renameat(incoming, name, place, last)
+    Ok((place, last))
 }
 
-/// The attempt's own folder, made where it is not there.
+/// The attempt's own folder, made with its names durable where it is not there.
 fn base(folder: &Path) -> io::Result<OwnedFd> {
+    let missing = folder.ancestors().take_while(|folder| !folder.is_dir());
+    let written_to: Vec<&Path> = missing.filter_map(Path::parent).collect();
     fs::create_dir_all(folder)?;
+    for above in written_to {
+        File::open(above)?.sync_all()?;
+    }
     Ok(enter(CWD, folder)?)
 }
 
-/// A folder below another one, made where it is not there.
+/// A folder below another one, made with its name durable where it is not there.
 fn make(above: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
     match mkdirat(above, name, Mode::from_raw_mode(0o777)) {
-        Ok(()) | Err(Errno::EXIST) => enter(above, name),
+        Ok(()) => fsync(above).and_then(|()| enter(above, name)),
+        Err(Errno::EXIST) => enter(above, name),
         Err(error) => Err(error),
     }
 }
