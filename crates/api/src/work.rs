@@ -448,7 +448,7 @@ pub enum Note {
     OutputCutOff,
     /// Some of what it left in `artifacts/` did not come to the server; it went with the worker's folder.
     ArtifactsLost {
-        /// How many files or folders, at least.
+        /// How many files or folders, at least; 0 if nobody knows whether there were any.
         count: u32,
         /// The paths of the first few.
         first: Vec<String>,

@@ -15,15 +15,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 use unknot_api::client::{Client, ClientError};
 use unknot_api::work::{Assignment, Note};
 use unknot_api::worker::{ARTIFACTS_BYTES_MAX, ArtifactPart};
 
 use self::missing::Missing;
 use super::with_causes;
-use crate::artifacts::{self, ARTIFACTS_FOLDER, Artifact};
+use crate::artifacts::{self, ARTIFACTS_FOLDER, Artifact, Listing};
 use crate::log::LOG_FILE;
 use crate::worker::Patience;
 use crate::{backoff, files};
@@ -34,6 +34,8 @@ const EVERY: Duration = Duration::from_secs(1);
 const PART_BYTES: usize = 512 * 1024;
 /// Parts of one log that are sent before the next one has its turn.
 const PARTS_MAX: usize = 64;
+/// How long the folder of an attempt may still be looked at once there is no time for anything else.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// Attempts whose artifacts are sent at the same time; the others wait for their turn.
 const AT_ONCE: usize = 8;
 
@@ -111,23 +113,27 @@ impl Uploads {
     pub(super) async fn deliver(&self, attempt: &str, fence: u64, mut patience: Patience) -> Vec<Note> {
         let right = (attempt.to_owned(), fence);
         let Some(upload) = self.get(&right) else { return Vec::new() };
-        let mut missing = Missing::all();
+        let (mut missing, folder) = (Missing::all(), upload.folder.clone());
+        let mut listing = spawn_blocking(move || artifacts::list(&folder));
         let over = tokio::select! {
             biased;
             why = patience.over() => Some(why),
-            () = self.send_all(&right, &upload, &mut missing) => None,
+            () = self.send_all(&right, &upload, &mut listing, &mut missing) => None,
         };
         if let Some(why) = over {
+            // What will not come is named all the same, also of one that is ended at once.
+            if !missing.is_known()
+                && let Ok(listing) = timeout(LOOK_WITHIN, listing).await
+            {
+                missing.found(listing.ok());
+            }
             missing.no_time(why);
         }
         missing.into_notes()
     }
 
-    async fn send_all(&self, right: &Right, upload: &Upload, missing: &mut Missing) {
-        let folder = upload.folder.clone();
-        if let Ok(listing) = spawn_blocking(move || artifacts::list(&folder)).await {
-            missing.found(listing);
-        }
+    async fn send_all(&self, right: &Right, upload: &Upload, listing: &mut JoinHandle<Listing>, missing: &mut Missing) {
+        missing.found(listing.await.ok());
         let mut failures = 0;
         loop {
             match self.send_log(right).await {
@@ -265,4 +271,49 @@ fn read_part(file: &File, from: u64, many: usize) -> io::Result<Bytes> {
     }
     part.truncate(filled);
     Ok(part.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tokio::sync::watch;
+    use unknot_api::client::Address;
+    use unknot_api::work::{Ladder, Outcome, StopReason, Work};
+
+    use super::*;
+    use crate::exec::{Told, Wish};
+
+    #[tokio::test]
+    async fn what_is_ended_at_once_sends_nothing_and_names_what_it_leaves() {
+        let place = tempfile::tempdir().unwrap();
+        let assignment = Assignment {
+            attempt: "att_1".to_owned(),
+            run: "run_1".to_owned(),
+            task: "task".to_owned(),
+            number: 1,
+            fence: 5,
+            folder: "attempts/att_1".to_owned(),
+            work: Work::Noop,
+            heartbeat_timeout_ms: None,
+            hard_deadline_ms_from_start: 1,
+            ladder: Ladder { told_ms: None, term_ms: 1, kill_ms: 1 },
+            idempotency_key: "key".to_owned(),
+            lease_ms: None,
+            env: BTreeMap::new(),
+        };
+        let left = place.path().join("attempts/att_1/artifacts");
+        fs::create_dir_all(&left).unwrap();
+        fs::write(left.join("page"), "x").unwrap();
+        let nobody = Client::new(Address::Local(place.path().join("nobody")), None).unwrap();
+        let uploads = Uploads::new(nobody, place.path().to_owned());
+        uploads.begin(&assignment, "token");
+        let (_wish, wishes) = watch::channel(Wish::Kill(StopReason::Cancelled));
+        let outcome = Outcome::Stopped { reason: StopReason::Cancelled };
+        let patience = Patience::after(&outcome, Told { wishes, lease: None });
+        let notes = uploads.deliver("att_1", 5, patience).await;
+        let [Note::LogFailed { .. }, lost] = &notes[..] else { panic!("{notes:?}") };
+        let (first, message) = (vec!["page".to_owned()], "it was ended at once".to_owned());
+        assert_eq!(*lost, Note::ArtifactsLost { count: 1, first, message });
+    }
 }

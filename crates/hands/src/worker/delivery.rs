@@ -24,7 +24,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    pub(super) fn after(outcome: &Outcome, told: Told) -> Self {
+    pub(crate) fn after(outcome: &Outcome, told: Told) -> Self {
         let is_calm = matches!(outcome, Outcome::Succeeded { .. } | Outcome::Failed { .. });
         Self { until: Instant::now() + if is_calm { UNHURRIED } else { HURRIED }, told }
     }

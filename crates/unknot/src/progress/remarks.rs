@@ -54,6 +54,9 @@ fn remark(note: &Note, named: bool) -> Option<(String, Rank)> {
 
 /// What of its artifacts did not come here.
 fn lost(count: u32, first: &[String], message: &str) -> String {
+    if count == 0 {
+        return format!("artifacts may not have arrived: {message}");
+    }
     let which = match first {
         [] => String::new(),
         [path, ..] => format!(" (`{}`{})", fit(path, COMMAND_COLUMNS), if count > 1 { " …" } else { "" }),

@@ -20,6 +20,8 @@ pub(super) struct Missing {
     waiting: Option<VecDeque<Artifact>>,
     /// What will not arrive, and why.
     lost: Vec<(String, String)>,
+    /// Why nobody knows what will not arrive.
+    unseen: Option<String>,
     /// What went wrong last, of what may pass.
     trouble: Option<String>,
 }
@@ -30,7 +32,17 @@ impl Missing {
         Self { log: Some(String::new()), ..Self::default() }
     }
 
-    pub(super) fn found(&mut self, listing: Listing) {
+    /// Whether the folder has been looked at.
+    pub(super) fn is_known(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// What is in the folder; none if it could not be looked at.
+    pub(super) fn found(&mut self, listing: Option<Listing>) {
+        if listing.is_none() {
+            self.unseen = Some("its folder could not be looked at".to_owned());
+        }
+        let listing = listing.unwrap_or_default();
         self.waiting = Some(listing.files.into());
         let odd = "only regular files are kept, and folders down to a bound";
         self.lost.extend(listing.passed_over.into_iter().map(|path| (path, odd.to_owned())));
@@ -76,6 +88,9 @@ impl Missing {
 
     /// The rest will not arrive.
     pub(super) fn nothing_more(&mut self, why: String) {
+        if self.waiting.is_none() {
+            self.unseen = Some(format!("its folder was not looked at: {why}"));
+        }
         let waiting = self.waiting.get_or_insert_default();
         self.lost.splice(0..0, waiting.drain(..).map(|artifact| (artifact.path, why.clone())));
         if let Some(known) = self.log.as_mut().filter(|known| known.is_empty()) {
@@ -85,7 +100,7 @@ impl Missing {
 
     pub(super) fn into_notes(self) -> Vec<Note> {
         let log = self.log.map(|why| Note::LogFailed { message: format!("`{LOG_FILE}` may be cut short here: {why}") });
-        let why = self.lost.first().map(|(_, why)| why.clone());
+        let why = self.lost.first().map(|(_, why)| why.clone()).or(self.unseen);
         let count = u32::try_from(self.lost.len()).unwrap_or(u32::MAX);
         let first = self.lost.into_iter().take(NAMED_MAX).map(|(path, _)| path).collect();
         let artifacts = why.map(|message| Note::ArtifactsLost { count, first, message });
@@ -105,7 +120,7 @@ mod tests {
     #[test]
     fn what_has_arrived_is_not_missing() {
         let mut missing = Missing::all();
-        missing.found(listing(&["a"]));
+        missing.found(Some(listing(&["a"])));
         missing.log_is_whole();
         missing.arrived();
         assert_eq!(missing.next(), None);
@@ -115,7 +130,7 @@ mod tests {
     #[test]
     fn what_has_not_arrived_is_named_with_its_reason() {
         let mut missing = Missing::all();
-        missing.found(Listing { passed_over: vec!["pipe".to_owned()], ..listing(&["a", "b", "c"]) });
+        missing.found(Some(Listing { passed_over: vec!["pipe".to_owned()], ..listing(&["a", "b", "c"]) }));
         missing.trouble("connection refused".to_owned());
         missing.log_is_whole();
         missing.arrived();
@@ -130,8 +145,19 @@ mod tests {
     #[test]
     fn a_log_that_did_not_arrive_is_told_too() {
         let mut missing = Missing::all();
+        missing.found(Some(Listing::default()));
         missing.no_time("it was ended at once");
         let message = "`log.txt` may be cut short here: it was ended at once".to_owned();
         assert_eq!(missing.into_notes(), [Note::LogFailed { message }]);
+    }
+
+    #[test]
+    fn a_folder_that_was_not_looked_at_may_have_had_something() {
+        let mut missing = Missing::all();
+        missing.log_is_whole();
+        assert!(!missing.is_known());
+        missing.no_time("it was ended at once");
+        let message = "its folder was not looked at: it was ended at once".to_owned();
+        assert_eq!(missing.into_notes(), [Note::ArtifactsLost { count: 0, first: Vec::new(), message }]);
     }
 }
