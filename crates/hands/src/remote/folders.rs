@@ -24,8 +24,9 @@ const LOCK_FILE: &str = "worker.lock";
 const LOCK_WITHIN: Duration = Duration::from_secs(30);
 /// Pause between two tries for it.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
-/// Folders that wait to be removed; what is more waits for the next start.
-const WAITING_MAX: usize = 1_000;
+/// Folders that wait to be removed, some ten megabytes of names: as many as end while one of a million files goes. What
+/// is more waits for the next start; which ones those are only that knows, once nobody else works in the folder.
+const WAITING_MAX: usize = 100_000;
 /// How long the last of them may take at the end.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How long leftovers may take to die.
