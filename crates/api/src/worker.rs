@@ -44,8 +44,9 @@ pub struct Register {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^(exec|http|noop)$")))]
     pub kinds: Vec<String>,
-    /// Handlers that it has, for `worker` tasks.
+    /// Handlers that it has, for `worker` tasks: names as such tasks have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^[a-z][a-z0-9_-]{0,99}$")))]
     pub handlers: Vec<String>,
     /// What people should know of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

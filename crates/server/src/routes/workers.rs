@@ -20,6 +20,7 @@ use unknot_engine::{
     Held, Order, REMOTE_SLOTS_MAX, Registration, WorkerError,
     core::{
         run::WorkerId,
+        validate::is_name,
         worker::{Serves, WorkKind},
     },
 };
@@ -135,8 +136,7 @@ fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
     Ok(Registration { worker, slots, serves, labels, term, poll: POLL_MAX.min(term / 2) })
 }
 
-/// What it knows by itself, and its handlers. Whether a handler's name is well-formed is no matter: no task calls
-/// one that is not.
+/// What it knows by itself, and its handlers.
 fn kinds(wish: &wire::Register) -> Answer<BTreeSet<WorkKind>> {
     let known = || WorkKind::BUILT_IN.map(|kind| format!("`{}`", kind.word())).join(", ");
     let kind = |word: &String| {
@@ -144,6 +144,10 @@ fn kinds(wish: &wire::Register) -> Answer<BTreeSet<WorkKind>> {
         kind.ok_or_else(|| Problem::bad(format!("there is no kind of work `{word}`; there are {}", known())))
     };
     let mut kinds: BTreeSet<WorkKind> = wish.kinds.iter().map(kind).collect::<Answer<_>>()?;
+    if let Some(name) = wish.handlers.iter().find(|name| !is_name(name)) {
+        let form = "a small letter, then small letters, digits, `_` and `-`, up to 100 in all";
+        return Err(Problem::bad(format!("no task can call a handler `{name}`; expected {form}")));
+    }
     kinds.extend(wish.handlers.iter().map(|name| WorkKind::Handler(name.as_str().into())));
     if kinds.is_empty() {
         let known = known();

@@ -220,9 +220,12 @@ fn workers_are_listed_with_what_they_take_and_their_labels() {
     served.ask("POST", "/workers").json(&worker).send().is(201);
     let all = json!({"protocol": 1, "name": "near", "boot": "b2", "slots": 1, "kinds": ["exec", "http", "noop"]});
     served.ask("POST", "/workers").json(&all).send().is(201);
-    for (key, wrong) in
-        [("queues", json!(["x\u{1b}[2J"])), ("labels", json!({"x": "y\n"})), ("labels", json!({"x".repeat(201): ""}))]
-    {
+    for (key, wrong) in [
+        ("queues", json!(["x\u{1b}[2J"])),
+        ("labels", json!({"x": "y\n"})),
+        ("labels", json!({"x".repeat(201): ""})),
+        ("handlers", json!(["Resize"])),
+    ] {
         let mut worker = worker.clone();
         worker[key] = wrong;
         served.ask("POST", "/workers").json(&worker).send().problem(400);

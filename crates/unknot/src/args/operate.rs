@@ -4,6 +4,7 @@ use super::{KEY_MAX, Place, key};
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 use unknot_api::{Duration as Length, Moment};
+use unknot_engine::core::validate::is_name;
 
 /// Which server is asked, or where runs are kept if none is.
 #[derive(Args, Clone, Debug, Default)]
@@ -33,7 +34,7 @@ pub(crate) struct Worker {
     #[arg(short, long, value_name = "NAME")]
     pub(crate) queue: Vec<String>,
     /// A handler for `worker` tasks, and the line for the shell that is run for each call; may be repeated
-    #[arg(long, value_name = "NAME=LINE", value_parser = label)]
+    #[arg(long, value_name = "NAME=LINE", value_parser = handler)]
     pub(crate) handler: Vec<(String, String)>,
     /// Only calls of its handlers: no commands and requests that workflows bring
     #[arg(long, requires = "handler")]
@@ -107,6 +108,12 @@ fn visible_key(given: &str) -> Result<String, String> {
         return key(given);
     }
     Err(format!("a key at a server has 1 to {KEY_MAX} visible ASCII letters"))
+}
+
+/// A handler that no task can call would wait for ever.
+fn handler(given: &str) -> Result<(String, String), String> {
+    let expected = "expected `NAME=LINE`, the name a small letter, then small letters, digits, `_` and `-`, up to 100";
+    label(given).ok().filter(|(name, _)| is_name(name)).ok_or_else(|| expected.to_owned())
 }
 
 fn label(given: &str) -> Result<(String, String), String> {

@@ -145,6 +145,13 @@ fn a_worker_is_not_let_into_a_store_and_leaves_alone_what_is_not_its_own() {
 }
 
 #[test]
+fn a_handler_that_no_task_can_call_is_refused() {
+    let bench = Bench::with("name: none\ntasks: {}\n");
+    let arguments = ["worker", "--server", "http://127.0.0.1:1", "--handler", "Resize=true"];
+    bench.run(&arguments).code(2).says("expected `NAME=LINE`, the name a small letter");
+}
+
+#[test]
 fn what_an_attempt_left_is_at_the_server_and_no_more_at_the_worker() {
     let leave = "cd $UNKNOT_ARTIFACTS; mkdir -p deep/er; head -c 3000000 /dev/zero | tr '\\0' x > deep/er/large; \
                  echo page > 'a page.html'; touch empty; ln -s /etc/passwd link; mkfifo pipe; truncate -s 2G huge; echo '{\"n\": 7}'";
