@@ -130,6 +130,8 @@ fn a_worker_runs_its_handlers_and_nothing_that_a_workflow_brings() {
     worker.line("ready");
     until("the call is done", PATIENCE, || bench.run(&["events", "latest"]).stdout.contains("TASK_COMPLETED"));
     assert_eq!(bench.read("input"), r#"{"n":21}"#);
+    // Not merely not yet: nobody here takes it.
+    bench.run(&["show", "latest"]).says("b     QUEUED").says("waits for a worker: none that is here takes");
     assert!(!bench.path("ran").exists());
 }
 
