@@ -12,6 +12,8 @@ pub const PROTOCOL: u32 = 1;
 
 /// The longest part of a log or an artifact that is sent at once, in bytes.
 pub const PART_BYTES_MAX: usize = 1024 * 1024;
+/// Labels of one worker.
+pub const LABELS_MAX: usize = 32;
 /// Artifacts of one attempt.
 pub const ARTIFACTS_MAX: usize = 1_000;
 /// Bytes of all artifacts of one attempt together.
@@ -48,8 +50,9 @@ pub struct Register {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(inner(regex(pattern = "^[a-z][a-z0-9_-]{0,99}$")))]
     pub handlers: Vec<String>,
-    /// What people should know of it.
+    /// What people should know of it: at most 32 names with their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = LABELS_MAX))]
     pub labels: BTreeMap<String, String>,
 }
 

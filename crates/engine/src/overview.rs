@@ -56,7 +56,7 @@ pub struct WorkerView {
     /// What it takes.
     pub serves: Arc<Serves>,
     /// What people should know of it; empty where only the brain was asked.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
 }
 
 impl Overview {
@@ -70,7 +70,7 @@ impl Overview {
         };
         let worker = |(worker, offer): (&WorkerId, &Offer)| {
             let (leases, serves) = (leases(worker), Arc::clone(&offer.serves));
-            (worker.clone(), WorkerView { slots: offer.slots, leases, serves, labels: BTreeMap::new() })
+            (worker.clone(), WorkerView { slots: offer.slots, leases, serves, labels: Arc::default() })
         };
         Self {
             at,

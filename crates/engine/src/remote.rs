@@ -59,7 +59,7 @@ pub struct Registration {
     /// What it takes.
     pub serves: Serves,
     /// What people should know of it.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// How long it may be silent before it counts as gone.
     pub term: Duration,
     /// How long its calls wait for something to say; clearly less than the term.
@@ -93,7 +93,8 @@ struct Sessions {
 struct Session {
     id: String,
     desk: Arc<Desk>,
-    labels: BTreeMap<String, String>,
+    /// Shared, so that whoever lists workers copies none under the lock that the brain takes.
+    labels: Arc<BTreeMap<String, String>>,
     term: Duration,
     /// When it was last heard, by the clock that only goes forward.
     heard: Duration,
@@ -168,7 +169,7 @@ impl Desks {
     pub(crate) fn label(&self, workers: &mut BTreeMap<WorkerId, WorkerView>) {
         for session in self.lock().by_name.values() {
             if let Some(seen) = workers.get_mut(session.desk.worker()) {
-                seen.labels.clone_from(&session.labels);
+                seen.labels = Arc::clone(&session.labels);
             }
         }
     }
@@ -198,7 +199,7 @@ impl Desks {
         }
         let id = format!("{:016x}", crate::threads::chance());
         let desk = Arc::new(Desk::new(worker.clone(), wish.poll));
-        let session = Session { id: id.clone(), desk, labels: wish.labels.clone(), term: wish.term, heard: now };
+        let session = Session { id: id.clone(), desk, labels: Arc::clone(&wish.labels), term: wish.term, heard: now };
         sessions.by_name.insert(Arc::clone(&worker.name), session);
         let (worker, slots, serves) = (worker.clone(), wish.slots, Box::new(wish.serves.clone()));
         events.push(Event::WorkerJoined { worker, slots, serves });
@@ -345,7 +346,7 @@ mod tests {
 
     fn wish(boot: u64) -> Registration {
         let worker = WorkerId { name: "far".into(), boot };
-        let (serves, labels) = (Serves::default(), BTreeMap::new());
+        let (serves, labels) = (Serves::default(), Arc::default());
         Registration { worker, slots: 1, serves, labels, term: Duration::from_secs(30), poll: POLL }
     }
 

@@ -248,7 +248,7 @@ pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
         queues: view.serves.queues.as_ref().map(|queues| queues.iter().map(ToString::to_string).collect()),
         kinds: words(kinds),
         handlers: words(handlers),
-        labels: view.labels.clone(),
+        labels: BTreeMap::clone(&view.labels),
     }
 }
 

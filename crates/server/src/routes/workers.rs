@@ -33,7 +33,7 @@ const POLL_MAX: Duration = Duration::from_secs(20);
 const BATCH_MAX: usize = 1_000;
 /// Attempts that one worker holds.
 const HELD_MAX: usize = 20_000;
-/// Queues that a worker names, and labels that it has.
+/// Queues, kinds and handlers that a worker names.
 const NAMED_MAX: usize = 1_000;
 /// Bytes of each name and value among them, which people are shown.
 const TEXT_MAX: usize = 200;
@@ -118,8 +118,11 @@ fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
         return Err(Problem::bad(format!("`slots` is {}, expected 1 to {REMOTE_SLOTS_MAX}", wish.slots)));
     }
     let named = wish.queues.as_ref().map_or(0, Vec::len);
-    if [named, wish.kinds.len(), wish.handlers.len(), wish.labels.len()].into_iter().any(|count| count > NAMED_MAX) {
-        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds, handlers and labels")));
+    if [named, wish.kinds.len(), wish.handlers.len()].into_iter().any(|count| count > NAMED_MAX) {
+        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds and handlers")));
+    }
+    if wish.labels.len() > wire::LABELS_MAX {
+        return Err(Problem::bad(format!("a worker has at most {} labels", wire::LABELS_MAX)));
     }
     let labels = wish.labels.iter().flat_map(|(name, value)| [name, value]);
     let mut texts = wish.queues.iter().flatten().chain(&wish.handlers).chain(labels);
@@ -132,7 +135,7 @@ fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
     let worker = WorkerId { name: wish.name.as_str().into(), boot };
     let serves = Serves { queues, kinds: Some(kinds(wish)?) };
     // Whoever calls again as soon as it is answered is never silent for the term.
-    let (slots, labels) = (wish.slots, wish.labels.clone());
+    let (slots, labels) = (wish.slots, Arc::new(wish.labels.clone()));
     Ok(Registration { worker, slots, serves, labels, term, poll: POLL_MAX.min(term / 2) })
 }
 

@@ -3,6 +3,7 @@
 use crate::support::{Ask, Reply, Served, stands};
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     fs,
     net::Shutdown,
     os::unix::fs::symlink,
@@ -220,10 +221,12 @@ fn workers_are_listed_with_what_they_take_and_their_labels() {
     served.ask("POST", "/workers").json(&worker).send().is(201);
     let all = json!({"protocol": 1, "name": "near", "boot": "b2", "slots": 1, "kinds": ["exec", "http", "noop"]});
     served.ask("POST", "/workers").json(&all).send().is(201);
+    let many: BTreeMap<String, &str> = (0..33).map(|number| (number.to_string(), "x")).collect();
     for (key, wrong) in [
         ("queues", json!(["x\u{1b}[2J"])),
         ("labels", json!({"x": "y\n"})),
         ("labels", json!({"x".repeat(201): ""})),
+        ("labels", json!(many)),
         ("handlers", json!(["Resize"])),
     ] {
         let mut worker = worker.clone();

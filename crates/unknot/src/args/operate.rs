@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     /// Only calls of its handlers: no commands and requests that workflows bring
     #[arg(long, requires = "handler")]
     pub(crate) handlers_only: bool,
-    /// What people should know of it; may be repeated
+    /// What people should know of it; may be repeated, 32 in all
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
     /// The folder of what attempts print and leave here, until the server has it; not a store's [default: `.unknot/worker-NAME`]
