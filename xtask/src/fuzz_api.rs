@@ -12,6 +12,8 @@ use server::Server;
 use std::{
     fs,
     path::{Path, PathBuf},
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
     time::Duration,
 };
 
@@ -23,6 +25,8 @@ const INSTALL_LIMIT: Duration = Duration::from_secs(600);
 const BUILD_LIMIT: Duration = Duration::from_secs(1_800);
 /// One round.
 const ROUND_LIMIT: Duration = Duration::from_secs(900);
+/// How often the known attempt's lease is renewed: several times in a session of the server's.
+const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// Calls, unless asked otherwise.
 const CALLS: u64 = 10_000;
 /// Generated cases of an operation in each phase of a round.
@@ -62,8 +66,15 @@ pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
     let mut round = 0_u64;
     while made < calls {
         round += 1;
-        configure(&folder, &if round.is_multiple_of(2) { known(&server)? } else { Known::default() })?;
-        made += attack(repository, &tools, &server, &folder, round)?;
+        let round_of = || attack(repository, &tools, &server, &folder, round);
+        made += if round.is_multiple_of(2) {
+            let known = known(&server)?;
+            configure(&folder, &known)?;
+            while_renewed(&server, &known.lease, round_of)?
+        } else {
+            configure(&folder, &Known::default())?;
+            round_of()?
+        };
         let health = server.ask("GET", "/health", None)?;
         if health["status"] != "ok" {
             return Err(format!("after {made} calls the server says `{health}`").into());
@@ -104,6 +115,8 @@ struct Known {
     parameters: Vec<(&'static str, String)>,
     /// The token of an attempt that has its lease.
     token: String,
+    /// What its worker sends to keep it.
+    lease: Value,
 }
 
 fn known(server: &Server) -> Result<Known> {
@@ -128,7 +141,43 @@ fn known(server: &Server) -> Result<Known> {
         ("attempt_id", text(&handed["assignment"]["attempt"])),
     ];
     let names = names.into_iter().map(|(name, value)| (name, value.to_owned()));
-    Ok(Known { parameters: names.chain(ids).collect(), token: text(&handed["token"]) })
+    let token = text(&handed["token"]);
+    if token.is_empty() {
+        return Err(format!("a worker that claims work is told `{claimed}`: no attempt, and no token of one").into());
+    }
+    let held =
+        json!({"attempt": handed["assignment"]["attempt"], "fence": handed["assignment"]["fence"], "is_started": true});
+    let lease = json!({"session": session, "held": [held]});
+    Ok(Known { parameters: names.chain(ids).collect(), token, lease })
+}
+
+/// Acts while the known attempt keeps its lease: without, all that its token meets after some seconds is a 401.
+fn while_renewed<T>(server: &Server, lease: &Value, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let (done, is_done) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let renewing = scope.spawn(move || {
+            let mut is_told = false;
+            while is_done.recv_timeout(RENEW_EVERY) == Err(RecvTimeoutError::Timeout) {
+                let told =
+                    server.ask("POST", "/workers/fuzzed/renew", Some(lease)).map_err(|error| error.to_string())?;
+                let Some(orders) = told["orders"].as_array() else {
+                    return Err(format!("the known attempt's lease was not renewed: `{told}`"));
+                };
+                // The fuzzer may have had it cancelled; it goes on as long as its ladder takes.
+                if !is_told && !orders.is_empty() {
+                    println!("the known attempt is to end during the round: `{told}`");
+                    is_told = true;
+                }
+            }
+            Ok(())
+        });
+        let acted = act();
+        drop(done);
+        let renewed = renewing.join().map_err(|_| "the renewal panicked")?;
+        let acted = acted?;
+        renewed?;
+        Ok(acted)
+    })
 }
 
 fn configure(folder: &Path, known: &Known) -> Result<()> {
