@@ -1,0 +1,366 @@
+//! Who is concerned by a change, and what becomes of them.
+
+use super::{Change, Detector, NodeKey, ResourceKey, term::Want, term::Weighed};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, VecDeque},
+};
+
+/// Dependents that are looked at to place a new wait below them.
+const DEPENDENTS_MAX: usize = 64;
+/// Nodes that a walk forward comes past.
+const WALK_MAX: usize = 256;
+/// Dependents that are looked at while others are raised.
+const RAISE_MAX: usize = 4_000;
+
+impl Detector {
+    /// Judges a node that has just begun to wait and is not live yet.
+    pub(super) fn judge_new_wait(&mut self, node: NodeKey) -> Change {
+        let weighed = self.weigh(node);
+        let mut dependents = Vec::new();
+        let is_all = self.dependents(node, DEPENDENTS_MAX, &mut dependents);
+        match weighed {
+            Weighed::Lacks(owed) => {
+                self.node_mut(node).owed = owed;
+                self.examine(vec![node])
+            }
+            Weighed::Holds(floor) => {
+                let least = dependents.iter().map(|dependent| self.node(*dependent).rank).min();
+                match (is_all, least) {
+                    (true, None) => self.enliven(node, floor.max(0)),
+                    (true, Some(least)) if floor < least => self.enliven(node, floor.max(least - 1)),
+                    (false, _) if floor == i64::MIN => self.enliven(node, self.lowest - 1),
+                    _ if self.walk_forward(node) => {}
+                    _ => match self.raise(node, floor) {
+                        Ok(()) => {}
+                        Err(raised) => {
+                            return self.examine(raised);
+                        }
+                    },
+                }
+                Change::default()
+            }
+        }
+    }
+
+    /// Collects live nodes whose reason may rest on a node; false if there are more than `most`.
+    fn dependents(&self, node: NodeKey, most: usize, found: &mut Vec<NodeKey>) -> bool {
+        let mut left = most;
+        let mut add = |dependent: NodeKey| {
+            if dependent != node && self.node(dependent).live {
+                found.push(dependent);
+            }
+            left = left.saturating_sub(1);
+            left > 0
+        };
+        let known = self.node(node);
+        if !known.awaited_by.iter().all(|(waiter, _)| add(*waiter)) {
+            return false;
+        }
+        for consumable in &known.produces {
+            let known = self.consumable(*consumable);
+            if !known.open && !known.consumers.iter().all(|consumer| add(*consumer)) {
+                return false;
+            }
+        }
+        for (resource, _) in &known.holds {
+            let known = self.resource(*resource);
+            if !known.waiters.asking(known.sure, i64::MAX).all(&mut add) {
+                return false;
+            }
+        }
+        let Some(wait) = &known.wait else { return true };
+        for term in &wait.terms {
+            if let Want::Units(resource, _) = term.want
+                && !self.resource(resource).waiters.behind(wait.place).all(&mut add)
+            {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Looks for a reason of a new wait that does not rest on it. If there is one, it and all that it rests on get lower
+    /// ranks than everybody else.
+    fn walk_forward(&mut self, node: NodeKey) -> bool {
+        let mut walk = Walk { from: node, seen: BTreeMap::new(), proven: Vec::new(), left: WALK_MAX };
+        if !walk.proves(self, node) {
+            return false;
+        }
+        let lowest = self.lowest - walk.proven.len() as i64;
+        let found = walk.proven.into_iter().filter(|proven| *proven != node);
+        for (number, proven) in found.enumerate() {
+            self.set_rank(proven, lowest + number as i64);
+        }
+        // After all that it rests on, and below everybody who was there.
+        let rank = self.lowest.max(lowest + self.walk_length(lowest));
+        self.enliven(node, rank);
+        true
+    }
+
+    /// Makes a node live with rank `floor` and raises whoever depends on it above that.
+    ///
+    /// # Errors
+    /// If too many are concerned, or the node would have to be raised above itself: who has to be examined.
+    fn raise(&mut self, node: NodeKey, floor: i64) -> Result<(), Vec<NodeKey>> {
+        self.enliven(node, floor);
+        let mut raised = vec![node];
+        let mut left = RAISE_MAX;
+        let mut heap = BinaryHeap::from([Reverse((floor, node))]);
+        let mut dependents = Vec::new();
+        while let Some(Reverse((rank, below))) = heap.pop() {
+            if self.node(below).rank != rank {
+                continue;
+            }
+            dependents.clear();
+            if !self.dependents(below, left, &mut dependents) {
+                return Err(raised);
+            }
+            left = left.saturating_sub(dependents.len());
+            for &dependent in dependents.iter().filter(|dependent| self.node(**dependent).rank <= rank) {
+                let wait = self.node(dependent).wait.as_ref();
+                let rank = match wait.is_some_and(|wait| wait.needs_all) {
+                    true => rank + 1,
+                    false => match self.weigh(dependent) {
+                        Weighed::Holds(floor) => floor,
+                        Weighed::Lacks(_) => return Err(raised),
+                    },
+                };
+                if rank > self.node(dependent).rank {
+                    if dependent == node {
+                        return Err(raised);
+                    }
+                    heap.push(Reverse((rank, dependent)));
+                    raised.push(dependent);
+                }
+            }
+            for Reverse((rank, dependent)) in heap.iter().copied().collect::<Vec<_>>() {
+                if self.node(dependent).rank < rank {
+                    self.set_rank(dependent, rank);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Some nodes may have lost their reason.
+    pub(super) fn lost(&mut self, candidates: Vec<NodeKey>) -> Change {
+        let doubted: Vec<NodeKey> =
+            candidates.into_iter().filter(|node| self.node(*node).live && !self.has_reason(*node)).collect();
+        if doubted.is_empty() { Change::default() } else { self.examine(doubted) }
+    }
+
+    /// Takes nodes, and everybody whose reason may rest on them, for dead, and sees who comes back.
+    fn examine(&mut self, doubted: Vec<NodeKey>) -> Change {
+        self.examination += 1;
+        let mut all: Vec<NodeKey> = Vec::new();
+        for node in doubted {
+            if self.node(node).live {
+                self.kill(node);
+                all.push(node);
+            } else if !self.dead.contains(&node) {
+                all.push(node);
+            }
+        }
+        let mut next = 0;
+        while let Some(&node) = all.get(next) {
+            next += 1;
+            self.doubt_dependents(node, &mut all);
+        }
+        let revived = self.revive(all.clone()).revived;
+        debug_assert!(revived.is_empty(), "a loss revives nobody");
+        let mut condemned: Vec<NodeKey> = all.into_iter().filter(|node| !self.node(*node).live).collect();
+        condemned.sort_unstable();
+        condemned.dedup();
+        self.dead.extend(condemned.iter().copied());
+        Change { condemned, revived }
+    }
+
+    /// Kills every live node whose reason may rest on a node that was killed. What a resource, a consumable or a line
+    /// gives is doubted as a whole, once: whose holders are doubted one by one would be looked at for each of them.
+    fn doubt_dependents(&mut self, node: NodeKey, all: &mut Vec<NodeKey>) {
+        for waiter in self.node(node).awaited_by.iter().map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
+            let known = self.node(waiter);
+            let needs_all = known.wait.as_ref().is_some_and(|wait| wait.needs_all);
+            if known.live && (needs_all || !self.has_reason(waiter)) {
+                self.kill(waiter);
+                all.push(waiter);
+            }
+        }
+        let examination = self.examination;
+        for consumable in self.node(node).produces.clone() {
+            let known = self.consumable_mut(consumable);
+            if !known.open && std::mem::replace(&mut known.doubted, examination) != examination {
+                let consumers = known.consumers.iter().copied().collect();
+                self.doubt(consumers, all);
+            }
+        }
+        for (resource, _) in self.node(node).holds.clone() {
+            let known = self.resource_mut(resource);
+            if std::mem::replace(&mut known.doubted, examination) != examination {
+                let waiters = known.waiters.asking(known.sure, i64::MAX).collect();
+                self.doubt(waiters, all);
+            }
+        }
+        let Some(wait) = &self.node(node).wait else { return };
+        let place = wait.place;
+        for want in wait.terms.iter().map(|term| term.want).collect::<Vec<_>>() {
+            if let Want::Units(resource, _) = want {
+                let behind = self.resource_mut(resource).waiters.doubt_behind(place, examination);
+                self.doubt(behind, all);
+            }
+        }
+    }
+
+    /// Kills live nodes unless they can go on by what runs alone.
+    fn doubt(&mut self, nodes: Vec<NodeKey>, all: &mut Vec<NodeKey>) {
+        for node in nodes {
+            let known = self.node(node);
+            let needs_all = known.wait.as_ref().is_some_and(|wait| wait.needs_all);
+            if known.live && (needs_all || self.weigh(node) != Weighed::Holds(i64::MIN)) {
+                self.kill(node);
+                all.push(node);
+            }
+        }
+    }
+
+    /// Sees which of some nodes that are not live can be, and who can be by that.
+    pub(super) fn revive(&mut self, candidates: Vec<NodeKey>) -> Change {
+        let mut queue = VecDeque::from(candidates);
+        let mut revived = Vec::new();
+        while let Some(node) = queue.pop_front() {
+            if self.node(node).wait.is_none() || self.node(node).live {
+                continue;
+            }
+            match self.weigh(node) {
+                Weighed::Lacks(owed) => self.node_mut(node).owed = owed,
+                Weighed::Holds(floor) => {
+                    self.enliven(node, floor.max(0));
+                    if self.dead.remove(&node) {
+                        revived.push(node);
+                    }
+                    self.wake_dependents(node, &mut queue);
+                }
+            }
+        }
+        revived.sort_unstable();
+        Change { condemned: Vec::new(), revived }
+    }
+
+    /// Tells everybody who waits in vain that a node is live; collects those who may not wait in vain any more.
+    fn wake_dependents(&mut self, node: NodeKey, woken: &mut VecDeque<NodeKey>) {
+        let known = self.node(node);
+        let mut told: Vec<NodeKey> = known.awaited_by.iter().map(|(waiter, _)| *waiter).collect();
+        for consumable in &known.produces {
+            told.extend(self.consumable(*consumable).consumers.iter().copied());
+        }
+        for (resource, units) in &known.holds {
+            let known = self.resource(*resource);
+            told.extend(known.waiters.asking(known.live - super::summed(*units), known.live));
+        }
+        if let Some(wait) = &known.wait {
+            for term in &wait.terms {
+                if let Want::Units(resource, _) = term.want {
+                    told.extend(self.resource(resource).waiters.next_dead(wait.place));
+                }
+            }
+        }
+        for node in told {
+            let known = self.node_mut(node);
+            if known.wait.is_some() && !known.live {
+                known.owed = known.owed.saturating_sub(1);
+                if known.owed == 0 {
+                    woken.push_back(node);
+                }
+            }
+        }
+    }
+
+    /// A resource has more units for the living than `before`.
+    pub(super) fn gained_units(&mut self, resource: ResourceKey, before: i64) -> Change {
+        let known = self.resource(resource);
+        let woken = known.waiters.asking(before, known.live).collect();
+        self.revive(woken)
+    }
+
+    /// Whoever waits for a resource and gets too little by what runs alone.
+    pub(super) fn waiting_for(&self, resource: ResourceKey) -> Vec<NodeKey> {
+        let known = self.resource(resource);
+        known.waiters.asking(known.sure, i64::MAX).collect()
+    }
+}
+
+/// A walk from a new wait to nodes that run.
+struct Walk {
+    from: NodeKey,
+    /// Whether a node is proven to go on without `from`; false also while that is being found out.
+    seen: BTreeMap<NodeKey, bool>,
+    /// In an order in which each rests on earlier ones only.
+    proven: Vec<NodeKey>,
+    left: usize,
+}
+
+impl Walk {
+    fn proves(&mut self, graph: &Detector, node: NodeKey) -> bool {
+        let wait = graph.node(node).wait.as_ref().expect("a node that waits");
+        let weighed = wait.weigh(|want| self.goes_on(graph, node, want).then_some(0));
+        let is_proven = matches!(weighed, Weighed::Holds(_));
+        if is_proven {
+            self.proven.push(node);
+        }
+        is_proven
+    }
+
+    fn reaches(&mut self, graph: &Detector, node: NodeKey) -> bool {
+        let known = graph.node(node);
+        if known.wait.is_none() {
+            return true;
+        }
+        if node == self.from || !known.live {
+            return false;
+        }
+        if let Some(is_proven) = self.seen.get(&node) {
+            return *is_proven;
+        }
+        if self.left == 0 {
+            return false;
+        }
+        self.left -= 1;
+        self.seen.insert(node, false);
+        let is_proven = self.proves(graph, node);
+        self.seen.insert(node, is_proven);
+        is_proven
+    }
+
+    fn goes_on(&mut self, graph: &Detector, node: NodeKey, want: Want) -> bool {
+        if self.left == 0 {
+            return false;
+        }
+        match want {
+            Want::Holds => true,
+            Want::Never => false,
+            Want::Node(awaited, _) => self.reaches(graph, awaited),
+            Want::Sent(consumable) => {
+                let known = graph.consumable(consumable);
+                known.open || known.producers.iter().any(|producer| self.reaches(graph, *producer))
+            }
+            Want::Units(resource, units) => {
+                let known = graph.resource(resource);
+                let place = graph.node(node).wait.as_ref().map(|wait| wait.place);
+                if !place.is_some_and(|place| known.waiters.is_first(place)) {
+                    return false;
+                }
+                let mut lacks = super::summed(units) - known.sure;
+                for ((_, holder), held) in &known.holders {
+                    if lacks <= 0 || self.left == 0 {
+                        break;
+                    }
+                    if *holder != node && self.reaches(graph, *holder) {
+                        lacks -= held;
+                    }
+                }
+                lacks <= 0
+            }
+        }
+    }
+}

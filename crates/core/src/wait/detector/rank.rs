@@ -1,0 +1,161 @@
+//! Reasons to be live: the least rank for which a node's expression holds.
+
+use super::{Detector, Need, NodeKey, Place, summed, term::Want, term::Wait, term::Weighed};
+
+impl Detector {
+    /// Enters a wait whose node is not live yet.
+    pub(super) fn begin_wait(&mut self, node: NodeKey, need: &Need, place: Place) {
+        let wait = Wait::new(need, place);
+        for (number, term) in wait.terms.iter().enumerate() {
+            match term.want {
+                Want::Units(resource, units) => self.resource_mut(resource).waiters.join(node, summed(units), place),
+                Want::Node(awaited, _) => {
+                    self.node_mut(awaited).awaited_by.insert((node, number as u32));
+                }
+                Want::Sent(consumable) => {
+                    self.consumable_mut(consumable).consumers.insert(node);
+                }
+                Want::Holds | Want::Never => {}
+            }
+        }
+        for (resource, units) in self.node(node).holds.clone() {
+            let known = self.resource_mut(resource);
+            known.sure -= summed(units);
+            known.live -= summed(units);
+        }
+        self.node_mut(node).wait = Some(wait);
+    }
+
+    /// Takes a wait out of every list; gives who stood right behind a node that was not live.
+    pub(super) fn end_wait(&mut self, node: NodeKey, wait: &Wait) -> Vec<NodeKey> {
+        let mut behind = Vec::new();
+        for (number, term) in wait.terms.iter().enumerate() {
+            match term.want {
+                Want::Units(resource, units) => {
+                    behind.extend(self.resource_mut(resource).waiters.leave(node, summed(units), wait.place));
+                }
+                Want::Node(awaited, _) => {
+                    self.node_mut(awaited).awaited_by.remove(&(node, number as u32));
+                }
+                Want::Sent(consumable) => {
+                    self.consumable_mut(consumable).consumers.remove(&node);
+                }
+                Want::Holds | Want::Never => {}
+            }
+        }
+        behind
+    }
+
+    /// Weighs what a waiting node waits for, by the nodes that run or are live now.
+    pub(super) fn weigh(&self, node: NodeKey) -> Weighed {
+        let wait = self.node(node).wait.as_ref().expect("a node that waits");
+        wait.weigh(|want| self.level(node, wait.place, want))
+    }
+
+    /// Whether a live node's reason still holds.
+    pub(super) fn has_reason(&self, node: NodeKey) -> bool {
+        matches!(self.weigh(node), Weighed::Holds(floor) if floor <= self.node(node).rank)
+    }
+
+    /// The least rank of a node for which a term holds; none if it does not.
+    fn level(&self, node: NodeKey, place: Place, want: Want) -> Option<i64> {
+        match want {
+            Want::Holds => Some(i64::MIN),
+            Want::Never => None,
+            Want::Node(awaited, _) => self.above(awaited),
+            Want::Sent(consumable) => {
+                let known = self.consumable(consumable);
+                if known.open {
+                    return Some(i64::MIN);
+                }
+                known.producers.iter().filter_map(|producer| self.above(*producer)).min()
+            }
+            Want::Units(resource, units) => {
+                let known = self.resource(resource);
+                let ordered = known.waiters.is_ordered;
+                if ordered && known.waiters.is_held_up(place) {
+                    return None;
+                }
+                let floor = if ordered { known.waiters.rank_before(place) } else { i64::MIN };
+                let mut lacks = summed(units) - known.sure;
+                if lacks <= 0 {
+                    return Some(floor);
+                }
+                if summed(units) > known.live {
+                    return None;
+                }
+                for ((rank, holder), held) in known.holders.iter().filter(|((_, holder), _)| *holder != node) {
+                    lacks -= held;
+                    if lacks <= 0 {
+                        return Some(floor.max(rank + 1));
+                    }
+                    debug_assert_ne!(*holder, node, "nobody is helped by what it keeps");
+                }
+                None
+            }
+        }
+    }
+
+    /// The least rank above a node; none if it is dead.
+    fn above(&self, node: NodeKey) -> Option<i64> {
+        let known = self.node(node);
+        match (&known.wait, known.live) {
+            (None, _) => Some(i64::MIN),
+            (Some(_), true) => Some(known.rank + 1),
+            (Some(_), false) => None,
+        }
+    }
+
+    /// A node that waits and is not live is live from now on.
+    pub(super) fn enliven(&mut self, node: NodeKey, rank: i64) {
+        self.lowest = self.lowest.min(rank);
+        let known = self.node_mut(node);
+        (known.live, known.rank) = (true, rank);
+        for (resource, units) in known.holds.clone() {
+            let known = self.resource_mut(resource);
+            known.live += summed(units);
+            known.holders.insert((rank, node), summed(units));
+        }
+        self.tell_lines(node, |waiters, place| waiters.lives(place, rank));
+    }
+
+    /// A live node is not live from now on.
+    pub(super) fn kill(&mut self, node: NodeKey) {
+        let known = self.node_mut(node);
+        known.live = false;
+        let rank = known.rank;
+        for (resource, units) in known.holds.clone() {
+            let known = self.resource_mut(resource);
+            known.live -= summed(units);
+            known.holders.remove(&(rank, node));
+        }
+        self.tell_lines(node, |waiters, place| waiters.dies(place));
+    }
+
+    /// Gives a live node another rank.
+    pub(super) fn set_rank(&mut self, node: NodeKey, rank: i64) {
+        self.lowest = self.lowest.min(rank);
+        let before = std::mem::replace(&mut self.node_mut(node).rank, rank);
+        for (resource, _) in self.node(node).holds.clone() {
+            let known = self.resource_mut(resource);
+            if let Some(held) = known.holders.remove(&(before, node)) {
+                known.holders.insert((rank, node), held);
+            }
+        }
+        self.tell_lines(node, |waiters, place| waiters.lives(place, rank));
+    }
+
+    fn tell_lines(&mut self, node: NodeKey, tell: impl Fn(&mut super::queue::Waiters, Place)) {
+        let wait = self.node(node).wait.as_ref().expect("a node that waits");
+        let place = wait.place;
+        for number in 0..wait.terms.len() {
+            let wait = self.node(node).wait.as_ref().expect("a node that waits");
+            if let Want::Units(resource, _) = wait.terms[number].want {
+                let known = self.resource_mut(resource);
+                if known.waiters.is_ordered {
+                    tell(&mut known.waiters, place);
+                }
+            }
+        }
+    }
+}
