@@ -2,7 +2,7 @@
 //!
 //! [`snapshot`] turns a [`State`](crate::State) into one plain value, the exchange format of every tool; [`reduce`]
 //! judges such a value by graph reduction, [`analyze`] says besides who is the cause, what would help and why;
-//! [`Detector`] gives the same verdict step by step, while waits come and go; [`describe`] says in one sentence
+//! [`detector`] gives the same verdict step by step, while waits come and go; [`describe`] says in one sentence
 //! what a task waits for.
 //!
 //! A node is dead if and only if reduction cannot remove it: assume that each running node ends and
@@ -12,6 +12,7 @@
 mod analysis;
 mod core_of;
 mod describe;
+pub mod detector;
 mod draw;
 mod explain;
 mod generate;
@@ -72,7 +73,7 @@ pub struct Node {
 }
 
 /// What a node does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// It works, will end and give back what it holds.

@@ -14,6 +14,7 @@
 //! The fourth is exact, and the others only save it. Whatever gains (a release, an end, a larger pool) can wake the dead
 //! only, so it is reduction among these. Nothing here is stored: it is built anew from holds and waits.
 
+mod check;
 mod examine;
 mod queue;
 mod rank;
@@ -102,11 +103,29 @@ impl Change {
     }
 }
 
+/// How much is tried to save an examination. It decides on speed alone, never on a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effort {
+    /// Dependents that are looked at to find a new wait's place below them.
+    pub dependents_max: usize,
+    /// Nodes that a walk forward comes past.
+    pub walk_max: usize,
+    /// Dependents that are looked at while they are raised.
+    pub raise_max: usize,
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self { dependents_max: 64, walk_max: 256, raise_max: 4_000 }
+    }
+}
+
 /// The wait graph while it changes, judged after each change.
 ///
 /// A key belongs to what it was given for until that is ended or removed; using it later is a bug that is asserted.
 #[derive(Clone, Debug, Default)]
 pub struct Detector {
+    effort: Effort,
     nodes: Vec<Option<Node>>,
     vacant_nodes: Vec<NodeKey>,
     resources: Vec<Option<Resource>>,
@@ -156,7 +175,8 @@ struct Consumable {
     /// Whether it is there, or comes without anybody here.
     open: bool,
     producers: BTreeSet<NodeKey>,
-    consumers: BTreeSet<NodeKey>,
+    /// Who waits for it, with the term.
+    consumers: BTreeSet<(NodeKey, u32)>,
     /// The last examination that doubted its producers.
     doubted: u64,
 }
@@ -167,6 +187,11 @@ fn summed(units: u64) -> i64 {
 }
 
 impl Detector {
+    /// An empty graph, judged with some effort to save examinations.
+    pub fn new(effort: Effort) -> Self {
+        Self { effort, ..Self::default() }
+    }
+
     /// A resource with so many units.
     pub fn add_resource(&mut self, units: u64, queue: Queue) -> ResourceKey {
         let units = summed(units);
@@ -211,7 +236,7 @@ impl Detector {
     /// Says whether a consumable is there, or may come without anybody here.
     pub fn set_open(&mut self, consumable: ConsumableKey, open: bool) -> Change {
         let known = self.consumable_mut(consumable);
-        let consumers: Vec<NodeKey> = known.consumers.iter().copied().collect();
+        let consumers: Vec<NodeKey> = known.consumers.iter().map(|(consumer, _)| *consumer).collect();
         match (std::mem::replace(&mut known.open, open), open) {
             (false, true) => self.revive(consumers),
             (true, false) => self.lost(consumers),
@@ -225,7 +250,7 @@ impl Detector {
             return Change::default();
         }
         self.node_mut(node).produces.push(consumable);
-        let consumers = self.consumable(consumable).consumers.iter().copied().collect();
+        let consumers = self.consumers(consumable);
         if self.is_live(node) { self.revive(consumers) } else { Change::default() }
     }
 
@@ -235,7 +260,7 @@ impl Detector {
             return Change::default();
         }
         self.node_mut(node).produces.retain(|produced| *produced != consumable);
-        self.lost(self.consumable(consumable).consumers.iter().copied().collect())
+        self.lost(self.consumers(consumable))
     }
 
     /// Forgets a consumable that nobody waits for.
@@ -321,7 +346,8 @@ impl Detector {
         let was_live = std::mem::replace(&mut self.node_mut(node).live, false);
         let mut woken = self.end_wait(node, &wait);
         let rank = self.node(node).rank;
-        for (resource, units) in self.node(node).holds.clone() {
+        for number in 0..self.node(node).holds.len() {
+            let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.sure += summed(units);
             if was_live {
@@ -339,7 +365,7 @@ impl Detector {
         self.dead.remove(&node);
         woken.extend(self.node(node).awaited_by.iter().map(|(waiter, _)| *waiter));
         for consumable in &self.node(node).produces {
-            woken.extend(self.consumable(*consumable).consumers.iter().copied());
+            woken.extend(self.consumable(*consumable).consumers.iter().map(|(consumer, _)| *consumer));
         }
         self.revive(woken)
     }
@@ -360,7 +386,7 @@ impl Detector {
         for consumable in ended.produces {
             let known = self.consumable_mut(consumable);
             known.producers.remove(&node);
-            doubted.extend(known.consumers.iter().copied());
+            doubted.extend(known.consumers.iter().map(|(consumer, _)| *consumer));
         }
         change.then(self.lost(doubted))
     }
@@ -379,6 +405,10 @@ impl Detector {
     fn is_live(&self, node: NodeKey) -> bool {
         let node = self.node(node);
         node.wait.is_none() || node.live
+    }
+
+    fn consumers(&self, consumable: ConsumableKey) -> Vec<NodeKey> {
+        self.consumable(consumable).consumers.iter().map(|(consumer, _)| *consumer).collect()
     }
 
     fn node(&self, key: NodeKey) -> &Node {

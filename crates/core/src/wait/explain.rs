@@ -61,7 +61,8 @@ fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs
     let told_id = |id: &&str| settled.graph.nodes.get(id).is_some_and(|node| told.contains(node));
     let also: Vec<&str> = core.iter().copied().filter(|id| !told_id(id)).collect();
     if !also.is_empty() {
-        sentences.push(format!("the same holds {} in as well", ids(also)));
+        let verb = if also.len() == 1 { "is" } else { "are" };
+        sentences.push(format!("{} {verb} caught in the same", ids(also)));
     }
     let behind: Vec<&str> = verdict.deadlocked.iter().map(String::as_str).filter(|id| !core.contains(id)).collect();
     if !behind.is_empty() {
@@ -151,6 +152,10 @@ fn cycle_through(blocked: &Blocked, start: usize, from: &mut [Option<usize>], le
     'walk: while let Some(&vertex) = reached.get(next) {
         next += 1;
         for &target in &blocked.by[vertex] {
+            if target == start && vertex >= blocked.nodes && from[vertex] == Some(start) {
+                // What it keeps itself of what it wants more of explains little: others keep the rest.
+                continue;
+            }
             if target == start {
                 let way = std::iter::successors(Some(vertex), |vertex| from[*vertex]);
                 cycle = Some(way.filter(|vertex| *vertex < blocked.nodes).collect());

@@ -4,7 +4,7 @@ use crate::{
     args::{Analyze, Format},
     error::Error,
     exit::Exit,
-    output::{Paint, Tone, count, harmless, wrap},
+    output::{Paint, Tone, count, harmless, thousands, wrap},
     terminal,
     workflow::read_bounded,
 };
@@ -79,7 +79,9 @@ fn write_text(snapshot: &Snapshot, analysis: &Analysis, out: &mut dyn Write) -> 
             ("stalled", Tone::Warn, format!("only the outside can move {held_up}"))
         }
         Class::Soft => ("soft", Tone::Warn, format!("only the order of a queue keeps {dead} from going on")),
-        Class::Deadlocked => ("deadlocked", Tone::Bad, format!("{dead} of {} can never go on", snapshot.nodes.len())),
+        Class::Deadlocked => {
+            ("deadlocked", Tone::Bad, format!("{dead} of {} can never go on", thousands(snapshot.nodes.len() as u64)))
+        }
     };
     writeln!(out, "{}: {more}\n", paint.tone(tone, word))?;
     for sentence in &analysis.explanation {
@@ -88,7 +90,7 @@ fn write_text(snapshot: &Snapshot, analysis: &Analysis, out: &mut dyn Write) -> 
         }
     }
     let victims = match (analysis.victims.len(), analysis.exact) {
-        (0, _) => String::new(),
+        (0 | 1, _) => String::new(),
         (_, true) => " (no fewer would do)".to_owned(),
         (_, false) => " (fewer might do: the cause is too large to try all)".to_owned(),
     };
@@ -96,15 +98,15 @@ fn write_text(snapshot: &Snapshot, analysis: &Analysis, out: &mut dyn Write) -> 
         ("cause", ids(&verdict.core)),
         ("dead", ids(&verdict.deadlocked)),
         ("outside", ids(&verdict.needs_external)),
-        ("end these", ids(&analysis.victims) + &victims),
+        (if verdict.soft { "or end" } else { "end" }, ids(&analysis.victims) + &victims),
     ];
     let mut is_first = true;
     for (label, ids) in lists.into_iter().filter(|(_, ids)| !ids.is_empty()) {
         if std::mem::take(&mut is_first) {
             writeln!(out)?;
         }
-        for (place, line) in wrap(&ids, columns.saturating_sub(13), 6).iter().enumerate() {
-            let label = if place == 0 { paint.tone(Tone::Faint, &format!("{label:<9}")) } else { " ".repeat(9) };
+        for (place, line) in wrap(&ids, columns.saturating_sub(11), 6).iter().enumerate() {
+            let label = if place == 0 { paint.tone(Tone::Faint, &format!("{label:<7}")) } else { " ".repeat(7) };
             writeln!(out, "  {label}  {line}")?;
         }
     }

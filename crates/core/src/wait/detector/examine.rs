@@ -6,19 +6,12 @@ use std::{
     collections::{BTreeMap, BinaryHeap, VecDeque},
 };
 
-/// Dependents that are looked at to place a new wait below them.
-const DEPENDENTS_MAX: usize = 64;
-/// Nodes that a walk forward comes past.
-const WALK_MAX: usize = 256;
-/// Dependents that are looked at while others are raised.
-const RAISE_MAX: usize = 4_000;
-
 impl Detector {
     /// Judges a node that has just begun to wait and is not live yet.
     pub(super) fn judge_new_wait(&mut self, node: NodeKey) -> Change {
         let weighed = self.weigh(node);
         let mut dependents = Vec::new();
-        let is_all = self.dependents(node, DEPENDENTS_MAX, &mut dependents);
+        let is_all = self.dependents(node, self.effort.dependents_max, &mut dependents);
         match weighed {
             Weighed::Lacks(owed) => {
                 self.node_mut(node).owed = owed;
@@ -59,7 +52,7 @@ impl Detector {
         }
         for consumable in &known.produces {
             let known = self.consumable(*consumable);
-            if !known.open && !known.consumers.iter().all(|consumer| add(*consumer)) {
+            if !known.open && !known.consumers.iter().all(|(consumer, _)| add(*consumer)) {
                 return false;
             }
         }
@@ -83,18 +76,14 @@ impl Detector {
     /// Looks for a reason of a new wait that does not rest on it. If there is one, it and all that it rests on get lower
     /// ranks than everybody else.
     fn walk_forward(&mut self, node: NodeKey) -> bool {
-        let mut walk = Walk { from: node, seen: BTreeMap::new(), proven: Vec::new(), left: WALK_MAX };
+        let mut walk = Walk { from: node, seen: BTreeMap::new(), proven: Vec::new(), left: self.effort.walk_max };
         if !walk.proves(self, node) {
             return false;
         }
         let lowest = self.lowest - walk.proven.len() as i64;
-        let found = walk.proven.into_iter().filter(|proven| *proven != node);
-        for (number, proven) in found.enumerate() {
-            self.set_rank(proven, lowest + number as i64);
+        for (rank, proven) in (lowest..).zip(walk.proven) {
+            if proven == node { self.enliven(node, rank) } else { self.set_rank(proven, rank) }
         }
-        // After all that it rests on, and below everybody who was there.
-        let rank = self.lowest.max(lowest + self.walk_length(lowest));
-        self.enliven(node, rank);
         true
     }
 
@@ -105,7 +94,7 @@ impl Detector {
     fn raise(&mut self, node: NodeKey, floor: i64) -> Result<(), Vec<NodeKey>> {
         self.enliven(node, floor);
         let mut raised = vec![node];
-        let mut left = RAISE_MAX;
+        let mut left = self.effort.raise_max;
         let mut heap = BinaryHeap::from([Reverse((floor, node))]);
         let mut dependents = Vec::new();
         while let Some(Reverse((rank, below))) = heap.pop() {
@@ -117,27 +106,27 @@ impl Detector {
                 return Err(raised);
             }
             left = left.saturating_sub(dependents.len());
-            for &dependent in dependents.iter().filter(|dependent| self.node(**dependent).rank <= rank) {
-                let wait = self.node(dependent).wait.as_ref();
-                let rank = match wait.is_some_and(|wait| wait.needs_all) {
+            for &dependent in &dependents {
+                if self.node(dependent).rank > rank {
+                    continue;
+                }
+                let needs_all = self.node(dependent).wait.as_ref().is_some_and(|wait| wait.needs_all);
+                let raised_to = match needs_all {
                     true => rank + 1,
                     false => match self.weigh(dependent) {
                         Weighed::Holds(floor) => floor,
                         Weighed::Lacks(_) => return Err(raised),
                     },
                 };
-                if rank > self.node(dependent).rank {
-                    if dependent == node {
-                        return Err(raised);
-                    }
-                    heap.push(Reverse((rank, dependent)));
-                    raised.push(dependent);
+                if raised_to <= self.node(dependent).rank {
+                    continue;
                 }
-            }
-            for Reverse((rank, dependent)) in heap.iter().copied().collect::<Vec<_>>() {
-                if self.node(dependent).rank < rank {
-                    self.set_rank(dependent, rank);
+                if dependent == node {
+                    return Err(raised);
                 }
+                self.set_rank(dependent, raised_to);
+                raised.push(dependent);
+                heap.push(Reverse((raised_to, dependent)));
             }
         }
         Ok(())
@@ -191,7 +180,7 @@ impl Detector {
         for consumable in self.node(node).produces.clone() {
             let known = self.consumable_mut(consumable);
             if !known.open && std::mem::replace(&mut known.doubted, examination) != examination {
-                let consumers = known.consumers.iter().copied().collect();
+                let consumers = known.consumers.iter().map(|(consumer, _)| *consumer).collect();
                 self.doubt(consumers, all);
             }
         }
@@ -252,7 +241,7 @@ impl Detector {
         let known = self.node(node);
         let mut told: Vec<NodeKey> = known.awaited_by.iter().map(|(waiter, _)| *waiter).collect();
         for consumable in &known.produces {
-            told.extend(self.consumable(*consumable).consumers.iter().copied());
+            told.extend(self.consumable(*consumable).consumers.iter().map(|(consumer, _)| *consumer));
         }
         for (resource, units) in &known.holds {
             let known = self.resource(*resource);

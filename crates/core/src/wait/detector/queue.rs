@@ -59,7 +59,7 @@ impl Waiters {
     /// Those that ask for more units than `above` and no more than `most`.
     pub(super) fn asking(&self, above: i64, most: i64) -> impl Iterator<Item = NodeKey> + '_ {
         let last = NodeKey(u32::MAX);
-        let range = if above < most { self.by_units.range((Excluded((above, last)), Unbounded)) } else { self.by_units.range((Excluded((i64::MAX, last)), Unbounded)) };
+        let range = self.by_units.range((Excluded((above, last)), Unbounded));
         range.take_while(move |(units, _)| *units <= most).map(|(_, node)| *node)
     }
 
@@ -101,12 +101,11 @@ impl Waiters {
     /// Somebody in the line is live, with this rank.
     pub(super) fn lives(&mut self, place: Place, rank: i64) {
         self.dead.remove(&place);
-        let mut rank_max = rank.max(self.rank_before(place));
+        let rank_max = rank.max(self.rank_before(place));
         for (at, entry) in self.line.range_mut(place..) {
             if *at != place && (entry.rank_max >= rank_max || self.dead.contains(at)) {
                 break;
             }
-            rank_max = rank_max.max(entry.rank_max);
             entry.rank_max = rank_max;
         }
     }

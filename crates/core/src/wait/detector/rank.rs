@@ -1,6 +1,11 @@
 //! Reasons to be live: the least rank for which a node's expression holds.
 
-use super::{Detector, Need, NodeKey, Place, summed, term::Want, term::Wait, term::Weighed};
+use super::{
+    Detector, Need, NodeKey, Place,
+    queue::Waiters,
+    summed,
+    term::{Wait, Want, Weighed},
+};
 
 impl Detector {
     /// Enters a wait whose node is not live yet.
@@ -13,12 +18,13 @@ impl Detector {
                     self.node_mut(awaited).awaited_by.insert((node, number as u32));
                 }
                 Want::Sent(consumable) => {
-                    self.consumable_mut(consumable).consumers.insert(node);
+                    self.consumable_mut(consumable).consumers.insert((node, number as u32));
                 }
                 Want::Holds | Want::Never => {}
             }
         }
-        for (resource, units) in self.node(node).holds.clone() {
+        for number in 0..self.node(node).holds.len() {
+            let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.sure -= summed(units);
             known.live -= summed(units);
@@ -38,7 +44,7 @@ impl Detector {
                     self.node_mut(awaited).awaited_by.remove(&(node, number as u32));
                 }
                 Want::Sent(consumable) => {
-                    self.consumable_mut(consumable).consumers.remove(&node);
+                    self.consumable_mut(consumable).consumers.remove(&(node, number as u32));
                 }
                 Want::Holds | Want::Never => {}
             }
@@ -62,13 +68,16 @@ impl Detector {
         match want {
             Want::Holds => Some(i64::MIN),
             Want::Never => None,
+            // Nobody's reason is itself.
+            Want::Node(awaited, _) if awaited == node => None,
             Want::Node(awaited, _) => self.above(awaited),
             Want::Sent(consumable) => {
                 let known = self.consumable(consumable);
                 if known.open {
                     return Some(i64::MIN);
                 }
-                known.producers.iter().filter_map(|producer| self.above(*producer)).min()
+                let others = known.producers.iter().filter(|producer| **producer != node);
+                others.filter_map(|producer| self.above(*producer)).min()
             }
             Want::Units(resource, units) => {
                 let known = self.resource(resource);
@@ -84,12 +93,11 @@ impl Detector {
                 if summed(units) > known.live {
                     return None;
                 }
-                for ((rank, holder), held) in known.holders.iter().filter(|((_, holder), _)| *holder != node) {
+                for ((rank, _), held) in known.holders.iter().filter(|((_, holder), _)| *holder != node) {
                     lacks -= held;
                     if lacks <= 0 {
                         return Some(floor.max(rank + 1));
                     }
-                    debug_assert_ne!(*holder, node, "nobody is helped by what it keeps");
                 }
                 None
             }
@@ -111,7 +119,8 @@ impl Detector {
         self.lowest = self.lowest.min(rank);
         let known = self.node_mut(node);
         (known.live, known.rank) = (true, rank);
-        for (resource, units) in known.holds.clone() {
+        for number in 0..known.holds.len() {
+            let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.live += summed(units);
             known.holders.insert((rank, node), summed(units));
@@ -124,7 +133,8 @@ impl Detector {
         let known = self.node_mut(node);
         known.live = false;
         let rank = known.rank;
-        for (resource, units) in known.holds.clone() {
+        for number in 0..known.holds.len() {
+            let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.live -= summed(units);
             known.holders.remove(&(rank, node));
@@ -136,7 +146,8 @@ impl Detector {
     pub(super) fn set_rank(&mut self, node: NodeKey, rank: i64) {
         self.lowest = self.lowest.min(rank);
         let before = std::mem::replace(&mut self.node_mut(node).rank, rank);
-        for (resource, _) in self.node(node).holds.clone() {
+        for number in 0..self.node(node).holds.len() {
+            let (resource, _) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             if let Some(held) = known.holders.remove(&(before, node)) {
                 known.holders.insert((rank, node), held);
@@ -145,10 +156,10 @@ impl Detector {
         self.tell_lines(node, |waiters, place| waiters.lives(place, rank));
     }
 
-    fn tell_lines(&mut self, node: NodeKey, tell: impl Fn(&mut super::queue::Waiters, Place)) {
+    fn tell_lines(&mut self, node: NodeKey, tell: impl Fn(&mut Waiters, Place)) {
         let wait = self.node(node).wait.as_ref().expect("a node that waits");
-        let place = wait.place;
-        for number in 0..wait.terms.len() {
+        let (place, terms) = (wait.place, wait.terms.len());
+        for number in 0..terms {
             let wait = self.node(node).wait.as_ref().expect("a node that waits");
             if let Want::Units(resource, _) = wait.terms[number].want {
                 let known = self.resource_mut(resource);
