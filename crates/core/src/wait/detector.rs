@@ -18,11 +18,13 @@ mod check;
 mod examine;
 mod queue;
 mod rank;
+mod sorted;
 mod term;
 
 use super::{Queue, Until};
 use queue::Waiters;
-use std::collections::{BTreeMap, BTreeSet};
+use sorted::Sorted;
+use std::collections::BTreeSet;
 use term::{Wait, Want};
 
 /// A node, as the detector knows it. It is given again after the node's end.
@@ -132,8 +134,8 @@ pub struct Detector {
     vacant_resources: Vec<ResourceKey>,
     consumables: Vec<Option<Consumable>>,
     vacant_consumables: Vec<ConsumableKey>,
-    /// Who is deadlocked.
-    dead: BTreeSet<NodeKey>,
+    /// How many are deadlocked.
+    dead: usize,
     /// No rank is lower.
     lowest: i64,
     /// The number of the examination under way; what it has come past is marked with it.
@@ -146,6 +148,8 @@ struct Node {
     wait: Option<Wait>,
     /// Of a node that waits: whether reduction would remove it.
     live: bool,
+    /// Whether it was told as deadlocked; between steps the opposite of live.
+    is_condemned: bool,
     /// Of a live node that waits: higher than that of every node that its reason rests on.
     rank: i64,
     /// Of a dead node: no fewer than so many more parts have to hold before it can be live.
@@ -153,7 +157,7 @@ struct Node {
     holds: Vec<(ResourceKey, u64)>,
     produces: Vec<ConsumableKey>,
     /// Who waits for it, with the term.
-    awaited_by: BTreeSet<(NodeKey, u32)>,
+    awaited_by: Sorted<(NodeKey, u32), ()>,
 }
 
 #[derive(Clone, Debug)]
@@ -164,7 +168,7 @@ struct Resource {
     live: i64,
     units: i64,
     /// Live nodes that wait and hold units, by rank.
-    holders: BTreeMap<(i64, NodeKey), i64>,
+    holders: Sorted<(i64, NodeKey), i64>,
     waiters: Waiters,
     /// The last examination that doubted its holders.
     doubted: u64,
@@ -176,7 +180,7 @@ struct Consumable {
     open: bool,
     producers: BTreeSet<NodeKey>,
     /// Who waits for it, with the term.
-    consumers: BTreeSet<(NodeKey, u32)>,
+    consumers: Sorted<(NodeKey, u32), ()>,
     /// The last examination that doubted its producers.
     doubted: u64,
 }
@@ -196,7 +200,7 @@ impl Detector {
     pub fn add_resource(&mut self, units: u64, queue: Queue) -> ResourceKey {
         let units = summed(units);
         let waiters = Waiters::new(queue == Queue::Fifo);
-        let resource = Resource { sure: units, live: units, units, holders: BTreeMap::new(), waiters, doubted: 0 };
+        let resource = Resource { sure: units, live: units, units, holders: Sorted::default(), waiters, doubted: 0 };
         let key = self.vacant_resources.pop().unwrap_or_else(|| {
             self.resources.push(None);
             ResourceKey(self.resources.len() as u32 - 1)
@@ -236,7 +240,7 @@ impl Detector {
     /// Says whether a consumable is there, or may come without anybody here.
     pub fn set_open(&mut self, consumable: ConsumableKey, open: bool) -> Change {
         let known = self.consumable_mut(consumable);
-        let consumers: Vec<NodeKey> = known.consumers.iter().map(|(consumer, _)| *consumer).collect();
+        let consumers: Vec<NodeKey> = known.consumers.iter().map(|((consumer, _), ())| consumer).collect();
         match (std::mem::replace(&mut known.open, open), open) {
             (false, true) => self.revive(consumers),
             (true, false) => self.lost(consumers),
@@ -297,7 +301,10 @@ impl Detector {
         let known = self.resource_mut(resource);
         known.sure -= summed(units);
         if is_live {
-            *known.holders.entry((rank, node)).or_default() += summed(units);
+            match known.holders.get_mut((rank, node)) {
+                Some(held) => *held += summed(units),
+                None => known.holders.insert((rank, node), summed(units)),
+            }
         } else {
             known.live -= summed(units);
         }
@@ -321,10 +328,10 @@ impl Detector {
         let before = known.live;
         known.sure += summed(units);
         if is_live {
-            let left = known.holders.get_mut(&(rank, node)).expect("a live holder that waits is listed");
+            let left = known.holders.get_mut((rank, node)).expect("a live holder that waits is listed");
             *left -= summed(units);
             if *left == 0 {
-                known.holders.remove(&(rank, node));
+                known.holders.remove((rank, node));
             }
             return Change::default();
         }
@@ -351,7 +358,7 @@ impl Detector {
             let known = self.resource_mut(resource);
             known.sure += summed(units);
             if was_live {
-                known.holders.remove(&(rank, node));
+                known.holders.remove((rank, node));
             } else {
                 let before = known.live;
                 known.live += summed(units);
@@ -362,10 +369,10 @@ impl Detector {
             // Whoever could go on by it still can.
             return Change::default();
         }
-        self.dead.remove(&node);
-        woken.extend(self.node(node).awaited_by.iter().map(|(waiter, _)| *waiter));
+        self.pardon(node);
+        woken.extend(self.node(node).awaited_by.iter().map(|((waiter, _), ())| waiter));
         for consumable in &self.node(node).produces {
-            woken.extend(self.consumable(*consumable).consumers.iter().map(|(consumer, _)| *consumer));
+            woken.extend(self.consumable(*consumable).consumers.iter().map(|((consumer, _), ())| consumer));
         }
         self.revive(woken)
     }
@@ -376,7 +383,7 @@ impl Detector {
         let ended = self.nodes[node.0 as usize].take().expect("the key of a node that is there");
         self.vacant_nodes.push(node);
         let mut doubted = Vec::new();
-        for (waiter, term) in ended.awaited_by {
+        for ((waiter, term), ()) in ended.awaited_by.iter() {
             let wait = self.node_mut(waiter).wait.as_mut().expect("who awaits a node waits");
             let want = &mut wait.terms[term as usize].want;
             let Want::Node(_, until) = *want else { continue };
@@ -386,19 +393,28 @@ impl Detector {
         for consumable in ended.produces {
             let known = self.consumable_mut(consumable);
             known.producers.remove(&node);
-            doubted.extend(known.consumers.iter().map(|(consumer, _)| *consumer));
+            doubted.extend(known.consumers.iter().map(|((consumer, _), ())| consumer));
         }
         change.then(self.lost(doubted))
     }
 
     /// Who is deadlocked, in the order of their keys.
     pub fn deadlocked(&self) -> impl Iterator<Item = NodeKey> + '_ {
-        self.dead.iter().copied()
+        let nodes = self.nodes.iter().enumerate().take(if self.dead == 0 { 0 } else { self.nodes.len() });
+        let condemned = nodes.filter(|(_, node)| node.as_ref().is_some_and(|node| node.is_condemned));
+        condemned.map(|(place, _)| NodeKey(place as u32))
     }
 
     /// Whether a node is deadlocked.
     pub fn is_deadlocked(&self, node: NodeKey) -> bool {
-        self.dead.contains(&node)
+        self.node(node).is_condemned
+    }
+
+    /// A node is not deadlocked any more; false if it was not.
+    fn pardon(&mut self, node: NodeKey) -> bool {
+        let was_condemned = std::mem::replace(&mut self.node_mut(node).is_condemned, false);
+        self.dead -= usize::from(was_condemned);
+        was_condemned
     }
 
     /// Whether reduction would remove a node: it runs, or is live.
@@ -408,7 +424,7 @@ impl Detector {
     }
 
     fn consumers(&self, consumable: ConsumableKey) -> Vec<NodeKey> {
-        self.consumable(consumable).consumers.iter().map(|(consumer, _)| *consumer).collect()
+        self.consumable(consumable).consumers.iter().map(|((consumer, _), ())| consumer).collect()
     }
 
     fn node(&self, key: NodeKey) -> &Node {

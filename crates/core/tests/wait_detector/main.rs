@@ -160,6 +160,6 @@ fn compare_core(
         for node in snapshot.nodes.iter_mut().filter(|node| others.contains(&node.id)) {
             node.state = NodeState::Running;
         }
-        assert_eq!(reduce(&snapshot).deadlocked, [repair.node.clone()], "{repair:?}: {}", context());
+        assert_eq!(reduce(&snapshot).deadlocked, std::slice::from_ref(&repair.node), "{repair:?}: {}", context());
     }
 }

@@ -47,12 +47,12 @@ impl Detector {
             left > 0
         };
         let known = self.node(node);
-        if !known.awaited_by.iter().all(|(waiter, _)| add(*waiter)) {
+        if !known.awaited_by.iter().all(|((waiter, _), ())| add(waiter)) {
             return false;
         }
         for consumable in &known.produces {
             let known = self.consumable(*consumable);
-            if !known.open && !known.consumers.iter().all(|(consumer, _)| add(*consumer)) {
+            if !known.open && !known.consumers.iter().all(|((consumer, _), ())| add(consumer)) {
                 return false;
             }
         }
@@ -142,74 +142,99 @@ impl Detector {
     /// Takes nodes, and everybody whose reason may rest on them, for dead, and sees who comes back.
     fn examine(&mut self, doubted: Vec<NodeKey>) -> Change {
         self.examination += 1;
-        let mut all: Vec<NodeKey> = Vec::new();
-        for node in doubted {
-            if self.node(node).live {
-                self.kill(node);
-                all.push(node);
-            } else if !self.dead.contains(&node) {
-                all.push(node);
+        let mut doubts = Doubts { all: doubted.clone(), unsure: doubted, next: Vec::new() };
+        for node in &doubts.all {
+            if self.node(*node).live {
+                self.kill(*node);
             }
         }
-        let mut next = 0;
-        while let Some(&node) = all.get(next) {
-            next += 1;
-            self.doubt_dependents(node, &mut all);
+        let mut done = 0;
+        while let Some(&node) = doubts.all.get(done) {
+            done += 1;
+            self.doubt_dependents(node, &mut doubts);
         }
-        let revived = self.revive(all.clone()).revived;
+        let Doubts { all: mut condemned, unsure, .. } = doubts;
+        let revived = self.revive(unsure).revived;
         debug_assert!(revived.is_empty(), "a loss revives nobody");
-        let mut condemned: Vec<NodeKey> = all.into_iter().filter(|node| !self.node(*node).live).collect();
+        condemned.retain(|node| !self.node(*node).live);
         condemned.sort_unstable();
         condemned.dedup();
-        self.dead.extend(condemned.iter().copied());
+        for node in &condemned {
+            self.node_mut(*node).is_condemned = true;
+        }
+        self.dead += condemned.len();
         Change { condemned, revived }
     }
 
     /// Kills every live node whose reason may rest on a node that was killed. What a resource, a consumable or a line
     /// gives is doubted as a whole, once: whose holders are doubted one by one would be looked at for each of them.
-    fn doubt_dependents(&mut self, node: NodeKey, all: &mut Vec<NodeKey>) {
-        for waiter in self.node(node).awaited_by.iter().map(|(waiter, _)| *waiter).collect::<Vec<_>>() {
-            let known = self.node(waiter);
-            let needs_all = known.wait.as_ref().is_some_and(|wait| wait.needs_all);
-            if known.live && (needs_all || !self.has_reason(waiter)) {
-                self.kill(waiter);
-                all.push(waiter);
-            }
-        }
+    fn doubt_dependents(&mut self, node: NodeKey, doubts: &mut Doubts) {
         let examination = self.examination;
-        for consumable in self.node(node).produces.clone() {
-            let known = self.consumable_mut(consumable);
+        let mut next = std::mem::take(&mut doubts.next);
+        next.extend(self.node(node).awaited_by.iter().map(|((waiter, _), ())| waiter));
+        for waiter in next.drain(..) {
+            let known = self.node(waiter);
+            match known.wait.as_ref().is_some_and(|wait| wait.needs_all) {
+                _ if !known.live => {}
+                // One that it needs is dead now: it lacks that until it is told.
+                true => self.doubt(waiter, Known::Lacks, doubts),
+                false if self.has_reason(waiter) => {}
+                false => self.doubt(waiter, Known::Nothing, doubts),
+            }
+        }
+        for number in 0..self.node(node).produces.len() {
+            let known = self.consumable_mut(self.node(node).produces[number]);
             if !known.open && std::mem::replace(&mut known.doubted, examination) != examination {
-                let consumers = known.consumers.iter().map(|(consumer, _)| *consumer).collect();
-                self.doubt(consumers, all);
+                next.extend(known.consumers.iter().map(|((consumer, _), ())| consumer));
             }
         }
-        for (resource, _) in self.node(node).holds.clone() {
-            let known = self.resource_mut(resource);
-            if std::mem::replace(&mut known.doubted, examination) != examination {
-                let waiters = known.waiters.asking(known.sure, i64::MAX).collect();
-                self.doubt(waiters, all);
+        for waiter in next.drain(..) {
+            self.doubt_unless_sure(waiter, Known::Nothing, doubts);
+        }
+        for number in 0..self.node(node).holds.len() {
+            let known = self.resource_mut(self.node(node).holds[number].0);
+            if std::mem::replace(&mut known.doubted, examination) == examination {
+                continue;
+            }
+            next.extend(known.waiters.asking(known.sure, known.live));
+            let unsure = next.len();
+            next.extend(known.waiters.asking(known.live.max(known.sure), i64::MAX));
+            for (place, waiter) in next.drain(..).enumerate() {
+                let of_it = if place < unsure { Known::Nothing } else { Known::Lacks };
+                self.doubt_unless_sure(waiter, of_it, doubts);
             }
         }
-        let Some(wait) = &self.node(node).wait else { return };
-        let place = wait.place;
-        for want in wait.terms.iter().map(|term| term.want).collect::<Vec<_>>() {
-            if let Want::Units(resource, _) = want {
-                let behind = self.resource_mut(resource).waiters.doubt_behind(place, examination);
-                self.doubt(behind, all);
+        let terms = self.node(node).wait.as_ref().map_or(0, |wait| wait.terms.len());
+        for number in 0..terms {
+            let Some(wait) = &self.node(node).wait else { break };
+            let place = wait.place;
+            if let Want::Units(resource, _) = wait.terms[number].want {
+                self.resource_mut(resource).waiters.doubt_behind(place, examination, &mut next);
+                for waiter in next.drain(..) {
+                    self.doubt_unless_sure(waiter, Known::Lacks, doubts);
+                }
             }
+        }
+        doubts.next = next;
+    }
+
+    /// Kills a live node unless it can go on by what runs alone.
+    fn doubt_unless_sure(&mut self, node: NodeKey, of_it: Known, doubts: &mut Doubts) {
+        let known = self.node(node);
+        match known.wait.as_ref().is_some_and(|wait| wait.needs_all) {
+            _ if !known.live => {}
+            true => self.doubt(node, of_it, doubts),
+            false if self.weigh(node) == Weighed::Holds(i64::MIN) => {}
+            false => self.doubt(node, Known::Nothing, doubts),
         }
     }
 
-    /// Kills live nodes unless they can go on by what runs alone.
-    fn doubt(&mut self, nodes: Vec<NodeKey>, all: &mut Vec<NodeKey>) {
-        for node in nodes {
-            let known = self.node(node);
-            let needs_all = known.wait.as_ref().is_some_and(|wait| wait.needs_all);
-            if known.live && (needs_all || self.weigh(node) != Weighed::Holds(i64::MIN)) {
-                self.kill(node);
-                all.push(node);
-            }
+    fn doubt(&mut self, node: NodeKey, of_it: Known, doubts: &mut Doubts) {
+        self.kill(node);
+        doubts.all.push(node);
+        match of_it {
+            Known::Lacks => self.node_mut(node).owed = 1,
+            Known::Nothing => doubts.unsure.push(node),
         }
     }
 
@@ -225,7 +250,7 @@ impl Detector {
                 Weighed::Lacks(owed) => self.node_mut(node).owed = owed,
                 Weighed::Holds(floor) => {
                     self.enliven(node, floor.max(0));
-                    if self.dead.remove(&node) {
+                    if self.pardon(node) {
                         revived.push(node);
                     }
                     self.wake_dependents(node, &mut queue);
@@ -239,9 +264,9 @@ impl Detector {
     /// Tells everybody who waits in vain that a node is live; collects those who may not wait in vain any more.
     fn wake_dependents(&mut self, node: NodeKey, woken: &mut VecDeque<NodeKey>) {
         let known = self.node(node);
-        let mut told: Vec<NodeKey> = known.awaited_by.iter().map(|(waiter, _)| *waiter).collect();
+        let mut told: Vec<NodeKey> = known.awaited_by.iter().map(|((waiter, _), ())| waiter).collect();
         for consumable in &known.produces {
-            told.extend(self.consumable(*consumable).consumers.iter().map(|(consumer, _)| *consumer));
+            told.extend(self.consumable(*consumable).consumers.iter().map(|((consumer, _), ())| consumer));
         }
         for (resource, units) in &known.holds {
             let known = self.resource(*resource);
@@ -277,6 +302,24 @@ impl Detector {
         let known = self.resource(resource);
         known.waiters.asking(known.sure, i64::MAX).collect()
     }
+}
+
+/// An examination under way.
+struct Doubts {
+    /// Everybody who was killed, and those who were not live before.
+    all: Vec<NodeKey>,
+    /// Those of them who may be live all the same; the others hear of it when what they lack is live.
+    unsure: Vec<NodeKey>,
+    /// Room for those who are looked at next.
+    next: Vec<NodeKey>,
+}
+
+/// What is known of a node that was killed.
+#[derive(Clone, Copy)]
+enum Known {
+    /// Something that it needs is dead.
+    Lacks,
+    Nothing,
 }
 
 /// A walk from a new wait to nodes that run.
@@ -340,11 +383,11 @@ impl Walk {
                     return false;
                 }
                 let mut lacks = super::summed(units) - known.sure;
-                for ((_, holder), held) in &known.holders {
+                for ((_, holder), held) in known.holders.iter() {
                     if lacks <= 0 || self.left == 0 {
                         break;
                     }
-                    if *holder != node && self.reaches(graph, *holder) {
+                    if holder != node && self.reaches(graph, holder) {
                         lacks -= held;
                     }
                 }

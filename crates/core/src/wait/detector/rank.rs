@@ -15,10 +15,10 @@ impl Detector {
             match term.want {
                 Want::Units(resource, units) => self.resource_mut(resource).waiters.join(node, summed(units), place),
                 Want::Node(awaited, _) => {
-                    self.node_mut(awaited).awaited_by.insert((node, number as u32));
+                    self.node_mut(awaited).awaited_by.insert((node, number as u32), ());
                 }
                 Want::Sent(consumable) => {
-                    self.consumable_mut(consumable).consumers.insert((node, number as u32));
+                    self.consumable_mut(consumable).consumers.insert((node, number as u32), ());
                 }
                 Want::Holds | Want::Never => {}
             }
@@ -41,10 +41,10 @@ impl Detector {
                     behind.extend(self.resource_mut(resource).waiters.leave(node, summed(units), wait.place));
                 }
                 Want::Node(awaited, _) => {
-                    self.node_mut(awaited).awaited_by.remove(&(node, number as u32));
+                    self.node_mut(awaited).awaited_by.remove((node, number as u32));
                 }
                 Want::Sent(consumable) => {
-                    self.consumable_mut(consumable).consumers.remove(&(node, number as u32));
+                    self.consumable_mut(consumable).consumers.remove((node, number as u32));
                 }
                 Want::Holds | Want::Never => {}
             }
@@ -137,7 +137,7 @@ impl Detector {
             let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.live -= summed(units);
-            known.holders.remove(&(rank, node));
+            known.holders.remove((rank, node));
         }
         self.tell_lines(node, |waiters, place| waiters.dies(place));
     }
@@ -149,7 +149,7 @@ impl Detector {
         for number in 0..self.node(node).holds.len() {
             let (resource, _) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
-            if let Some(held) = known.holders.remove(&(before, node)) {
+            if let Some(held) = known.holders.remove((before, node)) {
                 known.holders.insert((rank, node), held);
             }
         }

@@ -8,7 +8,7 @@ use crate::wait::Until;
 pub(super) struct Wait {
     pub(super) place: Place,
     pub(super) terms: Vec<Term>,
-    /// The outer before the inner; the first is the whole.
+    /// The outer before the inner; the first is the whole. None where every term is needed.
     gates: Vec<Gate>,
     /// Whether every term is needed.
     pub(super) needs_all: bool,
@@ -58,6 +58,9 @@ impl Wait {
             single => wait.add_gate(1, std::slice::from_ref(single), 0),
         }
         wait.needs_all = wait.gates.iter().all(|gate| gate.needed == gate.parts);
+        if wait.needs_all {
+            wait.gates = Vec::new();
+        }
         wait
     }
 
