@@ -129,6 +129,8 @@ impl Default for Effort {
 pub struct Detector {
     effort: Effort,
     nodes: Vec<Option<Node>>,
+    /// Of each of these.
+    standing: Vec<Standing>,
     vacant_nodes: Vec<NodeKey>,
     resources: Vec<Option<Resource>>,
     vacant_resources: Vec<ResourceKey>,
@@ -146,18 +148,29 @@ pub struct Detector {
 struct Node {
     /// None: it runs.
     wait: Option<Wait>,
-    /// Of a node that waits: whether reduction would remove it.
-    live: bool,
-    /// Whether it was told as deadlocked; between steps the opposite of live.
-    is_condemned: bool,
-    /// Of a live node that waits: higher than that of every node that its reason rests on.
-    rank: i64,
-    /// Of a dead node: no fewer than so many more parts have to hold before it can be live.
-    owed: usize,
     holds: Vec<(ResourceKey, u64)>,
     produces: Vec<ConsumableKey>,
     /// Who waits for it, with the term.
     awaited_by: Sorted<(NodeKey, u32), ()>,
+}
+
+/// What is asked of a node whenever an arrow leads to it. All of them side by side are small enough to be near.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    /// Of a live node that waits: higher than that of every node that its reason rests on.
+    rank: i64,
+    /// Of a dead node: no fewer than so many more parts have to hold before it can be live.
+    owed: u32,
+    waits: bool,
+    /// Of a node that waits: whether reduction would remove it.
+    live: bool,
+    /// Whether it was told as deadlocked; between steps the opposite of live.
+    is_condemned: bool,
+    /// Whether every term of its wait is needed.
+    needs_all: bool,
+    /// Whether it stands in an ordered queue.
+    in_line: bool,
+    holds: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -281,9 +294,11 @@ impl Detector {
     pub fn add_node(&mut self) -> NodeKey {
         let key = self.vacant_nodes.pop().unwrap_or_else(|| {
             self.nodes.push(None);
+            self.standing.push(Standing::default());
             NodeKey(self.nodes.len() as u32 - 1)
         });
         self.nodes[key.0 as usize] = Some(Node::default());
+        *self.at_mut(key) = Standing::default();
         key
     }
 
@@ -294,10 +309,11 @@ impl Detector {
             Some((_, held)) => *held += units,
             None => holds.push((resource, units)),
         }
-        if self.node(node).wait.is_none() {
+        self.at_mut(node).holds = true;
+        if !self.at(node).waits {
             return Change::default();
         }
-        let (is_live, rank) = (self.is_live(node), self.node(node).rank);
+        let (is_live, rank) = (self.is_live(node), self.at(node).rank);
         let known = self.resource_mut(resource);
         known.sure -= summed(units);
         if is_live {
@@ -320,10 +336,11 @@ impl Detector {
         if holds[place].1 == 0 {
             holds.swap_remove(place);
         }
-        if self.node(node).wait.is_none() {
+        self.at_mut(node).holds = !self.node(node).holds.is_empty();
+        if !self.at(node).waits {
             return Change::default();
         }
-        let (is_live, rank) = (self.is_live(node), self.node(node).rank);
+        let (is_live, rank) = (self.is_live(node), self.at(node).rank);
         let known = self.resource_mut(resource);
         let before = known.live;
         known.sure += summed(units);
@@ -350,9 +367,9 @@ impl Detector {
     /// A node's wait is over, however: it runs. It has been granted nothing by that; see [`Detector::hold`].
     pub fn resume(&mut self, node: NodeKey) -> Change {
         let Some(wait) = self.node_mut(node).wait.take() else { return Change::default() };
-        let was_live = std::mem::replace(&mut self.node_mut(node).live, false);
+        let Standing { live: was_live, is_condemned, holds, rank, .. } = *self.at(node);
+        *self.at_mut(node) = Standing { is_condemned, holds, ..Standing::default() };
         let mut woken = self.end_wait(node, &wait);
-        let rank = self.node(node).rank;
         for number in 0..self.node(node).holds.len() {
             let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
@@ -400,31 +417,39 @@ impl Detector {
 
     /// Who is deadlocked, in the order of their keys.
     pub fn deadlocked(&self) -> impl Iterator<Item = NodeKey> + '_ {
-        let nodes = self.nodes.iter().enumerate().take(if self.dead == 0 { 0 } else { self.nodes.len() });
-        let condemned = nodes.filter(|(_, node)| node.as_ref().is_some_and(|node| node.is_condemned));
+        let nodes = self.standing.iter().enumerate().take(if self.dead == 0 { 0 } else { self.nodes.len() });
+        let condemned = nodes.filter(|(_, standing)| standing.is_condemned);
         condemned.map(|(place, _)| NodeKey(place as u32))
     }
 
     /// Whether a node is deadlocked.
     pub fn is_deadlocked(&self, node: NodeKey) -> bool {
-        self.node(node).is_condemned
+        self.at(node).is_condemned
     }
 
     /// A node is not deadlocked any more; false if it was not.
     fn pardon(&mut self, node: NodeKey) -> bool {
-        let was_condemned = std::mem::replace(&mut self.node_mut(node).is_condemned, false);
+        let was_condemned = std::mem::replace(&mut self.at_mut(node).is_condemned, false);
         self.dead -= usize::from(was_condemned);
         was_condemned
     }
 
     /// Whether reduction would remove a node: it runs, or is live.
     fn is_live(&self, node: NodeKey) -> bool {
-        let node = self.node(node);
-        node.wait.is_none() || node.live
+        let standing = self.at(node);
+        !standing.waits || standing.live
     }
 
     fn consumers(&self, consumable: ConsumableKey) -> Vec<NodeKey> {
         self.consumable(consumable).consumers.iter().map(|((consumer, _), ())| consumer).collect()
+    }
+
+    fn at(&self, key: NodeKey) -> &Standing {
+        &self.standing[key.0 as usize]
+    }
+
+    fn at_mut(&mut self, key: NodeKey) -> &mut Standing {
+        &mut self.standing[key.0 as usize]
     }
 
     fn node(&self, key: NodeKey) -> &Node {

@@ -14,11 +14,11 @@ impl Detector {
         let is_all = self.dependents(node, self.effort.dependents_max, &mut dependents);
         match weighed {
             Weighed::Lacks(owed) => {
-                self.node_mut(node).owed = owed;
+                self.at_mut(node).owed = owed_of(owed);
                 self.examine(vec![node])
             }
             Weighed::Holds(floor) => {
-                let least = dependents.iter().map(|dependent| self.node(*dependent).rank).min();
+                let least = dependents.iter().map(|dependent| self.at(*dependent).rank).min();
                 match (is_all, least) {
                     (true, None) => self.enliven(node, floor.max(0)),
                     (true, Some(least)) if floor < least => self.enliven(node, floor.max(least - 1)),
@@ -40,7 +40,7 @@ impl Detector {
     fn dependents(&self, node: NodeKey, most: usize, found: &mut Vec<NodeKey>) -> bool {
         let mut left = most;
         let mut add = |dependent: NodeKey| {
-            if dependent != node && self.node(dependent).live {
+            if dependent != node && self.at(dependent).live {
                 found.push(dependent);
             }
             left = left.saturating_sub(1);
@@ -98,7 +98,7 @@ impl Detector {
         let mut heap = BinaryHeap::from([Reverse((floor, node))]);
         let mut dependents = Vec::new();
         while let Some(Reverse((rank, below))) = heap.pop() {
-            if self.node(below).rank != rank {
+            if self.at(below).rank != rank {
                 continue;
             }
             dependents.clear();
@@ -107,10 +107,10 @@ impl Detector {
             }
             left = left.saturating_sub(dependents.len());
             for &dependent in &dependents {
-                if self.node(dependent).rank > rank {
+                if self.at(dependent).rank > rank {
                     continue;
                 }
-                let needs_all = self.node(dependent).wait.as_ref().is_some_and(|wait| wait.needs_all);
+                let needs_all = self.at(dependent).needs_all;
                 let raised_to = match needs_all {
                     true => rank + 1,
                     false => match self.weigh(dependent) {
@@ -118,7 +118,7 @@ impl Detector {
                         Weighed::Lacks(_) => return Err(raised),
                     },
                 };
-                if raised_to <= self.node(dependent).rank {
+                if raised_to <= self.at(dependent).rank {
                     continue;
                 }
                 if dependent == node {
@@ -135,7 +135,7 @@ impl Detector {
     /// Some nodes may have lost their reason.
     pub(super) fn lost(&mut self, candidates: Vec<NodeKey>) -> Change {
         let doubted: Vec<NodeKey> =
-            candidates.into_iter().filter(|node| self.node(*node).live && !self.has_reason(*node)).collect();
+            candidates.into_iter().filter(|node| self.at(*node).live && !self.has_reason(*node)).collect();
         if doubted.is_empty() { Change::default() } else { self.examine(doubted) }
     }
 
@@ -144,7 +144,7 @@ impl Detector {
         self.examination += 1;
         let mut doubts = Doubts { all: doubted.clone(), unsure: doubted, next: Vec::new() };
         for node in &doubts.all {
-            if self.node(*node).live {
+            if self.at(*node).live {
                 self.kill(*node);
             }
         }
@@ -156,11 +156,11 @@ impl Detector {
         let Doubts { all: mut condemned, unsure, .. } = doubts;
         let revived = self.revive(unsure).revived;
         debug_assert!(revived.is_empty(), "a loss revives nobody");
-        condemned.retain(|node| !self.node(*node).live);
+        condemned.retain(|node| !self.at(*node).live);
         condemned.sort_unstable();
         condemned.dedup();
         for node in &condemned {
-            self.node_mut(*node).is_condemned = true;
+            self.at_mut(*node).is_condemned = true;
         }
         self.dead += condemned.len();
         Change { condemned, revived }
@@ -173,9 +173,9 @@ impl Detector {
         let mut next = std::mem::take(&mut doubts.next);
         next.extend(self.node(node).awaited_by.iter().map(|((waiter, _), ())| waiter));
         for waiter in next.drain(..) {
-            let known = self.node(waiter);
-            match known.wait.as_ref().is_some_and(|wait| wait.needs_all) {
-                _ if !known.live => {}
+            let standing = self.at(waiter);
+            match standing.needs_all {
+                _ if !standing.live => {}
                 // One that it needs is dead now: it lacks that until it is told.
                 true => self.doubt(waiter, Known::Lacks, doubts),
                 false if self.has_reason(waiter) => {}
@@ -204,7 +204,8 @@ impl Detector {
                 self.doubt_unless_sure(waiter, of_it, doubts);
             }
         }
-        let terms = self.node(node).wait.as_ref().map_or(0, |wait| wait.terms.len());
+        let in_line = self.at(node).in_line;
+        let terms = self.node(node).wait.as_ref().filter(|_| in_line).map_or(0, |wait| wait.terms.len());
         for number in 0..terms {
             let Some(wait) = &self.node(node).wait else { break };
             let place = wait.place;
@@ -220,9 +221,9 @@ impl Detector {
 
     /// Kills a live node unless it can go on by what runs alone.
     fn doubt_unless_sure(&mut self, node: NodeKey, of_it: Known, doubts: &mut Doubts) {
-        let known = self.node(node);
-        match known.wait.as_ref().is_some_and(|wait| wait.needs_all) {
-            _ if !known.live => {}
+        let standing = self.at(node);
+        match standing.needs_all {
+            _ if !standing.live => {}
             true => self.doubt(node, of_it, doubts),
             false if self.weigh(node) == Weighed::Holds(i64::MIN) => {}
             false => self.doubt(node, Known::Nothing, doubts),
@@ -233,7 +234,7 @@ impl Detector {
         self.kill(node);
         doubts.all.push(node);
         match of_it {
-            Known::Lacks => self.node_mut(node).owed = 1,
+            Known::Lacks => self.at_mut(node).owed = 1,
             Known::Nothing => doubts.unsure.push(node),
         }
     }
@@ -243,11 +244,11 @@ impl Detector {
         let mut queue = VecDeque::from(candidates);
         let mut revived = Vec::new();
         while let Some(node) = queue.pop_front() {
-            if self.node(node).wait.is_none() || self.node(node).live {
+            if !self.at(node).waits || self.at(node).live {
                 continue;
             }
             match self.weigh(node) {
-                Weighed::Lacks(owed) => self.node_mut(node).owed = owed,
+                Weighed::Lacks(owed) => self.at_mut(node).owed = owed_of(owed),
                 Weighed::Holds(floor) => {
                     self.enliven(node, floor.max(0));
                     if self.pardon(node) {
@@ -280,10 +281,10 @@ impl Detector {
             }
         }
         for node in told {
-            let known = self.node_mut(node);
-            if known.wait.is_some() && !known.live {
-                known.owed = known.owed.saturating_sub(1);
-                if known.owed == 0 {
+            let standing = self.at_mut(node);
+            if standing.waits && !standing.live {
+                standing.owed = standing.owed.saturating_sub(1);
+                if standing.owed == 0 {
                     woken.push_back(node);
                 }
             }
@@ -322,6 +323,11 @@ enum Known {
     Nothing,
 }
 
+/// What is owed, as it is kept: more than is kept comes to be told anew anyway.
+fn owed_of(lacks: usize) -> u32 {
+    u32::try_from(lacks).unwrap_or(u32::MAX)
+}
+
 /// A walk from a new wait to nodes that run.
 struct Walk {
     from: NodeKey,
@@ -344,11 +350,11 @@ impl Walk {
     }
 
     fn reaches(&mut self, graph: &Detector, node: NodeKey) -> bool {
-        let known = graph.node(node);
-        if known.wait.is_none() {
+        let standing = graph.at(node);
+        if !standing.waits {
             return true;
         }
-        if node == self.from || !known.live {
+        if node == self.from || !standing.live {
             return false;
         }
         if let Some(is_proven) = self.seen.get(&node) {

@@ -11,9 +11,14 @@ impl Detector {
     /// Enters a wait whose node is not live yet.
     pub(super) fn begin_wait(&mut self, node: NodeKey, need: &Need, place: Place) {
         let wait = Wait::new(need, place);
+        let mut in_line = false;
         for (number, term) in wait.terms.iter().enumerate() {
             match term.want {
-                Want::Units(resource, units) => self.resource_mut(resource).waiters.join(node, summed(units), place),
+                Want::Units(resource, units) => {
+                    let waiters = &mut self.resource_mut(resource).waiters;
+                    waiters.join(node, summed(units), place);
+                    in_line |= waiters.is_ordered;
+                }
                 Want::Node(awaited, _) => {
                     self.node_mut(awaited).awaited_by.insert((node, number as u32), ());
                 }
@@ -29,6 +34,9 @@ impl Detector {
             known.sure -= summed(units);
             known.live -= summed(units);
         }
+        let needs_all = wait.needs_all;
+        let standing = self.at_mut(node);
+        (standing.waits, standing.needs_all, standing.in_line) = (true, needs_all, in_line);
         self.node_mut(node).wait = Some(wait);
     }
 
@@ -60,7 +68,7 @@ impl Detector {
 
     /// Whether a live node's reason still holds.
     pub(super) fn has_reason(&self, node: NodeKey) -> bool {
-        matches!(self.weigh(node), Weighed::Holds(floor) if floor <= self.node(node).rank)
+        matches!(self.weigh(node), Weighed::Holds(floor) if floor <= self.at(node).rank)
     }
 
     /// The least rank of a node for which a term holds; none if it does not.
@@ -106,20 +114,21 @@ impl Detector {
 
     /// The least rank above a node; none if it is dead.
     fn above(&self, node: NodeKey) -> Option<i64> {
-        let known = self.node(node);
-        match (&known.wait, known.live) {
-            (None, _) => Some(i64::MIN),
-            (Some(_), true) => Some(known.rank + 1),
-            (Some(_), false) => None,
+        let standing = self.at(node);
+        match (standing.waits, standing.live) {
+            (false, _) => Some(i64::MIN),
+            (true, true) => Some(standing.rank + 1),
+            (true, false) => None,
         }
     }
 
     /// A node that waits and is not live is live from now on.
     pub(super) fn enliven(&mut self, node: NodeKey, rank: i64) {
         self.lowest = self.lowest.min(rank);
-        let known = self.node_mut(node);
-        (known.live, known.rank) = (true, rank);
-        for number in 0..known.holds.len() {
+        let standing = self.at_mut(node);
+        (standing.live, standing.rank) = (true, rank);
+        let holds = if standing.holds { self.node(node).holds.len() } else { 0 };
+        for number in 0..holds {
             let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.live += summed(units);
@@ -130,10 +139,11 @@ impl Detector {
 
     /// A live node is not live from now on.
     pub(super) fn kill(&mut self, node: NodeKey) {
-        let known = self.node_mut(node);
-        known.live = false;
-        let rank = known.rank;
-        for number in 0..known.holds.len() {
+        let standing = self.at_mut(node);
+        standing.live = false;
+        let rank = standing.rank;
+        let holds = if standing.holds { self.node(node).holds.len() } else { 0 };
+        for number in 0..holds {
             let (resource, units) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             known.live -= summed(units);
@@ -145,8 +155,9 @@ impl Detector {
     /// Gives a live node another rank.
     pub(super) fn set_rank(&mut self, node: NodeKey, rank: i64) {
         self.lowest = self.lowest.min(rank);
-        let before = std::mem::replace(&mut self.node_mut(node).rank, rank);
-        for number in 0..self.node(node).holds.len() {
+        let before = std::mem::replace(&mut self.at_mut(node).rank, rank);
+        let holds = if self.at(node).holds { self.node(node).holds.len() } else { 0 };
+        for number in 0..holds {
             let (resource, _) = self.node(node).holds[number];
             let known = self.resource_mut(resource);
             if let Some(held) = known.holders.remove((before, node)) {
@@ -157,6 +168,9 @@ impl Detector {
     }
 
     fn tell_lines(&mut self, node: NodeKey, tell: impl Fn(&mut Waiters, Place)) {
+        if !self.at(node).in_line {
+            return;
+        }
         let wait = self.node(node).wait.as_ref().expect("a node that waits");
         let (place, terms) = (wait.place, wait.terms.len());
         for number in 0..terms {
