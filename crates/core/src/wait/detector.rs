@@ -148,7 +148,7 @@ pub struct Detector {
 struct Node {
     /// None: it runs.
     wait: Option<Wait>,
-    holds: Vec<(ResourceKey, u64)>,
+    holds: Sorted<ResourceKey, u64>,
     produces: Vec<ConsumableKey>,
     /// Who waits for it, with the term.
     awaited_by: Sorted<(NodeKey, u32), ()>,
@@ -305,9 +305,9 @@ impl Detector {
     /// A node has so many more units. Of a node that runs this changes no verdict.
     pub fn hold(&mut self, node: NodeKey, resource: ResourceKey, units: u64) -> Change {
         let holds = &mut self.node_mut(node).holds;
-        match holds.iter_mut().find(|(held, _)| *held == resource) {
-            Some((_, held)) => *held += units,
-            None => holds.push((resource, units)),
+        match holds.get_mut(resource) {
+            Some(held) => *held += units,
+            None => holds.insert(resource, units),
         }
         self.at_mut(node).holds = true;
         if !self.at(node).waits {
@@ -330,11 +330,10 @@ impl Detector {
     /// A node gives back so many units.
     pub fn release(&mut self, node: NodeKey, resource: ResourceKey, units: u64) -> Change {
         let holds = &mut self.node_mut(node).holds;
-        let place = holds.iter().position(|(held, _)| *held == resource);
-        let place = place.expect("what is given back is held");
-        holds[place].1 -= units;
-        if holds[place].1 == 0 {
-            holds.swap_remove(place);
+        let held = holds.get_mut(resource).expect("what is given back is held");
+        *held -= units;
+        if *held == 0 {
+            holds.remove(resource);
         }
         self.at_mut(node).holds = !self.node(node).holds.is_empty();
         if !self.at(node).waits {
@@ -371,7 +370,7 @@ impl Detector {
         *self.at_mut(node) = Standing { is_condemned, holds, ..Standing::default() };
         let mut woken = self.end_wait(node, &wait);
         for number in 0..self.node(node).holds.len() {
-            let (resource, units) = self.node(node).holds[number];
+            let Some((resource, units)) = self.node(node).holds.at(number) else { break };
             let known = self.resource_mut(resource);
             known.sure += summed(units);
             if was_live {

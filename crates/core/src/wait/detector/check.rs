@@ -28,8 +28,8 @@ impl Detector {
             for key in keys.clone().filter(|key| self.at(*key).waits) {
                 let (node, standing) = (self.node(key), self.at(key));
                 for (_, units) in node.holds.iter().filter(|(held, _)| *held == ResourceKey(number)) {
-                    sure -= summed(*units);
-                    live -= if standing.live { 0 } else { summed(*units) };
+                    sure -= summed(units);
+                    live -= if standing.live { 0 } else { summed(units) };
                     assert_eq!(
                         known.holders.iter().any(|(of, _)| of == (standing.rank, key)),
                         standing.live,

@@ -56,14 +56,14 @@ impl Detector {
                 return false;
             }
         }
-        for (resource, _) in &known.holds {
-            let known = self.resource(*resource);
+        for (resource, _) in known.holds.iter() {
+            let known = self.resource(resource);
             if !known.waiters.asking(known.sure, i64::MAX).all(&mut add) {
                 return false;
             }
         }
         let Some(wait) = &known.wait else { return true };
-        for term in &wait.terms {
+        for term in wait.terms.iter() {
             if let Want::Units(resource, _) = term.want
                 && !self.resource(resource).waiters.behind(wait.place).all(&mut add)
             {
@@ -156,9 +156,17 @@ impl Detector {
         let Doubts { all: mut condemned, unsure, .. } = doubts;
         let revived = self.revive(unsure).revived;
         debug_assert!(revived.is_empty(), "a loss revives nobody");
-        condemned.retain(|node| !self.at(*node).live);
-        condemned.sort_unstable();
-        condemned.dedup();
+        if condemned.len() > self.standing.len() / 32 {
+            // So many are found in their order sooner than they are sorted.
+            condemned.clear();
+            let standing = self.standing.iter().enumerate();
+            let fresh = standing.filter(|(_, node)| node.waits && !node.live && !node.is_condemned);
+            condemned.extend(fresh.map(|(place, _)| NodeKey(place as u32)));
+        } else {
+            condemned.retain(|node| !self.at(*node).live);
+            condemned.sort_unstable();
+            condemned.dedup();
+        }
         for node in &condemned {
             self.at_mut(*node).is_condemned = true;
         }
@@ -192,7 +200,8 @@ impl Detector {
             self.doubt_unless_sure(waiter, Known::Nothing, doubts);
         }
         for number in 0..self.node(node).holds.len() {
-            let known = self.resource_mut(self.node(node).holds[number].0);
+            let Some((resource, _)) = self.node(node).holds.at(number) else { break };
+            let known = self.resource_mut(resource);
             if std::mem::replace(&mut known.doubted, examination) == examination {
                 continue;
             }
@@ -269,12 +278,12 @@ impl Detector {
         for consumable in &known.produces {
             told.extend(self.consumable(*consumable).consumers.iter().map(|((consumer, _), ())| consumer));
         }
-        for (resource, units) in &known.holds {
-            let known = self.resource(*resource);
-            told.extend(known.waiters.asking(known.live - super::summed(*units), known.live));
+        for (resource, units) in known.holds.iter() {
+            let known = self.resource(resource);
+            told.extend(known.waiters.asking(known.live - super::summed(units), known.live));
         }
         if let Some(wait) = &known.wait {
-            for term in &wait.terms {
+            for term in wait.terms.iter() {
                 if let Want::Units(resource, _) = term.want {
                     told.extend(self.resource(resource).waiters.next_dead(wait.place));
                 }

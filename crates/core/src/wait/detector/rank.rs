@@ -29,7 +29,7 @@ impl Detector {
             }
         }
         for number in 0..self.node(node).holds.len() {
-            let (resource, units) = self.node(node).holds[number];
+            let Some((resource, units)) = self.node(node).holds.at(number) else { break };
             let known = self.resource_mut(resource);
             known.sure -= summed(units);
             known.live -= summed(units);
@@ -129,7 +129,7 @@ impl Detector {
         (standing.live, standing.rank) = (true, rank);
         let holds = if standing.holds { self.node(node).holds.len() } else { 0 };
         for number in 0..holds {
-            let (resource, units) = self.node(node).holds[number];
+            let Some((resource, units)) = self.node(node).holds.at(number) else { break };
             let known = self.resource_mut(resource);
             known.live += summed(units);
             known.holders.insert((rank, node), summed(units));
@@ -144,7 +144,7 @@ impl Detector {
         let rank = standing.rank;
         let holds = if standing.holds { self.node(node).holds.len() } else { 0 };
         for number in 0..holds {
-            let (resource, units) = self.node(node).holds[number];
+            let Some((resource, units)) = self.node(node).holds.at(number) else { break };
             let known = self.resource_mut(resource);
             known.live -= summed(units);
             known.holders.remove((rank, node));
@@ -158,7 +158,7 @@ impl Detector {
         let before = std::mem::replace(&mut self.at_mut(node).rank, rank);
         let holds = if self.at(node).holds { self.node(node).holds.len() } else { 0 };
         for number in 0..holds {
-            let (resource, _) = self.node(node).holds[number];
+            let Some((resource, _)) = self.node(node).holds.at(number) else { break };
             let known = self.resource_mut(resource);
             if let Some(held) = known.holders.remove((before, node)) {
                 known.holders.insert((rank, node), held);

@@ -2,16 +2,57 @@
 
 use super::{ConsumableKey, Need, NodeKey, Place, ResourceKey};
 use crate::wait::Until;
+use std::ops::{Deref, DerefMut};
 
 /// One wait.
 #[derive(Clone, Debug)]
 pub(super) struct Wait {
     pub(super) place: Place,
-    pub(super) terms: Vec<Term>,
+    pub(super) terms: Terms,
     /// The outer before the inner; the first is the whole. None where every term is needed.
     gates: Vec<Gate>,
     /// Whether every term is needed.
     pub(super) needs_all: bool,
+}
+
+/// The terms of a wait. One is by far the most usual, and then stands with its node.
+#[derive(Clone, Debug)]
+pub(super) enum Terms {
+    None,
+    One(Term),
+    Many(Vec<Term>),
+}
+
+impl Terms {
+    fn push(&mut self, term: Term) {
+        match self {
+            Self::None => *self = Self::One(term),
+            Self::One(first) => *self = Self::Many(vec![*first, term]),
+            Self::Many(terms) => terms.push(term),
+        }
+    }
+}
+
+impl Deref for Terms {
+    type Target = [Term];
+
+    fn deref(&self) -> &[Term] {
+        match self {
+            Self::None => &[],
+            Self::One(term) => std::slice::from_ref(term),
+            Self::Many(terms) => terms,
+        }
+    }
+}
+
+impl DerefMut for Terms {
+    fn deref_mut(&mut self) -> &mut [Term] {
+        match self {
+            Self::None => &mut [],
+            Self::One(term) => std::slice::from_mut(term),
+            Self::Many(terms) => terms,
+        }
+    }
 }
 
 /// One condition, and the gate that counts it.
@@ -52,7 +93,7 @@ const NEVER: usize = usize::MAX >> 1;
 
 impl Wait {
     pub(super) fn new(need: &Need, place: Place) -> Self {
-        let mut wait = Self { place, terms: Vec::new(), gates: Vec::new(), needs_all: true };
+        let mut wait = Self { place, terms: Terms::None, gates: Vec::new(), needs_all: true };
         match need {
             Need::AtLeast(needed, parts) => wait.add_gate(*needed, parts, 0),
             single => wait.add_gate(1, std::slice::from_ref(single), 0),
@@ -87,7 +128,7 @@ impl Wait {
     pub(super) fn weigh(&self, mut level: impl FnMut(Want) -> Option<i64>) -> Weighed {
         if self.needs_all {
             let (mut floor, mut lacks) = (i64::MIN, 0);
-            for term in &self.terms {
+            for term in self.terms.iter() {
                 match level(term.want) {
                     Some(level) => floor = floor.max(level),
                     None => lacks += 1,
@@ -96,7 +137,7 @@ impl Wait {
             return if lacks == 0 { Weighed::Holds(floor) } else { Weighed::Lacks(lacks) };
         }
         let mut parts: Vec<Vec<Weighed>> = vec![Vec::new(); self.gates.len()];
-        for term in &self.terms {
+        for term in self.terms.iter() {
             let weighed = level(term.want).map_or(Weighed::Lacks(1), Weighed::Holds);
             parts[term.gate as usize].push(weighed);
         }
