@@ -19,11 +19,11 @@ use system::System;
 use unknot_core::wait::{NodeState, Snapshot, analyze, reduce};
 
 /// Systems that are driven.
-const SYSTEMS: u64 = 1_500;
+const SYSTEMS: u64 = 3_000;
 /// Changes of each.
-const STEPS: u32 = 16;
+const STEPS: u32 = 12;
 /// Every so many steps, everything that could happen is searched through.
-const EXPLORED_EVERY: u32 = 8;
+const EXPLORED_EVERY: u32 = 12;
 
 /// A generator whose whole state is a seed (SplitMix64).
 #[derive(Clone)]

@@ -117,7 +117,7 @@ impl System {
         let node = open[self.random.below(open.len())];
         let waits = self.snapshot.nodes[node].state == NodeState::Waiting;
         match self.random.below(24) {
-            0..=5 if !waits => self.hold(node),
+            0..=6 if !waits => self.hold(node),
             0 => self.hold(node),
             1 => self.release(node),
             2..=11 if !waits => self.wait(node),
@@ -283,10 +283,14 @@ impl System {
                 6 | 7 if !self.consumables.is_empty() => {
                     Part::Consumable { consumable: format!("c{}", self.random.below(self.consumables.len())) }
                 }
-                8 => Part::Timer { timer: true },
+                8 if self.random.one_in(2) => Part::Timer { timer: true },
                 9 | 10 if depth > 0 => Part::Expr(self.expr(depth - 1, resources)),
                 _ => {
-                    let node = format!("n{}", self.random.below(self.keys.len()));
+                    // Mostly somebody who is there.
+                    let open: Vec<usize> = (0..self.keys.len()).filter(|place| self.keys[*place].is_some()).collect();
+                    let any = self.random.below(self.keys.len());
+                    let node = if self.random.one_in(6) { any } else { open[self.random.below(open.len())] };
+                    let node = format!("n{node}");
                     let until = if self.random.one_in(3) { Until::Success } else { Until::Terminal };
                     Part::Node { node, until }
                 }
@@ -298,7 +302,12 @@ impl System {
             1 => Mode::K,
             _ => Mode::All,
         };
-        let k = (mode == Mode::K).then(|| self.random.below(of.len() + 2));
+        // Now and then none is needed, or more than there are.
+        let k = (mode == Mode::K).then(|| match self.random.below(12) {
+            0 => 0,
+            1 => of.len() + 1,
+            _ => 1 + self.random.below(of.len()),
+        });
         Expr { mode, k, of }
     }
 
