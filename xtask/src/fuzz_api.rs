@@ -29,10 +29,18 @@ const CALLS: u64 = 10_000;
 const EXAMPLES: &str = "40";
 /// What must hold of each answer. Not among them: that whatever fits the document is accepted, since most of what
 /// makes a workflow sound is said in words; and that what was deleted is gone, since `DELETE …/cancel` forces an end.
-const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
-                      response_headers_conformance,response_schema_conformance,negative_data_rejection,\
-                      unsupported_method,allow_header_conformance,missing_required_header,\
-                      ensure_resource_availability";
+const CHECKS: [&str; 10] = [
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
+    "missing_required_header",
+    "ensure_resource_availability",
+];
 
 /// Installs, starts, calls, judges.
 pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
@@ -54,7 +62,7 @@ pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
     let mut round = 0_u64;
     while made < calls {
         round += 1;
-        configure(&folder, if round.is_multiple_of(2) { known(&server)? } else { Vec::new() })?;
+        configure(&folder, &if round.is_multiple_of(2) { known(&server)? } else { Known::default() })?;
         made += attack(repository, &tools, &server, &folder, round)?;
         let health = server.ask("GET", "/health", None)?;
         if health["status"] != "ok" {
@@ -89,21 +97,53 @@ fn install(repository: &Repository, environment: &Path) -> Result<PathBuf> {
     Ok(tools)
 }
 
-/// Values of parameters that exist: what calls with them meets more than a 404.
-fn known(server: &Server) -> Result<Vec<(&'static str, String)>> {
-    let flow = json!({"workflow": {"name": "known", "tasks": {"a": {"sleep": "1h"}, "b": {"needs": ["a"], "exec": ["true"]}}}});
-    server.ask("POST", "/workflows", Some(&flow))?;
-    let run = server.ask("POST", "/runs", Some(&flow))?["run_id"].as_str().unwrap_or_default().to_owned();
-    let tasks = server.ask("GET", &format!("/runs/{run}/tasks"), None)?;
-    let task = tasks["items"][0]["task_id"].as_str().unwrap_or_default().to_owned();
-    let names = [("queue", "default"), ("workflow", "known"), ("hash", "latest"), ("code", "UK0404")];
-    let names = names.into_iter().map(|(name, value)| (name, value.to_owned()));
-    Ok(names.chain([("run_id", run), ("task_id", task)]).collect())
+/// What exists: calls with it meet more than a 404.
+#[derive(Default)]
+struct Known {
+    /// Parameters of paths.
+    parameters: Vec<(&'static str, String)>,
+    /// The token of an attempt that has its lease.
+    token: String,
 }
 
-fn configure(folder: &Path, parameters: Vec<(&str, String)>) -> Result<()> {
-    let lines: String = parameters.iter().map(|(name, value)| format!("\"path.{name}\" = \"{value}\"\n")).collect();
-    Ok(fs::write(folder.join("schemathesis.toml"), format!("[parameters]\n{lines}"))?)
+fn known(server: &Server) -> Result<Known> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let flow = json!({"workflow": {"name": "known", "tasks": {"a": {"sleep": "1h"}, "b": {"needs": ["a"], "exec": ["true"]}}}});
+    server.ask("POST", "/workflows", Some(&flow))?;
+    let run = text(&server.ask("POST", "/runs", Some(&flow))?["run_id"]);
+    let tasks = server.ask("GET", &format!("/runs/{run}/tasks"), None)?;
+    // With more room than the server's own worker, so the task comes to it.
+    let worker =
+        json!({"protocol": 1, "name": "fuzzed", "boot": "1", "slots": 10_000, "queues": ["far"], "kinds": ["exec"]});
+    let session = text(&server.ask("POST", "/workers", Some(&worker))?["session"]);
+    let far = json!({"workflow": {"name": "far", "tasks": {"a": {"exec": ["true"], "queue": "far"}}}});
+    server.ask("POST", "/runs", Some(&far))?;
+    let claimed = server.ask("POST", "/workers/fuzzed/claim", Some(&json!({"session": session, "most": 1})))?;
+    let handed = &claimed["work"][0];
+    let names =
+        [("queue", "default"), ("workflow", "known"), ("hash", "latest"), ("code", "UK0404"), ("name", "fuzzed")];
+    let ids = [
+        ("run_id", run),
+        ("task_id", text(&tasks["items"][0]["task_id"])),
+        ("attempt_id", text(&handed["assignment"]["attempt"])),
+    ];
+    let names = names.into_iter().map(|(name, value)| (name, value.to_owned()));
+    Ok(Known { parameters: names.chain(ids).collect(), token: text(&handed["token"]) })
+}
+
+fn configure(folder: &Path, known: &Known) -> Result<()> {
+    let parameters = known.parameters.iter().map(|(name, value)| format!("\"path.{name}\" = \"{value}\"\n"));
+    // A worker is there for its own session alone: under another one it is not found.
+    let workers = "[[operations]]\ninclude-path-regex = \"^/workers/\"\n\
+                   checks = { ensure_resource_availability = { enabled = false } }\n";
+    let attempts = format!(
+        "[[operations]]\ninclude-path-regex = \"^/attempts/\"\nheaders = {{ Authorization = \"Bearer {}\" }}\n",
+        known.token
+    );
+    let checks: String = CHECKS.iter().map(|check| format!("{check}.enabled = true\n")).collect();
+    let parameters: String = parameters.collect();
+    let text = format!("[checks]\nenabled = false\n{checks}[parameters]\n{parameters}{workers}{attempts}");
+    Ok(fs::write(folder.join("schemathesis.toml"), text)?)
 }
 
 /// One round; how many calls it made.
@@ -117,8 +157,6 @@ fn attack(repository: &Repository, tools: &Path, server: &Server, folder: &Path,
         &config,
         "run",
         &place,
-        "--checks",
-        CHECKS,
         "--request-timeout",
         "10",
         "--max-examples",

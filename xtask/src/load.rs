@@ -1,6 +1,6 @@
 //! `cargo xtask load`: builds a server and its load test in release, and says how the server answers under load.
 //!
-//! The load test is `crates/server/examples/load.rs`. It fails if what operators need is too slow meanwhile.
+//! The load test is `crates/server/examples/load`. It fails if what operators need is too slow meanwhile.
 
 use crate::{Repository, Result, child};
 use std::time::Duration;

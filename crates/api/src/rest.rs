@@ -15,8 +15,8 @@ pub use admin::{
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
-    Ending, Event, Failures, Lease, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Stopping, Task, TaskError,
-    Wait, WorkflowChoice,
+    Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Stopping,
+    Task, TaskError, Wait, WorkflowChoice,
 };
 
 use schemars::JsonSchema;

@@ -10,6 +10,7 @@ mod http;
 
 use std::collections::BTreeMap;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -19,7 +20,7 @@ pub use self::http::{HttpBody, HttpOutput, HttpTimeouts, HttpWork, RETRY_AFTER_M
 pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// One attempt, handed to a worker under a fenced lease.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
     /// The attempt's id: unique for ever, safe in an environment variable.
@@ -55,7 +56,7 @@ pub struct Assignment {
 }
 
 /// What an attempt does.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Work {
@@ -63,12 +64,24 @@ pub enum Work {
     Exec(ExecWork),
     /// Sends a request and takes its answer.
     Http(Box<HttpWork>),
+    /// Calls a handler that the worker has.
+    Handler(HandlerWork),
     /// Ends at once with a null output. It measures everything around an attempt.
     Noop,
 }
 
+/// The call of a handler: what it does is the worker's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HandlerWork {
+    /// Which handler.
+    pub name: String,
+    /// What it is given.
+    pub input: JsonText,
+}
+
 /// A command and the surroundings that it runs in.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExecWork {
     /// What is started.
@@ -85,7 +98,7 @@ pub struct ExecWork {
 }
 
 /// A program with its arguments, or a line for the shell.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// The program (looked up in `PATH` if it has no slash) and its arguments; at least one element.
@@ -95,7 +108,7 @@ pub enum Command {
 }
 
 /// Bounds on all processes of one attempt; `None` means unlimited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Resident memory of all processes together, in bytes.
@@ -127,7 +140,7 @@ impl Limits {
 }
 
 /// How an attempt is stopped: each rung's patience, in milliseconds. The sum bounds a cancellation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Ladder {
     /// How long the work may take to end once told (for `exec`: the file `UNKNOT_STOP` appears). `None`: it is not told.
@@ -146,7 +159,7 @@ impl Default for Ladder {
 }
 
 /// Why an attempt was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum StopReason {
@@ -167,7 +180,7 @@ pub enum StopReason {
 }
 
 /// One message of a worker about one attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// The attempt.
     pub attempt: String,
@@ -178,7 +191,7 @@ pub struct Report {
 }
 
 /// What happened to an attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReportBody {
     /// It runs. Sent until acknowledged; never after `Ended`.
@@ -200,7 +213,7 @@ pub enum ReportBody {
 }
 
 /// The end of an attempt.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct End {
     /// How it ended.
     pub outcome: Outcome,
@@ -226,7 +239,7 @@ impl End {
 }
 
 /// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It did what it should.
@@ -281,7 +294,7 @@ pub enum Outcome {
 }
 
 /// What a failure says of another try of its task.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NextTry {
     /// Nothing: the task's own retries decide.
@@ -302,7 +315,7 @@ impl NextTry {
 }
 
 /// What a launch failed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LaunchFault {
     /// Something that is not there, and is no more there the next time: a program, a working folder.
@@ -315,7 +328,7 @@ pub enum LaunchFault {
 }
 
 /// The kind of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FailureCode {
@@ -361,7 +374,7 @@ impl FailureCode {
 }
 
 /// A rung of the ladder, with the time at which it was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RungTaken {
     /// Which.
     pub rung: Rung,
@@ -370,7 +383,7 @@ pub struct RungTaken {
 }
 
 /// The rungs of the ladder on which an attempt is stopped, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Rung {
     /// The work was asked to end.
@@ -382,7 +395,7 @@ pub enum Rung {
 }
 
 /// What processes used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Usage {
     /// Processor time in user mode, in milliseconds.
     pub user_ms: u64,
@@ -405,7 +418,7 @@ impl Usage {
 }
 
 /// Something that a person should know about an attempt and that did not decide its outcome.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Note {
@@ -433,6 +446,15 @@ pub enum Note {
     },
     /// Output was still flowing when the bounded wait after the exit was over.
     OutputCutOff,
+    /// Some of what it left in `artifacts/` did not come to the server; it went with the worker's folder.
+    ArtifactsLost {
+        /// How many files or folders, at least.
+        count: u32,
+        /// The paths of the first few.
+        first: Vec<String>,
+        /// Why the first of them did not come.
+        message: String,
+    },
     /// A limit was asked for that this machine cannot enforce.
     LimitNotEnforced {
         /// Its key in the workflow file.
@@ -443,7 +465,7 @@ pub enum Note {
 }
 
 /// A process as a person recognises it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ProcessRef {
     /// Its id.
     pub pid: u32,
@@ -476,6 +498,20 @@ impl JsonText {
     #[must_use]
     pub fn as_str(&self) -> &str {
         self.0.get()
+    }
+}
+
+impl JsonSchema for JsonText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "JsonText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"description": "Any JSON value."})
     }
 }
 

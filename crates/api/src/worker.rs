@@ -10,23 +10,43 @@ use std::collections::BTreeMap;
 /// The version of the protocol that this release speaks. A server refuses others.
 pub const PROTOCOL: u32 = 1;
 
+/// The longest part of a log or an artifact that is sent at once, in bytes.
+pub const PART_BYTES_MAX: usize = 1024 * 1024;
+/// Artifacts of one attempt.
+pub const ARTIFACTS_MAX: usize = 1_000;
+/// Bytes of all artifacts of one attempt together.
+pub const ARTIFACTS_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How many folders deep below `artifacts/` a file may lie.
+pub const ARTIFACT_FOLDERS_MAX: usize = 8;
+/// Bytes of an artifact's path.
+pub const ARTIFACT_PATH_BYTES_MAX: usize = 1_024;
+
 /// A worker says who it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Register {
     /// The version of the protocol that it speaks.
+    #[schemars(range(min = 1, max = 1))]
     pub protocol: u32,
     /// Its name: 1 to 100 letters, digits, `-`, `_` or `.`; whoever has it last has it.
+    #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,100}$"))]
     pub name: String,
     /// Drawn when its process started: 1 to 16 hexadecimal digits. The same as long as it lives.
+    #[schemars(regex(pattern = "^[0-9A-Fa-f]{1,16}$"))]
     pub boot: String,
     /// Attempts that it performs at once.
+    #[schemars(range(min = 1, max = 10_000))]
     pub slots: u32,
     /// Tasks of these queues; absent: of all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queues: Option<Vec<String>>,
-    /// Kinds of work that it knows: `exec`, `noop`.
+    /// Kinds of work that it knows: `exec`, `http`, `noop`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(inner(regex(pattern = "^(exec|http|noop)$")))]
     pub kinds: Vec<String>,
+    /// Handlers that it has, for `worker` tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
     /// What people should know of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -75,7 +95,6 @@ pub struct Claimed {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Handed {
     /// What to do. The same may come twice: it is known by its attempt and fence.
-    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
     pub assignment: Assignment,
     /// Lets the attempt itself in, for as long as its lease is its own.
     pub token: String,
@@ -105,8 +124,7 @@ pub struct Order {
     pub fence: u64,
     /// What to do.
     pub act: Act,
-    /// Why: one of the reasons to stop.
-    #[schemars(with = "String")]
+    /// Why.
     pub reason: StopReason,
 }
 
@@ -150,7 +168,6 @@ pub struct Reports {
     /// Its session.
     pub session: String,
     /// In order, at most 1,000.
-    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub reports: Vec<Report>,
 }
 
@@ -161,9 +178,20 @@ pub struct Settled {
     pub settled: Vec<usize>,
 }
 
-/// How much of an attempt's log the server has.
+/// How much of a log or an artifact the server has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Uploaded {
-    /// Bytes from its beginning.
+    /// Bytes from its beginning. An artifact is whole, and shown, once these are all that it has.
     pub bytes: u64,
+}
+
+/// A part of an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactPart {
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// How many bytes the whole file has; the part that reaches them makes it whole.
+    #[schemars(range(max = ARTIFACTS_BYTES_MAX))]
+    pub size: u64,
 }

@@ -13,6 +13,7 @@ use crate::{
     row::Pause,
     run::{RunStatus, StopReason, WorkerId},
     time::{Millis, Timestamp},
+    validate::nearest,
     workflow::{Ladder, Limits},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -32,6 +33,16 @@ pub enum Effect {
         fence: Fence,
         /// Why.
         reason: StopReason,
+    },
+    /// Tell a worker to end an attempt at once: it has lost its lease. *Ephemeral*: a worker learns of it by its next
+    /// renewal as well, and what the server's own worker has ends with the process.
+    Kill {
+        /// Who had it.
+        worker: WorkerId,
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
     },
     /// Tell a worker that its report was dealt with and need not be sent again. *Ephemeral*: it sends it again.
     Acknowledge {
@@ -94,6 +105,8 @@ pub enum Work {
     },
     /// Ask over HTTP.
     Http(Box<HttpCall>),
+    /// Call a handler that the worker has.
+    Handler(crate::workflow::Call),
     /// Nothing: succeed at once.
     Noop,
 }
@@ -214,12 +227,14 @@ pub enum Refusal {
     #[error("the command was read too long ago, send it again with the same idempotency key")]
     FactsTooOld,
     /// Nothing is known under this name.
-    #[error("there is no {kind} `{name}`")]
+    #[error("there is no {kind} `{name}`{}", meant(nearest.as_deref()))]
     Unknown {
         /// What was looked for.
         kind: &'static str,
         /// Under which name.
         name: String,
+        /// What was probably meant.
+        nearest: Option<String>,
     },
     /// The task does not wait for a decision.
     #[error("task `{0}` does not wait for a decision")]
@@ -227,4 +242,16 @@ pub enum Refusal {
     /// The event failed and was put aside.
     #[error("the command failed inside the brain and was put into quarantine: {0}")]
     Quarantined(String),
+}
+
+impl Refusal {
+    /// There is no queue of this name, among those that there are.
+    pub fn unknown_queue<'q>(name: &str, known: impl IntoIterator<Item = &'q str>) -> Self {
+        let nearest = nearest(name, known).map(str::to_owned);
+        Self::Unknown { kind: "queue", name: name.to_owned(), nearest }
+    }
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
 }

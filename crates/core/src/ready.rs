@@ -432,13 +432,13 @@ impl Ready {
             }
         }
         // Slots come first in the order of resources, and there are few crews.
-        let (queue, kind) = (&request.demand.queue, request.demand.kind);
+        let (queue, kind) = (&request.demand.queue, &request.demand.kind);
         let crews = self.standing.keys().map_while(|resource| match resource {
             Resource::Slot(crew) => Some((resource, crew.takes(queue, kind))),
             Resource::NoSlot(..) | Resource::Pool(_) | Resource::Parallel(_) | Resource::Queue(_) => None,
         });
         self.open.extend(crews.filter(|(_, takes)| *takes).map(|(crew, _)| crew.clone()));
-        let no_slot = Resource::NoSlot(Arc::clone(queue), kind);
+        let no_slot = Resource::NoSlot(Arc::clone(queue), kind.clone());
         if self.standing.contains_key(&no_slot) {
             self.open.insert(no_slot);
         }
@@ -456,7 +456,7 @@ impl Group {
 /// The slots that a request can have, none of which is another's: of each crew that takes it.
 pub(crate) fn slots(request: &Request, crews: &[Arc<Serves>]) -> Vec<Resource> {
     match crews {
-        [] => vec![Resource::NoSlot(Arc::clone(&request.demand.queue), request.demand.kind)],
+        [] => vec![Resource::NoSlot(Arc::clone(&request.demand.queue), request.demand.kind.clone())],
         crews => crews.iter().map(|crew| Resource::Slot(Arc::clone(crew))).collect(),
     }
 }

@@ -114,6 +114,10 @@ pub struct DeadLetter {
     pub error: TaskError,
     /// When it was given up.
     pub at: Timestamp,
+    /// Whether its workflow says what follows its failure (`on_failure`): its run may complete all the same. False in
+    /// rows of before.
+    #[serde(default)]
+    pub handled: bool,
 }
 
 /// One version of a workflow that runs can be made of by its name.

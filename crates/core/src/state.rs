@@ -4,16 +4,19 @@
 //! may be lost lives in [`Volatile`] alone and is derived from the rest.
 
 use crate::{
-    CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex, Timestamp,
     continuation::Continuation,
     deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
-    run::{Run, Task},
-    settings::{Bounds, Pool, Queue, QueueSettings},
+    run::{Lease, Run, Task},
+    settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
     volatile::Volatile,
     workflow::{Definition, DefinitionHash},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The state of one namespace: its unfinished runs and what they share.
 #[derive(Debug, Default)]
@@ -229,6 +232,12 @@ impl State {
         self.runs.get(&id.run).and_then(|run| run.tasks.get(id.index.0 as usize))
     }
 
+    /// The lease of an attempt, if the fence is the one it was granted under.
+    pub fn lease_of(&self, attempt: AttemptId, fence: Fence) -> Option<&Lease> {
+        let task = self.task(attempt.task).filter(|task| task.attempts == attempt.number)?;
+        task.lease().filter(|lease| lease.fence == fence)
+    }
+
     /// An unfinished run's definition.
     ///
     /// # Panics
@@ -240,6 +249,13 @@ impl State {
     /// The settings of a queue, configured or default.
     pub fn queue_settings(&self, name: &str) -> QueueSettings {
         self.queues.get(name).map(|queue| queue.settings).unwrap_or_default()
+    }
+
+    /// The queues that there are: those that were configured or held, those of unfinished tasks, and the one of tasks
+    /// that name none.
+    pub fn queue_names(&self) -> BTreeSet<&str> {
+        let known = self.queues.keys().chain(self.volatile.by_queue.keys()).map(String::as_str);
+        known.chain([DEFAULT_QUEUE]).collect()
     }
 
     /// The newest commit whose changes are in the state.

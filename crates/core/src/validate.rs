@@ -19,12 +19,13 @@ mod resources;
 mod task;
 #[cfg(test)]
 mod tests;
+mod values;
 
 pub use draft::{Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask, NeedsCount};
 pub use input::check_input;
 pub use problem::{Code, On, PROBLEMS_MAX, Problem};
 
-pub(crate) use nearest::nearest;
+pub use nearest::nearest;
 pub(crate) use problem::clip;
 
 use crate::{

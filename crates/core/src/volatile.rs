@@ -374,7 +374,7 @@ impl Volatile {
     /// Slots of all workers that take a task. One that offers none is as good as nobody.
     pub(crate) fn slots_for(&self, request: &Request) -> u64 {
         let demand = &request.demand;
-        self.workers.serving(&demand.queue, demand.kind).map(|crew| self.workers.slots_of(crew)).sum()
+        self.workers.serving(&demand.queue, &demand.kind).map(|crew| self.workers.slots_of(crew)).sum()
     }
 
     /// Runs that ended after a commit, the latest first: what facts read at that commit do not know.
@@ -400,7 +400,7 @@ pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> 
 pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
     match def.kind {
         TaskKind::Sleep(_) => None,
-        TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => Some(def.queue_name()),
+        TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => Some(def.queue_name()),
     }
 }
 

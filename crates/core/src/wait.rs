@@ -29,7 +29,7 @@ mod victims;
 use serde::{Deserialize, Serialize};
 
 pub use analysis::{Analysis, analyze, analyze_reads};
-pub use describe::{Bound, Described, describe};
+pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use draw::{dot, mermaid};
 pub use generate::Generate;
 pub use input::{Fault, Input};

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// A kind of work. A worker is given only kinds that it says it knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WorkKind {
     /// Processes.
     Exec,
@@ -16,26 +16,30 @@ pub enum WorkKind {
     Http,
     /// Nothing, at once.
     Noop,
+    /// Calls of this handler.
+    Handler(Arc<str>),
 }
 
 impl WorkKind {
-    /// Every kind there is.
-    pub const ALL: [Self; 3] = [Self::Exec, Self::Http, Self::Noop];
+    /// Every kind that is known by itself, handlers apart.
+    pub const BUILT_IN: [Self; 3] = [Self::Exec, Self::Http, Self::Noop];
 
-    /// Its word on the wire and in files.
-    pub const fn word(self) -> &'static str {
+    /// Its word on the wire and in files; a handler's is its name.
+    pub fn word(&self) -> &str {
         match self {
             Self::Exec => "exec",
             Self::Http => "http",
             Self::Noop => "noop",
+            Self::Handler(name) => name,
         }
     }
 
     /// The kind of a task's work. A task that no worker performs is never granted: any kind will do for it.
-    pub(crate) const fn of(kind: &TaskKind) -> Self {
+    pub(crate) fn of(kind: &TaskKind) -> Self {
         match kind {
             TaskKind::Exec(_) => Self::Exec,
             TaskKind::Http(_) => Self::Http,
+            TaskKind::Worker(call) => Self::Handler(Arc::clone(&call.handler)),
             TaskKind::Sleep(_) | TaskKind::Noop => Self::Noop,
         }
     }
@@ -46,29 +50,34 @@ impl WorkKind {
 pub struct Serves {
     /// Tasks of these queues; none: of all.
     pub queues: Option<BTreeSet<Arc<str>>>,
-    /// Work of these kinds; none: of all.
+    /// Work of these kinds; none: of all that are built in.
     pub kinds: Option<BTreeSet<WorkKind>>,
 }
 
 impl Serves {
     /// Whether a task of that queue and kind may go there.
-    pub fn takes(&self, queue: &str, kind: WorkKind) -> bool {
-        self.queues.as_ref().is_none_or(|queues| queues.contains(queue))
-            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind))
+    pub fn takes(&self, queue: &str, kind: &WorkKind) -> bool {
+        let knows = match &self.kinds {
+            Some(kinds) => kinds.contains(kind),
+            None => !matches!(kind, WorkKind::Handler(_)),
+        };
+        knows && self.queues.as_ref().is_none_or(|queues| queues.contains(queue))
     }
 }
 
 impl fmt::Display for Serves {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let queues = self.queues.iter().flatten().map(|queue| queue.as_ref());
-        let queues = queues.collect::<Vec<_>>().join(",");
-        let kinds = self.kinds.iter().flatten().map(|kind| kind.word()).collect::<Vec<_>>().join(",");
-        match (&self.queues, &self.kinds) {
-            (None, None) => f.write_str("everything"),
-            (Some(_), None) => write!(f, "queues {queues}"),
-            (None, Some(_)) => write!(f, "kinds {kinds}"),
-            (Some(_), Some(_)) => write!(f, "queues {queues}, kinds {kinds}"),
-        }
+        let kinds = || self.kinds.iter().flatten();
+        let is_handler = |kind: &&WorkKind| matches!(kind, WorkKind::Handler(_));
+        let lists = [
+            ("queues", self.queues.iter().flatten().map(AsRef::as_ref).collect::<Vec<&str>>()),
+            ("kinds", kinds().filter(|kind| !is_handler(kind)).map(WorkKind::word).collect()),
+            ("handlers", kinds().filter(is_handler).map(WorkKind::word).collect()),
+        ];
+        let named = lists.iter().filter(|(_, names)| !names.is_empty());
+        let named: Vec<String> = named.map(|(what, names)| format!("{what} {}", names.join(","))).collect();
+        f.write_str(if named.is_empty() { "everything" } else { "" })?;
+        f.write_str(&named.join(", "))
     }
 }
 
@@ -152,7 +161,7 @@ impl Workers {
     }
 
     /// The crews that take tasks of a queue and kind.
-    pub(crate) fn serving<'w>(&'w self, queue: &'w str, kind: WorkKind) -> impl Iterator<Item = &'w Arc<Serves>> {
+    pub(crate) fn serving<'w>(&'w self, queue: &'w str, kind: &'w WorkKind) -> impl Iterator<Item = &'w Arc<Serves>> {
         self.crews.keys().filter(move |crew| crew.takes(queue, kind))
     }
 
@@ -182,8 +191,8 @@ mod tests {
         assert!(!workers.insert(&other, 4, &some), "only its slots are others");
         assert_eq!(workers.slots_of(&some), 6);
         assert!(workers.insert(&other, 4, &Serves::default()), "it takes everything now");
-        assert_eq!(workers.serving("slow", WorkKind::Exec).count(), 2);
-        assert_eq!(workers.serving("quick", WorkKind::Exec).count(), 1);
+        assert_eq!(workers.serving("slow", &WorkKind::Exec).count(), 2);
+        assert_eq!(workers.serving("quick", &WorkKind::Exec).count(), 1);
         assert!(workers.remove(&one) && !workers.remove(&one));
         assert_eq!(workers.crews().count(), 1);
     }

@@ -161,10 +161,21 @@ pub enum TaskKind {
     Exec(Command),
     /// A request; its texts are templates.
     Http(Box<Http>),
+    /// What a worker elsewhere has a handler for.
+    Worker(Call),
     /// Nothing, for so long; needs no worker.
     Sleep(Millis),
     /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
     Noop,
+}
+
+/// The call of a `worker` task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Call {
+    /// The handler: workers say which they have.
+    pub handler: Arc<str>,
+    /// What it is given; texts in it are templates until it is granted.
+    pub input: serde_json::Value,
 }
 
 /// The command of an `exec` task.
@@ -427,7 +438,7 @@ impl TaskKind {
     /// All tries of a task that says nothing: nobody repeats a user's command unasked.
     pub const fn default_attempts(&self) -> u32 {
         match self {
-            Self::Exec(_) | Self::Sleep(_) | Self::Noop => 1,
+            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Noop => 1,
             // A request carries a key by which its tries can be told to be one.
             Self::Http(_) => 4,
         }

@@ -52,7 +52,9 @@ impl Engine {
     pub async fn look(&self) -> Arc<Overview> {
         let now = self.now();
         let fresh = self.peek(LOOK_WITHIN, move |driver| Overview::of(driver, now)).await;
-        fresh.map_or_else(|| self.overview(), Arc::new)
+        let mut seen = fresh.unwrap_or_else(|| Overview::clone(&self.overview()));
+        self.shared.desks.label(&mut seen.workers);
+        Arc::new(seen)
     }
 
     /// Has the brain's thread look at what it knows now, durable or not: for what must be told although the

@@ -4,7 +4,7 @@
 //! The folder's lock says that the socket's name is ours, so whatever stands there is stale. Only the same
 //! user is heard; a line and the time for it are bounded, and callers are served one after the other.
 
-use crate::Engine;
+use crate::{CommandError, Engine};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -24,7 +24,11 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
-use unknot_core::{RunId, effect::Answer, event::PauseTarget};
+use unknot_core::{
+    RunId,
+    effect::{Answer, Refusal},
+    event::PauseTarget,
+};
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
@@ -115,7 +119,8 @@ pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
 /// Asks the engine that owns a data folder to hold something or to let it go on. `None`: no engine listens there.
 ///
 /// # Errors
-/// If it does not answer. What it answers is JSON with the key `held` (who holds it since when, or null) or `error`.
+/// If it does not answer. What it answers is JSON with the key `held` (who holds it since when, or null) or `error`,
+/// beside which `unknown` says whether there is nothing of that name.
 pub fn hold(data: &Path, wish: &HoldWish<'_>) -> io::Result<Option<Value>> {
     let (kind, name) = match &wish.target {
         PauseTarget::Queue(name) => ("queue", name.clone()),
@@ -186,7 +191,10 @@ fn answer(engine: &Engine, line: &str) -> Value {
         Ok(Answer::Submitted { run, .. }) => json!({"cancelling": {"run": run}}),
         Ok(Answer::Paused(paused)) => json!({"held": paused}),
         Ok(Answer::Done) => json!({"held": null}),
-        Err(error) => json!({"error": crate::threads::with_causes(&error)}),
+        Err(error) => {
+            let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. }));
+            json!({"error": crate::threads::with_causes(&error), "unknown": is_unknown})
+        }
     }
 }
 

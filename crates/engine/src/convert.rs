@@ -21,8 +21,8 @@ use unknot_core::{
         Problem, Rules,
     },
     workflow::{
-        Command, Definition, DefinitionHash, Http, HttpRules, InputDecl, InputType, Limits, OnLost, Priority, Stored,
-        TaskKind, Until, When,
+        Call, Command, Definition, DefinitionHash, Http, HttpRules, InputDecl, InputType, Limits, OnLost, Priority,
+        Stored, TaskKind, Until, When,
     },
 };
 
@@ -206,6 +206,10 @@ fn kind(kind: file::KindFile, timeout: Option<Duration>) -> TaskKind {
         file::KindFile::Exec(file::CommandFile::Argv(words)) => TaskKind::Exec(Command::Argv(words)),
         file::KindFile::Exec(file::CommandFile::Shell(line)) => TaskKind::Exec(Command::Shell(line)),
         file::KindFile::Http(request) => TaskKind::Http(Box::new(http(*request, timeout))),
+        file::KindFile::Worker(call) => TaskKind::Worker(Call {
+            handler: call.handler.into(),
+            input: call.input.unwrap_or_else(|| serde_json::Value::Object(Default::default())),
+        }),
         file::KindFile::Sleep(length) => TaskKind::Sleep(millis(length)),
     }
 }

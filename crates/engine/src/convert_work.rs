@@ -51,6 +51,10 @@ fn work(work: Work, base: Option<PathBuf>) -> api::Work {
     match work {
         Work::Noop => api::Work::Noop,
         Work::Http(call) => api::Work::Http(Box::new(http(*call))),
+        Work::Handler(call) => {
+            let (name, input) = (call.handler.to_string(), json_text(&call.input));
+            api::Work::Handler(api::HandlerWork { name, input })
+        }
         Work::Exec { command, env, cwd, limits } => api::Work::Exec(api::ExecWork {
             command: match command {
                 Command::Argv(argv) => api::Command::Argv(argv),

@@ -158,6 +158,11 @@ impl Desk {
         self.lock().order((attempt, fence), order);
     }
 
+    /// Tells the worker to end an attempt at once, which is not its any more.
+    pub(crate) fn kill(&self, attempt: AttemptId, fence: Fence) {
+        self.lock().kill((attempt, fence));
+    }
+
     /// A report about this attempt was dealt with and is durable. The second receipt for it, or one for what an
     /// earlier boot left, has nobody who waits for it. One that was refused tells a worker that still holds the
     /// attempt that it shall not.
@@ -167,9 +172,7 @@ impl Desk {
             papers.receipts.insert(right);
             papers.news.receipts = true;
         } else if !accepted && papers.held.contains(&right) {
-            let reason = api::StopReason::LeaseLost;
-            papers.order(right, Order::Kill { attempt: attempt.to_string(), fence: fence.0, reason });
-            return;
+            return papers.kill(right);
         } else if !accepted {
             return;
         }
@@ -342,6 +345,11 @@ impl Papers {
             self.orders.push(order);
             self.news.orders = true;
         }
+    }
+
+    fn kill(&mut self, right: Right) {
+        let (attempt, fence) = (right.0.to_string(), right.1.0);
+        self.order(right, Order::Kill { attempt, fence, reason: api::StopReason::LeaseLost });
     }
 
     /// An attempt is settled. One that was given anew may end before it is fetched once more.

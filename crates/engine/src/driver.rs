@@ -192,6 +192,8 @@ struct Open {
 
 #[derive(Debug)]
 struct InFlight {
+    /// When the store was first asked for it.
+    since: Timestamp,
     batch: Arc<Batch>,
     events: Vec<(Lane, Event)>,
     effects: Vec<Effect>,
@@ -283,7 +285,7 @@ impl Driver {
         }
         if self.is_going() {
             self.apply_due(now, &mut Chance(entropy), inputs.pace);
-            self.close_batch(&mut turn);
+            self.close_batch(now, &mut turn);
         }
         self.load_if_wanted(&mut turn);
         self.retry_if_due(now, &mut turn);
@@ -390,14 +392,14 @@ impl Driver {
 
     /// Hands the open batch to the store if the store is free. A batch that changes nothing needs no
     /// commit, only the turn of those before it.
-    fn close_batch(&mut self, turn: &mut Turn) {
+    fn close_batch(&mut self, now: Timestamp, turn: &mut Turn) {
         if self.in_flight.is_some() || !self.is_going() {
             return;
         }
         let commit = self.next_commit();
         let open = std::mem::take(&mut self.open);
         if open.touched.is_empty() && open.history.is_empty() {
-            turn.effects.extend(open.effects);
+            self.let_out(open.effects, turn);
             return;
         }
         let state = &self.state;
@@ -417,7 +419,7 @@ impl Driver {
         }
         let batch = Arc::new(Batch { commit, meta: self.state.meta, changes, history: open.history });
         turn.store = Some(StoreRequest::Commit(Arc::clone(&batch)));
-        self.in_flight = Some(InFlight { batch, events: open.events, effects: open.effects });
+        self.in_flight = Some(InFlight { since: now, batch, events: open.events, effects: open.effects });
     }
 
     /// Asserts that what a store would load after this commit is what is in memory.
@@ -443,10 +445,20 @@ impl Driver {
     fn committed(&mut self, turn: &mut Turn) {
         if let Some(done) = self.in_flight.take() {
             self.durable = done.batch.commit;
-            turn.effects.extend(done.effects);
+            self.let_out(done.effects, turn);
             turn.history.extend(done.batch.history.iter().cloned());
         }
         self.phase = Phase::Going;
+    }
+
+    /// Lets effects happen whose commit is durable. An attempt that is over by now is not begun: whoever came back
+    /// with it may have reported its end while the start that repeats it waited for the store.
+    fn let_out(&self, effects: Vec<Effect>, turn: &mut Turn) {
+        let is_over = |effect: &Effect| match effect {
+            Effect::Start(given) => self.state.lease_of(given.attempt, given.fence).is_none(),
+            Effect::Stop { .. } | Effect::Kill { .. } | Effect::Acknowledge { .. } | Effect::Reply { .. } => false,
+        };
+        turn.effects.extend(effects.into_iter().filter(|effect| !is_over(effect)));
     }
 
     fn next_wake(&self, now: Timestamp) -> Option<Timestamp> {

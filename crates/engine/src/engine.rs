@@ -233,11 +233,12 @@ impl Engine {
 
     /// What the brain hears first: its settings, what was lost, and who works.
     fn begin(shared: &Arc<Shared>, settings: Settings, options: &Options, lost: Vec<Event>) {
-        let mut first = vec![Event::SettingsApplied(Box::new(settings))];
+        // Before any command, which comes by the same lane. Nobody can have sent one yet: there is room.
+        shared.inbox.control(Event::SettingsApplied(Box::new(settings))).unwrap_or_default();
         if options.focus.is_some() {
-            first.push(Event::RunsFocused(options.focus.clone()));
+            shared.inbox.control(Event::RunsFocused(options.focus.clone())).unwrap_or_default();
         }
-        first.extend(lost);
+        let mut first = lost;
         if options.slots > 0 {
             first.push(Event::WorkerJoined {
                 worker: shared.desks.local().worker().clone(),

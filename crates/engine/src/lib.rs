@@ -20,7 +20,6 @@ mod progress;
 mod reads;
 mod reconcile;
 mod remote;
-mod removal;
 mod stream;
 mod threads;
 mod upkeep;
@@ -35,9 +34,12 @@ pub use inbox::LaneFull;
 pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
 pub use remote::{Claimed, REMOTE_SLOTS_MAX, Registration, WORKERS_MAX, WorkerError};
-pub use removal::remove_whole;
 pub use stream::{Heard, Lines, RunLines, Subscription};
-pub use unknot_hands::worker::{Held, Order};
+pub use unknot_hands::{
+    artifacts,
+    removal::remove_whole,
+    worker::{Held, Order},
+};
 pub use watcher::STATUS;
 
 /// The brain's types, for programs that stand on the engine.

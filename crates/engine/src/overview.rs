@@ -1,12 +1,13 @@
 //! What an operator sees of a namespace at one look: queues, pools, workers, and how much there is.
 
 use crate::driver::Driver;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     CommitSeq, State, Timestamp,
     row::Pause,
     run::WorkerId,
     settings::{Pool, QueueSettings},
+    worker::{Offer, Serves},
 };
 
 /// One look at the brain, between two of its turns.
@@ -20,7 +21,7 @@ pub struct Overview {
     pub runs: usize,
     /// Their tasks that have not ended.
     pub tasks: u32,
-    /// Queues that are configured, held, or have tasks in them.
+    /// All queues: see [`State::queue_names`].
     pub queues: BTreeMap<String, QueueView>,
     /// Pools and locks, with the units that are held.
     pub pools: BTreeMap<String, (Pool, u32)>,
@@ -46,12 +47,16 @@ pub struct QueueView {
 }
 
 /// A worker at one look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WorkerView {
     /// Attempts that it performs at once.
     pub slots: u32,
     /// Leases that it has.
     pub leases: u32,
+    /// What it takes.
+    pub serves: Arc<Serves>,
+    /// What people should know of it; empty where only the brain was asked.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Overview {
@@ -60,8 +65,13 @@ impl Overview {
         let state = driver.state();
         let volatile = &state.volatile;
         let held = |name: &String| volatile.held.get(name).copied().unwrap_or_default();
-        let leases =
-            |worker| volatile.leases.get(worker).map_or(0, |leases| u32::try_from(leases.len()).unwrap_or(u32::MAX));
+        let leases = |worker: &WorkerId| {
+            volatile.leases.get(worker).map_or(0, |leases| u32::try_from(leases.len()).unwrap_or(u32::MAX))
+        };
+        let worker = |(worker, offer): (&WorkerId, &Offer)| {
+            let (leases, serves) = (leases(worker), Arc::clone(&offer.serves));
+            (worker.clone(), WorkerView { slots: offer.slots, leases, serves, labels: BTreeMap::new() })
+        };
         Self {
             at,
             commit: state.commit(),
@@ -69,11 +79,7 @@ impl Overview {
             tasks: state.live_tasks(),
             queues: queues(state),
             pools: state.pools.iter().map(|(name, pool)| (name.clone(), (pool.clone(), held(name)))).collect(),
-            workers: volatile
-                .workers
-                .iter()
-                .map(|(worker, offer)| (worker.clone(), WorkerView { slots: offer.slots, leases: leases(worker) }))
-                .collect(),
+            workers: volatile.workers.iter().map(worker).collect(),
             paused_workflows: state.paused_workflows.clone(),
             refused_reports: volatile.refused_reports,
         }
@@ -82,9 +88,10 @@ impl Overview {
 
 fn queues(state: &State) -> BTreeMap<String, QueueView> {
     let mut queues: BTreeMap<String, QueueView> = BTreeMap::new();
-    for (name, queue) in &state.queues {
-        let view = QueueView { settings: queue.settings, paused: queue.paused.clone(), ..QueueView::default() };
-        queues.insert(name.clone(), view);
+    for name in state.queue_names() {
+        let paused = state.queues.get(name).and_then(|queue| queue.paused.clone());
+        let view = QueueView { settings: state.queue_settings(name), paused, ..QueueView::default() };
+        queues.insert(name.to_owned(), view);
     }
     for (name, (size, oldest)) in state.volatile.ready.by_queue() {
         let view = queues.entry(name.to_string()).or_default();

@@ -5,6 +5,7 @@ use crate::{
     desk::{Closed, Desk, POLL, Received},
     engine::{ATTEMPTS, Engine},
     inbox::Inbox,
+    overview::WorkerView,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -52,6 +53,8 @@ pub struct Registration {
     pub slots: u32,
     /// What it takes.
     pub serves: Serves,
+    /// What people should know of it.
+    pub labels: BTreeMap<String, String>,
     /// How long it may be silent before it counts as gone.
     pub term: Duration,
     /// How long its calls wait for something to say; clearly less than the term.
@@ -85,6 +88,7 @@ struct Sessions {
 struct Session {
     id: String,
     desk: Arc<Desk>,
+    labels: BTreeMap<String, String>,
     term: Duration,
     /// When it was last heard, by the clock that only goes forward.
     heard: Duration,
@@ -120,6 +124,10 @@ impl Desks {
         self.with(worker, |desk| desk.stop(attempt, fence, reason));
     }
 
+    pub(crate) fn kill(&self, worker: &WorkerId, attempt: AttemptId, fence: Fence) {
+        self.with(worker, |desk| desk.kill(attempt, fence));
+    }
+
     /// A report was dealt with. Who sent one that was refused is not known: whoever waits for it, or has the attempt.
     pub(crate) fn settled(&self, worker: Option<&WorkerId>, attempt: AttemptId, fence: Fence, accepted: bool) {
         if let Some(worker) = worker {
@@ -151,6 +159,15 @@ impl Desks {
         gone.flat_map(told).collect()
     }
 
+    /// Adds the labels of those that have some.
+    pub(crate) fn label(&self, workers: &mut BTreeMap<WorkerId, WorkerView>) {
+        for session in self.lock().by_name.values() {
+            if let Some(seen) = workers.get_mut(session.desk.worker()) {
+                seen.labels.clone_from(&session.labels);
+            }
+        }
+    }
+
     fn register(&self, wish: &Registration, now: Duration) -> Result<(String, Vec<Event>), WorkerError> {
         let mut sessions = self.lock();
         let worker = &wish.worker;
@@ -176,7 +193,7 @@ impl Desks {
         }
         let id = format!("{:016x}", crate::threads::chance());
         let desk = Arc::new(Desk::new(worker.clone(), wish.poll));
-        let session = Session { id: id.clone(), desk, term: wish.term, heard: now };
+        let session = Session { id: id.clone(), desk, labels: wish.labels.clone(), term: wish.term, heard: now };
         sessions.by_name.insert(Arc::clone(&worker.name), session);
         let (worker, slots, serves) = (worker.clone(), wish.slots, Box::new(wish.serves.clone()));
         events.push(Event::WorkerJoined { worker, slots, serves });
@@ -320,7 +337,8 @@ mod tests {
 
     fn wish(boot: u64) -> Registration {
         let worker = WorkerId { name: "far".into(), boot };
-        Registration { worker, slots: 1, serves: Serves::default(), term: Duration::from_secs(30), poll: POLL }
+        let (serves, labels) = (Serves::default(), BTreeMap::new());
+        Registration { worker, slots: 1, serves, labels, term: Duration::from_secs(30), poll: POLL }
     }
 
     #[test]

@@ -154,6 +154,7 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
         match effect {
             Effect::Start(assignment) => shared.inbox.work(shared.desks.give(*assignment)),
             Effect::Stop { worker, attempt, fence, reason } => shared.desks.stop(&worker, attempt, fence, reason),
+            Effect::Kill { worker, attempt, fence } => shared.desks.kill(&worker, attempt, fence),
             Effect::Acknowledge { worker, attempt, fence, accepted } => {
                 shared.desks.settled(worker.as_ref(), attempt, fence, accepted);
             }

@@ -5,7 +5,6 @@
 use crate::{
     engine::ATTEMPTS,
     progress::{Doing, Part},
-    removal,
     threads::{Shared, with_causes},
 };
 use std::{
@@ -20,6 +19,7 @@ use std::{
     time::Duration,
 };
 use unknot_core::RunId;
+use unknot_hands::removal;
 use unknot_store::{Epoch, Maintenance, Namespace, Retention, StoreError};
 
 /// Pause between two looks at the store.

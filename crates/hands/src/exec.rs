@@ -18,10 +18,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
-use unknot_api::work::{Assignment, Command, End, ExecWork, LaunchFault, Outcome, Report, StopReason};
+use unknot_api::work::{Assignment, Command, End, ExecWork, JsonText, LaunchFault, Outcome, Report, StopReason};
 
 use self::drain::{Flow, Pipes};
 use self::supervise::Supervisor;
+use crate::artifacts::ARTIFACTS_FOLDER;
 use crate::guard::link::Guards;
 use crate::guard::wire::{LaunchFailure, Spawn};
 use crate::lease::Lease;
@@ -39,8 +40,8 @@ const DEADLINE_MARGIN_MS: u64 = 2_000;
 
 /// The file that a task may write its output to, in its folder.
 const OUTPUT_FILE: &str = "output.json";
-/// The folder for what a task leaves behind, in its folder.
-pub(crate) const ARTIFACTS_FOLDER: &str = "artifacts";
+/// The file with what a handler is given, in the folder of its call.
+const INPUT_FILE: &str = "input.json";
 /// The file that appears when a task is told to stop, in its folder.
 const STOP_FILE: &str = "stop";
 
@@ -90,20 +91,27 @@ impl Wish {
 }
 
 /// How an attempt hears of its worker.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) wishes: watch::Receiver<Wish>,
     /// Its lease, if that runs out.
     pub(crate) lease: Option<Lease>,
 }
 
-/// Performs one attempt to its very end; the end is returned, all else is reported on the way.
-pub(crate) async fn perform(bench: Arc<Bench>, assignment: Arc<Assignment>, work: ExecWork, told: Told) -> End {
+/// Performs one attempt to its very end; the end is returned, all else is reported on the way. With an input, it is
+/// the call of a handler, which finds that in the file named by `UNKNOT_INPUT`.
+pub(crate) async fn perform(
+    bench: Arc<Bench>,
+    assignment: Arc<Assignment>,
+    work: ExecWork,
+    input: Option<JsonText>,
+    told: Told,
+) -> End {
     let wishes = told.wishes.clone();
     if let Some(reason) = wishes.borrow().reason() {
         return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
     }
-    let end = match launch(&bench, &assignment, work, told).await {
+    let end = match launch(&bench, &assignment, work, input, told).await {
         Ok(supervisor) => supervisor.watch().await,
         Err(outcome) => End::new(outcome, bench.clock.now_ms()),
     };
@@ -130,11 +138,15 @@ async fn hold_back(bench: &Bench, assignment: &Assignment, mut wishes: watch::Re
 async fn launch(
     bench: &Arc<Bench>,
     assignment: &Arc<Assignment>,
-    work: ExecWork,
+    mut work: ExecWork,
+    input: Option<JsonText>,
     Told { mut wishes, lease }: Told,
 ) -> Result<Supervisor, Outcome> {
     let folder = bench.data_dir.join(&assignment.folder);
-    prepare(folder.clone()).await?;
+    if input.is_some() {
+        work.env.insert("UNKNOT_INPUT".to_owned(), folder.join(INPUT_FILE).display().to_string());
+    }
+    prepare(folder.clone(), input).await?;
     // Pipes before the guard: without descriptors there is nothing to ask it for.
     let (pipes, writers) = Pipes::new().map_err(|error| LaunchFailure::of("cannot make the output pipes", &error))?;
     let inodes = pipes.inodes();
@@ -182,8 +194,8 @@ pub(crate) async fn asked_to_stop(wishes: &mut watch::Receiver<Wish>) -> StopRea
     }
 }
 
-/// Makes the attempt's folder, as the first thing that may fail for want of a disk.
-pub(crate) async fn prepare(folder: PathBuf) -> Result<(), LaunchFailure> {
+/// Makes the attempt's folder, with what it is given, as the first thing that may fail for want of a disk.
+pub(crate) async fn prepare(folder: PathBuf, input: Option<JsonText>) -> Result<(), LaunchFailure> {
     let what = format!("cannot make the folder `{}`", folder.display());
     let make = move || -> io::Result<()> {
         fs::create_dir_all(folder.join(ARTIFACTS_FOLDER))?;
@@ -194,7 +206,7 @@ pub(crate) async fn prepare(folder: PathBuf) -> Result<(), LaunchFailure> {
                 _ => {}
             }
         }
-        Ok(())
+        input.map_or(Ok(()), |input| fs::write(folder.join(INPUT_FILE), input.as_str()))
     };
     match timeout(DISK_PATIENCE, spawn_blocking(make)).await {
         Ok(Ok(Ok(()))) => Ok(()),

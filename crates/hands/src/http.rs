@@ -33,8 +33,9 @@ use self::failure::Failure;
 use self::headers::Outgoing;
 use self::target::Target;
 use self::trace::Trace;
-use crate::exec::{ARTIFACTS_FOLDER, Bench, Told, asked_to_stop, prepare};
-use crate::lease::Lease;
+use crate::artifacts::ARTIFACTS_FOLDER;
+use crate::exec::{Bench, Told, asked_to_stop, prepare};
+use crate::lease;
 use crate::log::LogWriter;
 
 /// How often an attempt is reported to live.
@@ -47,14 +48,14 @@ pub(crate) async fn perform(
     bench: Arc<Bench>,
     assignment: Arc<Assignment>,
     work: HttpWork,
-    Told { mut wishes, lease }: Told,
+    Told { mut wishes, mut lease }: Told,
 ) -> End {
     let began = Instant::now();
     if let Some(reason) = wishes.borrow().reason() {
         return End::new(Outcome::Stopped { reason }, bench.clock.now_ms());
     }
     let folder = bench.data_dir.join(&assignment.folder);
-    if let Err(failure) = prepare(folder.clone()).await {
+    if let Err(failure) = prepare(folder.clone(), None).await {
         return End::new(failure.into(), bench.clock.now_ms());
     }
     let mut log = bench.logs.open(folder.clone()).await;
@@ -68,7 +69,7 @@ pub(crate) async fn perform(
         tokio::select! {
             biased;
             reason = asked_to_stop(&mut wishes) => Outcome::Stopped { reason },
-            () = lease_lost(lease) => Outcome::Stopped { reason: StopReason::LeaseLost },
+            () = lease::lost(&mut lease) => Outcome::Stopped { reason: StopReason::LeaseLost },
             () = sleep_until(deadline) => Outcome::Stopped { reason: StopReason::TimedOut },
             outcome = talking => outcome,
             never = keep_alive(&bench, &assignment) => match never {},
@@ -80,21 +81,6 @@ pub(crate) async fn perform(
     let mut end = End::new(outcome, bench.clock.now_ms());
     end.notes = log.close().await;
     end
-}
-
-/// Waits until a lease has run out without being renewed; for ever if there is none.
-async fn lease_lost(lease: Option<Lease>) {
-    let Some(mut lease) = lease else { return std::future::pending().await };
-    loop {
-        let left = lease.stop_at(Duration::ZERO).left();
-        if left.is_zero() {
-            return;
-        }
-        tokio::select! {
-            () = sleep_until(Instant::now() + left) => {}
-            () = lease.renewed() => {}
-        }
-    }
 }
 
 /// Says that the attempt lives, for as long as it does: its own clocks, not its silence, say when it has hung.

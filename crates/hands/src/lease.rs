@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// A moment of the machine's own clock, the same in all its processes. It goes on while the machine sleeps, as the
 /// lease does elsewhere.
@@ -71,6 +72,21 @@ impl Lease {
     pub(crate) async fn renewed(&mut self) {
         if self.ends.changed().await.is_err() {
             std::future::pending().await
+        }
+    }
+}
+
+/// Waits until a lease has run out, a little before it does; for ever if there is none, or it is renewed.
+pub(crate) async fn lost(lease: &mut Option<Lease>) {
+    let Some(lease) = lease else { return std::future::pending().await };
+    loop {
+        let left = lease.stop_at(Duration::ZERO).left();
+        if left.is_zero() {
+            return;
+        }
+        tokio::select! {
+            () = sleep(left) => {}
+            () = lease.renewed() => {}
         }
     }
 }

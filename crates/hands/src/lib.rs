@@ -8,6 +8,7 @@
 //!
 //! Hands read no wall clock: they are given a [`Clock`]. Each wait in here has a bound.
 
+pub mod artifacts;
 mod backoff;
 mod clock;
 mod confirm;
@@ -21,6 +22,7 @@ mod lease;
 mod log;
 mod proc;
 mod remote;
+pub mod removal;
 pub mod worker;
 
 pub use clock::Clock;
@@ -29,5 +31,5 @@ pub use descriptors::slots_max;
 pub use guard::GuardCommand;
 pub use lease::Moment;
 pub use log::{LOG_FILE, LOG_PART_BYTES};
-pub use remote::{Remote, RemoteSource};
-pub use worker::{Claimed, Config, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker};
+pub use remote::{Premises, Remote, RemoteSource};
+pub use worker::{Claimed, Config, Held, Order, Patience, Phase, Room, SourceError, Summary, WorkSource, Worker};

@@ -1,11 +1,13 @@
 //! Work from a server elsewhere: the worker protocol, as a source of work.
 //!
-//! - `upload`: what attempts print, sent to the server while they run and before their ends are told.
+//! - `upload`: what attempts print and leave, sent to the server while they run and before their ends are told.
+//! - `folders`: where they do that here, removed once their ends are settled.
 //!
 //! A session that is over (the server was started anew, or heard nothing for too long) is begun again under the same
 //! boot, and everything goes on: what runs is renewed, what has ended is reported. Nothing is given up before its
 //! lease is about to run out.
 
+mod folders;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -16,12 +18,14 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use unknot_api::client::{Client, ClientError};
-use unknot_api::work::{Assignment, Report, ReportBody};
+use unknot_api::work::{Assignment, Note, Outcome, Report, ReportBody, Work};
 use unknot_api::worker::{self as wire, Register};
 
+use self::folders::Folders;
+pub use self::folders::Premises;
 use self::upload::Uploads;
 use crate::lease::Moment;
-use crate::worker::{Claimed, Held, Order, Room, SourceError, WorkSource};
+use crate::worker::{Claimed, Held, Order, Patience, Room, SourceError, WorkSource};
 
 /// Bytes of the reports that travel together; a single one may have more.
 const REPORT_BYTES_MAX: usize = 512 * 1024;
@@ -43,6 +47,10 @@ pub struct Remote {
     pub slots: u32,
     /// Tasks of these queues; none: of all.
     pub queues: Option<Vec<String>>,
+    /// Kinds of work that it takes, handlers apart.
+    pub kinds: Vec<String>,
+    /// Handlers that it has.
+    pub handlers: Vec<String>,
     /// What people should know of it.
     pub labels: BTreeMap<String, String>,
     /// The folder that attempts' folders are relative to, as in the worker's `Config`.
@@ -55,7 +63,8 @@ pub struct RemoteSource {
     remote: Remote,
     session: Mutex<Option<String>>,
     received: AtomicU64,
-    uploads: Arc<Uploads>,
+    uploads: Uploads,
+    folders: Folders,
     refused: watch::Sender<Option<String>>,
     registered: watch::Sender<u64>,
 }
@@ -64,12 +73,13 @@ impl RemoteSource {
     /// A source that asks nothing yet.
     #[must_use]
     pub fn new(remote: Remote) -> Arc<Self> {
-        let uploads = Arc::new(Uploads::new(remote.client.clone(), remote.data_dir.clone()));
+        let uploads = Uploads::new(remote.client.clone(), remote.data_dir.clone());
         Arc::new(Self {
             remote,
             session: Mutex::new(None),
             received: AtomicU64::new(0),
             uploads,
+            folders: Folders::new(),
             refused: watch::Sender::new(None),
             registered: watch::Sender::new(0),
         })
@@ -87,13 +97,15 @@ impl RemoteSource {
         self.registered.subscribe()
     }
 
-    /// Sends what attempts print, as long as it is awaited.
-    pub async fn upload(&self) {
-        self.uploads.follow().await;
+    /// Sends what attempts print, and removes the folders of those that are settled, as long as it is awaited.
+    pub async fn tend(&self) {
+        tokio::join!(self.uploads.follow(), self.folders.remove());
     }
 
-    /// Ends the session: this worker has nothing any more. Says nothing if the server cannot be reached; it notices.
+    /// Ends the session: this worker has nothing any more, and nobody [tends](Self::tend) it. Says nothing if the server
+    /// cannot be reached; it notices.
     pub async fn leave(&self) {
+        self.folders.finish().await;
         if let Some(session) = self.session.lock().await.take() {
             self.remote.client.leave_worker(&self.remote.name, &session).await.unwrap_or_default();
         }
@@ -105,14 +117,15 @@ impl RemoteSource {
         if let Some(session) = &*session {
             return Ok(session.clone());
         }
-        let Remote { name, boot, slots, queues, labels, .. } = &self.remote;
+        let Remote { name, boot, slots, queues, kinds, handlers, labels, .. } = &self.remote;
         let wish = Register {
             protocol: wire::PROTOCOL,
             name: name.clone(),
             boot: format!("{boot:x}"),
             slots: *slots,
             queues: queues.clone(),
-            kinds: vec!["exec".to_owned(), "http".to_owned(), "noop".to_owned()],
+            kinds: kinds.clone(),
+            handlers: handlers.clone(),
             labels: labels.clone(),
         };
         let told = self.remote.client.register_worker(&wish).await.inspect_err(|error| self.note_refusal(error))?;
@@ -151,10 +164,28 @@ impl RemoteSource {
     /// What an attempt needs to know of its server.
     fn prepare(&self, handed: wire::Handed) -> Assignment {
         let wire::Handed { mut assignment, token } = handed;
-        self.uploads.begin(&assignment, &token);
+        // Where it is performed here concerns nobody else.
+        assignment.folder = folders::of(&assignment.attempt).display().to_string();
+        // Nothing is printed or left where nothing is started.
+        if assignment.work != Work::Noop {
+            self.uploads.begin(&assignment, &token);
+        }
         assignment.env.insert("UNKNOT_TOKEN".to_owned(), token);
         assignment.env.insert("UNKNOT_SERVER".to_owned(), self.remote.server.clone());
         assignment
+    }
+}
+
+impl RemoteSource {
+    /// A report need not be sent again. With its end, an attempt is forgotten, and so is its folder, unless something
+    /// may still live there: the next start looks for that.
+    fn settled(&self, report: &Report) {
+        let ReportBody::Ended(end) = &report.body else { return };
+        let folder = self.uploads.forget(&report.attempt, report.fence);
+        let may_live = matches!(end.outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. });
+        if let Some(folder) = folder.filter(|_| !may_live) {
+            self.folders.settled(folder);
+        }
     }
 }
 
@@ -194,19 +225,16 @@ impl WorkSource for RemoteSource {
 
     async fn report(&self, reports: Arc<[Report]>) -> Result<Vec<usize>, SourceError> {
         let some = &reports[..first_of(&reports)];
-        let ends = some.iter().filter(|report| matches!(report.body, ReportBody::Ended(_)));
-        // Once the end is recorded, the attempt's token is good no more.
-        self.uploads.finish(ends.map(|end| (end.attempt.as_str(), end.fence))).await;
         let ask = |session: String| async move {
             self.remote.client.report_attempts(&self.remote.name, &session, some).await
         };
         let settled = self.call(ask).await?.settled;
-        let is_over =
-            |place: &&usize| some.get(**place).is_some_and(|report| matches!(report.body, ReportBody::Ended(_)));
-        for place in settled.iter().filter(is_over) {
-            self.uploads.forget(&some[*place].attempt, some[*place].fence);
-        }
+        settled.iter().filter_map(|place| some.get(*place)).for_each(|report| self.settled(report));
         Ok(settled)
+    }
+
+    async fn deliver(&self, attempt: &str, fence: u64, patience: Patience) -> Vec<Note> {
+        self.uploads.deliver(attempt, fence, patience).await
     }
 
     async fn renew(&self, held: Vec<Held>) -> Result<Vec<Order>, SourceError> {

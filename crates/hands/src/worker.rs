@@ -4,11 +4,12 @@
 //! attempts are tasks that report through a bounded channel, and each turn takes whatever is there. What needs no
 //! processes (`Noop`) is performed in the turn that claimed it, without a task of its own.
 
+mod delivery;
 mod held;
 mod outbox;
 mod source;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, pending};
 use std::io;
 use std::path::PathBuf;
@@ -20,8 +21,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
-use unknot_api::work::{Assignment, End, JsonText, LaunchFault, Outcome, Report, ReportBody, StopReason, Work};
+use unknot_api::work::{
+    Assignment, Command, End, ExecWork, JsonText, LaunchFault, Limits, Outcome, Report, ReportBody, StopReason, Work,
+};
 
+pub use self::delivery::Patience;
 use self::held::{Queued, Renewed, Running};
 use self::outbox::Outbox;
 pub use self::source::{Claimed, Held, Order, Room, SourceError, WorkSource};
@@ -52,6 +56,8 @@ pub struct Config {
     pub prefetch: usize,
     /// The folder that attempts' folders are relative to.
     pub data_dir: PathBuf,
+    /// The handlers that it has, with the command that is run for each call.
+    pub handlers: BTreeMap<String, Command>,
     /// How its guard is started.
     pub guard: GuardCommand,
     /// Whether the guard may use cgroup v2 where it can; without, the other evidence serves.
@@ -65,13 +71,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// The usual settings: 8 slots, 4 × as many prefetched, renewal each 10 s, 5 s for the farewell.
+    /// The usual settings: 8 slots, 4 × as many prefetched, no handlers, renewal each 10 s, 5 s for the farewell.
     #[must_use]
     pub fn new(data_dir: PathBuf, guard: GuardCommand, clock: Clock) -> Self {
         Self {
             slots: 8,
             prefetch: 32,
             data_dir,
+            handlers: BTreeMap::new(),
             guard,
             use_cgroups: true,
             clock,
@@ -318,16 +325,20 @@ impl<S: WorkSource> Loop<S> {
             }
             match assignment.work.clone() {
                 Work::Exec(work) => self.start(assignment, lease, |bench, assignment, told| {
-                    tokio::spawn(exec::perform(bench, assignment, work, told))
+                    tokio::spawn(exec::perform(bench, assignment, work, None, told))
                 }),
+                Work::Handler(call) => match self.config.handlers.get(&call.name).cloned() {
+                    Some(command) => self.start(assignment, lease, |bench, assignment, told| {
+                        let work = ExecWork { command, env: BTreeMap::new(), cwd: None, limits: Limits::default() };
+                        tokio::spawn(exec::perform(bench, assignment, work, Some(call.input), told))
+                    }),
+                    None => self.refuse(assignment, format!("this worker has no handler `{}`", call.name)),
+                },
                 Work::Http(work) => self.start(assignment, lease, |bench, assignment, told| {
                     tokio::spawn(http::perform(bench, assignment, *work, told))
                 }),
                 // Not shown: its variables may hold secrets, and this text goes into the history.
-                _ => {
-                    let message = "this worker does not know this kind of work".to_owned();
-                    self.end(assignment, Outcome::LaunchFailed { message, fault: LaunchFault::Lasting });
-                }
+                _ => self.refuse(assignment, "this worker does not know this kind of work".to_owned()),
             }
         }
     }
@@ -346,17 +357,26 @@ impl<S: WorkSource> Loop<S> {
         let bench = self.bench.clone();
         // A request goes with the task that performs it; processes may outlive theirs.
         let leaves_nothing = matches!(assignment.work, Work::Http(_));
-        let performed = perform(bench.clone(), Arc::new(assignment), exec::Told { wishes, lease });
+        let (source, told) = (self.source.clone(), exec::Told { wishes, lease });
+        let performed = perform(bench.clone(), Arc::new(assignment), told.clone());
         tokio::spawn(async move {
             // A panic in there is a bug of ours; the attempt must end all the same.
-            let end = performed.await.unwrap_or_else(|error| {
+            let mut end = performed.await.unwrap_or_else(|error| {
                 let message = format!("its supervision failed: {error}");
                 End::new(Outcome::Lost { message, confirmed_dead: leaves_nothing }, bench.clock.now_ms())
             });
+            // Meanwhile it has its slot, and its lease is renewed.
+            let patience = Patience::after(&end.outcome, told);
+            end.notes.extend(delivery::deliver(source, attempt.clone(), fence, patience).await);
             let report = Report { attempt, fence, body: ReportBody::Ended(Box::new(end)) };
             // Fails only if the loop is gone, and with it everybody who would want to know.
             bench.reports.send(report).await.unwrap_or_default();
         });
+    }
+
+    /// Ends an attempt that this worker can never start.
+    fn refuse(&mut self, assignment: Assignment, message: String) {
+        self.end(assignment, Outcome::LaunchFailed { message, fault: LaunchFault::Lasting });
     }
 
     /// Ends an attempt that was never started.

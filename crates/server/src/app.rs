@@ -16,7 +16,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use unknot_engine::{
     CommandError, Engine,
     core::{
@@ -112,6 +112,8 @@ pub(crate) struct App {
     pub(crate) failed: Seldom,
     pub(crate) slow: Seldom,
     changeable: RwLock<Arc<Changeable>>,
+    /// Whether the server ends.
+    stopping: watch::Receiver<bool>,
 }
 
 impl App {
@@ -122,6 +124,7 @@ impl App {
         sessions: Sessions,
         tally: Arc<Tally>,
         options: Options,
+        stopping: watch::Receiver<bool>,
     ) -> Self {
         let changeable = RwLock::new(Arc::new(options.changeable));
         let (insecure_loopback, session_term) = (options.insecure_loopback, options.session_term);
@@ -138,7 +141,14 @@ impl App {
             failed: Seldom::default(),
             slow: Seldom::default(),
             changeable,
+            stopping,
         }
+    }
+
+    /// Returns once the server ends: what would go on for ever says so to its listener.
+    pub(crate) async fn ending(&self) {
+        // Whoever could say so is gone: it has ended.
+        drop(self.stopping.clone().wait_for(|stopping| *stopping).await);
     }
 
     /// What holds now.

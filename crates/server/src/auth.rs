@@ -114,11 +114,14 @@ fn identify(app: &App, peer: Option<Peer>, headers: &HeaderMap) -> Result<Option
         let known = bearer(headers).and_then(|token| app.tokens.identify(token));
         return known.map(Some).ok_or_else(unknown_token);
     }
-    let admin = |name: &str, is_local| Some(Identity { name: name.to_owned(), scope: Scope::Admin, is_local });
+    let known = |name: &str, scope, is_local: bool| Some(Identity { name: name.to_owned(), scope, is_local });
     Ok(match peer {
-        Some(Peer::Local) => admin("local", true),
-        Some(Peer::Network(from)) if app.insecure_loopback && is_loopback(from.ip()) => admin("loopback", false),
-        _ if session(headers).is_some_and(|cookie| app.sessions.knows(&cookie)) => admin("console", false),
+        Some(Peer::Local) => known("local", Scope::Admin, true),
+        Some(Peer::Network(from)) if app.insecure_loopback && is_loopback(from.ip()) => {
+            known("loopback", Scope::Admin, false)
+        }
+        // A browser sends its cookies to every port of a host: whoever listens at another one has them too.
+        _ if session(headers).is_some_and(|cookie| app.sessions.knows(&cookie)) => known("console", Scope::Read, false),
         _ => None,
     })
 }

@@ -1,7 +1,7 @@
 //! Files of attempts: sent whole, in parts, or as they grow.
 //!
-//! What stands in an attempt's folder was made by the attempt, which may be anybody's. So files are opened below their
-//! folder by the kernel's own rule (`openat2`: no `..`, no links), only regular ones, and never in a way that waits.
+//! What stands in an attempt's folder was made by the attempt, which may be anybody's: hands open nothing else than
+//! regular files below it, and never in a way that waits.
 
 use crate::problem::{Answer, Problem};
 use axum::{
@@ -9,11 +9,8 @@ use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use schemars::JsonSchema;
-use serde::Serialize;
 use std::{
-    fs::{self, File},
+    fs::File,
     future::Future,
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
@@ -21,40 +18,19 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::mpsc, task::spawn_blocking, time::sleep};
+use unknot_api::rest::Artifact;
+use unknot_engine::artifacts as left;
 
-/// The folder of what an attempt leaves to keep.
-pub(crate) const ARTIFACTS: &str = "artifacts";
 /// Bytes read at once.
 const CHUNK: usize = 64 * 1024;
 /// Pause between two looks at a growing file.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Looks at a growing file between two looks at its attempt.
 const LOOKS_PER_QUESTION: u32 = 5;
-/// Artifacts that are listed, and how deep folders are gone into.
-const LISTED_MAX: usize = 1_000;
-const DEPTH_MAX: usize = 8;
-
-/// A file that a task left.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Artifact {
-    /// Its path below `artifacts/`.
-    path: String,
-    /// Its size in bytes.
-    bytes: u64,
-}
-
-/// Opens a regular file below a folder.
-fn open(folder: &Path, path: &str) -> io::Result<File> {
-    let base = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file: File = rustix::fs::openat2(base, path, flags, Mode::empty(), resolve)?.into();
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::ErrorKind::NotFound.into()) }
-}
 
 async fn open_later(folder: PathBuf, path: String) -> Answer<File> {
     let shown = path.clone();
-    let opened = spawn_blocking(move || open(&folder, &path)).await;
+    let opened = spawn_blocking(move || left::open(&folder, &path)).await;
     let missing = || Problem::not_found(format!("there is no file `{shown}`"));
     opened.map_err(|_| missing())?.map_err(|_| missing())
 }
@@ -166,63 +142,24 @@ pub(crate) async fn follow<F: Future<Output = bool> + Send + 'static>(
 }
 
 fn read_on(folder: &Path, path: &str, at: u64) -> io::Result<Bytes> {
-    let mut file = open(folder, path)?;
+    let mut file = left::open(folder, path)?;
     file.seek(SeekFrom::Start(at))?;
     let mut chunk = Vec::with_capacity(CHUNK);
     file.take(CHUNK as u64).read_to_end(&mut chunk)?;
     Ok(chunk.into())
 }
 
-/// Adds bytes to a file at a place that is not beyond its end; says whether, and how long the file is now.
-pub(crate) async fn add(folder: PathBuf, name: &'static str, offset: u64, bytes: Bytes) -> Answer<(bool, u64)> {
-    let added = spawn_blocking(move || write_at(&folder, name, offset, &bytes)).await;
-    let failed = |what: String| Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("cannot keep `{name}`: {what}"));
-    added.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+/// The files below an attempt's `artifacts/`, in order of their paths; at most 1,000. Links are not gone into. A folder
+/// that cannot be read has nothing to list.
+pub fn artifacts(folder: &Path) -> Vec<Artifact> {
+    let files = left::list(folder).files.into_iter();
+    files.map(|left::Artifact { path, bytes }| Artifact { path, bytes }).collect()
 }
 
-fn write_at(folder: &Path, name: &str, offset: u64, bytes: &[u8]) -> io::Result<(bool, u64)> {
-    fs::create_dir_all(folder)?;
-    let base = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
-    let file: File = rustix::fs::openat2(base, name, flags, mode, resolve)?.into();
-    let length = file.metadata()?.len();
-    if offset > length {
-        return Ok((false, length));
-    }
-    file.write_all_at(bytes, offset)?;
-    Ok((true, length.max(offset + bytes.len() as u64)))
-}
-
-/// The files below an attempt's `artifacts/`, in order of their paths. Links are not gone into.
+/// The same, on a thread that may wait for the disk.
 pub(crate) async fn list(folder: PathBuf) -> Answer<Vec<Artifact>> {
-    let gathered = spawn_blocking(move || {
-        let mut found = Vec::new();
-        gather(&folder.join(ARTIFACTS), "", DEPTH_MAX, &mut found);
-        found.sort_by(|one: &Artifact, other| one.path.cmp(&other.path));
-        found
-    });
-    gathered.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the folder cannot be read"))
-}
-
-fn gather(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<Artifact>) {
-    // A folder that cannot be read has nothing to list.
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        let (Ok(kind), Some(name)) = (entry.file_type(), entry.file_name().to_str().map(str::to_owned)) else {
-            continue;
-        };
-        if found.len() >= LISTED_MAX {
-            return;
-        }
-        let path = format!("{prefix}{name}");
-        if kind.is_dir() && depth > 0 {
-            gather(&entry.path(), &format!("{path}/"), depth - 1, found);
-        } else if let (true, Ok(data)) = (kind.is_file(), entry.metadata()) {
-            found.push(Artifact { path, bytes: data.len() });
-        }
-    }
+    let listed = spawn_blocking(move || artifacts(&folder)).await;
+    listed.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the folder cannot be read"))
 }
 
 /// Chunks of a body as they arrive.
@@ -258,37 +195,6 @@ mod tests {
             ("bytes=99999999999999999999-", None),
         ] {
             assert_eq!(part(range, 100), meant, "{range}");
-        }
-    }
-
-    #[test]
-    fn a_part_that_comes_again_changes_nothing_and_leaves_no_hole() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path().join("deep/down");
-        let add = |offset, bytes: &str| write_at(&folder, "log.txt", offset, bytes.as_bytes()).expect("written");
-        assert_eq!(add(0, "abc"), (true, 3));
-        assert_eq!(add(1, "bcd"), (true, 4));
-        assert_eq!(add(0, "abc"), (true, 4));
-        assert_eq!(add(5, "f"), (false, 4));
-        assert_eq!(fs::read_to_string(folder.join("log.txt")).expect("there"), "abcd");
-        std::os::unix::fs::symlink("/tmp/nothing", folder.join("link")).expect("made");
-        assert!(write_at(&folder, "link", 0, b"x").is_err());
-    }
-
-    #[test]
-    fn nothing_outside_of_the_folder_is_opened() {
-        let outside = tempfile::tempdir().expect("a folder");
-        fs::write(outside.path().join("secret"), "x").expect("written");
-        let folder = outside.path().join("artifacts");
-        fs::create_dir_all(folder.join("deep")).expect("made");
-        fs::write(folder.join("deep/page"), "x").expect("written");
-        std::os::unix::fs::symlink(outside.path().join("secret"), folder.join("link")).expect("made");
-        std::os::unix::fs::symlink(outside.path(), folder.join("way")).expect("made");
-        rustix::fs::mknodat(rustix::fs::CWD, folder.join("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
-            .expect("made");
-        assert!(open(&folder, "deep/page").is_ok());
-        for path in ["../secret", "deep/../../secret", "link", "way/secret", "fifo", "deep", "/etc/passwd", "", "."] {
-            assert!(open(&folder, path).is_err(), "{path}");
         }
     }
 }

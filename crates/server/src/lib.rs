@@ -26,9 +26,11 @@ mod routes;
 mod seldom;
 mod tally;
 mod tokens;
+mod upload;
 pub mod view;
 
 pub use app::{Changeable, Deadlock, Options, Rate};
+pub use files::artifacts;
 pub use listen::{Server, StartError};
 pub use openapi::document;
 pub use tokens::{Scope, TokenError, Tokens};

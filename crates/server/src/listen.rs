@@ -120,8 +120,9 @@ impl Server {
         };
         let attempts = AttemptTokens::open(&data).map_err(StartError::System)?;
         let counting = Counting::start(&engine).map_err(StartError::System)?;
-        let app = Arc::new(App::new(engine, tokens, attempts, sessions, counting.tally(), options));
         let (stop, stopping) = watch::channel(false);
+        let app = App::new(engine, tokens, attempts, sessions, counting.tally(), options, stopping.clone());
+        let app = Arc::new(app);
         let door = Door {
             router: router(&app),
             places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),

@@ -127,8 +127,7 @@ fn describe(operation: &Operation, problem: &schemars::Schema, generator: &mut S
     });
     if let Some(body) = &operation.body {
         let schema = (body.schema)(generator);
-        described["requestBody"] =
-            json!({"required": body.is_required, "content": {"application/json": {"schema": schema}}});
+        described["requestBody"] = json!({"required": body.is_required, "content": {body.kind: {"schema": schema}}});
     }
     match operation.access {
         Access::Open => described["security"] = json!([]),
@@ -264,21 +263,24 @@ fn write_operation(out: &mut String, path: &str, method: &str, operation: &Value
         let says = code_marks(&text(&parameter["description"]));
         writeln!(out, "<tr><td>{place}</td><td><code>{}</code></td><td>{says}</td></tr>", text(&parameter["name"]))?;
     }
-    let body = &operation["requestBody"]["content"]["application/json"]["schema"];
-    if !body.is_null() {
-        writeln!(out, "<tr><td>body</td><td>{}</td><td></td></tr>", link(body))?;
+    if let Some(body) = shape(&operation["requestBody"]) {
+        writeln!(out, "<tr><td>body</td><td>{body}</td><td></td></tr>")?;
     }
     for (status, reply) in operation["responses"].as_object().into_iter().flatten() {
-        let content = reply["content"].as_object().and_then(|content| content.iter().next());
-        let shape = content.map(|(kind, content)| match kind.as_str() {
-            "application/json" | "application/problem+json" => link(&content["schema"]),
-            other => escape(other),
-        });
-        let (shape, says) = (shape.unwrap_or_default(), code_marks(&text(&reply["description"])));
+        let (shape, says) = (shape(reply).unwrap_or_default(), code_marks(&text(&reply["description"])));
         writeln!(out, "<tr><td>{status}</td><td>{shape}</td><td>{says}</td></tr>")?;
     }
     out.push_str("</table></section>");
     Ok(())
+}
+
+/// What a body has, if there is one.
+fn shape(told: &Value) -> Option<String> {
+    let (kind, content) = told["content"].as_object()?.iter().next()?;
+    Some(match kind.as_str() {
+        "application/json" | "application/problem+json" => link(&content["schema"]),
+        other => escape(other),
+    })
 }
 
 fn link(schema: &Value) -> String {

@@ -9,7 +9,7 @@ use axum::{
     middleware,
     routing::{self, MethodRouter},
 };
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use std::sync::Arc;
 
 /// Makes a type's schema in a document.
@@ -51,6 +51,7 @@ pub(crate) struct Operation {
 
 /// What is sent.
 pub(crate) struct Body {
+    pub(crate) kind: &'static str,
     pub(crate) schema: SchemaOf,
     pub(crate) is_required: bool,
 }
@@ -131,12 +132,22 @@ impl Operation {
 
     /// What must be sent.
     pub(crate) fn takes<B: JsonSchema>(self) -> Self {
-        Self { body: Some(Body { schema: |generator| generator.subschema_for::<B>(), is_required: true }), ..self }
+        self.body("application/json", |generator| generator.subschema_for::<B>(), true)
     }
 
     /// What may be sent.
     pub(crate) fn may_take<B: JsonSchema>(self) -> Self {
-        Self { body: Some(Body { schema: |generator| generator.subschema_for::<B>(), is_required: false }), ..self }
+        self.body("application/json", |generator| generator.subschema_for::<B>(), false)
+    }
+
+    /// That bytes are sent, perhaps none.
+    pub(crate) fn takes_bytes(self) -> Self {
+        let bytes: SchemaOf = |_| json_schema!({"type": "string", "format": "binary"});
+        self.body("application/octet-stream", bytes, false)
+    }
+
+    fn body(self, kind: &'static str, schema: SchemaOf, is_required: bool) -> Self {
+        Self { body: Some(Body { kind, schema, is_required }), ..self }
     }
 
     /// What it tells as JSON.

@@ -80,7 +80,8 @@ impl Asked {
             | StatusCode::TOO_MANY_REQUESTS => app.refused.say(|unsaid| {
                 log::warn!(client, method, path, status = status_code, unsaid; "a request is refused");
             }),
-            _ if status.is_server_error() => app.failed.say(|unsaid| {
+            // `/health` answers so what it is asked; `serve` says by itself that commits are held up.
+            _ if status.is_server_error() && path != "/health" => app.failed.say(|unsaid| {
                 log::warn!(client, method, path, status = status_code, took_ms, unsaid; "a request cannot be answered");
             }),
             _ if took >= SLOW && !self.waits => app.slow.say(|unsaid| {
@@ -100,7 +101,21 @@ fn judge(app: &App, request: &Request) -> Result<(), Problem> {
         same_origin(headers, host)?;
         app.limiter.take(from.ip(), app.now().rate, Instant::now())?;
     }
+    is_text(request.uri().path())?;
     is_json(request.method(), headers, request.uri().path())
+}
+
+/// Whether a path is text once its escapes are read.
+fn is_text(path: &str) -> Result<(), Problem> {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..2).filter(|_| *byte == b'%').and_then(|digits| str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    str::from_utf8(&bytes).map(drop).map_err(|_| Problem::bad("the path is not text in UTF-8"))
 }
 
 fn host_of<'r>(headers: &'r HeaderMap, uri: &'r Uri) -> Result<&'r str, Problem> {

@@ -1,6 +1,7 @@
 //! All operations of the API, and how their requests are read.
 
 mod again;
+mod attempts;
 mod cancel;
 mod events;
 mod health;
@@ -55,6 +56,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         events::operations(),
         workflows::operations(),
         workers::operations(),
+        attempts::operations(),
         operate::operations(),
         health::operations(),
         metrics::operations(),

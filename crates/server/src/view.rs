@@ -1,7 +1,7 @@
 //! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use unknot_api::{
     Moment,
     report::{Diagnostic, Report},
@@ -12,8 +12,10 @@ use unknot_engine::{
     core::{
         RunId, TaskId, TaskIndex, Timestamp,
         row::{DeadLetter, Pause},
-        run::{Lease, Run, Task, TaskError, TaskStatus, Wait, WorkerId},
+        run::{Lease, Run, RunStatus, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
+        wait::OpenNeeds,
+        worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
 };
@@ -145,6 +147,21 @@ fn wait(wait: &Wait) -> rest::Wait {
         since: moment(wait.since),
         deadline: moment(wait.deadline),
         then: word(&wait.on_expiry),
+        needs: None,
+        sentence: None,
+    }
+}
+
+/// Names of tasks that are told of one wait.
+const NEEDS_NAMED_MAX: usize = 8;
+
+/// Whom a task waits for.
+pub fn needs(open: &OpenNeeds<'_>) -> rest::Needs {
+    rest::Needs {
+        names: open.names.iter().take(NEEDS_NAMED_MAX).map(|name| (*name).to_owned()).collect(),
+        open: open.names.len() as u64,
+        missing: open.missing as u64,
+        until: open.until.word().to_owned(),
     }
 }
 
@@ -211,16 +228,26 @@ pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
 }
 
 pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
+    // One that says nothing of kinds takes those that every worker knows.
+    let built_in = BTreeSet::from(WorkKind::BUILT_IN);
+    let kinds = view.serves.kinds.as_ref().unwrap_or(&built_in);
+    let (handlers, kinds): (Vec<&WorkKind>, Vec<&WorkKind>) =
+        kinds.iter().partition(|kind| matches!(kind, WorkKind::Handler(_)));
+    let words = |kinds: Vec<&WorkKind>| kinds.into_iter().map(|kind| kind.word().to_owned()).collect();
     rest::Worker {
         name: worker.name.to_string(),
         boot: format!("{:x}", worker.boot),
         slots: view.slots,
         leases: view.leases,
+        queues: view.serves.queues.as_ref().map(|queues| queues.iter().map(ToString::to_string).collect()),
+        kinds: words(kinds),
+        handlers: words(handlers),
+        labels: view.labels.clone(),
     }
 }
 
-/// A task out of tries.
-pub fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
+/// A task out of tries, and the status of its run.
+pub fn dead_letter(letter: &DeadLetter, run: Option<RunStatus>) -> rest::DeadLetter {
     rest::DeadLetter {
         task_id: letter.task.to_string(),
         run_id: letter.task.run.to_string(),
@@ -230,5 +257,7 @@ pub fn dead_letter(letter: &DeadLetter) -> rest::DeadLetter {
         attempts: letter.attempts,
         error: error(&letter.error),
         at: moment(letter.at),
+        handled: letter.handled,
+        run_status: run.map(|status| status.word().to_owned()),
     }
 }

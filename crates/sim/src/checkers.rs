@@ -199,7 +199,9 @@ impl Checkers {
     pub fn effect(&mut self, effect: &Effect) -> Checked {
         match effect {
             Effect::Start(assignment) => self.start(assignment),
-            Effect::Stop { attempt, fence, .. } => self.is_given_out(*attempt, *fence),
+            Effect::Stop { attempt, fence, .. } | Effect::Kill { attempt, fence, .. } => {
+                self.is_given_out(*attempt, *fence)
+            }
             Effect::Acknowledge { attempt, fence, accepted: true, .. } => {
                 let later = attempt.task.attempt(attempt.number + 1)..=attempt.task.attempt(u32::MAX);
                 if self.started.range(later).next().is_some() {

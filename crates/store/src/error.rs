@@ -269,7 +269,7 @@ impl StoreError {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Busy => "somebody else is writing to it",
+            Self::Busy => "somebody else has it locked",
             Self::DiskFull => "the disk is full",
             Self::ReadOnly => "it is read-only",
             Self::Io => "the disk reports an error",

@@ -174,7 +174,8 @@ Examples:
       For programs: one JSON object a line. The first is {\"start\": …}, the last {\"summary\": …}.
 
 Ctrl-C (or TERM, or closing the terminal) cancels the run: its tasks get TERM, a grace, KILL.
-A second Ctrl-C or TERM kills them at once.
+A second Ctrl-C or TERM kills them at once: the command says CUT SHORT and ends with 130, however far the
+run has come by then. If it has not ended, the same command goes on with it, or with its cancellation.
 
 Where a server owns the data folder, the run goes there and is followed here; if it goes on there already,
 that one is followed. Ctrl-C or TERM cancels it as well. A second one, and closing the terminal, only leave:
@@ -185,7 +186,8 @@ Exit status:
   1  FAILED                 4  TIMED_OUT
   2  the command line, the workflow or its inputs cannot be used
   5  the store, the disk or the system stands in the way
-  130  killed by a second Ctrl-C, or its output was closed, or left to the server; the run is unfinished";
+  130  cut short: killed by a second Ctrl-C or TERM, or its output was closed, or the run was left to the server.
+       The last lines say what became of the run (with --json: `status`, and `cut_short`)";
 
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
@@ -340,7 +342,8 @@ pub(crate) struct Show {
 const SHOW_EXAMPLES: &str = "\
 Examples:
   unknot show latest
-      The newest run: its tasks, what each waits for since when and until when, why it ended.
+      The newest run: its tasks, what each waits for since when and until when, why it ended,
+      and what it left: outputs, cut to a line, and artifacts.
   unknot show run_01jb
       The beginning of an id is enough.
   unknot show latest --events
@@ -376,7 +379,8 @@ Examples:
   unknot logs latest render -f
       What one task prints, as it comes.
   unknot logs run_01jb fetch --attempt 1
-      What its first attempt printed, before it was tried again.";
+      What its first attempt printed, before it was tried again. Without it or --all, the newest
+      attempt is printed, and a note says that there were others.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Cancel {

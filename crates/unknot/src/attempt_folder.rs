@@ -2,20 +2,18 @@
 
 use rustix::fs::OFlags;
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
+use unknot_api::rest::Artifact;
 use unknot_engine::{ATTEMPTS, core::AttemptId};
 
 const LOG: &str = "log.txt";
 const ARTIFACTS: &str = "artifacts";
 /// How much of a log's end is read to find its last lines.
 pub(crate) const TAIL_BYTES: u64 = 8 * 1024;
-/// Files that are listed of one attempt, and how deep folders are gone into.
-const ARTIFACTS_MAX: usize = 100;
-const ARTIFACTS_DEPTH_MAX: usize = 4;
 
 /// The folder of an attempt in a data folder.
 pub(crate) fn path(data: &Path, attempt: AttemptId, task_name: &str) -> PathBuf {
@@ -62,25 +60,12 @@ pub(crate) fn last_lines_of(bytes: &[u8], most: usize) -> Vec<String> {
     lines
 }
 
-/// The files below an attempt's `artifacts/`, in order of their names.
-pub(crate) fn artifacts(data: &Path, attempt: AttemptId, task_name: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    gather(&path(data, attempt, task_name).join(ARTIFACTS), ARTIFACTS_DEPTH_MAX, &mut found);
-    found
-}
-
-fn gather(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).take(ARTIFACTS_MAX).collect();
-    paths.sort();
-    for path in paths {
-        if found.len() >= ARTIFACTS_MAX {
-            return;
-        }
-        if !path.is_symlink() && path.is_dir() && depth > 0 {
-            gather(&path, depth - 1, found);
-        } else {
-            found.push(path);
-        }
-    }
+/// The files below an attempt's `artifacts/`, in order of their paths, and where each is.
+pub(crate) fn artifacts(data: &Path, attempt: AttemptId, task_name: &str) -> Vec<(Artifact, PathBuf)> {
+    let folder = path(data, attempt, task_name);
+    let place = |artifact: Artifact| {
+        let file = folder.join(ARTIFACTS).join(&artifact.path);
+        (artifact, file)
+    };
+    unknot_server::artifacts(&folder).into_iter().map(place).collect()
 }

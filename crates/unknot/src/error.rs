@@ -3,8 +3,15 @@
 //! What is wrong with a file has a report of its own, with places; what is wrong with a store has the
 //! store's code. Each code has a page under `docs/errors`.
 
+mod help;
+
 use crate::{exit::Exit, output::harmless};
-use std::{error::Error as StdError, io, path::PathBuf};
+use std::{
+    error::Error as StdError,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 use unknot_api::client::{AddressError, ClientError};
 use unknot_engine::{
     CommandError, StartError,
@@ -12,6 +19,9 @@ use unknot_engine::{
     store::StoreError,
 };
 use unknot_server::TokenError;
+
+/// What a server attempts at its start.
+pub(crate) const SERVER: &str = "start the server";
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +70,13 @@ pub(crate) enum Error {
     EngineStopped { cause: String },
     #[error("the process that owns `{}` does not answer", data.display())]
     OwnerSilent { data: PathBuf, source: Box<dyn StdError + Send + Sync> },
+    /// A user is let in by the owner of the folder alone: its files and sockets are nobody else's.
+    #[error("the data folder `{}` belongs to another user (uid {owner}), and this is uid {us}", data.display())]
+    NotOurs { data: PathBuf, owner: u32, us: u32, source: Box<dyn StdError + Send + Sync> },
     #[error("the process that owns the store refused: {message}")]
     OwnerRefused { message: String },
+    #[error("{message}")]
+    Unknown { message: String },
     #[error("the store is damaged: {}", problems.first().map_or("", String::as_str))]
     Unsound { problems: Vec<String> },
     #[error("cannot {attempt}")]
@@ -91,6 +106,27 @@ impl Error {
         move |source| Self::Store { attempt, source }
     }
 
+    /// A failure of the store in a data folder while `attempt` was attempted.
+    pub(crate) fn store_in(data: &Path, attempt: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
+        move |source| match (&source, strangers(data)) {
+            (
+                StoreError::Open { .. } | StoreError::Missing { .. } | StoreError::Unavailable { .. },
+                Some((owner, us)),
+            ) => Self::NotOurs { data: data.to_path_buf(), owner, us, source: source.into() },
+            _ => Self::store(attempt)(source),
+        }
+    }
+
+    /// The process that owns a data folder was not reached.
+    pub(crate) fn owner(data: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| match strangers(data) {
+            Some((owner, us)) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Self::NotOurs { data: data.to_path_buf(), owner, us, source: source.into() }
+            }
+            _ => Self::OwnerSilent { data: data.to_path_buf(), source: source.into() },
+        }
+    }
+
     /// A server that was not reached, or refused, while `attempt` was attempted.
     pub(crate) fn client(attempt: impl Into<String>) -> impl FnOnce(ClientError) -> Self {
         let attempt = attempt.into();
@@ -106,11 +142,6 @@ impl Error {
             }
             other => Self::Start { attempt: "start the engine", source: other.into() },
         }
-    }
-
-    /// Whether it may be gone the next time: a server that is not reached now.
-    pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, Self::Client { source, .. } if source.is_passing())
     }
 
     /// Whether nobody reads what is printed any more: no fault of anybody's.
@@ -133,6 +164,8 @@ impl Error {
             Self::Start { .. } => "UK0309",
             Self::Command { .. } | Self::OwnerRefused { .. } => "UK0310",
             Self::AlreadyEnded { .. } => "UK0311",
+            Self::NotOurs { .. } => "UK0316",
+            Self::Unknown { .. } => "UK0404",
             Self::EngineStopped { .. } => "UK0312",
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
@@ -170,6 +203,7 @@ impl Error {
             | Self::ManyRuns { .. }
             | Self::NoSuchTask { .. }
             | Self::NoLog { .. }
+            | Self::Unknown { .. }
             | Self::KeyReused { .. }
             | Self::NoServer { .. }
             | Self::Address(_)
@@ -184,51 +218,12 @@ impl Error {
             _ => Exit::Environment,
         }
     }
+}
 
-    /// What to do next, where that can be said in a line.
-    fn help(&self) -> Option<String> {
-        Some(match self {
-            Self::WorkflowUnreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                "give the path of a YAML or JSON file, such as `unknot run flow.yaml`".to_owned()
-            }
-            Self::Variable { help: Some(help), .. } => help.clone(),
-            Self::Variable { expected: Some(expected), .. } => format!("expected {expected}"),
-            Self::Input { .. } => {
-                "write `-i name=value`, or `-i @inputs.json` for a file with a JSON object".to_owned()
-            }
-            Self::NoSuchRun { .. } => "`unknot ls` lists the runs".to_owned(),
-            Self::NothingRan { .. } => {
-                "go to the workflow's folder, or name its data folder with `--data DIR`".to_owned()
-            }
-            Self::ManyRuns { .. } => "give more of the id".to_owned(),
-            Self::NoSuchTask { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),
-            Self::NoSuchTask { run, .. } => format!("`unknot show {run}` lists its tasks"),
-            Self::NoLog { .. } => {
-                "a log begins with a task's first attempt; `unknot show` says whether there was one".to_owned()
-            }
-            Self::KeyReused { run, .. } => format!("take another key; `unknot show {run}` shows that run"),
-            Self::Frozen { run, .. } => {
-                format!("look at it with `unknot show {run}`; `unknot cancel {run} --force` ends it as it stands")
-            }
-            Self::OwnerSilent { .. } => "end that process (Ctrl-C in its terminal), then ask again".to_owned(),
-            Self::Unsound { .. } => "keep the folder as it is and restore a backup into another one".to_owned(),
-            Self::Store { source, .. } => store_help(source)?,
-            Self::Client { source, .. } => client_help(source)?,
-            Self::NoServer { .. } => {
-                "start one with `unknot serve`, or name one with `--server http://HOST:PORT`".to_owned()
-            }
-            Self::Unsendable { .. } => {
-                "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
-            }
-            Self::GraphUnreadable { .. } | Self::NoGraph { .. } => {
-                "`unknot help analyze` has an example; docs/wait-graph.md says what a file may hold".to_owned()
-            }
-            Self::EngineStopped { .. } => {
-                "what was recorded is in the data folder; run the same command again".to_owned()
-            }
-            _ => return None,
-        })
-    }
+/// The owner of a folder and this user, if they differ and this one is not let in everywhere.
+fn strangers(data: &Path) -> Option<(u32, u32)> {
+    let (owner, us) = (fs::metadata(data).ok()?.uid(), rustix::process::geteuid().as_raw());
+    (owner != us && us != 0).then_some((owner, us))
 }
 
 /// How the command ends when a server does not do what was asked.
@@ -242,40 +237,6 @@ fn refused(error: &ClientError) -> Exit {
         ClientError::Token | ClientError::Header { .. } => Exit::Usage,
         _ => Exit::Environment,
     }
-}
-
-fn client_help(error: &ClientError) -> Option<String> {
-    Some(match error {
-        ClientError::Refused { problem, .. } if problem.status == 401 => {
-            "give a token: `--token-file FILE` or UNKNOT_TOKEN; `unknot token new NAME`, beside the server, makes one"
-                .to_owned()
-        }
-        ClientError::Connect { .. } => {
-            "is the server there, and is this its address? `unknot serve` starts one".to_owned()
-        }
-        ClientError::Late { .. } | ClientError::Broken { .. } => {
-            "look at the server's `/health`; what was asked for may have happened all the same".to_owned()
-        }
-        _ => return None,
-    })
-}
-
-fn store_help(error: &StoreError) -> Option<String> {
-    Some(match error {
-        StoreError::Owned { pid: Some(pid), .. } => {
-            format!("wait for process {pid} to end, or use another folder with `--data DIR`")
-        }
-        StoreError::Owned { pid: None, .. } => "wait for it to end, or use another folder with `--data DIR`".to_owned(),
-        StoreError::Newer { .. } => "use the newer program, or another folder with `--data DIR`".to_owned(),
-        StoreError::NotAStore { .. } => "use another folder with `--data DIR`".to_owned(),
-        StoreError::Missing { .. } => "`unknot run` makes one; `--data DIR` names another folder".to_owned(),
-        StoreError::Corrupt { .. } => "keep the folder as it is and restore a backup into another one".to_owned(),
-        StoreError::NetworkFileSystem { .. } => "use a folder on a local disk with `--data DIR`".to_owned(),
-        StoreError::Open { .. } | StoreError::Unavailable { .. } => {
-            "look at the folder's owner, rights and disk, or use another one with `--data DIR`".to_owned()
-        }
-        _ => return None,
-    })
 }
 
 /// Prints an error with its causes and what to do, to standard error.
@@ -310,10 +271,15 @@ fn rendered(error: &Error) -> String {
 
 /// An error with its causes, in one line.
 pub(crate) fn with_causes(error: &Error) -> String {
-    let mut text = match error {
+    match error {
         Error::File(report) => report.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    };
+        other => chain(other),
+    }
+}
+
+/// Any error with its causes, in one line.
+pub(crate) fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
         text.push_str(&format!(": {inner}"));

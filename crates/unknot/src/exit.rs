@@ -18,7 +18,8 @@ pub(crate) enum Exit {
     TimedOut = 4,
     /// The store, the disk or the system stands in the way.
     Environment = 5,
-    /// A second Ctrl-C or TERM: everything was killed, the run is unfinished.
+    /// Cut short: a second Ctrl-C or TERM killed everything, nobody reads what is printed, or the run was left to its
+    /// server. What became of the run is told beside it.
     Killed = 130,
 }
 

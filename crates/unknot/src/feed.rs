@@ -1,13 +1,18 @@
 //! A run's history from a server, read on a thread of its own so that whoever shows it never waits for the network.
 
-use crate::{error::Error, remote, source::entry};
+use crate::{
+    error::{Error, chain},
+    remote,
+    source::entry,
+};
 use std::{
+    fmt,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     thread,
     time::Duration,
 };
 use unknot_api::client::{Client, ClientError, Told};
-use unknot_engine::core::{RunId, row::HistoryEntry};
+use unknot_engine::core::{Millis, RunId, row::HistoryEntry};
 
 /// Lines that the reader may be ahead.
 const AHEAD_MAX: usize = 1_024;
@@ -19,12 +24,38 @@ pub(crate) enum Fed {
     Entry(Box<HistoryEntry>),
     /// Nothing within the time.
     Nothing,
-    /// The connection is lost, and made again; said once.
-    Lost(String),
+    /// The server has ended, or the connection to it is lost; it is tried again for so long. Said once.
+    Lost(Loss),
     /// It is there again.
     Found,
     /// The run has ended; nothing more comes.
     End,
+}
+
+/// How a server that is followed went away.
+#[derive(Debug)]
+pub(crate) struct Loss {
+    /// Why; none: it said that it ends, or nobody listens there any more.
+    cause: Option<String>,
+    /// How long it is tried again.
+    within: Duration,
+}
+
+impl Loss {
+    /// What was seen of it, by a caller that tries again for so long.
+    pub(crate) fn of(error: &ClientError, within: Duration) -> Self {
+        Self { cause: (!error.is_nobody_there()).then(|| chain(error)), within }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let within = Millis(u64::try_from(self.within.as_millis()).unwrap_or(u64::MAX));
+        match &self.cause {
+            None => write!(f, "the server has ended; tried again for {within}, in case it is started anew"),
+            Some(cause) => write!(f, "the server is not reached ({cause}); tried again for {within}"),
+        }
+    }
 }
 
 /// A run's history from its beginning, until the run has ended.
@@ -51,7 +82,7 @@ impl Feed {
     /// If the run cannot be followed, or no longer.
     pub(crate) fn next(&self, within: Duration) -> Result<Fed, Error> {
         match self.0.recv_timeout(within) {
-            Ok(fed) => fed.map_err(Error::client("follow the run")),
+            Ok(fed) => fed.map_err(Error::client("follow the run any longer")),
             Err(RecvTimeoutError::Timeout) => Ok(Fed::Nothing),
             Err(RecvTimeoutError::Disconnected) => Ok(Fed::End),
         }
@@ -71,10 +102,14 @@ async fn read(client: Client, run: RunId, sender: &SyncSender<Result<Fed, Client
                 // Of a newer server, which knows more that can happen.
                 None => continue,
             },
-            Ok(Told::Lost(_)) if is_lost => continue,
+            Ok(Told::Lost(_) | Told::ServerEnded) if is_lost => continue,
+            Ok(Told::ServerEnded) => {
+                is_lost = true;
+                Fed::Lost(Loss { cause: None, within: events.patience() })
+            }
             Ok(Told::Lost(error)) => {
                 is_lost = true;
-                Fed::Lost(error.to_string())
+                Fed::Lost(Loss::of(&error, events.patience()))
             }
             Ok(Told::Found) => {
                 is_lost = false;

@@ -113,13 +113,21 @@ impl<'c> Follow<'c> {
     fn take_lines(&mut self, teller: &mut Teller<'_>) -> Result<bool, Error> {
         let mut within = LOOK_EVERY;
         for _ in 0..LINES_MAX {
-            match self.feed.next(within)? {
+            let fed = match self.feed.next(within) {
+                Ok(fed) => fed,
+                Err(error) => {
+                    // What is said of it gets a line of its own.
+                    self.view.finish(teller.out)?;
+                    return Err(error);
+                }
+            };
+            match fed {
                 Fed::Entry(entry) => {
                     self.view.entry(teller.out, &entry, &self.progress)?;
                     self.progress.apply(&entry);
                 }
                 Fed::Nothing => break,
-                Fed::Lost(why) => self.say(Tone::Bad, format!("the server is lost, trying again: {why}"), teller)?,
+                Fed::Lost(loss) => self.say(Tone::Bad, loss.to_string(), teller)?,
                 Fed::Found => self.say(Tone::Good, "the server is there again".to_owned(), teller)?,
                 Fed::End => return Ok(true),
             }

@@ -34,9 +34,10 @@ impl Looking {
     /// If there is none, or it cannot be read.
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
         let reader = SqliteStore::open_reader(&config.data, &SqliteOptions::default());
-        let reader = reader.map_err(|error| match error {
-            StoreError::Missing { .. } => Error::NothingRan { data: config.data.clone() },
-            other => Error::store(format!("look into the store `{}`", config.data.display()))(other),
+        let attempt = format!("look into the store `{}`", config.data.display());
+        let reader = reader.map_err(|error| match Error::store_in(&config.data, attempt)(error) {
+            Error::Store { source: StoreError::Missing { .. }, .. } => Error::NothingRan { data: config.data.clone() },
+            other => other,
         })?;
         Ok(Self { reader, namespace: Namespace::default(), data: config.data.clone() })
     }

@@ -15,7 +15,6 @@ mod follow;
 mod inputs;
 mod logging;
 mod looking;
-mod nearest;
 mod output;
 mod progress;
 mod remote;

@@ -165,6 +165,20 @@ pub(crate) fn thousands(number: u64) -> String {
     text
 }
 
+/// `312 B`, `4.1 KiB`, `2.0 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.into_iter().find(|(_, shift)| bytes >> shift > 0);
+    match unit {
+        None => format!("{bytes} B"),
+        // Tenths, never more than there is.
+        Some((unit, shift)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", thousands((tenths / 10) as u64), tenths % 10)
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,5 +211,15 @@ mod tests {
         assert_eq!(count(1, "task"), "1 task");
         assert_eq!(count(100_000, "task"), "100,000 tasks");
         assert_eq!(thousands(999), "999");
+    }
+
+    #[test]
+    fn sizes_have_a_unit() {
+        for (bytes, text) in
+            [(0, "0 B"), (1_023, "1023 B"), (1_024, "1.0 KiB"), (4_250, "4.1 KiB"), (3 << 30, "3.0 GiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(size(u64::MAX), "17,179,869,183.9 GiB");
     }
 }

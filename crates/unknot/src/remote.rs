@@ -4,7 +4,7 @@
 //! which no token is needed. A socket at which nobody listens is what a server left behind that was killed.
 
 use crate::{args::At, config::Config, error::Error};
-use std::{fs, path::Path};
+use std::{fs, io, path::Path};
 use tokio::runtime::{Builder, Runtime};
 use unknot_api::client::{Address, Client, ClientError};
 use unknot_server::Server;
@@ -44,6 +44,9 @@ impl Remote {
         match remote.runtime.block_on(remote.client.health()) {
             Ok(_) => Ok(Some(remote)),
             Err(error) if error.is_nobody_there() => Ok(None),
+            Err(ClientError::Connect { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+                Err(Error::owner(&config.data)(source))
+            }
             Err(source) => Err(Error::client("ask the server that owns the data folder")(source)),
         }
     }
@@ -97,7 +100,7 @@ impl Remote {
 /// # Errors
 /// If the system refuses it.
 pub(crate) fn runtime() -> Result<Runtime, Error> {
-    let refused = |source: std::io::Error| Error::Start { attempt: "start the client", source: source.into() };
+    let refused = |source: io::Error| Error::Start { attempt: "start the client", source: source.into() };
     Builder::new_current_thread().enable_all().build().map_err(refused)
 }
 

@@ -20,6 +20,7 @@ use crate::{
 use asked::{each_task, list, query};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::Arc,
 };
 use stored::{Stored, read_file};
@@ -66,6 +67,14 @@ pub(crate) struct Holds {
     pub(crate) workflows: BTreeMap<String, rest::Paused>,
 }
 
+/// A file that an attempt left.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) artifact: rest::Artifact,
+    /// Where it is on this machine, if a store on it was asked.
+    pub(crate) file: Option<PathBuf>,
+}
+
 /// How far a task is, as far as its logs are concerned.
 #[derive(Clone, Debug)]
 pub(crate) struct Tried {
@@ -80,14 +89,20 @@ pub(crate) struct Tried {
 }
 
 impl Source {
-    /// The server that is named, else the store of the data folder, whoever owns it.
+    /// The server that is named, or owns the data folder; else the folder's store. Where there is a server, the store is
+    /// not touched: on a disk that stands still nobody could take that back, and the server answers all the same.
     ///
     /// # Errors
     /// If there is no store, or it cannot be read.
     pub(crate) fn open(at: &At) -> Result<Self, Error> {
-        match Remote::named(at)? {
-            Some(remote) => Ok(Self::Server(Box::new(remote))),
-            None => Self::store(Config::here(&at.place)?),
+        if let Some(remote) = Remote::named(at)? {
+            return Ok(Self::Server(Box::new(remote)));
+        }
+        let config = Config::here(&at.place)?;
+        match Remote::owner(&config) {
+            Ok(Some(remote)) => Ok(Self::Server(Box::new(remote))),
+            // Whoever owns it is no server, or one that does not answer.
+            Ok(None) | Err(_) => Self::store(config),
         }
     }
 
@@ -299,6 +314,25 @@ impl Source {
                 let id = &run.summary.run_id;
                 each_task(remote, id, None, usize::MAX, |index, task| found.push(Tried::of(index, task)))?;
                 Ok(found)
+            }
+        }
+    }
+
+    /// The files that an attempt left, in order of their paths.
+    ///
+    /// # Errors
+    /// If a server does not tell.
+    pub(crate) fn artifacts(&self, attempt: AttemptId, name: &str) -> Result<Vec<Left>, Error> {
+        match self {
+            Self::Store(stored) => {
+                let found = attempt_folder::artifacts(&stored.config.data, attempt, name);
+                Ok(found.into_iter().map(|(artifact, file)| Left { artifact, file: Some(file) }).collect())
+            }
+            Self::Server(remote) => {
+                let task = attempt.task.to_string();
+                let asked = remote.client().artifacts(&task, Some(attempt.number));
+                let found = remote.ask(format!("list what `{name}` left"), asked)?;
+                Ok(found.into_iter().map(|artifact| Left { artifact, file: None }).collect())
             }
         }
     }

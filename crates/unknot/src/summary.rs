@@ -94,13 +94,13 @@ pub(crate) fn gather(config: &Config, record: &RunRecord) -> Result<Summary, Err
         if task.status() == TaskStatus::Failed {
             summary.add_failure(config, index, &def.name, task, def.on_failure != OnFailure::Fail);
         }
-        let produced =
-            task.status() == TaskStatus::Completed && matches!(def.kind, TaskKind::Exec(_) | TaskKind::Http(_));
+        let produces = matches!(def.kind, TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_));
+        let produced = produces && task.status() == TaskStatus::Completed;
         if produced && folders < FOLDERS_MAX && summary.artifacts.len() < ARTIFACTS_MAX {
             folders += 1;
             let attempt = run.id.task(index).attempt(task.attempts.max(1));
             let found = attempt_folder::artifacts(&config.data, attempt, &def.name);
-            summary.artifacts.extend(found.iter().map(|path| nicer(path)));
+            summary.artifacts.extend(found.iter().map(|(_, file)| nicer(file)));
             summary.artifacts.truncate(ARTIFACTS_MAX);
         }
     })?;
@@ -194,6 +194,7 @@ impl Summary {
             "status": self.status,
             "reason": self.reason,
             "exit_status": exit as u8,
+            "cut_short": exit == Exit::Killed,
             "took_ms": self.took,
             "tasks": self.tasks,
             "failures": self.failures.iter().map(failure).collect::<Vec<_>>(),
@@ -202,8 +203,8 @@ impl Summary {
         })
     }
 
-    /// For people.
-    pub(crate) fn write(&self, out: &mut dyn Write, paint: Paint, columns: usize) -> io::Result<()> {
+    /// For people: how the command ends, and its run. Both are the same, unless the command was cut short.
+    pub(crate) fn write(&self, exit: Exit, out: &mut dyn Write, paint: Paint, columns: usize) -> io::Result<()> {
         for failure in &self.failures {
             self.write_failure(failure, out, paint, columns)?;
         }
@@ -218,10 +219,14 @@ impl Summary {
             // Never cut: it is there to be copied.
             writeln!(out, "  {}  {}", paint.tone(Tone::Faint, "artifact"), harmless(&artifact.display().to_string()))?;
         }
-        let status = paint.tone(run_tone(self.status), self.status.word());
-        let workflow = paint.tone(Tone::Strong, &fit(&self.workflow, columns.saturating_sub(24)));
         let took = self.took.map(|took| format!(" in {}", time::length(took))).unwrap_or_default();
-        writeln!(out, "\n{status}  {workflow}{took}")?;
+        let (status, end) = match exit {
+            Exit::Killed => (paint.tone(Tone::Bad, "CUT SHORT"), format!("; the run is {}{took}", self.status.word())),
+            _ => (paint.tone(run_tone(self.status), self.status.word()), took),
+        };
+        let room = columns.saturating_sub(width(&end) + "TIMED_OUT".len() + 3);
+        let workflow = paint.tone(Tone::Strong, &fit(&self.workflow, room));
+        writeln!(out, "\n{status}  {workflow}{end}")?;
         if let (Some(reason), true) = (&self.reason, self.status != RunStatus::Completed) {
             for line in wrap(reason, columns.saturating_sub(3), 3) {
                 writeln!(out, "  {line}")?;

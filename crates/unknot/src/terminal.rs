@@ -2,8 +2,10 @@
 
 use std::io::IsTerminal;
 
-/// The width of what is no terminal: what people print on and paste into mails.
+/// The width of a terminal that does not say.
 const COLUMNS_DEFAULT: usize = 80;
+/// The width of what is no terminal: whoever reads a file or the next program cuts by itself, or not at all.
+const COLUMNS_UNBOUNDED: usize = 10_000;
 const ROWS_DEFAULT: usize = 24;
 
 /// The size of a terminal, in characters.
@@ -15,14 +17,19 @@ pub(crate) struct Size {
     pub(crate) rows: usize,
 }
 
-/// The size of the terminal at standard output now; 80 × 24 if there is none or it does not say.
+/// The size of the terminal at standard output now; 80 × 24 if it does not say. What is no terminal is as wide as
+/// `COLUMNS` says, else as its lines are.
 pub(crate) fn size() -> Size {
-    let found = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0);
+    let found = rustix::termios::tcgetwinsize(std::io::stdout());
     let or = |given: u16, default: usize| if given == 0 { default } else { usize::from(given) };
     match found {
-        Some(size) => Size { columns: or(size.ws_col, COLUMNS_DEFAULT), rows: or(size.ws_row, ROWS_DEFAULT) },
-        None => Size { columns: COLUMNS_DEFAULT, rows: ROWS_DEFAULT },
+        Ok(size) => Size { columns: or(size.ws_col, COLUMNS_DEFAULT), rows: or(size.ws_row, ROWS_DEFAULT) },
+        Err(_) => Size { columns: columns_wanted().unwrap_or(COLUMNS_UNBOUNDED), rows: ROWS_DEFAULT },
     }
+}
+
+fn columns_wanted() -> Option<usize> {
+    std::env::var("COLUMNS").ok()?.parse().ok().filter(|columns| (20..=COLUMNS_UNBOUNDED).contains(columns))
 }
 
 /// Whether standard output is a terminal on which lines can be drawn again.

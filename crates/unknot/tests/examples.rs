@@ -35,6 +35,9 @@ fn the_quickstart_retries_falls_back_and_leaves_a_page_to_open() {
 
     let (_, shown) = unknot(data.path(), &["show", "latest", "--json"]);
     let shown: Value = serde_json::from_str(&shown).expect("`show --json` prints JSON");
+    // Four paced steps follow upon each other: the README promises that `pace` makes room for a Ctrl-C.
+    let moment = |key: &str| shown[key].as_u64().expect("a moment");
+    assert!(moment("ended_at") - moment("submitted_at") >= 4 * 50, "{shown}");
     let outcome: Vec<Value> = shown["tasks"].as_array().expect("tasks").iter().map(summary).collect();
     let expected = [
         json!(["inventory", "COMPLETED", 1, null]),

@@ -30,7 +30,9 @@ impl Server {
             fs::remove_dir_all(&data)?;
         }
         fs::create_dir_all(folder)?;
-        let config = "server: {data: data, rate: {per_second: 1000000, burst: 1000000}}\nlogging: {level: error}\n";
+        // With short sessions, whose calls wait for less than the fuzzer does.
+        let config = "server: {data: data, rate: {per_second: 1000000, burst: 1000000}}\nworkers: {session: 4s}\n\
+                      logging: {level: error}\n";
         fs::write(folder.join("unknot.yaml"), config)?;
         let arguments = ["serve", "--insecure-loopback", "--listen", "127.0.0.1:0", "--config", "unknot.yaml"];
         let mut command = repository.command(&unknot.display().to_string(), &arguments);

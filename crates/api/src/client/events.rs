@@ -23,6 +23,8 @@ pub enum Told {
     Event(Event),
     /// The connection is lost; the next call waits a moment and goes on behind the last event.
     Lost(ClientError),
+    /// The server says that it ends. What follows is tried as after any other loss.
+    ServerEnded,
     /// It is there again.
     Found,
     /// The run has ended and everything was told.
@@ -56,6 +58,11 @@ impl Events {
             pause: PAUSE_FIRST,
             lost_since: None,
         }
+    }
+
+    /// How long a connection that broke is tried again until that is an error.
+    pub fn patience(&self) -> Duration {
+        self.client.limits.patience
     }
 
     /// The place of the last event that was told.
@@ -184,8 +191,10 @@ impl Messages {
 
 impl Message {
     fn told(self) -> Result<Option<Told>, ClientError> {
-        if self.event == "end" {
-            return Ok(Some(Told::End));
+        match self.event.as_str() {
+            "end" => return Ok(Some(Told::End)),
+            "server_ended" => return Ok(Some(Told::ServerEnded)),
+            _ => {}
         }
         if self.data.is_empty() {
             return Ok(None);

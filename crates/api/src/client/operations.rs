@@ -4,9 +4,9 @@ use super::{Body, Client, ClientError, Events, Question};
 use crate::{
     Moment,
     rest::{
-        BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision, DecisionRequest, Event,
-        Health, Page, Paused, Pool, Queue, Registered, Registration, RetryRequest, Run, RunCreated, RunRequest,
-        RunSummary, Stats, Task, Worker,
+        Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision,
+        DecisionRequest, Event, Health, Page, Paused, Pool, Queue, Registered, Registration, RetryRequest, Run,
+        RunCreated, RunRequest, RunSummary, Stats, Task, Worker,
     },
 };
 use hyper::{
@@ -191,6 +191,16 @@ impl Client {
             status if status.is_success() => Ok(Some(Body::new(response, self.limits.gap))),
             _ => Err(self.refusal(response).await),
         }
+    }
+
+    /// The files that an attempt of a task left (the newest one if none is named).
+    ///
+    /// # Errors
+    /// See [`ClientError`]; 404 if it was not tried yet.
+    pub async fn artifacts(&self, task: &str, attempt: Option<u32>) -> Result<Vec<Artifact>, ClientError> {
+        let mut path = Query::new(&format!("/tasks/{}/artifacts", segment(task)));
+        path.add("attempt", attempt.map(|attempt| attempt.to_string()).as_deref());
+        self.get(&path.text).await
     }
 
     /// Ends a run by the ladder, or at once if the request says so.

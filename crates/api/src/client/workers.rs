@@ -3,7 +3,9 @@
 use super::{Client, ClientError, Question, operations::segment};
 use crate::{
     work::Report,
-    worker::{Claim, Claimed, Held, Orders, OrdersWanted, Register, Renew, Reports, Session, Settled, Uploaded},
+    worker::{
+        ArtifactPart, Claim, Claimed, Held, Orders, OrdersWanted, Register, Renew, Reports, Session, Settled, Uploaded,
+    },
 };
 use bytes::Bytes;
 use hyper::{
@@ -85,8 +87,30 @@ impl Client {
         offset: u64,
         bytes: Bytes,
     ) -> Result<Result<Uploaded, Uploaded>, ClientError> {
-        let path = format!("/attempts/{}/log?offset={offset}", segment(attempt));
-        let mut question = Question::new(Method::PUT, &path);
+        self.upload(&format!("/attempts/{}/log?offset={offset}", segment(attempt)), bytes).await
+    }
+
+    /// Sends a part of an artifact under the attempt's own token. Gives how much there is then; `Err` where the file
+    /// ends, if that is before the part. Once all of it is there the file is whole, and shown.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; 400 if there can be no such path, 401 if the attempt has its lease no more, 413 if there
+    /// is too much.
+    pub async fn upload_artifact(
+        &self,
+        attempt: &str,
+        path: &str,
+        part: ArtifactPart,
+        bytes: Bytes,
+    ) -> Result<Result<Uploaded, Uploaded>, ClientError> {
+        let path: Vec<String> = path.split('/').map(segment).collect();
+        let ArtifactPart { offset, size } = part;
+        let (attempt, path) = (segment(attempt), path.join("/"));
+        self.upload(&format!("/attempts/{attempt}/artifacts/{path}?offset={offset}&size={size}"), bytes).await
+    }
+
+    async fn upload(&self, path: &str, bytes: Bytes) -> Result<Result<Uploaded, Uploaded>, ClientError> {
+        let mut question = Question::new(Method::PUT, path);
         question.body = bytes;
         question.headers.push((CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")));
         let response = self.send(question).await?;

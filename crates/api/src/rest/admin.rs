@@ -71,6 +71,18 @@ pub struct Worker {
     pub slots: u32,
     /// Leases that it has.
     pub leases: u32,
+    /// Tasks of these queues are given to it; absent: of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queues: Option<Vec<String>>,
+    /// The kinds of work that it knows: `exec`, `http`, `noop`.
+    #[serde(default)]
+    pub kinds: Vec<String>,
+    /// Handlers that it has, for `worker` tasks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub handlers: Vec<String>,
+    /// What people should know of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A task out of tries.
@@ -92,6 +104,13 @@ pub struct DeadLetter {
     pub error: TaskError,
     /// When it was given up.
     pub at: Moment,
+    /// Whether its workflow says what follows its failure (`on_failure`): its run may complete all the same.
+    #[serde(default)]
+    pub handled: bool,
+    /// The status of its run now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = super::RUN_STATUSES))]
+    pub run_status: Option<String>,
 }
 
 /// A workflow to be kept under its name.
@@ -224,12 +243,18 @@ pub struct Stats {
     pub unfinished_runs: u64,
     /// Their tasks that have not ended.
     pub unfinished_tasks: u64,
-    /// Runs that ended and are kept, by status.
-    pub finished_runs: BTreeMap<String, u64>,
-    /// Tasks out of tries that are kept.
-    pub dead_letters: u64,
-    /// Events that failed alone and are kept.
-    pub quarantined: u64,
+    /// Runs that ended and are kept, by status. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_runs: Option<BTreeMap<String, u64>>,
+    /// Tasks out of tries that are kept. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<u64>,
+    /// Those of them whose workflow says what follows their failure. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handled_dead_letters: Option<u64>,
+    /// Events that failed alone and are kept. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantined: Option<u64>,
     /// Queues by name.
     pub queues: BTreeMap<String, Queue>,
     /// Workflows that an operator holds, also such as have no run yet.

@@ -2,7 +2,7 @@
 
 use crate::Moment;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -164,8 +164,8 @@ pub struct Task {
     /// Who performs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Lease>,
-    /// What it produced.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What it produced. A `null` that is there is an output as well.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
     /// Why its newest attempt did not succeed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -178,6 +178,20 @@ pub struct Task {
     pub ended_at: Option<Moment>,
     /// When anything here last changed.
     pub updated_at: Moment,
+}
+
+/// A value that is there, `null` as well: read as usual, that would be none.
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
+/// A file that a task left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Artifact {
+    /// Its path below `artifacts/`.
+    pub path: String,
+    /// Its size in bytes.
+    pub bytes: u64,
 }
 
 /// Attempts that did not succeed; only `handler` counts against the task's own retries.
@@ -208,6 +222,28 @@ pub struct Wait {
     pub deadline: Moment,
     /// What happens then: `run_times_out fail_task requeue complete …`.
     pub then: String,
+    /// Which other tasks it waits for, if its wait is on `needs`; absent where the server cannot tell now, and in
+    /// answers about very many tasks with very many needs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Needs>,
+    /// What stands in its way, if its wait is on `grant`, to be read behind the task's name: `waits for a worker's slot
+    /// (4 of 4 taken)`. Absent where the server cannot tell now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
+}
+
+/// The other tasks of its run that a task waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Needs {
+    /// The names of those that have not ended, in the order of the task's `needs`: the first eight.
+    pub names: Vec<String>,
+    /// How many have not ended.
+    pub open: u64,
+    /// How many of these have still to end as the task needs them to.
+    pub missing: u64,
+    /// Which end is waited for: `success end failure`.
+    #[schemars(extend("enum" = ["success", "end", "failure"]))]
+    pub until: String,
 }
 
 /// A worker's right to an attempt.
@@ -275,4 +311,24 @@ pub struct Event {
     /// What else is to be known.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub detail: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_output_that_is_null_is_an_output() {
+        let mut told = json!({
+            "task_id": "task_0.1", "name": "a", "status": "COMPLETED", "attempts": 1, "output": null,
+            "failures": {"handler": 0, "launch": 0, "lost": 0, "victim": 0, "shortage": 0, "released": 0},
+            "updated_at": "2026-11-03T14:02:11Z",
+        });
+        let read = |told: &Value| serde_json::from_value::<Task>(told.clone()).expect("the form of the API");
+        assert_eq!(read(&told).output, Some(Value::Null));
+        assert!(json!(read(&told)).as_object().is_some_and(|told| told.contains_key("output")));
+        told.as_object_mut().expect("an object").remove("output");
+        assert_eq!(read(&told).output, None);
+    }
 }

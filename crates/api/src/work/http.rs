@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::JsonText;
@@ -12,7 +13,7 @@ pub const RETRY_AFTER_MS_MAX: u64 = 5 * 60 * 1000;
 /// A request over HTTP.
 ///
 /// Each try carries an `Idempotency-Key` that is equal over all tries of its task, unless `headers` has one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpWork {
     /// The method, such as `POST`.
@@ -57,7 +58,7 @@ impl HttpWork {
 }
 
 /// What a request sends.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpBody {
     /// A JSON value, as `application/json`.
@@ -67,7 +68,7 @@ pub enum HttpBody {
 }
 
 /// The clocks of a request, in milliseconds. Each hop has them anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpTimeouts {
     /// From the beginning until there is a connection: name, TCP and TLS together.
@@ -87,7 +88,7 @@ impl Default for HttpTimeouts {
 }
 
 /// Some statuses that stand together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StatusRange {
     /// The lowest.
@@ -97,7 +98,7 @@ pub struct StatusRange {
 }
 
 /// What of an answer becomes the output of its task.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HttpOutput {
     /// The body, if it is a JSON object that fits; otherwise as [`Response`](Self::Response).

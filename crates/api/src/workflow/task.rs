@@ -54,8 +54,19 @@ pub enum KindFile {
     Exec(CommandFile),
     /// A request.
     Http(Box<HttpFile>),
+    /// A call of a handler that a worker elsewhere has.
+    Worker(CallFile),
     /// Nothing, for so long.
     Sleep(Duration),
+}
+
+/// The call of a `worker` task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallFile {
+    /// The handler.
+    pub handler: String,
+    /// What it is given; none is an empty object.
+    pub input: Option<serde_json::Value>,
 }
 
 /// The command of an `exec` task.
@@ -213,22 +224,19 @@ const OF_ATTEMPTS: [&str; 12] = [
     "limits",
 ];
 
-/// What only processes can obey: a request has none, and clocks of its own instead of a longest silence.
-const OF_PROCESSES: [&str; 4] = ["heartbeat_timeout", "env", "cwd", "limits"];
+/// What only processes of the task's own can obey.
+const OF_PROCESSES: [&str; 3] = ["env", "cwd", "limits"];
 
 /// The words of the language that this version cannot do yet.
-const LATER: [(&str, &str); 5] = [
-    ("worker", "remote workers"),
-    ("workflow", "child runs"),
-    ("signal", "signals"),
-    ("chat", "the gateway"),
-    ("for_each", "child runs"),
-];
+const LATER: [(&str, &str); 4] =
+    [("workflow", "child runs"), ("signal", "signals"), ("chat", "the gateway"), ("for_each", "child runs")];
 
 fn later(fields: &mut Fields<'_, '_, '_>) {
     if fields.has("for_each") || fields.has("workflow") {
         fields.later("max_parallel", "child runs");
-        fields.later("input", "child runs");
+        if !fields.has("worker") {
+            fields.later("input", "child runs");
+        }
     }
     for (word, with) in LATER {
         fields.later(word, with);
@@ -236,12 +244,19 @@ fn later(fields: &mut Fields<'_, '_, '_>) {
 }
 
 fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
-    fields.exclusive(&["exec", "http", "sleep"]);
-    if !fields.has("exec") && !fields.has("http") {
+    fields.exclusive(&["exec", "http", "worker", "sleep"]);
+    if !["exec", "http", "worker"].iter().any(|kind| fields.has(kind)) {
         OF_ATTEMPTS.iter().for_each(|name| fields.exclusive(&["sleep", name]));
     }
     if !fields.has("exec") && !fields.has("sleep") {
-        OF_PROCESSES.iter().for_each(|name| fields.exclusive(&["http", name]));
+        for kind in ["http", "worker"] {
+            OF_PROCESSES.iter().for_each(|name| fields.exclusive(&[kind, name]));
+        }
+        // A request has clocks of its own instead.
+        fields.exclusive(&["http", "heartbeat_timeout"]);
+    }
+    if !fields.has("worker") {
+        ["exec", "http", "sleep"].iter().for_each(|kind| fields.exclusive(&[kind, "input"]));
     }
     let exec = fields.optional(
         "exec",
@@ -251,14 +266,18 @@ fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
         "http",
         "A request over HTTP; a try that fails for reasons that may pass is followed by up to 3 more.",
     );
+    let handler = fields.optional("worker", "A handler that a worker elsewhere has: it is called with `input`.");
+    let input = fields.optional("input", "What the handler is given (default `{}`); its texts are templates, and one that is exactly one `{{ … }}` keeps its JSON type.");
     let sleep = fields.optional("sleep", "Nothing, for so long; needs no worker.");
     fields.one_of(&KINDS, || {
-        Diagnostic::new(Code::MissingKey, "the task has nothing to do").expected("one of `exec`, `http`, `sleep`")
+        Diagnostic::new(Code::MissingKey, "the task has nothing to do")
+            .expected("one of `exec`, `http`, `worker`, `sleep`")
     });
-    match (exec, http, sleep) {
+    match (exec, http, handler) {
         (Some(command), _, _) => KindFile::Exec(command),
         (None, Some(request), _) => KindFile::Http(Box::new(request)),
-        (None, None, sleep) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
+        (None, None, Some(handler)) => KindFile::Worker(CallFile { handler, input }),
+        (None, None, None) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
     }
 }
 

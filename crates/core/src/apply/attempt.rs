@@ -19,21 +19,15 @@ use crate::{
 pub(crate) const MESSAGE_MAX: usize = 2_000;
 /// The word for an attempt whose end nobody knows.
 const LOST: &str = "lost";
-/// The word for one that nobody could stop.
-pub(crate) const UNKILLABLE: &str = "unkillable";
+/// The word for one that lost its lease before its end was known.
+pub(crate) const FENCED: &str = "fenced";
 /// Characters of the short word that says what kind of error it is.
 const REASON_MAX: usize = 100;
 
 impl Step<'_> {
-    /// The lease of an attempt, if the fence is the one it was granted under.
-    fn lease_of(&self, attempt: AttemptId, fence: Fence) -> Option<&Lease> {
-        let task = self.task(attempt.task).filter(|task| task.attempts == attempt.number)?;
-        task.lease().filter(|lease| lease.fence == fence)
-    }
-
     /// A worker began the work: from here its time runs.
     pub(crate) fn attempt_started(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(lease) = self.lease_of(attempt, fence) else {
+        let Some(lease) = self.state.lease_of(attempt, fence) else {
             self.refuse_report(attempt);
             return self.acknowledge(attempt, fence, None);
         };
@@ -55,7 +49,7 @@ impl Step<'_> {
 
     /// A worker still has it: its lease runs for another term. Nothing is written.
     pub(crate) fn attempt_renewed(&mut self, attempt: AttemptId, fence: Fence) {
-        let Some(lease) = self.lease_of(attempt, fence) else {
+        let Some(lease) = self.state.lease_of(attempt, fence) else {
             // No line of history: it comes again and again until its worker has understood.
             self.state.volatile.refused_reports += 1;
             return self.acknowledge(attempt, fence, None);
@@ -100,7 +94,7 @@ impl Step<'_> {
     /// report and sends it again, until the run moves.
     pub(crate) fn attempt_ended(&mut self, end: &AttemptEnd) {
         let id = end.attempt.task;
-        let worker = self.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
+        let worker = self.state.lease_of(end.attempt, end.fence).map(|lease| lease.worker.clone());
         let accepted = worker.is_some();
         if accepted && self.is_frozen(id.run) {
             return;
@@ -284,7 +278,7 @@ impl Step<'_> {
                 );
             }
             // Its worker was as silent as the attempt: the work is not known to have failed.
-            (Some(StopReason::Heartbeat), None) if [LOST, UNKILLABLE].contains(&reason) => {
+            (Some(StopReason::Heartbeat), None) if [LOST, FENCED].contains(&reason) => {
                 self.count_loss(id, message, detail);
             }
             (Some(StopReason::Heartbeat), None) => {

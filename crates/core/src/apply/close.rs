@@ -1,6 +1,6 @@
 //! Bringing a run to its end: cancellation, failure, time-out.
 
-use super::attempt::UNKILLABLE;
+use super::attempt::FENCED;
 use crate::{
     RunId, TaskId, TaskIndex,
     continuation::Work,
@@ -94,10 +94,14 @@ impl Step<'_> {
         self.decision.effects.push(Effect::Stop { worker, attempt, fence, reason });
     }
 
-    /// Takes an attempt's right away, whatever its worker says or does not say. Units that it held stay
-    /// closed, because nobody confirmed that it is gone.
+    /// Takes an attempt's right away, whatever its worker says or does not say, and has it killed. Units that it held
+    /// stay closed until somebody confirms that it is gone.
     pub(crate) fn fence(&mut self, id: TaskId, message: &str) {
+        let Some(task) = self.task(id) else { return };
+        let (Some(lease), attempt) = (task.lease(), id.attempt(task.attempts)) else { return };
+        let (worker, fence) = (lease.worker.clone(), lease.fence);
         self.suspect(id, message);
-        self.settle_stopped(id, UNKILLABLE, message, Detail::NONE);
+        self.settle_stopped(id, FENCED, message, Detail::NONE);
+        self.decision.effects.push(Effect::Kill { worker, attempt, fence });
     }
 }

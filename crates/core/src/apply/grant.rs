@@ -30,7 +30,7 @@ impl Supply for State {
     }
 
     fn crews(&self, request: &Request) -> Vec<Arc<Serves>> {
-        self.volatile.workers.serving(&request.demand.queue, request.demand.kind).cloned().collect()
+        self.volatile.workers.serving(&request.demand.queue, &request.demand.kind).cloned().collect()
     }
 
     fn free(&self, resource: &Resource, request: &Request) -> u32 {

@@ -146,9 +146,20 @@ impl Step<'_> {
         }
     }
 
+    /// Why a queue cannot be held or let go: there is none of that name. To hold one that does not exist would only make
+    /// a mistyped name look done. (A workflow may be held before its first run.)
+    fn no_such_queue(&self, target: &PauseTarget) -> Option<Refusal> {
+        let PauseTarget::Queue(name) = target else { return None };
+        let known = self.state.queue_names();
+        (!known.contains(&**name)).then(|| Refusal::unknown_queue(name, known))
+    }
+
     /// Holds a queue, a workflow or a run. What runs goes on; nothing new starts.
     pub(crate) fn pause(&mut self, target: &PauseTarget, by: &str, caller: Caller) {
         let pause = Pause { by: by.to_owned(), since: self.now };
+        if let Some(refusal) = self.no_such_queue(target) {
+            return self.reply(caller, Err(refusal));
+        }
         let answer = match target {
             PauseTarget::Queue(name) => {
                 let mut queue = self.state.queues.get(name).cloned().unwrap_or_default();
@@ -180,8 +191,12 @@ impl Step<'_> {
         self.reply(caller, answer);
     }
 
-    /// Lets a queue, a workflow or a run go on. Letting go what is not held is no error.
+    /// Lets a queue, a workflow or a run go on. Letting go what is not held is no error; a queue that
+    /// there is not is refused, as by [`Step::pause`].
     pub(crate) fn unpause(&mut self, target: &PauseTarget, by: &str, caller: Caller) {
+        if let Some(refusal) = self.no_such_queue(target) {
+            return self.reply(caller, Err(refusal));
+        }
         let answer = match target {
             PauseTarget::Queue(name) => {
                 if let Some(queue) = self.state.queues.get_mut(name) {

@@ -135,7 +135,7 @@ impl Step<'_> {
                 self.wait(id, WaitOn::Sleep, Some(self.now.plus(length)), OnExpiry::Complete);
                 self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
-            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => self.queue_at(id, None),
+            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => self.queue_at(id, None),
         }
     }
 
@@ -239,6 +239,7 @@ impl Step<'_> {
             attempts: task.attempts,
             error: *error,
             at: self.now,
+            handled: def.on_failure != OnFailure::Fail,
         };
         self.decision.written.push((Key::DeadLetter(id), Some(Row::DeadLetter(letter))));
     }

@@ -7,10 +7,10 @@ use crate::{
     run::{Run, TaskError},
     step::Step,
     template::{Context, Renderer, TaskFacts, TemplateError},
-    workflow::{Command, Definition, Http, TaskKind, When},
+    workflow::{Call, Command, Definition, Http, TaskKind, When},
 };
 use serde_json::Value;
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 impl Step<'_> {
     /// What a task's attempt is to do, all templates rendered.
@@ -38,7 +38,11 @@ pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<W
     let def = definition.task(id.index);
     let command = match &def.kind {
         TaskKind::Exec(command) => command,
-        TaskKind::Http(http) => return with_renderer(run, definition, |renderer| call(http, renderer)),
+        TaskKind::Http(http) => return with_renderer(run, definition, |renderer| request(http, renderer)),
+        TaskKind::Worker(call) => {
+            let input = with_renderer(run, definition, |renderer| value("input", &call.input, renderer))?;
+            return Ok(Work::Handler(Call { handler: Arc::clone(&call.handler), input }));
+        }
         TaskKind::Sleep(_) | TaskKind::Noop => return Ok(Work::Noop),
     };
     with_renderer(run, definition, |renderer| {
@@ -67,7 +71,7 @@ pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<W
 }
 
 /// A request, rendered.
-fn call(http: &Http, renderer: &mut Renderer<'_>) -> Result<Work, TaskError> {
+fn request(http: &Http, renderer: &mut Renderer<'_>) -> Result<Work, TaskError> {
     let mut headers = BTreeMap::new();
     let url = renderer.text(&http.url).map_err(|problem| template_error("http.url", &problem))?;
     for (name, source) in &http.headers {

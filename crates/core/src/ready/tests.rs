@@ -29,7 +29,7 @@ impl Supply for Model {
     }
 
     fn crews(&self, request: &Request) -> Vec<Arc<Serves>> {
-        let takes = |crew: &&Arc<Serves>| crew.takes(&request.demand.queue, request.demand.kind);
+        let takes = |crew: &&Arc<Serves>| crew.takes(&request.demand.queue, &request.demand.kind);
         self.slots.keys().filter(takes).cloned().collect()
     }
 
@@ -168,7 +168,7 @@ fn some_request(chance: &mut Chance, run: RunId) -> Request {
     }
     let demand = Demand {
         queue: QUEUES[chance.below(2)].into(),
-        kind: WorkKind::ALL[chance.below(2)],
+        kind: WorkKind::BUILT_IN[chance.below(2)].clone(),
         priority: [Priority::High, Priority::Medium, Priority::Low][chance.below(3)],
         prefetchable: false,
         resources,

@@ -6,11 +6,9 @@ use super::{
     problem::{Code, Problems, clip, join_key},
 };
 use crate::{
-    template::is_template,
     time::Millis,
-    workflow::{Http, HttpRules, TaskKind},
+    workflow::{Http, HttpRules},
 };
-use serde_json::Value;
 
 /// Most redirects that a task may follow.
 const REDIRECTS_MAX: u32 = 20;
@@ -98,44 +96,4 @@ fn check_rules(task: &DraftTask, rules: &HttpRules, problems: &mut Problems) {
         problems
             .add(|| Problem::new(Code::Range, path("max_body"), "no body can be so long").expected("from 1B to 1TiB"));
     }
-}
-
-/// The texts of a request with their places below the task, in the order in which they are rendered.
-pub(super) fn texts(http: &Http) -> Vec<(String, &str)> {
-    let mut texts = vec![("http.url".to_owned(), http.url.as_str())];
-    texts.extend(http.headers.iter().map(|(name, value)| (join_key("http.headers", name), value.as_str())));
-    if let Some(body) = &http.body {
-        body_texts("http.body".to_owned(), body, &mut texts);
-    }
-    texts
-}
-
-/// As deep as the file was, which its reader bounds.
-fn body_texts<'v>(path: String, value: &'v Value, texts: &mut Vec<(String, &'v str)>) {
-    match value {
-        Value::String(text) => texts.push((path, text)),
-        Value::Array(items) => {
-            items.iter().enumerate().for_each(|(place, item)| body_texts(format!("{path}[{place}]"), item, texts));
-        }
-        Value::Object(map) => map.iter().for_each(|(key, value)| body_texts(join_key(&path, key), value, texts)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// What a request adds to the texts of its task, in bytes: all of its body, whatever it is made of.
-pub(super) fn body_bytes(http: &Http) -> usize {
-    http.body.as_ref().map_or(0, |body| body.to_string().len())
-}
-
-/// The request of a task, if it is one.
-pub(super) fn of(task: &DraftTask) -> Option<&Http> {
-    match &task.kind {
-        TaskKind::Http(http) => Some(http),
-        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Noop => None,
-    }
-}
-
-/// Those of its texts that are templates.
-pub(super) fn templates(http: &Http) -> impl Iterator<Item = (usize, &str)> {
-    texts(http).into_iter().map(|(_, text)| text).enumerate().filter(|(_, text)| is_template(text))
 }

@@ -6,7 +6,7 @@ const NAME_LEN_MAX: usize = 100;
 /// The candidate that fewest edits turn `given` into, if it is near enough to be what was meant.
 ///
 /// Near is at most a third of the longer name's letters; the first of equals wins.
-pub(crate) fn nearest<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(given: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let given: Vec<char> = given.chars().take(NAME_LEN_MAX + 1).collect();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {

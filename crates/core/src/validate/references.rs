@@ -7,8 +7,8 @@ use super::{
     Index, Problem,
     draft::{Draft, DraftTask},
     graph::Graph,
-    http,
     problem::{Code, Problems, clip, join_key},
+    values,
 };
 use crate::{
     template::{Name, Template, TemplateError, TemplateErrorKind, is_template},
@@ -33,8 +33,8 @@ struct Far<'d> {
 enum Place<'d> {
     When,
     Argument(usize),
-    /// One of the texts of a request, counted as [`http::texts`] lists them.
-    Request(usize),
+    /// One of the texts of a request or call, counted as [`values::texts`] lists them.
+    Value(usize),
     Env(&'d str),
     Cwd,
 }
@@ -78,8 +78,8 @@ fn each_template<'d>(task: &'d DraftTask, mut visit: impl FnMut(Place<'d>, &'d s
             visit(Place::Argument(place), argument);
         }
     }
-    for (place, text) in http::of(task).into_iter().flat_map(http::templates) {
-        visit(Place::Request(place), text);
+    for (place, text) in values::templates(task) {
+        visit(Place::Value(place), text);
     }
     for (name, value) in task.env.iter().filter(|(_, value)| is_template(value)) {
         visit(Place::Env(name), value);
@@ -165,10 +165,10 @@ impl Place<'_> {
         match self {
             Self::When => format!("{parent}.when"),
             Self::Argument(place) => format!("{parent}.exec[{place}]"),
-            Self::Request(place) => {
-                let texts = http::of(task).map(http::texts).unwrap_or_default();
-                format!("{parent}.{}", texts.get(place).map_or("http", |(path, _)| path))
-            }
+            Self::Value(place) => match values::texts(task).get(place) {
+                Some((path, _)) => format!("{parent}.{path}"),
+                None => parent,
+            },
             Self::Env(name) => join_key(&format!("{parent}.env"), name),
             Self::Cwd => format!("{parent}.cwd"),
         }

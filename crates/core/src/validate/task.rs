@@ -5,6 +5,7 @@ use super::{
     draft::DraftTask,
     http, names,
     problem::{Code, Problems, clip, join_key},
+    values,
 };
 use crate::{
     template::{TASK_TEXT_MAX, TEMPLATES_MAX, is_template, text_cost},
@@ -17,6 +18,7 @@ pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Pr
         TaskKind::Exec(Command::Argv(arguments)) => check_arguments(task, arguments, problems),
         TaskKind::Exec(Command::Shell(line)) => check_line(task, line, problems),
         TaskKind::Http(request) => http::check(task, request, problems),
+        TaskKind::Worker(call) => names::check_value(&call.handler, "handler", || path("worker"), problems),
         TaskKind::Sleep(_) | TaskKind::Noop => {}
     }
     for (name, value) in &task.env {
@@ -59,15 +61,13 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
     let command: &[String] = match &task.kind {
         TaskKind::Exec(Command::Argv(arguments)) => arguments,
         TaskKind::Exec(Command::Shell(line)) => std::slice::from_ref(line),
-        TaskKind::Http(_) | TaskKind::Sleep(_) | TaskKind::Noop => &[],
+        TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Sleep(_) | TaskKind::Noop => &[],
     };
-    let request = http::of(task);
-    let asked = request.map(http::texts).unwrap_or_default();
+    let values = values::texts(task);
     let own = || command.iter().chain(task.env.values()).chain(&task.cwd).map(String::as_str);
-    let texts = || own().chain(asked.iter().map(|(_, text)| *text));
-    let names = task.env.keys().chain(request.iter().flat_map(|http| http.headers.keys()));
-    let names: usize = names.map(String::len).sum::<usize>() + request.map_or(0, http::body_bytes);
-    let bytes = names + texts().map(|text| text_cost(text.len())).sum::<usize>();
+    let texts = || own().chain(values.iter().map(|(_, text)| *text));
+    let names: usize = task.env.keys().map(String::len).sum();
+    let bytes = names + values::other_bytes(task) + texts().map(|text| text_cost(text.len())).sum::<usize>();
     let path = || join_key("tasks", &task.name);
     if bytes > TASK_TEXT_MAX {
         problems.add(|| {
@@ -75,7 +75,7 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
             Problem::new(Code::Range, path(), message)
                 .on_key()
                 .expected(format!(
-                    "at most {TASK_TEXT_MAX} in `exec`, `http`, `env` and `cwd`, 9 for each text included"
+                    "at most {TASK_TEXT_MAX} in `exec`, `http`, `input`, `env` and `cwd`, 9 for each text included"
                 ))
                 .help("put long text into a file that the task reads")
         });

@@ -5,7 +5,8 @@ use crate::{
     ready::{Request, Resource, Supply},
     run::{OnExpiry, Phase, Run, Task, WaitOn},
     volatile::request,
-    workflow::{Definition, Until, When},
+    worker::WorkKind,
+    workflow::{Definition, Need, Until, When},
 };
 
 /// Names that a sentence lists before it only counts.
@@ -84,21 +85,72 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
     })
 }
 
+/// The tasks whose ends a task waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenNeeds<'d> {
+    /// The names of those that have not ended, in the order of its `needs`.
+    pub names: Vec<&'d str>,
+    /// How many of them have still to end as it needs them to.
+    pub missing: usize,
+    /// How.
+    pub until: Awaited,
+}
+
+/// Which end of others is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaited {
+    /// A good one.
+    Success,
+    /// Any.
+    End,
+    /// A failure: it is their fallback.
+    Failure,
+}
+
+impl Awaited {
+    /// A word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::End => "end",
+            Self::Failure => "failure",
+        }
+    }
+}
+
+/// What a task whose wait is for its needs still waits for: `met` of them are met, and `has_ended` tells of the other
+/// tasks of its run. Looks at each need once.
+pub fn open_needs<'d>(
+    definition: &'d Definition,
+    index: TaskIndex,
+    met: u32,
+    has_ended: impl Fn(TaskIndex) -> bool,
+) -> OpenNeeds<'d> {
+    let def = definition.task(index);
+    let name = |index: TaskIndex| definition.task(index).name.as_ref();
+    let missing = def.needs.at_least.saturating_sub(met) as usize;
+    if missing == 0 && def.when == When::Fallback {
+        let primaries = definition.primaries.get(&index).into_iter().flatten().copied();
+        let names: Vec<&str> = primaries.filter(|primary| !has_ended(*primary)).map(name).collect();
+        return OpenNeeds { missing: names.len().min(1), names, until: Awaited::Failure };
+    }
+    let open: Vec<&Need> = def.needs.of.iter().filter(|need| !has_ended(need.task)).collect();
+    let is_any_end = open.iter().all(|need| need.until == Until::Finished);
+    let until = if is_any_end { Awaited::End } else { Awaited::Success };
+    OpenNeeds { names: open.iter().map(|need| name(need.task)).collect(), missing, until }
+}
+
 fn needs(run: &Run, definition: &Definition, index: TaskIndex) -> String {
     if !run.started {
         return "waits for the start of its run".to_owned();
     }
-    let (task, def) = (run.task(index), definition.task(index));
-    let open = def.needs.of.iter().filter(|need| run.task(need.task).end().is_none());
-    let names: Vec<&str> = open.clone().map(|need| definition.task(need.task).name.as_ref()).collect();
-    let verb = if open.clone().all(|need| need.until == Until::Finished) { "end" } else { "succeed" };
-    let missing = (def.needs.at_least.saturating_sub(task.met)) as usize;
-    if missing == 0 && def.when == When::Fallback {
-        let primaries = definition.primaries.get(&index).into_iter().flatten();
-        let open = primaries.filter(|primary| run.task(**primary).end().is_none());
-        let names: Vec<&str> = open.map(|primary| definition.task(*primary).name.as_ref()).collect();
-        return format!("stands by in case {} fails", listed(&names, "or"));
-    }
+    let has_ended = |other: TaskIndex| run.task(other).end().is_some();
+    let OpenNeeds { names, missing, until } = open_needs(definition, index, run.task(index).met, has_ended);
+    let verb = match until {
+        Awaited::Success => "succeed",
+        Awaited::End => "end",
+        Awaited::Failure => return format!("stands by in case {} fails", listed(&names, "or")),
+    };
     match (missing, names.len()) {
         (0, _) => "goes on in the next step".to_owned(),
         (missing, open) if missing == open => format!("waits for {} to {verb}", listed(&names, "and")),
@@ -210,10 +262,14 @@ fn short_of(state: &State, run: &Run, resource: &Resource, units: u32, asked: &R
 fn no_slot(state: &State, asked: &Request) -> String {
     let (workers, slots) = (&state.volatile.workers, state.volatile.slots_for(asked));
     if slots == 0 {
-        let (queue, kind) = (&asked.demand.queue, asked.demand.kind.word());
-        return match workers.is_empty() {
-            true => "waits for a worker: none is here".to_owned(),
-            false => format!("waits for a worker: none that is here takes `{kind}` of queue `{queue}`"),
+        let (queue, kind) = (&asked.demand.queue, &asked.demand.kind);
+        let word = kind.word();
+        return match kind {
+            WorkKind::Handler(_) => {
+                format!("waits for a worker with handler `{word}` for queue `{queue}`: none is here")
+            }
+            _ if workers.is_empty() => "waits for a worker: none is here".to_owned(),
+            _ => format!("waits for a worker: none that is here takes `{word}` of queue `{queue}`"),
         };
     }
     let crews = state.crews(asked);

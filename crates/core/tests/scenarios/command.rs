@@ -73,8 +73,14 @@ fn worker(story: &mut Story, command: &str, mut words: Words) {
             }
             if words.take("kinds") {
                 let kinds = words.word("kinds");
-                let known = WorkKind::ALL.into_iter().filter(|kind| kinds.split(',').any(|word| word == kind.word()));
+                let known =
+                    WorkKind::BUILT_IN.into_iter().filter(|kind| kinds.split(',').any(|word| word == kind.word()));
                 serves.kinds = Some(known.collect());
+            }
+            if words.take("handlers") {
+                let handlers = words.word("handlers");
+                let handlers = handlers.split(',').map(|name| WorkKind::Handler(name.into()));
+                serves.kinds.get_or_insert_default().extend(handlers);
             }
             story.happen(Event::WorkerJoined { worker, slots, serves: Box::new(serves) });
         }

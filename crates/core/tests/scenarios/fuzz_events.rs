@@ -103,7 +103,8 @@ impl Life {
             0..=2 => self.submission(caller),
             3 => {
                 let queues = self.random.one_in(3).then(|| BTreeSet::from(["default".into()]));
-                let kinds = self.random.one_in(3).then(|| BTreeSet::from([WorkKind::ALL[self.random.below(2)]]));
+                let kinds =
+                    self.random.one_in(3).then(|| BTreeSet::from([WorkKind::BUILT_IN[self.random.below(2)].clone()]));
                 let (worker, slots) = (self.worker(), self.random.below(4) as u32);
                 Event::WorkerJoined { worker, slots, serves: Box::new(Serves { queues, kinds }) }
             }

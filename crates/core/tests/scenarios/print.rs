@@ -95,6 +95,7 @@ fn kind(effect: &Effect) -> &'static str {
     match effect {
         Effect::Start(_) => "start",
         Effect::Stop { .. } => "stop",
+        Effect::Kill { .. } => "kill",
         Effect::Acknowledge { .. } => "acknowledge",
         Effect::Reply { .. } => "answer",
     }
@@ -111,6 +112,9 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
                 attempt.number,
                 fence.0
             )
+        }
+        Effect::Kill { worker, attempt, fence } => {
+            format!("kill {}#{} on {worker} under fence {}", story.task_name(attempt.task), attempt.number, fence.0)
         }
         Effect::Acknowledge { attempt, accepted, .. } => {
             let verdict = if *accepted { "counted" } else { "refused" };
@@ -144,6 +148,9 @@ fn start(story: &Story, assignment: &Assignment) -> String {
         for (name, value) in env {
             line.push_str(&format!(" {name}={value}"));
         }
+    }
+    if let Work::Handler(call) = work {
+        line.push_str(&format!(": {} {}", call.handler, call.input));
     }
     if let Work::Http(call) = work {
         line.push_str(&format!(": {} {}", call.method, call.url));

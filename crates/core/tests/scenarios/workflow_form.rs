@@ -8,6 +8,7 @@
 //!   task d sleep 10s
 //!   task e exec "echo {{ tasks.a.output.n }}" when "tasks.a.output.n > 1"
 //!   task f http "http://host/{{ input.a }}" header x-run "{{ run.id }}" body {"a":"{{ input.a }}"}
+//!   task g worker shape input {"a":"{{ input.a }}"}
 //!   tasks leaf 5000 needs a
 //!   tasks lane 100 queue q*
 //! ```
@@ -19,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
-    workflow::{Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When},
+    workflow::{Call, Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When},
 };
 
 /// Reads `workflow …` and its task lines.
@@ -86,6 +87,14 @@ fn task(name: String, mut words: Words) -> DraftTask {
                 let TaskKind::Http(http) = &mut task.kind else { panic!("a `header` follows an `http`") };
                 let name = words.word("a header");
                 http.headers.insert(name, words.word("its value"));
+            }
+            "worker" => {
+                let (handler, input) = (words.word("a handler").into(), serde_json::json!({}));
+                task.kind = TaskKind::Worker(Call { handler, input });
+            }
+            "input" => {
+                let TaskKind::Worker(call) = &mut task.kind else { panic!("an `input` follows a `worker`") };
+                call.input = serde_json::from_str(&words.word("JSON")).expect("JSON");
             }
             "noop" => task.kind = TaskKind::Noop,
             "sleep" => task.kind = TaskKind::Sleep(words.length("sleep")),

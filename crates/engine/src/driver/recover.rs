@@ -85,7 +85,8 @@ impl Driver {
             }
             Phase::Going | Phase::Loading(None) | Phase::Stopped(_) => RETRY_FIRST,
         };
-        let since = self.blocked().map_or(now, |blocked| blocked.since);
+        let asked = self.in_flight.as_ref().map_or(now, |flight| flight.since);
+        let since = self.blocked().map_or(asked, |blocked| blocked.since);
         Retry { blocked: Blocked { since, cause }, at: now.plus(pause), pause }
     }
 
@@ -253,6 +254,8 @@ fn caller_of(event: &Event) -> Option<Caller> {
         | Event::Paused { caller, .. }
         | Event::Resumed { caller, .. }
         | Event::TaskDecided { caller, .. }
+        | Event::WorkflowRegistered { caller, .. }
+        | Event::WorkflowForgotten { caller, .. }
         | Event::DeadLetterDropped { caller, .. } => Some(*caller),
         _ => None,
     }

@@ -1,12 +1,12 @@
 //! The store finds a contradiction in a batch.
 
-use super::world::{BEGIN, Disk, World, exec, joined, local, run, submission, submitted};
+use super::world::{BEGIN, Disk, World, ended, exec, joined, local, run, submission, submitted};
 use std::collections::BTreeSet;
 use unknot_core::{
     Millis,
     due::outstanding,
-    event::{AttemptEnd, Event, Outcome},
-    row::{Batch, Detail, Loaded, Row},
+    event::Outcome,
+    row::{Batch, Loaded, Row},
     settings::Bounds,
     state::LoadError,
 };
@@ -25,9 +25,7 @@ fn attempts_of_a_boot_that_is_gone_are_started_by_nobody() {
     let mut first = true;
     after.contradicts = Box::new(move |_| std::mem::take(&mut first));
     let outcome = Outcome::Lost { message: "gone".to_owned(), confirmed_dead: true };
-    let (attempt, fence) = (left[0].attempt, left[0].fence);
-    let lost = AttemptEnd { attempt, fence, outcome, detail: Detail::NONE };
-    after.hear(Vec::new(), vec![Event::AttemptEnded(Box::new(lost)), joined(2)]);
+    after.hear(Vec::new(), vec![ended(&left[0], outcome), joined(2)]);
     assert_eq!(after.loads, 1);
     let starts: Vec<_> = after.starts().map(|start| (start.attempt.number, start.worker.clone())).collect();
     assert_eq!(starts, [(2, local(2))]);

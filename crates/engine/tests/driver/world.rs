@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     CommitSeq, RunId, Timestamp,
+    due::Outstanding,
     effect::{Assignment, Effect},
-    event::{Caller, Event, Facts, Submission},
-    row::{Batch, Key, Loaded, Meta, Row},
+    event::{AttemptEnd, Caller, Event, Facts, Outcome, Submission},
+    row::{Batch, Detail, Key, Loaded, Meta, Row},
     run::{JsonText, WorkerId},
     settings::Bounds,
     validate::{self, Draft, DraftTask, Rules},
@@ -149,6 +150,11 @@ pub(crate) fn local(boot: u64) -> WorkerId {
 
 pub(crate) fn joined(boot: u64) -> Event {
     Event::WorkerJoined { worker: local(boot), slots: 2, serves: Box::default() }
+}
+
+/// The end of an attempt.
+pub(crate) fn ended(of: &Outstanding, outcome: Outcome) -> Event {
+    Event::AttemptEnded(Box::new(AttemptEnd { attempt: of.attempt, fence: of.fence, outcome, detail: Detail::NONE }))
 }
 
 pub(crate) fn exec() -> TaskKind {

@@ -1,29 +1,41 @@
-//! Logs of attempts, sent to the server as they grow: at most once a second, and a last time before the end is told.
+//! What attempts print and leave, sent to the server: logs as they grow, at most once a second; once an attempt has
+//! ended the rest of its log, and its artifacts, before its end is told.
+//!
+//! - `missing`: what did not arrive, and why, for the report.
+
+mod missing;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
-use unknot_api::client::Client;
-use unknot_api::work::Assignment;
+use tokio::time::sleep;
+use unknot_api::client::{Client, ClientError};
+use unknot_api::work::{Assignment, Note};
+use unknot_api::worker::{ARTIFACTS_BYTES_MAX, ArtifactPart};
 
-use crate::files;
+use self::missing::Missing;
+use super::with_causes;
+use crate::artifacts::{self, ARTIFACTS_FOLDER, Artifact};
 use crate::log::LOG_FILE;
+use crate::worker::Patience;
+use crate::{backoff, files};
 
 /// How often logs that have grown are sent.
 const EVERY: Duration = Duration::from_secs(1);
-/// Bytes that are sent at once.
+/// Bytes that are sent at once; a server takes twice as many.
 const PART_BYTES: usize = 512 * 1024;
 /// Parts of one log that are sent before the next one has its turn.
 const PARTS_MAX: usize = 64;
-/// How long the end of an attempt waits for its log.
-const LAST_PATIENCE: Duration = Duration::from_secs(10);
+/// Attempts whose artifacts are sent at the same time; the others wait for their turn.
+const AT_ONCE: usize = 8;
 
 /// An attempt under one fence.
 type Right = (String, u64);
@@ -33,21 +45,36 @@ type Right = (String, u64);
 pub(super) struct Uploads {
     client: Client,
     data_dir: PathBuf,
-    logs: Mutex<BTreeMap<Right, Log>>,
+    attempts: Mutex<BTreeMap<Right, Upload>>,
+    turns: Semaphore,
 }
 
+/// One attempt that is performed here.
 #[derive(Debug, Clone)]
-struct Log {
+struct Upload {
+    /// Under the attempt's own token.
     client: Client,
+    attempt: Arc<str>,
     folder: PathBuf,
-    sent: u64,
+    /// Bytes of its log that the server has.
+    log_sent: u64,
     /// The server takes no more of it.
     is_refused: bool,
 }
 
+/// Why something was not sent.
+enum Trouble {
+    /// It may go well another time.
+    Passing(String),
+    /// It never will, and nor will anything else of this attempt.
+    Lasting(String),
+    /// It never will, for what it is.
+    OfFile(String),
+}
+
 impl Uploads {
     pub(super) fn new(client: Client, data_dir: PathBuf) -> Self {
-        Self { client, data_dir, logs: Mutex::default() }
+        Self { client, data_dir, attempts: Mutex::default(), turns: Semaphore::new(AT_ONCE) }
     }
 
     /// An attempt was claimed.
@@ -55,72 +82,180 @@ impl Uploads {
         // A token that no header can hold lets nobody in.
         let Ok(client) = self.client.with_token(token) else { return };
         let folder = self.data_dir.join(&assignment.folder);
-        let log = Log { client, folder, sent: 0, is_refused: false };
-        self.logs().entry((assignment.attempt.clone(), assignment.fence)).or_insert(log);
+        let attempt = assignment.attempt.as_str().into();
+        let upload = Upload { client, attempt, folder, log_sent: 0, is_refused: false };
+        self.attempts().entry((assignment.attempt.clone(), assignment.fence)).or_insert(upload);
     }
 
-    /// An attempt is settled.
-    pub(super) fn forget(&self, attempt: &str, fence: u64) {
-        self.logs().remove(&(attempt.to_owned(), fence));
+    /// An attempt is settled. Gives its folder.
+    pub(super) fn forget(&self, attempt: &str, fence: u64) -> Option<PathBuf> {
+        self.attempts().remove(&(attempt.to_owned(), fence)).map(|upload| upload.folder)
     }
 
-    /// Sends what has grown, again and again.
+    /// Sends what has grown of the logs, again and again.
     pub(super) async fn follow(&self) {
         loop {
             sleep(EVERY).await;
-            let rights: Vec<Right> = self.logs().keys().cloned().collect();
+            let rights: Vec<Right> = self.attempts().keys().cloned().collect();
             for right in rights {
-                self.send(&right).await;
+                for _ in 0..PARTS_MAX {
+                    if !matches!(self.send_log(&right).await, Ok(false)) {
+                        break;
+                    }
+                }
             }
         }
     }
 
-    /// Sends what is left of the logs of attempts that have ended, within a bound.
-    pub(super) async fn finish(&self, ended: impl Iterator<Item = (&str, u64)>) {
-        let send_all = async {
-            for (attempt, fence) in ended {
-                self.send(&(attempt.to_owned(), fence)).await;
-            }
+    /// Sends the rest of an ended attempt's log, and its artifacts, and says what did not arrive.
+    pub(super) async fn deliver(&self, attempt: &str, fence: u64, mut patience: Patience) -> Vec<Note> {
+        let right = (attempt.to_owned(), fence);
+        let Some(upload) = self.get(&right) else { return Vec::new() };
+        let mut missing = Missing::all();
+        let over = tokio::select! {
+            biased;
+            why = patience.over() => Some(why),
+            () = self.send_all(&right, &upload, &mut missing) => None,
         };
-        // A log that does not arrive is no reason to keep the end back.
-        timeout(LAST_PATIENCE, send_all).await.unwrap_or_default();
+        if let Some(why) = over {
+            missing.no_time(why);
+        }
+        missing.into_notes()
     }
 
-    async fn send(&self, right: &Right) {
-        for _ in 0..PARTS_MAX {
-            let Some(log) = self.logs().get(right).cloned().filter(|log| !log.is_refused) else { return };
-            let (folder, from) = (log.folder.clone(), log.sent);
-            let read = spawn_blocking(move || read_part(&folder, from)).await;
-            let bytes = read.ok().and_then(Result::ok).unwrap_or_default();
-            if bytes.is_empty() {
-                return;
+    async fn send_all(&self, right: &Right, upload: &Upload, missing: &mut Missing) {
+        let folder = upload.folder.clone();
+        if let Ok(listing) = spawn_blocking(move || artifacts::list(&folder)).await {
+            missing.found(listing);
+        }
+        let mut failures = 0;
+        loop {
+            match self.send_log(right).await {
+                Ok(true) => break missing.log_is_whole(),
+                Ok(false) => failures = 0,
+                Err(trouble) => match passed(trouble, &mut failures, |why| missing.trouble(why)).await {
+                    None => {}
+                    Some(Trouble::Lasting(why)) => return missing.nothing_more(why),
+                    Some(Trouble::OfFile(why) | Trouble::Passing(why)) => break missing.log_is_refused(why),
+                },
             }
-            let (length, is_last) = (bytes.len() as u64, bytes.len() < PART_BYTES);
-            let (sent, is_refused) = match log.client.upload_log(&right.0, from, bytes).await {
-                Ok(Ok(_)) => (from + length, false),
-                // Another server has less of it.
-                Ok(Err(there)) => (there.bytes, false),
-                Err(error) => (from, error.status().is_some() && !error.is_passing()),
-            };
-            let is_stuck = sent == from;
-            if let Some(log) = self.logs().get_mut(right) {
-                (log.sent, log.is_refused) = (sent, is_refused);
-            }
-            if is_last || is_stuck {
-                return;
+        }
+        // Never closed.
+        let Ok(_turn) = self.turns.acquire().await else { return };
+        while let Some(artifact) = missing.next().cloned() {
+            match send_artifact(upload, &artifact, missing).await {
+                Ok(()) => missing.arrived(),
+                Err(Trouble::Lasting(why)) => return missing.nothing_more(why),
+                Err(Trouble::OfFile(why) | Trouble::Passing(why)) => missing.refused(why),
             }
         }
     }
 
-    fn logs(&self) -> MutexGuard<'_, BTreeMap<Right, Log>> {
-        self.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends the next part of a log; true if that was its end, for now.
+    async fn send_log(&self, right: &Right) -> Result<bool, Trouble> {
+        let Some(upload) = self.get(right) else { return Ok(true) };
+        if upload.is_refused {
+            return Err(Trouble::OfFile("the server takes no more of it".to_owned()));
+        }
+        let (folder, from) = (upload.folder, upload.log_sent);
+        // None of a log that is not there.
+        let read = spawn_blocking(move || read_part(&files::plain(&folder, LOG_FILE)?, from, PART_BYTES)).await;
+        let bytes = read.ok().and_then(Result::ok).unwrap_or_default();
+        if bytes.is_empty() {
+            return Ok(true);
+        }
+        let (length, is_last) = (bytes.len() as u64, bytes.len() < PART_BYTES);
+        let sent = match upload.client.upload_log(&upload.attempt, from, bytes).await {
+            Ok(Ok(_)) => Ok(from + length),
+            // Another server has less of it.
+            Ok(Err(there)) => Ok(there.bytes),
+            Err(error) => Err(Trouble::of(&error)),
+        };
+        let mut attempts = self.attempts();
+        if let Some(upload) = attempts.get_mut(right) {
+            match &sent {
+                Ok(bytes) => upload.log_sent = *bytes,
+                Err(trouble) => upload.is_refused = !matches!(trouble, Trouble::Passing(_)),
+            }
+        }
+        sent.map(|sent| is_last && sent > from)
+    }
+
+    fn get(&self, right: &Right) -> Option<Upload> {
+        self.attempts().get(right).cloned()
+    }
+
+    fn attempts(&self) -> MutexGuard<'_, BTreeMap<Right, Upload>> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The next part of a log; nothing of one that is not there.
-fn read_part(folder: &Path, from: u64) -> io::Result<Bytes> {
-    let file = files::plain(folder, LOG_FILE)?;
-    let mut part = vec![0; PART_BYTES];
+/// Sends one file, part by part; a connection that breaks costs the part that was under way.
+async fn send_artifact(upload: &Upload, artifact: &Artifact, missing: &mut Missing) -> Result<(), Trouble> {
+    let (folder, path) = (upload.folder.join(ARTIFACTS_FOLDER), artifact.path.clone());
+    let opened = spawn_blocking(move || {
+        let file = artifacts::open(&folder, &path)?;
+        Ok((file.metadata()?.len(), Arc::new(file)))
+    });
+    let (size, file) = read(opened.await)?;
+    if size > ARTIFACTS_BYTES_MAX {
+        return Err(Trouble::OfFile(format!("an attempt's artifacts have at most {ARTIFACTS_BYTES_MAX} bytes")));
+    }
+    let (mut offset, mut failures) = (0, 0);
+    loop {
+        let (from, many) = (Arc::clone(&file), usize::try_from(size - offset).unwrap_or(PART_BYTES).min(PART_BYTES));
+        let bytes = read(spawn_blocking(move || read_part(&from, offset, many)).await)?;
+        if bytes.len() < many {
+            return Err(Trouble::OfFile("it became shorter while it was sent".to_owned()));
+        }
+        let part = ArtifactPart { offset, size };
+        let sent = match upload.client.upload_artifact(&upload.attempt, &artifact.path, part, bytes).await {
+            Ok(Ok(_)) => Ok(offset + many as u64),
+            Ok(Err(there)) if there.bytes < offset => Ok(there.bytes),
+            Ok(Err(_)) => Err(Trouble::Passing("the server contradicts itself".to_owned())),
+            Err(error) => Err(Trouble::of(&error)),
+        };
+        match sent {
+            Ok(sent) if sent == size => return Ok(()),
+            Ok(sent) => (offset, failures) = (sent, 0),
+            Err(trouble) => {
+                if let Some(trouble) = passed(trouble, &mut failures, |why| missing.trouble(why)).await {
+                    return Err(trouble);
+                }
+            }
+        }
+    }
+}
+
+/// Waits until trouble that passes may have done so; gives back that which does not.
+async fn passed(trouble: Trouble, failures: &mut usize, note: impl FnOnce(String)) -> Option<Trouble> {
+    let Trouble::Passing(why) = trouble else { return Some(trouble) };
+    note(why);
+    *failures += 1;
+    sleep(backoff::pause(*failures)).await;
+    None
+}
+
+impl Trouble {
+    fn of(error: &ClientError) -> Self {
+        let why = with_causes(error);
+        match error.status() {
+            _ if error.is_passing() => Self::Passing(why),
+            Some(400 | 413) => Self::OfFile(why),
+            _ => Self::Lasting(why),
+        }
+    }
+}
+
+/// What a thread has read; what cannot be read never arrives.
+fn read<T>(read: Result<io::Result<T>, tokio::task::JoinError>) -> Result<T, Trouble> {
+    let failed = |why: String| Trouble::OfFile(format!("it cannot be read: {why}"));
+    read.map_err(|error| failed(error.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+/// At most so many bytes of a file.
+fn read_part(file: &File, from: u64, many: usize) -> io::Result<Bytes> {
+    let mut part = vec![0; many];
     let mut filled = 0;
     while filled < part.len() {
         match file.read_at(&mut part[filled..], from + filled as u64)? {

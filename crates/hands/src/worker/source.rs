@@ -3,8 +3,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use unknot_api::work::{Assignment, Report, StopReason};
+use unknot_api::work::{Assignment, Note, Report, StopReason};
 
+use super::Patience;
 use crate::lease::Moment;
 
 /// Whoever has the work: a brain in the same process, or one behind HTTP.
@@ -23,6 +24,14 @@ pub trait WorkSource: Send + Sync + 'static {
 
     /// Renews the leases of all that this worker holds. Returns orders about those that it should no longer hold.
     fn renew(&self, held: Vec<Held>) -> impl Future<Output = Result<Vec<Order>, SourceError>> + Send;
+
+    /// Brings away what an attempt has left in its folder, once the last of its processes has ended and before its end
+    /// is reported; until then it has its slot and its lease. Returns when all of it is where it belongs, can never be,
+    /// or `patience` is over, with what a person should know of that. Where the worker's own folder is that place there
+    /// is nothing to do.
+    fn deliver(&self, _attempt: &str, _fence: u64, _patience: Patience) -> impl Future<Output = Vec<Note>> + Send {
+        async { Vec::new() }
+    }
 
     /// The next orders. Returns when there are some, or after a bounded time with none; may be dropped at any time.
     fn orders(&self) -> impl Future<Output = Result<Vec<Order>, SourceError>> + Send;

@@ -2,6 +2,7 @@
 //! a time to have passed.
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests are free of the bans")]
 
+mod delivery;
 mod faults;
 mod http;
 mod lease;

@@ -15,7 +15,7 @@ use unknot_api::work::{
     Assignment, Command, End, ExecWork, Ladder, Limits, Note, Outcome, Report, ReportBody, StopReason, Work,
 };
 use unknot_hands::{
-    Claimed, Clock, Config, GuardCommand, Held, Order, Phase, Room, SourceError, Summary, WorkSource, Worker,
+    Claimed, Clock, Config, GuardCommand, Held, Order, Patience, Phase, Room, SourceError, Summary, WorkSource, Worker,
 };
 
 /// No condition that a test waits for takes longer than this, on a machine that has other things to do as well.
@@ -41,6 +41,10 @@ struct State {
     renewal_orders: Vec<Order>,
     /// Whether renewals fail.
     is_out_of_reach: bool,
+    /// Whether what attempts leave never arrives.
+    never_delivers: bool,
+    /// Attempts whose leavings are being delivered.
+    delivering: Vec<String>,
 }
 
 impl Source {
@@ -92,6 +96,16 @@ impl Source {
 
     pub(crate) fn lose_touch(&self) {
         self.with(|state| state.is_out_of_reach = true);
+    }
+
+    pub(crate) fn never_deliver(&self) {
+        self.with(|state| state.never_delivers = true);
+    }
+
+    /// Waits until what an attempt left is on its way.
+    pub(crate) async fn until_delivering(&self, attempt: &str) {
+        let is_on_its_way = |state: &mut State| state.delivering.iter().any(|one| one == attempt).then_some(());
+        tokio::time::timeout(PATIENCE, self.until(is_on_its_way)).await.expect("it is delivered");
     }
 
     pub(crate) fn fail_reports(&self, times: u32) {
@@ -154,6 +168,15 @@ impl WorkSource for Source {
             state.held = held;
             Ok(std::mem::take(&mut state.renewal_orders))
         })
+    }
+
+    async fn deliver(&self, attempt: &str, _: u64, mut patience: Patience) -> Vec<Note> {
+        if !self.with(|state| state.never_delivers) {
+            return Vec::new();
+        }
+        self.with(|state| state.delivering.push(attempt.to_owned()));
+        let message = patience.over().await.to_owned();
+        vec![Note::ArtifactsLost { count: 1, first: vec!["page".to_owned()], message }]
     }
 
     async fn orders(&self) -> Result<Vec<Order>, SourceError> {

@@ -39,7 +39,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .note(
                 "With `Accept: text/event-stream` it goes on as things happen, until the run has ended; `Last-Event-ID` \
                  resumes it behind that event. Each event's `id` is its place, its `event` what happened, its `data` \
-                 the same object as in the list; the last one is `end`.",
+                 the same object as in the list; the last one is `end`. A server that ends says `server_ended`; the run \
+                 goes on once there is one again.",
             )
             .query::<Which>()
             .header("Last-Event-ID", "Go on behind this event.")
@@ -117,7 +118,11 @@ impl Teller {
                 return self.say("event: end\ndata: {}\n\n".into()).await;
             }
             loop {
-                match timeout_at(Instant::now() + ALIVE_EVERY, live.recv()).await {
+                let heard = tokio::select! {
+                    heard = timeout_at(Instant::now() + ALIVE_EVERY, live.recv()) => heard,
+                    () = self.app.ending() => return self.say("event: server_ended\ndata: {}\n\n".into()).await,
+                };
+                match heard {
                     Ok(Ok(lines)) => {
                         self.pass_on(&lines).await?;
                         if lines.iter().any(|line| line.entry.event.ends_run()) {

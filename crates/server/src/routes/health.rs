@@ -105,13 +105,15 @@ async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>)
     let overview = app.engine.look().await;
     // Counts of what has ended are in the store alone; a stuck one leaves them out.
     let counted = timeout(COUNTS_WITHIN, app.read(|reader, namespace| reader.counts(namespace))).await;
-    let counts = counted.ok().and_then(Result::ok).map(|counts| counts.value).unwrap_or_default();
+    let counts = counted.ok().and_then(Result::ok).map(|counts| counts.value);
+    let finished = counts.as_ref().map(|counts| &counts.finished);
     ok(&rest::Stats {
         unfinished_runs: overview.runs as u64,
         unfinished_tasks: u64::from(overview.tasks),
-        finished_runs: counts.finished.iter().map(|(status, runs)| (view::word(status), *runs)).collect(),
-        dead_letters: counts.dead_letters,
-        quarantined: counts.quarantined,
+        finished_runs: finished.map(|runs| runs.iter().map(|(status, runs)| (view::word(status), *runs)).collect()),
+        dead_letters: counts.as_ref().map(|counts| counts.dead_letters),
+        handled_dead_letters: counts.as_ref().map(|counts| counts.handled_letters),
+        quarantined: counts.as_ref().map(|counts| counts.quarantined),
         paused_workflows: overview.paused_workflows.iter().map(|(name, by)| (name.clone(), view::paused(by))).collect(),
         queues: overview.queues.iter().map(|(name, queue)| (name.clone(), view::queue(name, queue))).collect(),
         pools: overview.pools.iter().map(|(name, pool)| (name.clone(), view::pool(name, pool))).collect(),

@@ -16,16 +16,16 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use unknot_api::rest;
-use unknot_engine::{
-    QueueView,
-    core::{
-        TaskId,
-        effect::Answer as Told,
-        event::{Decision, Event, PauseTarget},
-        settings::DEFAULT_QUEUE,
-    },
+use unknot_engine::core::{
+    TaskId,
+    effect::{Answer as Told, Refusal},
+    event::{Decision, Event, PauseTarget},
+    row::DeadLetter,
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -66,15 +66,9 @@ pub(super) fn operations() -> Vec<Operation> {
     ]
 }
 
-/// All queues. The one that tasks stand in which name none is there from the start.
-async fn known_queues(app: &App) -> BTreeMap<String, QueueView> {
-    let mut queues = app.engine.look().await.queues.clone();
-    queues.entry(DEFAULT_QUEUE.to_owned()).or_default();
-    queues
-}
-
 async fn queues(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {
-    ok(&known_queues(&app).await.iter().map(|(name, queue)| view::queue(name, queue)).collect::<Vec<_>>())
+    let overview = app.engine.look().await;
+    ok(&overview.queues.iter().map(|(name, queue)| view::queue(name, queue)).collect::<Vec<_>>())
 }
 
 async fn queue(
@@ -82,9 +76,9 @@ async fn queue(
     Path(name): Path<String>,
     Params(Nothing {}): Params<Nothing>,
 ) -> Answer<Response> {
-    let queues = known_queues(&app).await;
-    let found = queues.get(&name);
-    ok(&view::queue(&name, found.ok_or_else(|| Problem::not_found(format!("there is no queue `{name}`")))?))
+    let overview = app.engine.look().await;
+    let unknown = || Refusal::unknown_queue(&name, overview.queues.keys().map(String::as_str));
+    ok(&view::queue(&name, overview.queues.get(&name).ok_or_else(unknown)?))
 }
 
 async fn pools(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {
@@ -111,15 +105,6 @@ async fn resume(app: &App, target: PauseTarget, who: &Identity) -> Answer<Respon
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// A queue that exists: holding one that does not would only make a mistyped name look done.
-async fn known_queue(app: &App, name: String) -> Answer<PauseTarget> {
-    if known_queues(app).await.contains_key(&name) {
-        Ok(PauseTarget::Queue(name))
-    } else {
-        Err(Problem::not_found(format!("there is no queue `{name}`")))
-    }
-}
-
 /// A name that a workflow can have.
 fn workflow_target(name: String) -> Answer<PauseTarget> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
@@ -138,8 +123,7 @@ async fn pause_queue(
     Extension(who): Who,
     _: Params<Nothing>,
 ) -> Answer<Response> {
-    let target = known_queue(&app, name).await?;
-    pause(&app, target, &who).await
+    pause(&app, PauseTarget::Queue(name), &who).await
 }
 
 async fn resume_queue(
@@ -148,8 +132,7 @@ async fn resume_queue(
     Extension(who): Who,
     _: Params<Nothing>,
 ) -> Answer<Response> {
-    let target = known_queue(&app, name).await?;
-    resume(&app, target, &who).await
+    resume(&app, PauseTarget::Queue(name), &who).await
 }
 
 async fn pause_workflow(
@@ -217,8 +200,17 @@ async fn dead_letters(State(app): State<Arc<App>>, Params(which): Params<Which>)
     let size = page_size(which.limit)?;
     let cursor = |text: &str| text.parse::<TaskId>().map_err(|_| Problem::bad("`after` is no `next` of this list"));
     let after = which.after.as_deref().map(cursor).transpose()?;
-    let page = app.list(move |reader, namespace| reader.dead_letters(namespace, after, size)).await?.value;
-    let items = page.items.iter().map(view::dead_letter).collect();
+    let found = app.list(move |reader, namespace| {
+        let page = reader.dead_letters(namespace, after, size)?.value;
+        let mut statuses = BTreeMap::new();
+        for run in page.items.iter().map(|letter| letter.task.run).collect::<BTreeSet<_>>() {
+            statuses.extend(reader.run(namespace, run)?.value.map(|record| (run, record.status())));
+        }
+        Ok((page, statuses))
+    });
+    let (page, statuses) = found.await?;
+    let show = |letter: &DeadLetter| view::dead_letter(letter, statuses.get(&letter.task.run).copied());
+    let items = page.items.iter().map(show).collect();
     ok(&rest::Page { items, next: page.next.map(|task| task.to_string()) })
 }
 

@@ -18,20 +18,28 @@ use axum::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use unknot_api::rest;
 use unknot_engine::{
-    ATTEMPTS, attempt_folder,
+    ATTEMPTS,
+    artifacts::ARTIFACTS_FOLDER,
+    attempt_folder,
     core::{
         RunId, TaskId, TaskIndex,
-        run::{Run, Task, TaskStatus},
+        run::{Run, Task, TaskStatus, WaitOn},
+        wait::{describe, open_needs},
         workflow::TaskDef,
     },
+    driver::Driver,
     store::{Namespace, PageSize, Reader, RunRecord, StoreError},
 };
 
 /// Tasks that are looked at for one part of a filtered list.
 const LOOKED_AT_MAX: u32 = 20_000;
+/// Needs that the brain looks at for one answer: some hundred microseconds of its time.
+const NEEDS_LOOKED_AT_MAX: usize = 20_000;
+/// How long it may take to come to that.
+const SAID_WITHIN: Duration = Duration::from_millis(500);
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -50,7 +58,7 @@ pub(super) fn operations() -> Vec<Operation> {
         get("/tasks/{task_id}/artifacts", artifacts)
             .is("listArtifacts", "List the files that a task left")
             .query::<Attempt>()
-            .gives::<Vec<files::Artifact>>(200, "Their names and sizes, at most 1,000."),
+            .gives::<Vec<rest::Artifact>>(200, "Their names and sizes, at most 1,000."),
         get("/tasks/{task_id}/artifacts/{*path}", artifact)
             .is("getArtifact", "Read a file that a task left")
             .query::<Attempt>()
@@ -85,8 +93,58 @@ async fn list(State(app): State<Arc<App>>, Path(run): Path<String>, Params(which
         let Some(record) = reader.run(namespace, run)?.value else { return Ok(None) };
         part(reader, namespace, &record, status, after, size).map(Some)
     });
-    let page = page.await?.ok_or_else(|| Problem::not_found(format!("there is no run `{run}`")))?;
+    let mut page = page.await?.ok_or_else(|| Problem::not_found(format!("there is no run `{run}`")))?;
+    explain(&app, &mut page.items).await;
     ok(&page)
+}
+
+/// What the brain says of one wait.
+enum Said {
+    Needs(rest::Needs),
+    Grant(String),
+}
+
+/// Adds to waits for other tasks which these are, and to those for a grant what stands in its way: the brain has both at
+/// hand. If it does not come to it in time, they stay unsaid.
+async fn explain(app: &App, tasks: &mut [rest::Task]) {
+    let ids: Vec<TaskId> =
+        tasks.iter().filter(|task| task.wait.is_some()).filter_map(|task| task.task_id.parse().ok()).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let look = move |driver: &Driver| {
+        let mut left = NEEDS_LOOKED_AT_MAX;
+        ids.into_iter().filter_map(|id| Some((id.to_string(), said_of(driver, id, &mut left)?))).collect()
+    };
+    let said: Option<BTreeMap<String, Said>> = app.engine.peek(SAID_WITHIN, look).await;
+    let mut said = said.unwrap_or_default();
+    for task in tasks {
+        let Some(wait) = &mut task.wait else { continue };
+        match said.remove(&task.task_id) {
+            Some(Said::Needs(needs)) => wait.needs = Some(needs),
+            Some(Said::Grant(sentence)) => wait.sentence = Some(sentence),
+            None => {}
+        }
+    }
+}
+
+fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<Said> {
+    match driver.state().task(id)?.wait()?.on {
+        WaitOn::Needs => needs_of(driver, id, left).map(Said::Needs),
+        WaitOn::Grant => describe(driver.state(), id).map(|described| Said::Grant(described.sentence)),
+        WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => None,
+    }
+}
+
+/// Whom a task waits for, if it does and its run has started; `left` is how many needs may still be looked at.
+fn needs_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<rest::Needs> {
+    let state = driver.state();
+    let run = state.runs.get(&id.run).filter(|run| run.started)?;
+    let task = state.task(id)?;
+    let definition = &state.definitions[&run.definition];
+    *left = left.checked_sub(definition.task(id.index).needs.of.len())?;
+    let has_ended = |other: TaskIndex| run.task(other).end().is_some();
+    Some(view::needs(&open_needs(definition, id.index, task.met, has_ended)))
 }
 
 fn status(word: &str) -> Answer<TaskStatus> {
@@ -191,7 +249,9 @@ async fn show(
     Params(Nothing {}): Params<Nothing>,
 ) -> Answer<Response> {
     let found = find_task(&app, &task).await?;
-    ok(&view::task(found.id.run, found.id.index, &found.name, &found.task))
+    let mut shown = view::task(found.id.run, found.id.index, &found.name, &found.task);
+    explain(&app, std::slice::from_mut(&mut shown)).await;
+    ok(&shown)
 }
 
 /// Which attempt's files.
@@ -274,5 +334,5 @@ async fn artifact(
 ) -> Answer<Response> {
     let found = find_task(&app, &task).await?;
     let folder = folder(&app, &found, query.attempt)?;
-    files::send(folder.join(files::ARTIFACTS), &path, &headers, "application/octet-stream").await
+    files::send(folder.join(ARTIFACTS_FOLDER), &path, &headers, "application/octet-stream").await
 }

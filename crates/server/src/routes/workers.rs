@@ -1,16 +1,13 @@
 //! The worker protocol: workers of other processes claim, renew and report. `docs/worker-protocol.md` has it whole.
 
-use super::{Params, Sent, ok, read, runs::Nothing};
+use super::{Params, Sent, ok, runs::Nothing};
 use crate::{
     app::App,
-    attempts::Right,
-    files,
-    operation::{Access, Operation, delete, post, put},
+    operation::{Operation, delete, post},
     problem::{Answer, Problem},
 };
 use axum::{
-    Extension,
-    extract::{Path, Request, State},
+    extract::{Path, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -20,9 +17,8 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use unknot_api::worker as wire;
 use unknot_engine::{
-    ATTEMPTS, Held, Order, REMOTE_SLOTS_MAX, Registration, WorkerError, attempt_folder,
+    Held, Order, REMOTE_SLOTS_MAX, Registration, WorkerError,
     core::{
-        AttemptId,
         run::WorkerId,
         worker::{Serves, WorkKind},
     },
@@ -38,11 +34,8 @@ const BATCH_MAX: usize = 1_000;
 const HELD_MAX: usize = 20_000;
 /// Queues that a worker names, and labels that it has.
 const NAMED_MAX: usize = 1_000;
-/// Bytes of one part of a log.
-const PART_MAX: usize = 1024 * 1024;
-/// Bytes of a log: what a hand keeps of its beginning and end, and the mark between them.
-const LOG_MAX: u64 = 16 * 1024 * 1024 + 4096;
-
+/// Bytes of each name and value among them, which people are shown.
+const TEXT_MAX: usize = 200;
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         post("/workers", register)
@@ -70,16 +63,6 @@ pub(super) fn operations() -> Vec<Operation> {
             .is("leave", "End a session: the worker has nothing any more")
             .query::<Leaving>()
             .gives_nothing(204, "It is gone, or was."),
-        put("/attempts/{attempt_id}/log", log)
-            .open(Access::Attempt)
-            .is("uploadLog", "Add to the log of an attempt")
-            .note(
-                "The body is `application/octet-stream`, at most 1 MiB, and begins at `offset`, at most where the \
-                 log ends. The same part may be sent again.",
-            )
-            .query::<Part>()
-            .gives::<wire::Uploaded>(200, "How much there is now.")
-            .gives::<wire::Uploaded>(409, "How much there is: go on from there."),
     ]
 }
 
@@ -134,25 +117,37 @@ fn registration(wish: &wire::Register, term: Duration) -> Answer<Registration> {
         return Err(Problem::bad(format!("`slots` is {}, expected 1 to {REMOTE_SLOTS_MAX}", wish.slots)));
     }
     let named = wish.queues.as_ref().map_or(0, Vec::len);
-    if named.max(wish.kinds.len()).max(wish.labels.len()) > NAMED_MAX {
-        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds and labels")));
+    if [named, wish.kinds.len(), wish.handlers.len(), wish.labels.len()].into_iter().any(|count| count > NAMED_MAX) {
+        return Err(Problem::bad(format!("a worker names at most {NAMED_MAX} queues, kinds, handlers and labels")));
+    }
+    let labels = wish.labels.iter().flat_map(|(name, value)| [name, value]);
+    let mut texts = wish.queues.iter().flatten().chain(&wish.handlers).chain(labels);
+    if let Some(text) = texts.find(|text| text.len() > TEXT_MAX || text.contains(char::is_control)) {
+        let shown: String = text.chars().filter(|letter| !letter.is_control()).take(20).collect();
+        let detail = format!("`{shown}…`: names and values have at most {TEXT_MAX} bytes and no control characters");
+        return Err(Problem::bad(detail));
     }
     let queues = wish.queues.as_ref().map(|queues| queues.iter().map(|queue| queue.as_str().into()).collect());
     let worker = WorkerId { name: wish.name.as_str().into(), boot };
-    let serves = Serves { queues, kinds: Some(kinds(&wish.kinds)?) };
+    let serves = Serves { queues, kinds: Some(kinds(wish)?) };
     // Whoever calls again as soon as it is answered is never silent for the term.
-    Ok(Registration { worker, slots: wish.slots, serves, term, poll: POLL_MAX.min(term / 2) })
+    let (slots, labels) = (wish.slots, wish.labels.clone());
+    Ok(Registration { worker, slots, serves, labels, term, poll: POLL_MAX.min(term / 2) })
 }
 
-fn kinds(words: &[String]) -> Answer<BTreeSet<WorkKind>> {
-    let known = || WorkKind::ALL.map(|kind| format!("`{}`", kind.word())).join(", ");
+/// What it knows by itself, and its handlers. Whether a handler's name is well-formed is no matter: no task calls
+/// one that is not.
+fn kinds(wish: &wire::Register) -> Answer<BTreeSet<WorkKind>> {
+    let known = || WorkKind::BUILT_IN.map(|kind| format!("`{}`", kind.word())).join(", ");
     let kind = |word: &String| {
-        let kind = WorkKind::ALL.into_iter().find(|kind| kind.word() == word);
+        let kind = WorkKind::BUILT_IN.into_iter().find(|kind| kind.word() == word);
         kind.ok_or_else(|| Problem::bad(format!("there is no kind of work `{word}`; there are {}", known())))
     };
-    let kinds: BTreeSet<WorkKind> = words.iter().map(kind).collect::<Answer<_>>()?;
+    let mut kinds: BTreeSet<WorkKind> = wish.kinds.iter().map(kind).collect::<Answer<_>>()?;
+    kinds.extend(wish.handlers.iter().map(|name| WorkKind::Handler(name.as_str().into())));
     if kinds.is_empty() {
-        return Err(Problem::bad(format!("`kinds` names what the worker knows: {}", known())));
+        let known = known();
+        return Err(Problem::bad(format!("a worker has `handlers`, or knows `kinds` of work ({known}), or both")));
     }
     Ok(kinds)
 }
@@ -234,36 +229,4 @@ async fn leave(
 ) -> Answer<Response> {
     app.engine.leave(&name, &leaving.session);
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// Which part of a log is sent.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    /// Where it begins, in bytes.
-    offset: u64,
-}
-
-async fn log(
-    State(app): State<Arc<App>>,
-    Path(attempt): Path<String>,
-    Params(part): Params<Part>,
-    Extension(right): Extension<Right>,
-    request: Request,
-) -> Answer<Response> {
-    let attempt: AttemptId = super::parse(&attempt, "the id of an attempt")?;
-    if attempt != right.attempt {
-        return Err(Problem::forbidden(format!("the token is that of `{}`", right.attempt)));
-    }
-    let bytes = read(request, PART_MAX).await?;
-    if part.offset.saturating_add(bytes.len() as u64) > LOG_MAX {
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a log has at most {LOG_MAX} bytes")));
-    }
-    // Asked when the bytes are there: it may have lost its lease while they came.
-    let gone = || Problem::new(StatusCode::UNAUTHORIZED, format!("`{attempt}` has its lease under this fence no more"));
-    let task_name = app.engine.task_of_lease(right.attempt, right.fence).await.ok_or_else(gone)?;
-    let folder = app.engine.data().join(attempt_folder(std::path::Path::new(ATTEMPTS), attempt, &task_name));
-    let (is_taken, bytes) = files::add(folder, "log.txt", part.offset, bytes).await?;
-    let status = if is_taken { StatusCode::OK } else { StatusCode::CONFLICT };
-    Ok(super::json(status, &wire::Uploaded { bytes }))
 }

@@ -86,6 +86,9 @@ fn the_one_time_link_lets_one_browser_in_once() {
     served.ask("GET", "/runs").header("Cookie", session).send().is(200);
     served.ask("GET", "/runs").header("Cookie", &format!("a=b; {session}; c=d")).send().is(200);
     served.ask("GET", "/runs").header("Cookie", "unknot_session=ukt_wrong").send().problem(401);
+    // Another server on this host is sent the cookie too: with it one may look, and no more.
+    let body = json!({"workflow": sleeps("one", "1ms")});
+    served.ask("POST", "/runs").header("Cookie", session).json(&body).send().problem(403);
     // A wrong token beside a good cookie stays wrong.
     served.ask("GET", "/runs").header("Cookie", session).token("wrong").send().problem(401);
     served.ask("GET", "/runs").header("Cookie", session).header("Origin", "http://evil.example").send().problem(403);

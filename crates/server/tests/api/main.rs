@@ -5,6 +5,7 @@
 
 mod access;
 mod again;
+mod attempts;
 mod bounds;
 mod browser;
 mod cancel;

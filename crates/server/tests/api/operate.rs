@@ -19,6 +19,10 @@ fn a_queue_is_held_until_it_is_let_go() {
         served.ask(method, "/queues/none/pause").send().problem(404);
     }
     served.ask("GET", "/queues/none").send().problem(404);
+    let told = served.ask("PUT", "/queues/defualt/pause").send().problem(404);
+    assert_eq!(told["detail"], "there is no queue `defualt`; did you mean `default`?");
+    let listed = served.ask("GET", "/queues").send().is(200).json();
+    assert_eq!(listed.as_array().expect("a list").len(), 1, "a mistyped name makes no queue: {listed}");
 }
 
 #[test]

@@ -228,6 +228,15 @@ impl Ask {
         stream
     }
 
+    /// Sends it, but for the second half of its body.
+    pub(crate) fn begin_half(&self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let body = self.body.as_deref().unwrap_or_default();
+        stream.write_all(&self.bytes()).unwrap();
+        stream.write_all(&body[..body.len() / 2]).unwrap();
+        stream
+    }
+
     pub(crate) fn send(self) -> Reply {
         let asked = self.header("Connection", "close");
         Reply::read(asked.begin(), format!("{} {}", asked.method, asked.path))

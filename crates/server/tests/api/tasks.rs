@@ -76,3 +76,26 @@ fn what_no_list_of_tasks_has_is_refused() {
         served.ask("GET", &format!("/tasks/{id}")).send().problem(404);
     }
 }
+
+#[test]
+fn a_wait_for_other_tasks_names_them() {
+    let served = Served::open();
+    let mut tasks: serde_json::Map<String, Value> =
+        (0..30).map(|task| (format!("t{task}"), json!({"sleep": "1h"}))).collect();
+    let needs: Vec<String> = (0..30).map(|task| format!("t{task}")).collect();
+    tasks.insert("all".to_owned(), json!({"needs": needs, "sleep": "1ms"}));
+    tasks.insert(
+        "any".to_owned(),
+        json!({"needs": {"any": ["all", {"task": "t1", "until": "finished"}]}, "sleep": "1ms"}),
+    );
+    let run = served.submit(json!({"name": "fan-in", "tasks": tasks}));
+    let listed = served.all(&format!("/runs/{run}/tasks?status=PENDING"), 100);
+    let all = &listed[0]["wait"]["needs"];
+    assert_eq!(all["names"], json!(["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7"]), "{all}");
+    assert_eq!((&all["open"], &all["missing"], &all["until"]), (&json!(30), &json!(30), &json!("success")));
+    let id = listed[1]["task_id"].as_str().unwrap();
+    let any = served.get(&format!("/tasks/{id}"))["wait"]["needs"].clone();
+    assert_eq!((&any["names"], &any["missing"]), (&json!(["all", "t1"]), &json!(1)), "{any}");
+    let sleeping = served.all(&format!("/runs/{run}/tasks?status=WAITING"), 1);
+    assert_eq!(sleeping[0]["wait"].get("needs"), None, "it waits for nobody");
+}

@@ -4,6 +4,7 @@
 //! deadlines would find such a task only when its run's time is out.
 
 use super::Checked;
+use std::sync::Arc;
 use unknot_core::{
     State, TaskId, Timestamp,
     run::{Phase, Run, Wait, WaitOn, WorkerId},
@@ -121,12 +122,13 @@ fn crews_with_room<'s>(state: &'s State, def: &TaskDef) -> Vec<&'s Serves> {
 }
 
 fn takes(serves: &Serves, def: &TaskDef) -> bool {
-    let kind = match def.kind {
+    let kind = match &def.kind {
         TaskKind::Noop | TaskKind::Sleep(_) => WorkKind::Noop,
         TaskKind::Http(_) => WorkKind::Http,
         TaskKind::Exec(_) => WorkKind::Exec,
+        TaskKind::Worker(call) => WorkKind::Handler(Arc::clone(&call.handler)),
     };
-    serves.takes(def.queue_name(), kind)
+    serves.takes(def.queue_name(), &kind)
 }
 
 fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {

@@ -1,12 +1,13 @@
 //! Random workflows: every shape and every key that the brain reads.
 
 use crate::chance::Chance;
+use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis, TaskIndex,
     workflow::{
-        Backoff, Command, Definition, DefinitionHash, Ladder, Limits, Need, Needs, OnFailure, OnLost, Priority, Retry,
-        Stored, TaskDef, TaskKind, Until, When,
+        Backoff, Call, Command, Definition, DefinitionHash, Ladder, Limits, Need, Needs, OnFailure, OnLost, Priority,
+        Retry, Stored, TaskDef, TaskKind, Until, When,
     },
 };
 
@@ -16,6 +17,8 @@ pub const POOLS: [&str; 3] = ["gpu", "licence", "disk"];
 pub const UNITS_MAX: u32 = 2;
 /// Queues that tasks stand in.
 pub const QUEUES: [&str; 3] = ["default", "slow", "express"];
+/// The handler that some tasks call.
+pub const HANDLER: &str = "shape";
 const LOCKS: [&str; 2] = ["ledger", "door"];
 
 /// How the tasks of a workflow need each other.
@@ -76,8 +79,9 @@ fn plain(index: u32) -> TaskDef {
 fn task(chance: &mut Chance, index: u32) -> TaskDef {
     let exec = TaskKind::Exec(Command::Argv(vec!["work".to_owned(), "{{ input.word }}".to_owned()]));
     let sleep = TaskKind::Sleep(Millis(chance.between(0, 20_000)));
+    let call = TaskKind::Worker(Call { handler: HANDLER.into(), input: json!({"word": "{{ input.word }}"}) });
     TaskDef {
-        kind: chance.weighted(&[(6, exec), (3, TaskKind::Noop), (2, sleep)]).clone(),
+        kind: chance.weighted(&[(6, exec), (2, call), (3, TaskKind::Noop), (2, sleep)]).clone(),
         when: when(chance),
         priority: *chance.pick(&[Priority::High, Priority::Medium, Priority::Low]),
         queue: chance.permille(500).then(|| (*chance.pick(&QUEUES)).into()),

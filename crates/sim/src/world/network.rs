@@ -5,8 +5,15 @@ use super::{Happening, World};
 use crate::{
     checkers::Checked,
     hands::{Act, Call, Right, Worker},
+    workload::definition::HANDLER,
 };
-use unknot_core::{Millis, event::Event, run::WorkerId, settings::DEFAULT_QUEUE, worker::Serves};
+use unknot_core::{
+    Millis,
+    event::Event,
+    run::WorkerId,
+    settings::DEFAULT_QUEUE,
+    worker::{Serves, WorkKind},
+};
 
 impl World {
     /// The brain sends something to a worker. Nothing is lost on the way to the local one.
@@ -103,7 +110,12 @@ impl World {
         let Some(worker) = self.workers.get(name).filter(|worker| worker.is_reachable) else { return };
         // One of them takes the queue of tasks that name none, and no other.
         let queues = (name == "remote-1").then(|| [DEFAULT_QUEUE.into()].into());
-        let serves = Box::new(Serves { queues, kinds: None });
+        // Another is the only one with the handler that some tasks call.
+        let kinds = (name == "remote-0").then(|| {
+            let built_in = WorkKind::BUILT_IN.into_iter();
+            built_in.chain([WorkKind::Handler(HANDLER.into())]).collect()
+        });
+        let serves = Box::new(Serves { queues, kinds });
         let event = Event::WorkerJoined { worker: worker.id.clone(), slots: worker.slots, serves };
         self.put(after, Happening::Reach { life: self.life, event });
     }

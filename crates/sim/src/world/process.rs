@@ -343,6 +343,11 @@ impl World {
                 self.note(|| format!("stop {attempt} {reason:?}"));
                 self.send(&worker, Call::Stopped((attempt, fence)));
             }
+            // Its worker may be as slow about it as about a stop.
+            Effect::Kill { worker, attempt, fence } => {
+                self.note(|| format!("kill {attempt}"));
+                self.send(&worker, Call::Stopped((attempt, fence)));
+            }
             Effect::Acknowledge { attempt, fence, .. } => self.acknowledge((attempt, fence)),
             Effect::Reply { caller, answer } => self.answered(caller, answer)?,
         }

@@ -186,7 +186,8 @@ fn letters_come_in_pages(site: &mut dyn Site) {
         expected.insert(0, task);
         let error = TaskError { reason: "exit".into(), message: "exited with 1".into(), exit: Some(1) };
         let (task_name, workflow, queue) = ("t".to_owned(), "flow".to_owned(), "default".to_owned());
-        let letter = DeadLetter { task, task_name, workflow, queue, attempts: 3, error, at: START };
+        let letter =
+            DeadLetter { task, task_name, workflow, queue, attempts: 3, error, at: START, handled: place == 0 };
         changes.push((Key::DeadLetter(task), Some(Row::DeadLetter(letter))));
     }
     for seq in 1..=5 {
@@ -213,7 +214,7 @@ fn letters_come_in_pages(site: &mut dyn Site) {
     assert_eq!((rest.items.len(), rest.next), (1, None));
     assert_eq!(rest.items[0].1.event, "event 1");
     let counts = reader.counts(&brain.namespace).expect("readable").value;
-    assert_eq!((counts.dead_letters, counts.quarantined), (5, 5));
+    assert_eq!((counts.dead_letters, counts.handled_letters, counts.quarantined), (5, 2, 5));
 }
 
 fn runs_are_counted(site: &mut dyn Site) {

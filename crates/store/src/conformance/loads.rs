@@ -60,6 +60,7 @@ fn every_kind_comes_back(site: &mut dyn Site) {
         attempts: 3,
         error: TaskError { reason: "exit".into(), message: "exited with 1".into(), exit: Some(1) },
         at: START,
+        handled: true,
     };
     let poison = Quarantined {
         event: "Boom".into(),

@@ -311,7 +311,10 @@ impl Reader for MemoryReader {
             for kept in space.rows.values() {
                 match &kept.row {
                     Row::Finished(finished) => *counts.finished.entry(finished.status).or_default() += 1,
-                    Row::DeadLetter(_) => counts.dead_letters += 1,
+                    Row::DeadLetter(letter) => {
+                        counts.dead_letters += 1;
+                        counts.handled_letters += u64::from(letter.handled);
+                    }
                     Row::Quarantine(_) => counts.quarantined += 1,
                     _ => {}
                 }

@@ -219,12 +219,16 @@ impl Snapshot<'_> {
             counts.finished.insert(parse_status(text(row, 0)?)?, number(row, 1)?);
             Ok(())
         })?;
-        let count = |sql: &str| {
-            let found: rusqlite::Result<i64> = self.connection.query_row(sql, [self.ns], |row| row.get(0));
-            found.map(i64::unsigned_abs).map_err(store_error)
-        };
-        counts.dead_letters = count("SELECT count(*) FROM dead_letter WHERE ns = ?1")?;
-        counts.quarantined = count("SELECT count(*) FROM quarantine WHERE ns = ?1")?;
+        let letters =
+            "SELECT count(*), coalesce(sum(json_extract(body, '$.handled')), 0) FROM dead_letter WHERE ns = ?1";
+        self.each(letters, [self.ns], |row| {
+            (counts.dead_letters, counts.handled_letters) = (number(row, 0)?, number(row, 1)?);
+            Ok(())
+        })?;
+        self.each("SELECT count(*) FROM quarantine WHERE ns = ?1", [self.ns], |row| {
+            counts.quarantined = number(row, 0)?;
+            Ok(())
+        })?;
         Ok(counts)
     }
 }

@@ -39,3 +39,20 @@ fn a_reader_between_two_questions_does_not_hold_the_journal() {
     assert_eq!(done.footprint.wal_bytes, 0);
     assert_eq!(reader.counts(&brain.namespace).expect("readable").as_of, brain.last);
 }
+
+/// Whoever reads after a commit finds the place where it begins written down already (`aReadMark` of SQLite's index of
+/// the journal, which stands for a place once a reader has begun there): on a disk that stands still nobody could.
+#[test]
+fn a_reader_has_nothing_to_write() {
+    let folder = folder();
+    let mut brain = brain(folder.path());
+    for number in 1..=20 {
+        submit(&mut brain, number);
+        let index = fs::read(folder.path().join("unknot.db-shm")).expect("it is in use");
+        let word = |at: usize| u32::from_ne_bytes(index[at..at + 4].try_into().expect("four bytes"));
+        // The number of the newest frame; of how many are folded in; and the marks of readers, but for the first.
+        let (newest, folded) = (word(16), word(96));
+        let marks: Vec<u32> = (104..120).step_by(4).map(word).collect();
+        assert!(folded == newest || marks.contains(&newest), "frame {newest}, folded {folded}, marks {marks:?}");
+    }
+}

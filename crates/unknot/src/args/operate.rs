@@ -32,10 +32,16 @@ pub(crate) struct Worker {
     /// Only tasks of this queue; may be repeated [default: all queues]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) queue: Vec<String>,
+    /// A handler for `worker` tasks, and the line for the shell that is run for each call; may be repeated
+    #[arg(long, value_name = "NAME=LINE", value_parser = label)]
+    pub(crate) handler: Vec<(String, String)>,
+    /// Only calls of its handlers: no commands and requests that workflows bring
+    #[arg(long, requires = "handler")]
+    pub(crate) handlers_only: bool,
     /// What people should know of it; may be repeated
     #[arg(short, long, value_name = "NAME=VALUE", value_parser = label)]
     pub(crate) label: Vec<(String, String)>,
-    /// The folder of what attempts print and leave here [default: `.unknot/worker-NAME`]
+    /// The folder of what attempts print and leave here, until the server has it [default: `.unknot/worker-NAME`]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,
     /// How long what runs may go on after the first TERM
@@ -55,9 +61,12 @@ Examples:
       Performs up to four attempts at once. The token, of scope `operate`, is in UNKNOT_TOKEN or --token-file.
   unknot worker --queue slow --queue gpu
       Takes tasks of these queues only, from the server that owns the data folder.
+  unknot worker --handlers-only --handler 'resize=./resize.py'
+      Runs ./resize.py for each task that says `worker: resize`, and nothing that a workflow brings. The task's `input`
+      is in the file that UNKNOT_INPUT names; the output is, as ever, its last line if that is a JSON object.
 
 It needs no port of its own: only it calls. Tasks work in its current folder, or in the one that they name; what they
-print is sent to the server. While the server is away, what runs goes on, and is told when the server is there again;
+print and leave is sent to the server, and removed here. While the server is away, what runs goes on, and is told when the server is there again;
 what cannot be told in time is ended before somebody else has it.
 
 TERM or Ctrl-C: nothing new is taken, what runs may go on for 30 s (`--drain`), then it is stopped. A second one ends
@@ -144,7 +153,8 @@ Examples:
   unknot events latest
       Everything that happened to the newest run, in order.
   unknot events run_01jb -f
-      And what happens, until it has ended. A connection that breaks is made again; nothing is missed.
+      And what happens, until it has ended. A server that ends or is lost is tried again for two
+      minutes; nothing is missed.
   unknot events latest -f --json | jq -c 'select(.event == \"TASK_FAILED\")'
       For programs.";
 
@@ -283,7 +293,8 @@ pub(crate) enum DeadCommand {
 pub(super) const DEAD_EXAMPLES: &str = "\
 Examples:
   unknot dead ls
-      Tasks that are out of tries.
+      Tasks that are out of tries, how their runs stand, and which of them are handled: their workflow
+      says what follows their failure.
   unknot dead show task_01JBX….3
       Why, and what it printed last.
   unknot dead redrive task_01JBX….3

@@ -16,7 +16,7 @@ use unknot_hands::GuardCommand;
 pub(super) fn engine(config: &Config, focus: BTreeSet<RunId>, attempt: &str) -> Result<Engine, Error> {
     let store = SqliteStore::open(&config.data, &SqliteOptions::default()).map_err(|error| match error {
         owned @ StoreError::Owned { .. } => Error::OwnerSilent { data: config.data.clone(), source: owned.into() },
-        other => Error::store(attempt)(other),
+        other => Error::store_in(&config.data, attempt)(other),
     })?;
     let options = Options {
         data: config.data.clone(),

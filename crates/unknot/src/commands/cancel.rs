@@ -18,7 +18,7 @@ use unknot_api::rest::CancelRequest;
 use unknot_engine::{
     Engine, Heard,
     control::{self, CancelWish},
-    core::{RunId, effect::Answer, row::HistoryKind, run::RunStatus},
+    core::{effect::Answer, row::HistoryKind, run::RunStatus},
     store::RunRecord,
 };
 
@@ -37,9 +37,8 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
     }
     let by = terminal::user();
     let wish = CancelWish { run: record.id(), reason: &cancel.reason, by: &by, force: cancel.force };
-    let silent = |source: std::io::Error| Error::OwnerSilent { data: config.data.clone(), source: source.into() };
-    match control::cancel(&config.data, &wish).map_err(silent)? {
-        Some(answer) => asked(&answer, wish.run, &config, out),
+    match control::cancel(&config.data, &wish).map_err(Error::owner(&config.data))? {
+        Some(answer) => asked(&answer, &wish, &config, out),
         None => by_itself(&config, &wish, out),
     }
 }
@@ -58,22 +57,25 @@ fn at_server(cancel: &Cancel, remote: Remote, out: &mut dyn Write) -> Result<Exi
         }
         told => told?,
     };
-    say(id, u64::from(told.cancelled_tasks), remote.option(), out)
+    say(id, u64::from(told.cancelled_tasks), cancel.force, remote.option(), out)
 }
 
-fn say(run: &str, tasks: u64, option: &str, out: &mut dyn Write) -> Result<Exit, Error> {
-    writeln!(out, "{run} is being cancelled ({} unfinished)", count(tasks, "task"))?;
+fn say(run: &str, tasks: u64, force: bool, option: &str, out: &mut dyn Write) -> Result<Exit, Error> {
+    match force {
+        true => writeln!(out, "{run} is cancelled; what it still had is killed ({} unfinished)", count(tasks, "task"))?,
+        false => writeln!(out, "{run} is being cancelled ({} unfinished)", count(tasks, "task"))?,
+    }
     writeln!(out, "see `unknot show {run}{option}`")?;
     Ok(Exit::Success)
 }
 
 /// The owner's answer.
-fn asked(answer: &Value, run: RunId, config: &Config, out: &mut dyn Write) -> Result<Exit, Error> {
+fn asked(answer: &Value, wish: &CancelWish<'_>, config: &Config, out: &mut dyn Write) -> Result<Exit, Error> {
     if let Some(message) = answer.get("error").and_then(Value::as_str) {
         return Err(Error::OwnerRefused { message: message.to_owned() });
     }
     let tasks = answer["cancelling"]["cancelled_tasks"].as_u64().unwrap_or_default();
-    say(&run.to_string(), tasks, &config.data_option(), out)
+    say(&wish.run.to_string(), tasks, wish.force, &config.data_option(), out)
 }
 
 /// Nobody runs it: an engine that performs nothing brings it to its end.

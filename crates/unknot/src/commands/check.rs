@@ -136,6 +136,7 @@ fn kinds(definition: &Definition) -> BTreeMap<&'static str, u64> {
         let kind = match task.kind {
             TaskKind::Exec(_) => "exec",
             TaskKind::Http(_) => "http",
+            TaskKind::Worker(_) => "worker",
             TaskKind::Sleep(_) => "sleep",
             TaskKind::Noop => "noop",
         };

@@ -1,5 +1,6 @@
 //! `unknot dead ls|show|redrive|drop`: tasks that are out of tries, at a server.
 
+use super::list;
 use crate::{
     args::{DeadCommand, Listing},
     error::Error,
@@ -66,14 +67,11 @@ fn ls(limit: usize, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Erro
         found.extend((found.len() < limit).then_some(letter));
         found.len() < limit
     })?;
-    if listing.json {
-        for letter in &found {
-            writeln!(out, "{}", json!(letter))?;
-        }
-    } else if found.is_empty() {
-        writeln!(out, "no task is out of tries")?;
-    } else {
-        table(&found).write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
+    list::print(listing.json, &found, "dead letters: no task is out of tries", || table(&found), out)?;
+    let handled = found.iter().filter(|letter| letter.handled).count() as u64;
+    if handled > 0 && !listing.json {
+        let told = format!("{handled} of {} handled: their workflows say what follows (`on_failure`)", found.len());
+        writeln!(out, "{}", Paint::for_stdout().tone(Tone::Faint, &told))?;
     }
     Ok(Exit::Success)
 }
@@ -84,20 +82,32 @@ fn table(letters: &[DeadLetter]) -> Table {
         // To be copied, so it is never cut.
         ("TASK", Column::Whole),
         ("NAME", Column::Shrinks(8)),
-        ("TRIES", Column::Right),
         ("WHEN", Column::Right),
         ("WHY", Column::Wraps(20)),
     ]);
     for letter in letters {
+        let tone = if letter.handled { Tone::Faint } else { Tone::Plain };
         table.row(vec![
             letter.task_id.as_str().into(),
             letter.task.as_str().into(),
-            letter.attempts.to_string().into(),
             time::ago(now, stamp(letter.at)).into(),
-            Cell::new(Tone::Faint, letter.error.message.as_str()),
+            Cell::new(tone, why(letter)),
         ]);
     }
     table
+}
+
+/// `run FAILED, 4 tries: exited with status 3`.
+fn why(letter: &DeadLetter) -> String {
+    let tries = (letter.attempts > 1).then(|| format!("{} tries", letter.attempts));
+    let run = letter.run_status.as_ref().map(|status| format!("run {status}"));
+    let handled = letter.handled.then(|| "handled".to_owned());
+    let told: Vec<String> = handled.into_iter().chain(run).chain(tries).collect();
+    if told.is_empty() {
+        letter.error.message.clone()
+    } else {
+        format!("{}: {}", told.join(", "), letter.error.message)
+    }
 }
 
 fn show(task: &str, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
@@ -120,11 +130,18 @@ fn show(task: &str, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Erro
     writeln!(out, "{}  {head} of {}", paint.tone(Tone::Bad, "FAILED"), harmless(&letter.workflow_name))?;
     for (label, text) in [
         ("task", letter.task_id.clone()),
-        ("run", letter.run_id.clone()),
+        (
+            "run",
+            format!("{}{}", letter.run_id, letter.run_status.as_ref().map(|is| format!(" ({is})")).unwrap_or_default()),
+        ),
         ("queue", letter.queue.clone()),
         ("tries", letter.attempts.to_string()),
         ("since", time::moment(stamp(letter.at))),
         ("because", letter.error.message.clone()),
+        (
+            "handled",
+            if letter.handled { "yes: its workflow says what follows (`on_failure`)" } else { "no" }.to_owned(),
+        ),
     ] {
         for (place, line) in wrap(&text, columns.saturating_sub(14), 6).iter().enumerate() {
             let label = if place == 0 { label } else { "" };

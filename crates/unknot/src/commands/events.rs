@@ -43,8 +43,8 @@ pub(crate) fn perform(events: &Events, out: &mut dyn Write) -> Result<Exit, Erro
                 out.flush()?;
                 is_seen = true;
             }
-            Fed::Lost(why) => eprint_quietly(&format!("note: the connection is lost, trying again: {why}\n")),
-            Fed::Found => eprint_quietly("note: the connection is there again; nothing was missed\n"),
+            Fed::Lost(loss) => eprint_quietly(&format!("note: {loss}\n")),
+            Fed::Found => eprint_quietly("note: the server is there again; nothing was missed\n"),
             Fed::End => return Ok(Exit::Success),
         }
     }

@@ -5,7 +5,7 @@ use super::alone;
 use crate::{
     args::{Held, Named},
     config::Config,
-    error::Error,
+    error::{Error, eprint_quietly},
     exit::Exit,
     remote::Remote,
     source::Source,
@@ -15,8 +15,14 @@ use serde_json::{Value, json};
 use std::{collections::BTreeSet, io::Write};
 use unknot_api::{client, rest::Paused};
 use unknot_engine::{
+    CommandError,
     control::{self, HoldWish},
-    core::{effect::Answer, event::PauseTarget, row::Pause},
+    core::{
+        effect::{Answer, Refusal},
+        event::PauseTarget,
+        row::Pause,
+    },
+    store::RunFilter,
 };
 use unknot_server::view;
 
@@ -50,6 +56,7 @@ pub(crate) fn pause(held: &Held, out: &mut dyn Write) -> Result<Exit, Error> {
         let again = format!("`unknot resume {kind} {name}{}` lets it go on", target.option());
         writeln!(out, "{kind} {name} is held by {}: nothing new of it starts; {again}", paused.by)?;
     }
+    target.note_unknown_workflow();
     Ok(Exit::Success)
 }
 
@@ -68,6 +75,7 @@ pub(crate) fn resume(held: &Held, out: &mut dyn Write) -> Result<Exit, Error> {
     } else {
         writeln!(out, "{kind} {name} goes on")?;
     }
+    target.note_unknown_workflow();
     Ok(Exit::Success)
 }
 
@@ -115,8 +123,7 @@ impl Target {
         };
         let by = terminal::user();
         let wish = HoldWish { target, is_held, by: &by };
-        let silent = |source: std::io::Error| Error::OwnerSilent { data: config.data.clone(), source: source.into() };
-        match control::hold(&config.data, &wish).map_err(silent)? {
+        match control::hold(&config.data, &wish).map_err(Error::owner(&config.data))? {
             Some(answer) => told(&answer),
             None => self.by_itself(config, wish),
         }
@@ -130,9 +137,30 @@ impl Target {
             false => engine.resume(wish.target, wish.by),
         };
         engine.stop();
-        match answer.map_err(|source| Error::Command { attempt: self.attempt(verb), source })? {
-            Answer::Paused(pause) => Ok(Some(view::paused(&pause))),
-            _ => Ok(None),
+        match answer {
+            Ok(Answer::Paused(pause)) => Ok(Some(view::paused(&pause))),
+            Ok(_) => Ok(None),
+            Err(CommandError::Refused(refusal @ Refusal::Unknown { .. })) => {
+                Err(Error::Unknown { message: refusal.to_string() })
+            }
+            Err(source) => Err(Error::Command { attempt: self.attempt(verb), source }),
+        }
+    }
+
+    /// A workflow may be held before its first run, so a mistyped name is no error: it is told that nobody knows it.
+    fn note_unknown_workflow(self) {
+        if self.kind != "workflow" {
+            return;
+        }
+        let place = match self.place {
+            Place::Server(remote) => Ok(Source::Server(remote)),
+            Place::Folder(config) => Source::store(*config),
+        };
+        let filter = RunFilter { workflow: Some(self.name.clone()), ..RunFilter::default() };
+        // Where that cannot be looked up, nothing is doubted.
+        if place.and_then(|mut source| source.list(&filter, 1)).is_ok_and(|runs| runs.is_empty()) {
+            let name = &self.name;
+            eprint_quietly(&format!("note: no run of a workflow `{name}` is known: is that its name?\n"));
         }
     }
 
@@ -149,8 +177,9 @@ impl Target {
 }
 
 fn told(answer: &Value) -> Result<Option<Paused>, Error> {
-    if let Some(message) = answer.get("error").and_then(Value::as_str) {
-        return Err(Error::OwnerRefused { message: message.to_owned() });
+    if let Some(message) = answer.get("error").and_then(Value::as_str).map(str::to_owned) {
+        let is_unknown = answer["unknown"].as_bool().unwrap_or_default();
+        return Err(if is_unknown { Error::Unknown { message } } else { Error::OwnerRefused { message } });
     }
     // Let go on, it is held by nobody.
     Ok(serde_json::from_value(answer["held"].clone()).ok().map(|pause: Pause| view::paused(&pause)))

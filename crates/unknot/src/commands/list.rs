@@ -1,4 +1,4 @@
-//! `unknot queues|workers|pools`: what a server has of each.
+//! How lists are printed; and `unknot queues|workers|pools`: what a server has of each.
 
 use crate::{
     args::Listing,
@@ -14,42 +14,48 @@ use serde::Serialize;
 use serde_json::json;
 use std::io::Write;
 use unknot_api::rest;
-use unknot_engine::{Clock, core::Timestamp};
+use unknot_engine::{
+    Clock,
+    core::{Timestamp, worker::WorkKind},
+};
 
 /// Lists queues.
 pub(crate) fn queues(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the queues", remote.client().queues())?;
     let now = Clock::starting_at_least(Timestamp::default()).now();
-    print(listing, &found, || queue_table(&found, now), out)
+    print(listing.json, &found, "queues", || queue_table(&found, now), out)
 }
 
 /// Lists workers.
 pub(crate) fn workers(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the workers", remote.client().workers())?;
-    print(listing, &found, || worker_table(&found), out)
+    print(listing.json, &found, "workers: `unknot worker` starts one", || whole_worker_table(&found), out)
 }
 
 /// Lists pools and locks.
 pub(crate) fn pools(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the pools", remote.client().pools())?;
-    print(listing, &found, || pool_table(&found), out)
+    print(listing.json, &found, "pools or locks", || pool_table(&found), out)
 }
 
-fn print<T: Serialize>(
-    listing: &Listing,
+/// Prints any list: for programs an object a line, so that nothing is printed of an empty one; for people a table, or
+/// that there is none, and what would make one.
+pub(super) fn print<T: Serialize>(
+    is_json: bool,
     found: &[T],
+    none: &str,
     table: impl FnOnce() -> Table,
     out: &mut dyn Write,
 ) -> Result<Exit, Error> {
-    if listing.json {
+    if is_json {
         for one in found {
             writeln!(out, "{}", json!(one))?;
         }
     } else if found.is_empty() {
-        writeln!(out, "none")?;
+        writeln!(out, "no {none}")?;
     } else {
         table().write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
     }
@@ -82,18 +88,37 @@ pub(super) fn queue_table<'q>(queues: impl IntoIterator<Item = &'q rest::Queue>,
 
 /// Workers with what they have at work.
 pub(super) fn worker_table(workers: &[rest::Worker]) -> Table {
-    let columns =
-        [("WORKER", Column::Shrinks(8)), ("AT WORK", Column::Right), ("SLOTS", Column::Right), ("", Column::Whole)];
-    let mut table = Table::new(&columns);
+    let mut table = Table::new(&AT_WORK);
+    workers.iter().for_each(|worker| table.row(at_work(worker)));
+    table
+}
+
+/// The same, with what each takes and what people should know of it.
+fn whole_worker_table(workers: &[rest::Worker]) -> Table {
+    let more = [("QUEUES", Column::Shrinks(6)), ("KINDS", Column::Shrinks(5)), ("LABELS", Column::Wraps(8))];
+    let mut table = Table::new(&[&AT_WORK[..], &more].concat());
     for worker in workers {
-        table.row(vec![
-            worker.name.as_str().into(),
-            worker.leases.to_string().into(),
-            worker.slots.to_string().into(),
-            Cell::new(Tone::Live, gauge(worker.leases, worker.slots)),
-        ]);
+        let queues = worker.queues.as_ref().map_or_else(|| "all".to_owned(), |queues| queues.join(","));
+        let is_all = WorkKind::BUILT_IN.iter().all(|kind| worker.kinds.iter().any(|known| known == kind.word()));
+        let kinds = if is_all { vec!["all".to_owned()] } else { worker.kinds.clone() };
+        let kinds = [kinds, worker.handlers.clone()].concat().join(",");
+        let labels: Vec<String> = worker.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let more = [queues.into(), kinds.into(), labels.join(" ").into()];
+        table.row(at_work(worker).into_iter().chain(more).collect());
     }
     table
+}
+
+const AT_WORK: [(&str, Column); 4] =
+    [("WORKER", Column::Shrinks(8)), ("AT WORK", Column::Right), ("SLOTS", Column::Right), ("", Column::Whole)];
+
+fn at_work(worker: &rest::Worker) -> Vec<Cell> {
+    vec![
+        worker.name.as_str().into(),
+        worker.leases.to_string().into(),
+        worker.slots.to_string().into(),
+        Cell::new(Tone::Live, gauge(worker.leases, worker.slots)),
+    ]
 }
 
 /// Some of a whole as a bar.

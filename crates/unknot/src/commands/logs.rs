@@ -5,9 +5,9 @@ use crate::{
     args::Logs,
     error::{Error, eprint_quietly},
     exit::Exit,
+    feed::Loss,
     looking::idle,
-    nearest::nearest,
-    output::{Paint, Tone, pad, width},
+    output::{Paint, Tone, harmless, pad, width},
     source::{Source, Tried, run_id},
 };
 use std::{
@@ -17,18 +17,18 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use unknot_api::rest;
-use unknot_engine::core::{AttemptId, RunId, TaskIndex};
+use unknot_api::{client::Limits, rest};
+use unknot_engine::core::{AttemptId, RunId, TaskIndex, validate::nearest};
 use unknot_hands::LOG_PART_BYTES;
 
 /// Pause between two looks at growing files.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// A look takes at most this share of the time: it is a big one for a big run.
 const LOOK_SHARE: u32 = 10;
-/// How long a server that is not reached is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// Columns of the names in front of lines.
 const NAME_COLUMNS_MAX: usize = 24;
+/// Tasks that are named of those with several attempts.
+const AGAIN_NAMED_MAX: usize = 3;
 /// The longest line that is kept together.
 const CHUNK: usize = 64 * 1024;
 
@@ -50,11 +50,14 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         is_idle: false,
         lost_since: None,
     };
+    if logs.follow {
+        reading.tell_others(&source, &run, &tried);
+    }
     loop {
         let looked = Instant::now();
         let is_open = match reading.print(&source, &run, &tried, out) {
             Ok(is_open) => is_open,
-            Err(error) => reading.lose(error).map(|()| true)?,
+            Err(error) => reading.lose(error, out).map(|()| true)?,
         };
         let pause = (looked.elapsed() * LOOK_SHARE).max(LOOK_EVERY);
         if !logs.follow || !is_open {
@@ -66,12 +69,15 @@ pub(crate) fn perform(logs: &Logs, out: &mut dyn Write) -> Result<Exit, Error> {
         match source.find(&id.to_string()).and_then(|run| Ok((source.tried(&run, only)?, run))) {
             Ok(found) => {
                 (tried, run) = found;
-                reading.lost_since = None;
+                reading.find();
             }
-            Err(error) => reading.lose(error)?,
+            Err(error) => reading.lose(error, out)?,
         }
     }
     reading.printer.finish(out)?;
+    if !logs.follow {
+        reading.tell_others(&source, &run, &tried);
+    }
     if reading.printer.found_nothing() && !logs.follow {
         let what = match &logs.task {
             Some(task) => format!("task `{task}` of run `{id}`"),
@@ -112,6 +118,38 @@ impl Reading<'_> {
         Ok(is_open)
     }
 
+    /// Says of which tasks only the newest of several attempts is printed, and how the others are seen.
+    fn tell_others(&self, source: &Source, run: &rest::Run, tried: &[Tried]) {
+        if self.logs.attempt.is_some() || self.logs.all {
+            return;
+        }
+        let only = |task: &&Tried| self.only.is_none_or(|only| only == task.index);
+        let again: Vec<&Tried> = tried.iter().filter(only).filter(|task| task.attempts > 1).collect();
+        let (id, option) = (&run.summary.run_id, source.option());
+        match &again[..] {
+            [] => {}
+            [one] => {
+                let (name, attempts) = (harmless(&one.name), one.attempts);
+                let earlier = format!("`unknot logs {id} {name} --attempt {}{option}`", attempts - 1);
+                eprint_quietly(&format!(
+                    "note: this is attempt {attempts} of `{name}`; {earlier} shows the one before, `--all` all of them\n"
+                ));
+            }
+            many => {
+                let names: Vec<String> =
+                    many.iter().take(AGAIN_NAMED_MAX).map(|task| format!("`{}`", harmless(&task.name))).collect();
+                let more = match many.len() - names.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                let names = names.join(", ");
+                eprint_quietly(&format!(
+                    "note: {names}{more} were tried more than once: `unknot logs {id} --all{option}` shows all attempts\n"
+                ));
+            }
+        }
+    }
+
     fn tell_idle(&mut self, source: &Source, run: &rest::Run) {
         self.printer.tell_full();
         if !self.is_idle && !source.is_served() {
@@ -122,16 +160,31 @@ impl Reading<'_> {
     }
 
     /// Whoever follows waits for a server that is gone for a moment, and is told once.
-    fn lose(&mut self, error: Error) -> Result<(), Error> {
+    fn lose(&mut self, error: Error, out: &mut dyn Write) -> Result<(), Error> {
+        // As long as a stream of events is tried again.
+        let patience = Limits::default().patience;
         let is_first = self.lost_since.is_none();
         let since = *self.lost_since.get_or_insert_with(Instant::now);
-        if !self.logs.follow || !error.is_passing() || since.elapsed() > PATIENCE {
+        // On a terminal what is said of it is seen as well, and what a task printed may be no whole line.
+        self.printer.close_shown_line(out)?;
+        let Error::Client { source, .. } = &error else { return Err(error) };
+        if !self.logs.follow || !source.is_passing() {
             return Err(error);
         }
         if is_first {
-            eprint_quietly("note: the server is lost, trying again\n");
+            eprint_quietly(&format!("note: {}\n", Loss::of(source, patience)));
+        }
+        if since.elapsed() > patience {
+            return Err(error);
         }
         Ok(())
+    }
+
+    /// It is there again.
+    fn find(&mut self) {
+        if self.lost_since.take().is_some() {
+            eprint_quietly("note: the server is there again; nothing was missed\n");
+        }
     }
 }
 
@@ -300,7 +353,11 @@ impl Printer {
                 self.line(*attempt, &position.rest, out)?;
             }
         }
-        // A file gets a log as it is; on a terminal the prompt stands on a line of its own.
+        self.close_shown_line(out)
+    }
+
+    /// A file gets a log as it is; on a terminal the prompt, or a note, stands on a line of its own.
+    fn close_shown_line(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if io::stdout().is_terminal() {
             self.close_line(out)?;
         }

@@ -1,10 +1,11 @@
 //! `unknot ls`: runs, the newest first.
 
+use super::list;
 use crate::{
     args::{Ls, Status},
-    error::Error,
+    error::{Error, eprint_quietly},
     exit::Exit,
-    output::{Paint, Tone, run_tone},
+    output::{Tone, run_tone},
     source::{Source, read_word, stamp},
     table::{Cell, Column, Table},
     terminal, time,
@@ -25,19 +26,22 @@ const ROOMY: usize = 60;
 pub(crate) fn perform(ls: &Ls, out: &mut dyn Write) -> Result<Exit, Error> {
     let mut source = Source::open(&ls.at)?;
     let filter = RunFilter { status: ls.status.map(Into::into), workflow: ls.workflow.clone(), ..RunFilter::default() };
-    let runs = source.list(&filter, ls.limit)?;
+    let mut runs = source.list(&filter, ls.limit.saturating_add(1))?;
+    let has_more = runs.len() > ls.limit;
+    runs.truncate(ls.limit);
     let now = Clock::starting_at_least(Timestamp::default()).now();
-    if ls.json {
-        for run in &runs {
-            writeln!(out, "{}", as_json(run))?;
-        }
-    } else if runs.is_empty() {
-        writeln!(out, "no such runs")?;
-    } else {
-        let columns = terminal::size().columns;
-        table(&runs, now, columns >= ROOMY).write(out, Paint::for_stdout(), 0, columns)?;
+    let none = match (ls.status, &ls.workflow) {
+        (None, None) => "runs",
+        _ => "runs: none has that status or that workflow",
+    };
+    let told: Vec<Value> = runs.iter().map(as_json).collect();
+    let exit = list::print(ls.json, &told, none, || table(&runs, now, terminal::size().columns >= ROOMY), out)?;
+    if has_more && !ls.json {
+        out.flush()?;
+        // Beside the list, for whoever reads it: a program that takes it apart is not to meet a sentence.
+        eprint_quietly(&format!("note: there are older ones: `--limit {}` shows more\n", ls.limit.saturating_mul(10)));
     }
-    Ok(Exit::Success)
+    Ok(exit)
 }
 
 fn table(runs: &[rest::RunSummary], now: Timestamp, is_roomy: bool) -> Table {

@@ -1,15 +1,16 @@
 //! `unknot workflow add|ls|show|rm`: workflows that a server keeps under their names.
 
+use super::list;
 use crate::{
     args::{Listing, WorkflowCommand},
     config::Config,
     error::{Error, eprint_quietly},
     exit::Exit,
-    output::{Paint, Tone, harmless},
+    output::{Tone, harmless},
     remote::Remote,
     source::stamp,
     table::{Cell, Column, Table},
-    terminal, time, workflow,
+    time, workflow,
 };
 use serde_json::json;
 use std::{io::Write, path::Path};
@@ -67,14 +68,8 @@ fn ls(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
             None => break,
         }
     }
-    if listing.json {
-        for one in &found {
-            writeln!(out, "{}", json!(one))?;
-        }
-        return Ok(Exit::Success);
-    }
-    let rows = found.iter().filter_map(|one| Some((one.name.as_str(), one.versions.first()?)));
-    table("WORKFLOW", rows, out)
+    let rows = || table(found.iter().filter_map(|one| Some((one.name.as_str(), one.versions.first()?))));
+    list::print(listing.json, &found, "workflows: `unknot workflow add FLOW` registers one", rows, out)
 }
 
 fn show(name: &str, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
@@ -84,24 +79,19 @@ fn show(name: &str, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Erro
         writeln!(out, "{}", json!(found))?;
         return Ok(Exit::Success);
     }
-    table("WORKFLOW", found.versions.iter().map(|version| (found.name.as_str(), version)), out)
+    let rows = || table(found.versions.iter().map(|version| (found.name.as_str(), version)));
+    list::print(false, &found.versions, "versions", rows, out)
 }
 
-fn table<'r>(
-    head: &'static str,
-    rows: impl Iterator<Item = (&'r str, &'r RegisteredVersion)>,
-    out: &mut dyn Write,
-) -> Result<Exit, Error> {
+fn table<'r>(rows: impl Iterator<Item = (&'r str, &'r RegisteredVersion)>) -> Table {
     let now = Clock::starting_at_least(Timestamp::default()).now();
     let mut table = Table::new(&[
-        (head, Column::Shrinks(8)),
+        ("WORKFLOW", Column::Shrinks(8)),
         ("VERSION", Column::Whole),
         ("WHEN", Column::Right),
         ("BY", Column::Shrinks(4)),
     ]);
-    let mut is_empty = true;
     for (name, version) in rows {
-        is_empty = false;
         table.row(vec![
             name.into(),
             short(&version.hash).into(),
@@ -109,11 +99,7 @@ fn table<'r>(
             Cell::new(Tone::Faint, version.by.as_str()),
         ]);
     }
-    match is_empty {
-        true => writeln!(out, "no workflow is registered; `unknot workflow add FLOW` does that")?,
-        false => table.write(out, Paint::for_stdout(), 0, terminal::size().columns)?,
-    }
-    Ok(Exit::Success)
+    table
 }
 
 fn short(hash: &str) -> &str {

@@ -103,7 +103,7 @@ fn open(config: &Config, teller: &mut Teller<'_>) -> Result<Box<dyn Store>, Erro
         Err(error) => ("not usable".to_owned(), Err(error)),
     };
     teller.line("data", &format!("{data} ({owner})"))?;
-    let store = opened.map_err(Error::store(format!("use the data folder `{data}`")))?;
+    let store = opened.map_err(Error::store_in(&config.data, format!("use the data folder `{data}`")))?;
     Ok(Box::new(store))
 }
 
@@ -151,7 +151,7 @@ impl Session {
         if teller.is_json {
             writeln!(teller.out, "{}", json!({"summary": summary.as_json(exit)}))?;
         } else {
-            summary.write(teller.out, teller.paint, terminal::size().columns)?;
+            summary.write(exit, teller.out, teller.paint, terminal::size().columns)?;
         }
         let status = record.status();
         let next = match status {
@@ -159,8 +159,10 @@ impl Session {
             _ => "the same command goes on where it was",
         };
         match (exit, status.is_terminal()) {
-            (Exit::Killed, false) => teller.line("note", &format!("killed; the run is unfinished: {next}")),
-            (Exit::Killed, true) => teller.line("note", "killed"),
+            (Exit::Killed, false) => {
+                teller.line("note", &format!("killed, exit status 130; the run is unfinished: {next}"))
+            }
+            (Exit::Killed, true) => teller.line("note", "killed, exit status 130: what still ran was not waited for"),
             _ => Ok(()),
         }
     }

@@ -52,7 +52,7 @@ fn serve_until_told(serve: &Serve, config: Config, journal: &Journal, out: &mut 
     log::info!(version = env!("CARGO_PKG_VERSION"), config = file, data = shown.as_str(), slots = config.slots; "starting");
     reload::warn_at_start(&config);
     let store = SqliteStore::open(&config.data, &SqliteOptions::default());
-    let store = store.map_err(Error::store(format!("use the data folder `{shown}`")))?;
+    let store = store.map_err(Error::store_in(&config.data, format!("use the data folder `{shown}`")))?;
     let engine = Arc::new(Engine::start(Box::new(store), options(&config)).map_err(Error::start)?);
     if engine.reconciled() > 0 {
         log::warn!(attempts = engine.reconciled(); "attempts of an earlier process were found unfinished and ended");
@@ -77,7 +77,7 @@ fn serve_until_told(serve: &Serve, config: Config, journal: &Journal, out: &mut 
 }
 
 fn failed(error: StartError) -> Error {
-    Error::Start { attempt: "start the server", source: error.into() }
+    Error::Start { attempt: crate::error::SERVER, source: error.into() }
 }
 
 fn options(config: &Config) -> Options {

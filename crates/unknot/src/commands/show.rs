@@ -1,5 +1,6 @@
 //! `unknot show RUN`: a run, its tasks, and what each of them waits for.
 
+mod left;
 mod waits;
 
 use super::{events, ls::tone_of};
@@ -10,7 +11,7 @@ use crate::{
     exit::Exit,
     looking::idle,
     output::{Paint, Tone, count, fit, task_tone, thousands, wrap},
-    source::{Definitions, Holds, Source, read_word, stamp},
+    source::{Definitions, Holds, Left, Source, read_word, stamp},
     summary::counted,
     table::{Cell, Column, Table},
     terminal, time,
@@ -57,8 +58,10 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
         is_served,
         tasks: BTreeMap::new(),
         counts: BTreeMap::new(),
+        artifacts: BTreeMap::new(),
     };
     view.read(&mut source, show.json)?;
+    view.read_artifacts(&source)?;
     if !has_ended(&view.run) {
         view.holds = source.holds()?;
     }
@@ -91,6 +94,8 @@ struct View {
     is_served: bool,
     tasks: BTreeMap<TaskIndex, rest::Task>,
     counts: BTreeMap<TaskStatus, u64>,
+    /// What the newest attempts left, of a small run.
+    artifacts: BTreeMap<TaskIndex, Vec<Left>>,
 }
 
 /// How long attempts took, by task.
@@ -195,7 +200,7 @@ impl View {
             let named = count(self.tasks.len() as u64, "task");
             writeln!(out, "  {}", paint.tone(Tone::Faint, &format!("… {named} of {} named", thousands(self.total()))))?;
         }
-        Ok(())
+        self.write_left(paint, columns, out)
     }
 
     fn write_head(&self, paint: Paint, columns: usize, out: &mut dyn Write) -> Result<(), Error> {
@@ -316,6 +321,8 @@ impl View {
             "reason": task.reason,
             "error": task.error,
             "output": task.output,
+            "artifacts": self.artifacts_as_json(index),
+            "waits_for": wait.and_then(|wait| wait.needs.as_ref()),
             "explanation": self.explain(index, task),
         })
     }

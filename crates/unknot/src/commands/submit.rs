@@ -172,7 +172,7 @@ fn wait(
     if teller.is_json {
         writeln!(teller.out, "{}", json!({"summary": summary.as_json(exit)}))?;
     } else {
-        summary.write(teller.out, teller.paint, terminal::size().columns)?;
+        summary.write(exit, teller.out, teller.paint, terminal::size().columns)?;
     }
     Ok(exit)
 }

@@ -1,15 +1,14 @@
 //! `unknot token new|ls|rm`: the tokens by which a server knows its callers, in its data folder.
 
+use super::list;
 use crate::{
     args::{Place, TokenCommand, TokenScope},
     config::{Config, nicer},
     error::Error,
     exit::Exit,
-    output::Paint,
     table::{Column, Table},
-    terminal,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{fs, io::Write};
 use unknot_server::{Scope, TokenError, Tokens};
 
@@ -24,7 +23,7 @@ pub(crate) fn perform(command: &TokenCommand, out: &mut dyn Write) -> Result<Exi
                 false => writeln!(out, "{token}")?,
             }
         }
-        TokenCommand::Ls { json, place } => ls(&open(place)?, *json, out)?,
+        TokenCommand::Ls { json, place } => return ls(&open(place)?, *json, out),
         TokenCommand::Rm { name, place } => {
             if !open(place)?.remove(name).map_err(Error::Tokens)? {
                 return Err(Error::Tokens(TokenError::Refused(format!("there is no token `{name}`"))));
@@ -47,19 +46,18 @@ fn open(place: &Place) -> Result<Tokens, Error> {
     Ok(tokens)
 }
 
-fn ls(tokens: &Tokens, is_json: bool, out: &mut dyn Write) -> Result<(), Error> {
-    let mut table = Table::new(&[("NAME", Column::Shrinks(8)), ("SCOPE", Column::Whole)]);
-    for (name, scope) in tokens.list().map_err(Error::Tokens)? {
-        if is_json {
-            writeln!(out, "{}", json!({"name": name, "scope": scope}))?;
+fn ls(tokens: &Tokens, is_json: bool, out: &mut dyn Write) -> Result<Exit, Error> {
+    let found = tokens.list().map_err(Error::Tokens)?;
+    let told: Vec<Value> = found.iter().map(|(name, scope)| json!({"name": name, "scope": scope})).collect();
+    let table = || {
+        let mut table = Table::new(&[("NAME", Column::Shrinks(8)), ("SCOPE", Column::Whole)]);
+        for one in &told {
+            let text = |key: &str| one[key].as_str().unwrap_or_default();
+            table.row(vec![text("name").into(), text("scope").into()]);
         }
-        let scope = json!(scope);
-        table.row(vec![name.into(), scope.as_str().unwrap_or_default().into()]);
-    }
-    if !is_json {
-        table.write(out, Paint::for_stdout(), 0, terminal::size().columns)?;
-    }
-    Ok(())
+        table
+    };
+    list::print(is_json, &told, "tokens: `unknot token new NAME` makes one", table, out)
 }
 
 impl From<TokenScope> for Scope {

@@ -10,16 +10,17 @@ use std::{
     sync::{Arc, mpsc::Receiver},
     time::{Duration, Instant},
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::watch,
-    task::JoinHandle,
-};
+use tokio::{runtime::Builder, sync::watch, task::JoinHandle};
+use unknot_api::work::Command;
 use unknot_engine::{Clock as EngineClock, core::Millis, core::Timestamp};
-use unknot_hands::{Clock, Config, GuardCommand, Phase, Remote, RemoteSource, Summary, Worker};
+use unknot_hands::{Clock, Config, GuardCommand, Phase, Premises, Remote, RemoteSource, Summary, Worker};
 
 /// Pause between two looks at what goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How long, once the worker is done, its last calls to the disk may take.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+/// Kinds of work that it knows by itself.
+const KINDS: [&str; 3] = ["exec", "http", "noop"];
 /// Threads that move bytes and keep time.
 const THREADS: usize = 2;
 
@@ -30,10 +31,11 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     let server = Server::find(&asked.at)?;
     let name = asked.name.clone().unwrap_or_else(this_machine);
     let folder = folder(asked, &name).map_err(refused)?;
+    let premises = Premises::enter(&folder).map_err(refused)?;
     let queues = (!asked.queue.is_empty()).then(|| asked.queue.clone());
-    let takes = queues.as_ref().map_or_else(|| "all queues".to_owned(), |queues| queues.join(", "));
-    writeln!(out, "worker  {name}: {} slots, {takes}", asked.slots)?;
+    writeln!(out, "worker  {name}: {} slots, {}", asked.slots, takes(asked))?;
     writeln!(out, "server  {}", server.place())?;
+    say_what_was_left(&premises, out)?;
     out.flush()?;
     let source = RemoteSource::new(Remote {
         client: server.client().clone(),
@@ -42,18 +44,48 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
         boot: RandomState::new().build_hasher().finish(),
         slots: asked.slots,
         queues,
+        kinds: if asked.handlers_only { Vec::new() } else { KINDS.map(str::to_owned).to_vec() },
+        handlers: asked.handler.iter().map(|(name, _)| name.clone()).collect(),
         labels: asked.label.iter().cloned().collect(),
         data_dir: folder.clone(),
     });
     let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().map_err(refused)?;
     let (phase, phases) = watch::channel(Phase::Working);
-    let uploads = Arc::clone(&source);
-    runtime.spawn(async move { uploads.upload().await });
+    let tended = Arc::clone(&source);
+    let tending = runtime.spawn(async move { tended.tend().await });
     let worker = runtime.spawn(Worker::run(Arc::clone(&source), config(asked, folder), phases));
     let drain = Duration::from_millis(asked.drain.ms);
     let ended = At { source: &source, phase, worker: &worker, drain }.until_told(&told, out);
-    finish(&runtime, &source, worker)?;
+    let done = runtime.block_on(worker).map_err(std::io::Error::other).and_then(|ended| ended);
+    tending.abort();
+    runtime.block_on(source.leave());
+    // A call that a disk holds up is left to its thread.
+    runtime.shutdown_timeout(LAST_CALLS);
+    done.map_err(|source| Error::Start { attempt: "work", source: source.into() })?;
+    drop(premises);
     ended
+}
+
+/// What earlier processes had left in this worker's folder.
+fn say_what_was_left(premises: &Premises, out: &mut dyn Write) -> Result<(), Error> {
+    if premises.removed > 0 {
+        writeln!(out, "cleared the folders of {} attempts of earlier processes", premises.removed)?;
+    }
+    for (folder, why) in &premises.kept {
+        writeln!(out, "kept    {}: {why}", folder.display())?;
+    }
+    Ok(())
+}
+
+/// What it takes, for a person.
+fn takes(asked: &Asked) -> String {
+    let queues = if asked.queue.is_empty() { "all queues".to_owned() } else { asked.queue.join(", ") };
+    if asked.handler.is_empty() {
+        return queues;
+    }
+    let names: Vec<&str> = asked.handler.iter().map(|(name, _)| name.as_str()).collect();
+    let only = if asked.handlers_only { "only calls of" } else { "also calls of" };
+    format!("{queues}, {only} {}", names.join(", "))
 }
 
 fn config(asked: &Asked, folder: PathBuf) -> Config {
@@ -65,6 +97,8 @@ fn config(asked: &Asked, folder: PathBuf) -> Config {
     let guard = GuardCommand::this_program(vec![crate::GUARD_WORD.into()]);
     let mut config = Config::new(folder, guard, Clock::new(now));
     config.slots = asked.slots as usize;
+    let handlers = asked.handler.iter().cloned().map(|(name, line)| (name, Command::Shell(line)));
+    config.handlers = handlers.collect();
     config.prefetch = asked.slots as usize * 3;
     config
 }
@@ -124,11 +158,4 @@ impl At<'_> {
         self.phase.send_replace(Phase::Stopping);
         Ok(Exit::Success)
     }
-}
-
-/// Waits for the end of what runs, which its ladders bound, and takes leave.
-fn finish(runtime: &Runtime, source: &RemoteSource, worker: JoinHandle<std::io::Result<Summary>>) -> Result<(), Error> {
-    let ended = runtime.block_on(worker).map_err(std::io::Error::other).and_then(|ended| ended);
-    runtime.block_on(source.leave());
-    ended.map(drop).map_err(|source| Error::Start { attempt: "work", source: source.into() })
 }

@@ -6,7 +6,7 @@ use super::{
     kind::Wrong,
     values::{Origin, Place, Setting, Values},
 };
-use crate::{error::Error, nearest::nearest};
+use crate::error::Error;
 
 /// Variables of ours that are no keys: what tasks are told, what commands take, what tests say to the program.
 const OTHERS: &[&str] = &[
@@ -93,7 +93,10 @@ fn mistyped(variable: &str) -> Option<String> {
     if is_other || name.starts_with("KILL_") || name.starts_with("GUARD_") {
         return None;
     }
-    let near = nearest(name, VARIABLES.iter().filter_map(|variable| variable.strip_prefix(PREFIX)))?;
+    let near = unknot_engine::core::validate::nearest(
+        name,
+        VARIABLES.iter().filter_map(|variable| variable.strip_prefix(PREFIX)),
+    )?;
     Some(format!("`{variable}` means nothing (did you mean `{PREFIX}{near}`?)"))
 }
 

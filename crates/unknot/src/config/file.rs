@@ -5,7 +5,6 @@ use super::{
     kind::{Value, Wrong},
     values::{Origin, Place, Setting, Values},
 };
-use crate::nearest::nearest;
 use unknot_api::{
     document::{self, Document, Entry, Node, OnKey},
     report::{Code, Diagnostic, Report},
@@ -170,7 +169,7 @@ fn read(node: &Node<'_>, key: &Key) -> Result<Value, Wrong> {
 
 fn unknown(entry: &Entry<'_>, known: &[&str]) -> Diagnostic {
     let problem = Diagnostic::new(Code::UnknownKey, format!("unknown key `{}`", entry.key));
-    match nearest(&entry.key, known.iter().copied()) {
+    match unknot_engine::core::validate::nearest(&entry.key, known.iter().copied()) {
         Some(nearest) => problem.help(format!("did you mean `{nearest}`?")),
         None => problem.expected(format!("one of `{}`", known.join("`, `"))),
     }

@@ -2,7 +2,7 @@
 
 use std::{fmt, net::SocketAddr};
 use unknot_api::{Duration, Size, document::ScalarKind, report::Code};
-use unknot_engine::core::Millis;
+use unknot_engine::core::{Millis, validate::nearest};
 
 /// What may stand behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,9 +133,7 @@ impl Kind {
     /// What is wrong with a value that is none of these.
     pub(crate) fn wrong(self, text: &str) -> Wrong {
         let help = match self {
-            Self::Word(words) => {
-                crate::nearest::nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?"))
-            }
+            Self::Word(words) => nearest(text, words.iter().copied()).map(|word| format!("did you mean `{word}`?")),
             Self::Length if text.parse::<u64>().is_ok() => Some(format!("did you mean `{text}s`?")),
             Self::Size if text.parse::<u64>().is_ok() => Some(format!("did you mean `{text}B` or `{text}MiB`?")),
             _ => None,

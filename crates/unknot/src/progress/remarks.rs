@@ -42,6 +42,7 @@ fn remark(note: &Note, named: bool) -> Option<(String, Rank)> {
             (format!("left {} {noun} behind, now ended{which}", thousands(u64::from(*count))), Rank::Notable)
         }
         Note::LogFailed { message } => (format!("its log is incomplete: {message}"), Rank::Notable),
+        Note::ArtifactsLost { count, first, message } => (lost(*count, first, message), Rank::Notable),
         Note::OutputCutOff => ("its output had no end and was cut off".to_owned(), Rank::Notable),
         // True of each attempt of each task with such a limit: a large run would say little else.
         Note::LimitNotEnforced { limit, .. } => (format!("`{limit}` was not enforced"), Rank::Routine),
@@ -49,6 +50,16 @@ fn remark(note: &Note, named: bool) -> Option<(String, Rank)> {
         Note::PipeHeld { .. } | Note::LogCut { .. } => return None,
         _ => return None,
     })
+}
+
+/// What of its artifacts did not come here.
+fn lost(count: u32, first: &[String], message: &str) -> String {
+    let which = match first {
+        [] => String::new(),
+        [path, ..] => format!(" (`{}`{})", fit(path, COMMAND_COLUMNS), if count > 1 { " …" } else { "" }),
+    };
+    let noun = if count == 1 { "artifact" } else { "artifacts" };
+    format!("{} {noun} did not arrive{which}: {message}", thousands(u64::from(count)))
 }
 
 /// The first of some processes, and how many more there are.

@@ -1,14 +1,22 @@
 //! What a store on this machine tells, as the API would tell it.
 
-use super::{CHUNK, Tried, words::run_id};
+use super::{
+    CHUNK, Tried,
+    words::{read_word, run_id},
+};
 use crate::{attempt_folder, config::Config, error::Error, looking::Looking};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read, Seek, SeekFrom},
 };
 use unknot_api::rest;
 use unknot_engine::{
-    core::{AttemptId, TaskIndex, run::TaskStatus, workflow::TaskDef},
+    core::{
+        AttemptId, TaskIndex,
+        run::{TaskStatus, WaitOn},
+        wait::open_needs,
+        workflow::{Definition, TaskDef},
+    },
     store::{PageSize, RunRecord},
 };
 use unknot_server::view;
@@ -39,7 +47,14 @@ impl Stored {
         // A large live run stores no row for a task that nothing has happened to yet.
         let mut found: BTreeMap<TaskIndex, rest::Task> =
             definition.body.indexed().map(|(index, _)| (index, show(index, &untouched))).collect();
-        looking.each_task(record, &definition, |index, task| drop(found.insert(index, show(index, task))))?;
+        let mut met = BTreeMap::new();
+        looking.each_task(record, &definition, |index, task| {
+            found.insert(index, show(index, task));
+            met.insert(index, task.met);
+        })?;
+        if record.run().started {
+            name_needs(&mut found, &definition, &met);
+        }
         Ok(found)
     }
 
@@ -83,6 +98,21 @@ impl Stored {
             }
         })?;
         Ok(found.into_values().collect())
+    }
+}
+
+/// Adds to waits for other tasks which these are. `met` says of each stored task how many of its needs are met.
+fn name_needs(tasks: &mut BTreeMap<TaskIndex, rest::Task>, definition: &Definition, met: &BTreeMap<TaskIndex, u32>) {
+    let waits = |task: &rest::Task| task.wait.as_ref().and_then(|wait| read_word(&wait.on)) == Some(WaitOn::Needs);
+    let waiting: Vec<TaskIndex> = tasks.iter().filter(|(_, task)| waits(task)).map(|(index, _)| *index).collect();
+    let ended: BTreeSet<TaskIndex> =
+        tasks.iter().filter(|(_, task)| task.ended_at.is_some()).map(|(index, _)| *index).collect();
+    for index in waiting {
+        let met = met.get(&index).copied().unwrap_or_default();
+        let open = open_needs(definition, index, met, |other| ended.contains(&other));
+        if let Some(wait) = tasks.get_mut(&index).and_then(|task| task.wait.as_mut()) {
+            wait.needs = Some(view::needs(&open));
+        }
     }
 }
 

@@ -103,6 +103,41 @@ fn a_run_is_seen_while_another_process_runs_it() {
 }
 
 #[test]
+fn the_bound_of_an_attempt_that_is_stopped_is_told_in_parts_that_add_up() {
+    let flow = "name: deaf\ntasks:\n  a:\n    \
+                exec: 'trap \"\" TERM; touch began; while ! test -e go; do sleep 0.01; done'\n    \
+                timeout: 1s\n    cancel: {told: 2s, term: 60s, kill: 5s}\n";
+    let bench = Bench::with(flow);
+    bench.run(&["check", "flow.yaml"]).code(0).says("told 2s + TERM 1m + KILL 5s + 8s to hear of it = 75s");
+    let mut running = bench.start(&["run", "flow.yaml"]);
+    running.line("is out of time and asked to stop");
+    let shown = bench.run(&["show"]).code(0).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(shown.contains("is being stopped (out of time); given up in 1m 1"), "{shown}");
+    assert!(shown.contains(": 67s of its ladder + 8s to hear of it,"), "{shown}");
+    bench.write("go", "");
+    running.end();
+}
+
+#[test]
+fn logs_say_that_there_were_other_attempts() {
+    let bench = finished();
+    let id = bench.run(&["ls", "--json"]).stdout.split('"').nth(3).unwrap().to_owned();
+    let one = format!(
+        "note: this is attempt 2 of `fetch`; `unknot logs {id} fetch --attempt 1` shows the one before, `--all` all of them\n"
+    );
+    for arguments in [&["logs", "latest", "fetch"][..], &["logs", "latest", "fetch", "-f"], &["logs", "latest"]] {
+        assert_eq!(bench.run(arguments).code(0).stderr, one, "{arguments:?}");
+    }
+    for arguments in [
+        &["logs", "latest", "poster"][..],
+        &["logs", "latest", "fetch", "--all"],
+        &["logs", "latest", "fetch", "--attempt", "1"],
+    ] {
+        assert_eq!(bench.run(arguments).code(0).stderr, "", "{arguments:?}");
+    }
+}
+
+#[test]
 fn following_misses_nothing_of_an_attempt_that_is_tried_again() {
     let bench = Bench::with(
         r#"
@@ -161,7 +196,7 @@ fn the_store_is_looked_after() {
     assert_eq!(bench.run(&["store", "path"]).code(0).stdout.trim(), data);
     bench.run(&["store", "prune", "--older-than", "7"]).code(2).says("error[UK0304]");
     bench.run(&["store", "prune", "--older-than", "0s"]).code(0).says("1 run removed");
-    bench.run(&["ls"]).code(0).says("no such runs");
+    bench.run(&["ls"]).code(0).says("no runs");
     assert_eq!(fs::read_dir(bench.path(".unknot/attempts")).unwrap().count(), 0, "logs go with their run");
 }
 

@@ -5,8 +5,12 @@
 mod analyze;
 mod config;
 mod disk;
+mod follow;
+mod hold;
 mod http;
 mod interrupt;
+mod left;
+mod lists;
 mod look;
 mod refuse;
 mod reload;

@@ -1,11 +1,17 @@
 //! What cannot be done, and how that is said.
 
 use super::{
+    server::serve,
     snapshot::check,
-    support::{Bench, ended, wait_for_file},
+    support::{Bench, ended, until, wait_for_file},
 };
 use rustix::process::Signal;
-use std::{fs, process::Command};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+    time::Duration,
+};
 use unknot_engine::{
     core::{
         CommitSeq,
@@ -65,6 +71,62 @@ fn a_store_has_one_owner() {
     bench.run(&["run", "small.yaml", "--data", "elsewhere"]).code(0);
     bench.write("go", "");
     assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn whoever_owns_what_is_wanted_is_named() {
+    let bench =
+        Bench::with("name: long\ntasks:\n  a: {exec: 'touch began; while ! test -e go; do sleep 0.01; done'}\n");
+    bench.write("small.yaml", SMALL);
+    let running = bench.start(&["run", "flow.yaml"]);
+    wait_for_file(&bench.path("began"));
+    running.signal(Signal::STOP);
+    let pid = running.pid();
+    let state = || fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    until("it stands still", Duration::from_secs(10), || state().contains(") T "));
+    let told = format!("`unknot run flow.yaml`, which is stopped (Ctrl-Z; `kill -CONT {pid}` lets it go on)");
+    bench.run(&["run", "small.yaml"]).code(5).says("error[UK0200]").says(&told);
+    running.signal(Signal::CONT);
+    bench.write("go", "");
+    assert_eq!(running.end().0, Some(0));
+
+    let taken = serve(&bench);
+    let address = taken.address.trim_start_matches("http://");
+    let ended = bench.run(&["serve", "--data", "other", "--listen", address]).code(5).says("error[UK0309]");
+    ended.says("somebody listens there already");
+}
+
+/// As another user, whom the owner of a folder does not let in.
+#[test]
+fn a_data_folder_of_another_user_is_told_as_such() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("SKIPPED: only root can start a command as another user");
+        return;
+    }
+    let bench = Bench::with(SMALL);
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let open = |name: &str| fs::set_permissions(bench.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    open(".");
+    let as_other = |arguments: &[&str]| {
+        let mut command = bench.command(arguments);
+        command.uid(65_534).gid(65_534);
+        command
+    };
+    if as_other(&["--version"]).status().is_err() {
+        eprintln!("SKIPPED: another user cannot start the command where it stands");
+        return;
+    }
+    let refused = |arguments: &[&str]| {
+        let ended = ended(as_other(arguments)).code(5).says("error[UK0316]").says("belongs to another user (uid 0)");
+        ended.says("sudo -u '#0'").says("ermission denied");
+    };
+    for arguments in [&["ls"][..], &["run", "flow.yaml"], &["cancel", "latest"], &["pause", "queue", "default"]] {
+        refused(arguments);
+    }
+    // A server's folder may be looked into; its socket is its user's all the same.
+    let _served = serve(&bench);
+    open(".unknot");
+    refused(&["queues"]);
 }
 
 #[test]

@@ -1,16 +1,17 @@
 //! The command against a server on a free port, and against one that comes and goes.
 
-use super::support::{Bench, Running, exists_process_with, marker, wait_for_file, wait_until_gone};
+use super::support::{Bench, Running, exists_process_with, marker, until, wait_for_file, wait_until_gone};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::Duration;
 
 /// A server of the bench's data folder.
-struct Served {
-    running: Running,
-    address: String,
+pub(crate) struct Served {
+    pub(crate) running: Running,
+    pub(crate) address: String,
 }
 
-fn serve(bench: &Bench) -> Served {
+pub(crate) fn serve(bench: &Bench) -> Served {
     let mut running = bench.start(&["serve", "--listen", "127.0.0.1:0"]);
     let line = running.line("listen  http://");
     let address = line.split_whitespace().nth(1).unwrap().to_owned();
@@ -19,13 +20,13 @@ fn serve(bench: &Bench) -> Served {
 
 impl Served {
     /// The options that lead there from elsewhere.
-    fn options(&self) -> [String; 4] {
+    pub(crate) fn options(&self) -> [String; 4] {
         let file = ".unknot/admin.token";
         ["--server".to_owned(), self.address.clone(), "--token-file".to_owned(), file.to_owned()]
     }
 }
 
-fn with<'a>(arguments: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
+pub(crate) fn with<'a>(arguments: &[&'a str], more: &'a [String]) -> Vec<&'a str> {
     arguments.iter().copied().chain(more.iter().map(String::as_str)).collect()
 }
 
@@ -43,7 +44,7 @@ tasks:
 "#;
 
 /// A task that ends when the file `go` is there.
-fn waiting(marker: &str) -> String {
+pub(crate) fn waiting(marker: &str) -> String {
     format!(
         "name: waits\ntasks:\n  a: {{exec: 'echo begins; touch began; while ! test -e go; do sleep 0.01{marker}; done; echo went'}}\n"
     )
@@ -166,7 +167,27 @@ fn a_closed_terminal_and_a_second_signal_leave_the_run_to_the_server() {
     assert!(printed.contains("is left to the server"), "{printed}");
     bench.run(&["show"]).code(0).says("CANCELLING");
     let options = served.options();
-    bench.run(&with(&["cancel", "latest", "--force"], &options)).code(0).says("is being cancelled");
+    bench
+        .run(&with(&["cancel", "latest", "--force"], &options))
+        .code(0)
+        .says("is cancelled; what it still had is killed");
+}
+
+/// A forced end waits for no ladder: what had minutes to stop is gone at once, and so is the doubt about its lock.
+#[test]
+fn a_forced_cancellation_kills_what_is_left() {
+    let marker = marker();
+    let task = format!("trap '' TERM; touch began; while :; do sleep 0.01{marker}; done");
+    let flow = format!("name: stays\ntasks:\n  a: {{exec: \"{task}\", locks: [door], cancel: {{term: 5m}}}}\n");
+    let bench = Bench::with(&flow);
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    wait_for_file(&bench.path("began"));
+    bench.run(&["cancel", "latest"]).code(0).says("is being cancelled");
+    bench.run(&["cancel", "latest", "--force"]).code(0).says("is cancelled");
+    wait_until_gone(&format!("0.01{marker}"));
+    bench.run(&["show"]).code(0).says("CANCELLED");
+    until("the lock is free again", Duration::from_secs(20), || !bench.run(&["pools"]).stdout.contains("closed"));
 }
 
 #[test]
@@ -209,11 +230,11 @@ fn what_is_held_and_what_is_out_of_tries_is_told() {
     bench.run(&["dead", "show", task]).code(0).says("exited with status 3").says("│ no such table");
     bench.run(&["dead", "drop", task]).code(0);
     bench.run(&["dead", "show", task]).code(2).says("error[UK0404]");
-    bench.run(&["dead", "ls"]).code(0).says("no task is out of tries");
+    bench.run(&["dead", "ls"]).code(0).says("no dead letters: no task is out of tries");
 
     bench.run(&["pause", "queue", "default"]).code(0).says("unknot resume queue default");
     bench.run(&["queues"]).code(0).says("held by local");
-    bench.run(&["pause", "queue", "defualt"]).code(2).says("there is no queue `defualt`");
+    bench.run(&["pause", "queue", "defualt"]).code(2).says("there is no queue `defualt`; did you mean `default`?");
     bench.run(&["pause", "workflow", "fails", "--json"]).code(0).says("\"workflow\":\"fails\"");
     bench.run(&["submit", "flow.yaml"]).code(0);
     bench.run(&["pause", "run", "latest"]).code(0).says("is held by local");
@@ -223,7 +244,7 @@ fn what_is_held_and_what_is_out_of_tries_is_told() {
     bench.run(&["resume", "queue", "default"]).code(0).says("goes on");
     bench.run(&["events", "latest", "-f"]).code(0).says("RUN_FAILED");
     bench.run(&["workers", "--json"]).code(0).says("\"slots\":8");
-    bench.run(&["pools"]).code(0).says("none");
+    bench.run(&["pools"]).code(0).says("no pools or locks");
     drop(served);
 }
 
@@ -245,7 +266,11 @@ fn what_is_held_is_named_as_the_cause_and_let_go_without_a_server() {
     bench.run(&["events", "latest", "-f"]).code(0).says("RUN_COMPLETED");
     bench.run(&["pause", "queue", "default"]).code(0);
     bench.run(&["submit", "flow.yaml"]).code(0);
-    bench.run(&["show"]).code(0).says("queue `default` is held by local").says("held with its queue `default`");
+    bench
+        .run(&["show"])
+        .code(0)
+        .says("queue `default` is held by local")
+        .says("is held: queue `default` is paused by local");
     drop(served);
 
     // What is held stays held; the process that owns the folder lets it go.
@@ -349,7 +374,7 @@ fn what_failed_is_taken_further_and_what_is_registered_is_run_by_name() {
     bench.run(&["retry", "latest"]).code(1).says("error[UK0409]");
     bench.run(&["dead", "ls"]).code(0).says("no task is out of tries");
 
-    bench.run(&["workflow", "ls"]).code(0).says("no workflow is registered");
+    bench.run(&["workflow", "ls"]).code(0).says("no workflows: `unknot workflow add FLOW` registers one");
     bench.run(&["workflow", "add", "flow.yaml"]).code(0).says("fails is registered as");
     bench.run(&["workflow", "ls"]).code(0).says("fails").says("local");
     bench.run(&["submit", "fails", "--wait"]).code(0);

@@ -58,6 +58,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ("9*.9s", "#.#s"),
     ("process 9*", "process [pid]"),
     ("pid 9*", "pid [pid]"),
+    ("kill 9*", "kill [pid]"),
 ];
 
 /// How much of the beginning of `text` a pattern covers.

@@ -66,7 +66,8 @@ impl Bench {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_unknot"));
         command.args(arguments).current_dir(self.path("."));
-        command.env("USER", "tester").stdin(Stdio::null());
+        // As wide as a usual terminal, though it is none.
+        command.env("USER", "tester").env("COLUMNS", "80").stdin(Stdio::null());
         for variable in ["UNKNOT_SERVER_DATA", "UNKNOT_SERVER", "UNKNOT_TOKEN", "UNKNOT_TOKEN_FILE"] {
             command.env_remove(variable);
         }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use unknot_api::work::{HttpTimeouts, HttpWork};
 use unknot_engine::core::{
     Millis,
-    deadline::{ATTEMPT_TIMEOUT_DEFAULT, reserve},
+    deadline::{ATTEMPT_TIMEOUT_DEFAULT, HEARTBEAT_TIMEOUT_DEFAULT, reserve},
+    run::Lease,
     settings::Settings,
     validate::RUN_TIMEOUT,
     workflow::{Backoff, Definition, HttpRules, Ladder, OnLost, TaskDef, TaskKind},
@@ -101,9 +102,10 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
             }),
         ]);
         if processes().next().is_some() {
-            bounds.push(Bound::of("silence", processes(), |task| match task.heartbeat_timeout {
-                Some(limit) => (limit.to_string(), false),
-                None => ("not bounded".to_owned(), true),
+            bounds.push(Bound::of("silence", processes(), |task| match (task.heartbeat_timeout, &task.kind) {
+                (Some(limit), _) => (limit.to_string(), false),
+                (None, TaskKind::Worker(_)) => (HEARTBEAT_TIMEOUT_DEFAULT.to_string(), true),
+                (None, _) => ("not bounded".to_owned(), true),
             }));
         }
         bounds.push(Bound::of("tries", attempts(), |task| tries(task, settings)));
@@ -132,7 +134,7 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
         let sleeps = tasks().filter(|task| matches!(task.kind, TaskKind::Sleep(_)));
         bounds.push(Bound::of("sleep", sleeps, |task| match task.kind {
             TaskKind::Sleep(length) => (length.to_string(), false),
-            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Noop => (String::new(), true),
+            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => (String::new(), true),
         }));
     }
     bounds
@@ -164,7 +166,7 @@ fn pauses(task: &TaskDef) -> (String, bool) {
 fn of_request(task: &TaskDef, said: impl Fn(&TaskDef, &HttpRules) -> (String, bool)) -> (String, bool) {
     match &task.kind {
         TaskKind::Http(http) => said(task, &http.rules),
-        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Noop => (String::new(), true),
+        TaskKind::Exec(_) | TaskKind::Worker(_) | TaskKind::Sleep(_) | TaskKind::Noop => (String::new(), true),
     }
 }
 
@@ -185,6 +187,8 @@ fn answer(_: &TaskDef, rules: &HttpRules) -> (String, bool) {
 }
 
 fn ladder(ladder: &Ladder) -> (String, bool) {
-    let told = ladder.told.map(|told| format!("told {told}, ")).unwrap_or_default();
-    (format!("{told}TERM {}, KILL {}", ladder.term, ladder.kill), *ladder == Ladder::default())
+    let told = ladder.told.map(|told| format!("told {told} + ")).unwrap_or_default();
+    let (margin, whole) = (Lease::REPORT_MARGIN, ladder.total().plus(Lease::REPORT_MARGIN));
+    let said = format!("{told}TERM {} + KILL {} + {margin} to hear of it = {whole}", ladder.term, ladder.kill);
+    (said, *ladder == Ladder::default())
 }

@@ -2,14 +2,16 @@
 
 use super::{Definitions, View};
 use crate::{
+    output::thousands,
     source::{read_word, stamp},
     time,
 };
 use unknot_api::{Moment, rest};
 use unknot_engine::core::{
-    TaskIndex,
-    run::{StopReason, TaskStatus, WaitOn},
-    workflow::{Need, TaskDef, When},
+    Millis, TaskIndex,
+    run::{Lease, RunStatus, StopReason, TaskStatus, WaitOn},
+    wait::Awaited,
+    workflow::TaskDef,
 };
 
 /// Needs that a sentence names.
@@ -62,10 +64,13 @@ impl View {
         let left = self.left(wait.deadline);
         let Some(on) = read_word(&wait.on) else { return format!("waits: {}; {left}", wait.on) };
         match on {
-            WaitOn::Needs => format!("{}; {left}", self.explain_needs(index)),
+            WaitOn::Needs => format!("{}; {left}", self.explain_needs(wait)),
             WaitOn::Grant => {
                 if self.run.summary.paused || self.holds.workflows.contains_key(&self.run.summary.workflow_name) {
                     return format!("held, see above; {left}");
+                }
+                if let Some(sentence) = &wait.sentence {
+                    return format!("{sentence}; {left}");
                 }
                 let Some(def) = self.task_def(index) else { return format!("stands in its queue for a slot; {left}") };
                 let queue = def.queue_name();
@@ -100,32 +105,26 @@ impl View {
         if self.is_served { format!("{} left", self.until(deadline)) } else { "nobody serves it now".to_owned() }
     }
 
-    fn explain_needs(&self, index: TaskIndex) -> String {
-        // Tasks that wait for others are not among the few that are shown of a large run.
-        let Definitions::All(definition) = &self.definitions else { return "waits for others".to_owned() };
-        let def = definition.task(index);
-        let settled = def.needs.of.iter().filter(|need| self.is_settled(need)).count();
-        if def.when == When::Fallback && settled >= def.needs.at_least as usize {
-            let primaries = definition.primaries.get(&index).into_iter().flatten();
-            let names: Vec<&str> = primaries.map(|primary| definition.task(*primary).name.as_ref()).collect();
-            return format!("runs if {} fails", names.join(" or "));
+    fn explain_needs(&self, wait: &rest::Wait) -> String {
+        if read_word(&self.run.summary.status) == Some(RunStatus::Pending) {
+            return "waits for the start of its run".to_owned();
         }
-        let open: Vec<&Need> = def.needs.of.iter().filter(|need| !self.is_settled(need)).collect();
-        let count = match (def.needs.at_least as usize, def.needs.of.len()) {
-            (least, total) if least == total => String::new(),
-            (least, total) => format!("{least} of {total}: "),
+        let Some(rest::Needs { names, open, missing, until }) = &wait.needs else {
+            return "waits for others".to_owned();
         };
-        let name = |need: &&Need| definition.task(need.task).name.to_string();
-        let mut names: Vec<String> = open.iter().take(NEEDS_NAMED_MAX).map(name).collect();
-        if open.len() > NEEDS_NAMED_MAX {
-            names.push(format!("{} more", open.len() - NEEDS_NAMED_MAX));
+        if names.is_empty() || *missing == 0 {
+            return "is about to start".to_owned();
         }
-        if names.is_empty() { "is about to start".to_owned() } else { format!("waits for {count}{}", names.join(", ")) }
-    }
-
-    /// Whether a need is met or never will be; of a task that is not shown nothing is known.
-    fn is_settled(&self, need: &Need) -> bool {
-        self.tasks.get(&need.task).is_some_and(|task| task.ended_at.is_some())
+        let mut told: Vec<String> = names.iter().take(NEEDS_NAMED_MAX).cloned().collect();
+        let left_out = open.saturating_sub(told.len() as u64);
+        if until == Awaited::Failure.word() {
+            return format!("runs if {} fails", told.join(" or "));
+        }
+        if left_out > 0 {
+            told.push(format!("{} more", thousands(left_out)));
+        }
+        let some = if missing < open { format!("{} of ", thousands(*missing)) } else { String::new() };
+        format!("waits for {some}{}", told.join(", "))
     }
 
     fn explain_lease(&self, lease: &rest::Lease) -> String {
@@ -141,7 +140,15 @@ impl View {
                     Some(StopReason::Heartbeat) => "silent for too long",
                     None => stopping.reason.as_str(),
                 };
-                format!("is being stopped ({why}); given up in {}", self.until(stopping.fenced_at))
+                let gone = time::length(self.now.since(stamp(stopping.since)));
+                let whole = Millis(stopping.fenced_at.ms.saturating_sub(stopping.since.ms));
+                let ladder = Millis(whole.0.saturating_sub(Lease::REPORT_MARGIN.0));
+                // The parts of the bound, so that it can be told from the workflow's.
+                format!(
+                    "is being stopped ({why}); given up in {}: {ladder} of its ladder + {} to hear of it, {gone} gone",
+                    self.until(stopping.fenced_at),
+                    Lease::REPORT_MARGIN
+                )
             }
             (None, Some(_)) => format!("on {}; {}", lease.worker, self.left(lease.deadline)),
             (None, None) => format!("given to {}, not started yet", lease.worker),

@@ -13,7 +13,7 @@ use crate::{
     time,
 };
 use std::collections::BTreeMap;
-use unknot_api::rest::{HealthState, Run};
+use unknot_api::rest::{HealthState, Run, Stats};
 use unknot_engine::core::Timestamp;
 
 /// Lines of queues, of workers and of waits on a terminal; runs have what is left.
@@ -74,21 +74,18 @@ impl Frame<'_> {
             Tone::Live,
             format!("{} unfinished ({})", thousands(stats.unfinished_runs), count(stats.unfinished_tasks, "task")),
         )];
-        let finished = stats.finished_runs.iter().filter(|(_, runs)| **runs > 0);
+        let finished = stats.finished_runs.iter().flatten().filter(|(_, runs)| **runs > 0);
         pieces.extend(finished.map(|(status, runs)| {
             (tone_of(status), format!("{} {}", thousands(*runs), status.to_lowercase().replace('_', " ")))
         }));
         lines.push(self.pieces("runs ", pieces, columns));
-        let warnings = [
-            (stats.dead_letters, "out of tries: `unknot dead ls`"),
-            (stats.quarantined, "events in quarantine"),
-            (stats.refused_reports, "late reports refused"),
-        ];
+        let quarantined = stats.quarantined.unwrap_or_default();
+        let warnings = [(quarantined, "events in quarantine"), (stats.refused_reports, "late reports refused")];
         let held = stats.paused_workflows.iter();
         let held: Vec<String> = held.map(|(name, paused)| format!("workflow {name} (by {})", paused.by)).collect();
         let warned = warnings.into_iter().filter(|(many, _)| *many > 0);
-        let warned: Vec<(Tone, String)> =
-            warned.map(|(many, what)| (Tone::Warn, format!("{} {what}", thousands(many)))).collect();
+        let warned = warned.map(|(many, what)| (Tone::Warn, format!("{} {what}", thousands(many))));
+        let warned: Vec<(Tone, String)> = out_of_tries(stats).into_iter().chain(warned).collect();
         if !warned.is_empty() {
             lines.push(self.pieces("     ", warned, columns));
         }
@@ -126,6 +123,8 @@ impl Frame<'_> {
         let mut waits = self.lines(&self.wait_table(), bound(WAITS_MAX), columns);
         if self.seen.waits.is_empty() {
             waits.clear();
+        } else if let Some(covers) = self.covers() {
+            waits.insert(1, self.paint.tone(Tone::Faint, &fit(&covers, columns)));
         }
         let taken = queues.len() + workers.len() + waits.len();
         // An empty line and the headings.
@@ -175,6 +174,12 @@ impl Frame<'_> {
         table
     }
 
+    /// Which runs the waits are of, where that is not all: `OLDEST` of the queues is of all.
+    fn covers(&self) -> Option<String> {
+        let (seen, all) = (self.seen.runs.len() as u64, self.seen.stats.unfinished_runs);
+        (seen < all).then(|| format!("oldest waits, of the {seen} newest of {} runs alone", thousands(all)))
+    }
+
     fn wait_table(&self) -> Table {
         let mut table = Table::new(&[
             ("WAITS FOR", Column::Right),
@@ -194,6 +199,20 @@ impl Frame<'_> {
             ]);
         }
         table
+    }
+}
+
+/// Tasks that are out of tries; where all of them are handled by their workflows, nobody need be alarmed.
+fn out_of_tries(stats: &Stats) -> Option<(Tone, String)> {
+    let [all, handled] = [stats.dead_letters, stats.handled_dead_letters].map(Option::unwrap_or_default);
+    let many = thousands(all);
+    match (all, handled) {
+        (0, _) => None,
+        (_, 0) => Some((Tone::Warn, format!("{many} out of tries: `unknot dead ls`"))),
+        (all, handled) if handled >= all => Some((Tone::Faint, format!("{many} out of tries, all handled"))),
+        (_, handled) => {
+            Some((Tone::Warn, format!("{many} out of tries, {} handled: `unknot dead ls`", thousands(handled))))
+        }
     }
 }
 

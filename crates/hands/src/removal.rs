@@ -1,4 +1,4 @@
-//! Removing a run's folder in small pieces, whatever its attempts have left in it.
+//! Removing the folders of attempts in small pieces, whatever these have left in them.
 //!
 //! There may be millions of files, folders without rights (some tools leave theirs read-only), folders deeper than a
 //! path may be long, links and pipes. Nothing is followed and nothing is opened but folders.
@@ -22,7 +22,7 @@ const BREADTH_MAX: usize = 1_000;
 /// # Errors
 ///
 /// If something in there cannot be removed by this user.
-pub(crate) fn remove_some(path: &Path, budget: &mut usize) -> io::Result<bool> {
+pub fn remove_some(path: &Path, budget: &mut usize) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => {}
         Ok(_) => return fs::remove_file(path).map(|()| true),

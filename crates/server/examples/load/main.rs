@@ -5,6 +5,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "a load test starts a server and reads the clock from outside")]
 
+mod outside;
+
+use outside::{HANDLER, Outside};
 use serde_json::{Map, Value, json};
 use std::{
     error::Error,
@@ -33,6 +36,11 @@ const TASKS: usize = 20;
 const QUESTIONS: usize = 300;
 /// Runs that are cancelled meanwhile.
 const TO_CANCEL: usize = 1_500;
+/// Runs whose tasks are calls of a worker of another process, and their tasks.
+const CALLING: usize = 1_000;
+const CALLS: usize = 20;
+/// How many of them that worker has at once.
+const SLOTS: [u32; 2] = [64, 1_000];
 /// Listeners to one run.
 const LISTENERS: usize = 1_000;
 /// Pause between two questions of one kind: a person or a monitor does not ask more often.
@@ -73,6 +81,7 @@ async fn measure(server: &Server, figures: &mut Figures) -> Outcome<()> {
     figures.amount("memory, 1,800 sleeping runs", server.memory_mib()?, "MiB");
     saturated(&client, during, figures).await?;
     figures.amount("memory, after the load", server.memory_mib()?, "MiB");
+    elsewhere(&client, figures).await?;
     listened(&client, figures).await?;
     figures.amount("memory, 1,000 listeners later", server.memory_mib()?, "MiB");
     Ok(())
@@ -107,20 +116,45 @@ async fn saturated(client: &Client, to_cancel: &[String], figures: &mut Figures)
     let begun = Instant::now();
     let runs = submit_all(client, RUNS, &busy()).await?;
     figures.amount("submissions, all at once", runs.len() as f64 / begun.elapsed().as_secs_f64(), "runs/s");
-    loop {
-        let stats = client.stats().await?;
-        if stats.queues.get("default").is_none_or(|queue| queue.size == 0) {
-            break;
-        }
-        if begun.elapsed() > PART_MAX {
-            return Err("the queue is not empty in time".into());
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    emptied(client, "default", begun).await?;
     figures.amount("tasks done meanwhile", (RUNS * TASKS) as f64 / begun.elapsed().as_secs_f64(), "tasks/s");
     over.store(true, Ordering::Relaxed);
     for (what, probe) in probes {
         figures.times(&format!("saturated: {what}"), probe.await??);
+    }
+    Ok(())
+}
+
+/// Waits until nothing stands in a queue any more.
+async fn emptied(client: &Client, queue: &str, begun: Instant) -> Outcome<()> {
+    while client.stats().await?.queues.get(queue).is_some_and(|queue| queue.size > 0) {
+        if begun.elapsed() > PART_MAX {
+            return Err(format!("queue `{queue}` is not empty in time").into());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Work for a worker of another process: how much of it gets done, and how long one call takes when nothing else goes
+/// on.
+async fn elsewhere(client: &Client, figures: &mut Figures) -> Outcome<()> {
+    for slots in SLOTS {
+        submit_all(client, CALLING, &calling(CALLS)).await?;
+        let begun = Instant::now();
+        let worker = Outside::start(client, "outside", slots).await?;
+        emptied(client, "calls", begun).await?;
+        let rate = (CALLING * CALLS) as f64 / begun.elapsed().as_secs_f64();
+        figures.amount(&format!("calls of a worker elsewhere, {slots} at once, burn-down"), rate, "tasks/s");
+        if !worker.is_working() {
+            return Err("the worker has ended".into());
+        }
+        let mut taken = Vec::new();
+        for _ in 0..QUESTIONS {
+            let request = RunRequest::of(WorkflowChoice::Inline(calling(1)));
+            taken.push(timed(client.submit(&request, None, Some(PART_MAX / 4))).await?);
+        }
+        figures.times(&format!("idle: a run of one call, {slots} at once, to its end"), taken);
     }
     Ok(())
 }
@@ -206,6 +240,13 @@ fn sleeping() -> Map<String, Value> {
 fn busy() -> Map<String, Value> {
     let tasks: Map<String, Value> = (0..TASKS).map(|task| (format!("t{task}"), json!({"exec": ["true"]}))).collect();
     object(json!({"name": "busy", "tasks": tasks}))
+}
+
+/// Calls of a worker elsewhere, in a queue of their own.
+fn calling(tasks: usize) -> Map<String, Value> {
+    let call = json!({"worker": HANDLER, "queue": "calls"});
+    let tasks: Map<String, Value> = (0..tasks).map(|task| (format!("t{task}"), call.clone())).collect();
+    object(json!({"name": "calling", "tasks": tasks}))
 }
 
 fn object(value: Value) -> Map<String, Value> {
