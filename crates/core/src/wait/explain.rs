@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 const CYCLE_SAID_MAX: usize = 12;
 /// Causes that are told, the shortest cycles first.
 const CAUSES_SAID_MAX: usize = 8;
+/// Causes among whose cycles the shortest are looked for, the smallest first.
+const CAUSES_WALKED_MAX: usize = 64;
 /// Edges that are walked to find the shortest cycle of one component.
 const WALK_MAX: usize = 50_000;
 
@@ -43,24 +45,29 @@ pub(super) fn explain(
 fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs: &[Repair]) -> Vec<String> {
     let said = Said { snapshot, settled };
     let blocked = Blocked::of(settled);
-    let mut cycles: Vec<Vec<usize>> = sinks(settled).iter().map(|sink| shortest_cycle(&blocked, sink)).collect();
+    let mut sinks = sinks(settled);
+    let causes = sinks.len();
+    sinks.sort_by_key(Vec::len);
+    let mut cycles: Vec<Vec<usize>> =
+        sinks.iter().take(CAUSES_WALKED_MAX).map(|sink| shortest_cycle(&blocked, sink)).collect();
     cycles.sort_by_key(Vec::len);
+    cycles.truncate(CAUSES_SAID_MAX);
     let mut sentences = Vec::new();
-    for cycle in cycles.iter().take(CAUSES_SAID_MAX) {
+    for cycle in &cycles {
         sentences.extend(cycle.iter().take(CYCLE_SAID_MAX).map(|node| said.sentence(*node)));
         if cycle.len() > CYCLE_SAID_MAX {
             sentences.push(format!("and so on: {} nodes wait for one another in a ring", cycle.len()));
         }
     }
-    if cycles.len() > CAUSES_SAID_MAX {
-        sentences.push(format!("there are {} more causes of their own", cycles.len() - CAUSES_SAID_MAX));
+    if causes > cycles.len() {
+        sentences.push(format!("there are {} more causes of their own", causes - cycles.len()));
     }
     let told: BTreeSet<usize> = cycles.iter().flatten().copied().collect();
     let ids = |nodes: Vec<&str>| listed(&nodes, "and");
     let core: BTreeSet<&str> = verdict.core.iter().map(String::as_str).collect();
     let told_id = |id: &&str| settled.graph.nodes.get(id).is_some_and(|node| told.contains(node));
     let also: Vec<&str> = core.iter().copied().filter(|id| !told_id(id)).collect();
-    if !also.is_empty() {
+    if !also.is_empty() && causes == cycles.len() {
         let verb = if also.len() == 1 { "is" } else { "are" };
         sentences.push(format!("{} {verb} caught in the same", ids(also)));
     }
@@ -75,7 +82,7 @@ fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs
     }
     sentences.extend(repairs.iter().take(CAUSES_SAID_MAX).map(|repair| repair.sentence.clone()));
     if verdict.soft {
-        for pass in reorder(snapshot).iter().take(CAUSES_SAID_MAX) {
+        for pass in reorder(snapshot, CAUSES_SAID_MAX) {
             let (node, before) = (&snapshot.nodes[pass.node].id, &snapshot.nodes[pass.before].id);
             let resource = &snapshot.resources[pass.resource].id;
             sentences.push(format!(

@@ -114,8 +114,9 @@ pub(super) struct Pass {
     pub(super) before: usize,
 }
 
-/// Who should pass whom so that a graph which is dead by the order of queues alone moves on, in this order.
-pub(super) fn reorder(snapshot: &Snapshot) -> Vec<Pass> {
+/// Who should pass whom so that a graph which is dead by the order of queues alone moves on, in this order; the first
+/// `most` of them.
+pub(super) fn reorder(snapshot: &Snapshot, most: usize) -> Vec<Pass> {
     let graph = Graph::of(snapshot);
     let unordered = Reduction::settled(&graph, Assume { outside: true, order: false });
     let mut ordered = Reduction::settled(&graph, Assume { outside: true, order: true });
@@ -123,6 +124,9 @@ pub(super) fn reorder(snapshot: &Snapshot) -> Vec<Pass> {
     for node in unordered.removed {
         if ordered.freed[node] {
             continue;
+        }
+        if passes.len() >= most {
+            break;
         }
         // Whoever was removed before it is removed here too, so nothing but the order holds it up.
         for &resource in &graph.stands_in[node] {

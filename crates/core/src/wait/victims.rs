@@ -15,7 +15,7 @@ use super::{
 /// The largest core for which all sets are tried.
 const CORE_EXACT_MAX: usize = 16;
 /// Nodes that are looked at before the search for the smallest set is given up.
-const LOOKS_MAX: usize = 20_000_000;
+const LOOKS_MAX: usize = 5_000_000;
 /// How deep whoever can only be ended because somebody else was is looked for exactly.
 const DEPTH_MAX: u32 = 8;
 

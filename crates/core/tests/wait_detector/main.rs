@@ -19,7 +19,7 @@ use system::System;
 use unknot_core::wait::{NodeState, Snapshot, analyze, reduce};
 
 /// Systems that are driven.
-const SYSTEMS: u64 = 3_000;
+const SYSTEMS: u64 = 2_500;
 /// Changes of each.
 const STEPS: u32 = 12;
 /// Every so many steps, everything that could happen is searched through.
