@@ -11,6 +11,21 @@
 //! 4. Else everybody whose reason may rest on it is taken for dead and examined anew, by reduction within that part
 //!    (*delete and rederive*). What does not come back is deadlocked.
 //!
+//! ```
+//! use unknot_core::wait::{Queue, detector::{Detector, Need, Place}};
+//!
+//! let mut detector = Detector::default();
+//! let (gpu, disk) = (detector.add_resource(1, Queue::Fifo), detector.add_resource(1, Queue::Fifo));
+//! let (render, backup) = (detector.add_node(), detector.add_node());
+//! detector.hold(render, gpu, 1);
+//! detector.hold(backup, disk, 1);
+//! assert!(detector.wait(render, &Need::Units(disk, 1), Place(1)).condemned.is_empty());
+//! // The step that closes the ring condemns both.
+//! assert_eq!(detector.wait(backup, &Need::Units(gpu, 1), Place(2)).condemned, [render, backup]);
+//! // One gives up and runs on; the other is alive again.
+//! assert_eq!(detector.resume(backup).revived, [render]);
+//! ```
+//!
 //! The fourth is exact, and the others only save it. Whatever gains (a release, an end, a larger pool) can wake the dead
 //! only, so it is reduction among these. Nothing here is stored: it is built anew from holds and waits.
 
