@@ -146,6 +146,8 @@ pub struct Detector {
     nodes: Vec<Option<Node>>,
     /// Of each of these.
     standing: Vec<Standing>,
+    /// Who waits for each of these, with the term.
+    awaited_by: Vec<Sorted<(NodeKey, u32), ()>>,
     vacant_nodes: Vec<NodeKey>,
     resources: Vec<Option<Resource>>,
     vacant_resources: Vec<ResourceKey>,
@@ -165,8 +167,6 @@ struct Node {
     wait: Option<Wait>,
     holds: Sorted<ResourceKey, u64>,
     produces: Vec<ConsumableKey>,
-    /// Who waits for it, with the term.
-    awaited_by: Sorted<(NodeKey, u32), ()>,
 }
 
 /// What is asked of a node whenever an arrow leads to it. All of them side by side are small enough to be near.
@@ -186,6 +186,8 @@ struct Standing {
     /// Whether it stands in an ordered queue.
     in_line: bool,
     holds: bool,
+    /// Whether it may send something, or might have.
+    produces: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -282,6 +284,7 @@ impl Detector {
             return Change::default();
         }
         self.node_mut(node).produces.push(consumable);
+        self.at_mut(node).produces = true;
         let consumers = self.consumers(consumable);
         if self.is_live(node) { self.revive(consumers) } else { Change::default() }
     }
@@ -310,6 +313,7 @@ impl Detector {
         let key = self.vacant_nodes.pop().unwrap_or_else(|| {
             self.nodes.push(None);
             self.standing.push(Standing::default());
+            self.awaited_by.push(Sorted::default());
             NodeKey(self.nodes.len() as u32 - 1)
         });
         self.nodes[key.0 as usize] = Some(Node::default());
@@ -381,8 +385,8 @@ impl Detector {
     /// A node's wait is over, however: it runs. It has been granted nothing by that; see [`Detector::hold`].
     pub fn resume(&mut self, node: NodeKey) -> Change {
         let Some(wait) = self.node_mut(node).wait.take() else { return Change::default() };
-        let Standing { live: was_live, is_condemned, holds, rank, .. } = *self.at(node);
-        *self.at_mut(node) = Standing { is_condemned, holds, ..Standing::default() };
+        let Standing { live: was_live, is_condemned, holds, produces, rank, .. } = *self.at(node);
+        *self.at_mut(node) = Standing { is_condemned, holds, produces, ..Standing::default() };
         let mut woken = self.end_wait(node, &wait);
         for number in 0..self.node(node).holds.len() {
             let Some((resource, units)) = self.node(node).holds.at(number) else { break };
@@ -401,7 +405,7 @@ impl Detector {
             return Change::default();
         }
         self.pardon(node);
-        woken.extend(self.node(node).awaited_by.iter().map(|((waiter, _), ())| waiter));
+        woken.extend(self.waiters(node));
         for consumable in &self.node(node).produces {
             woken.extend(self.consumable(*consumable).consumers.iter().map(|((consumer, _), ())| consumer));
         }
@@ -414,7 +418,8 @@ impl Detector {
         let ended = self.nodes[node.0 as usize].take().expect("the key of a node that is there");
         self.vacant_nodes.push(node);
         let mut doubted = Vec::new();
-        for ((waiter, term), ()) in ended.awaited_by.iter() {
+        let awaited_by = std::mem::take(&mut self.awaited_by[node.0 as usize]);
+        for ((waiter, term), ()) in awaited_by.iter() {
             let wait = self.node_mut(waiter).wait.as_mut().expect("who awaits a node waits");
             let want = &mut wait.terms[term as usize].want;
             let Want::Node(_, until) = *want else { continue };
@@ -452,6 +457,11 @@ impl Detector {
     fn is_live(&self, node: NodeKey) -> bool {
         let standing = self.at(node);
         !standing.waits || standing.live
+    }
+
+    /// Who waits for a node's end.
+    fn waiters(&self, node: NodeKey) -> impl Iterator<Item = NodeKey> + '_ {
+        self.awaited_by[node.0 as usize].iter().map(|((waiter, _), ())| waiter)
     }
 
     fn consumers(&self, consumable: ConsumableKey) -> Vec<NodeKey> {

@@ -1,6 +1,9 @@
 //! Who is concerned by a change, and what becomes of them.
 
-use super::{Change, Detector, NodeKey, ResourceKey, term::Want, term::Weighed};
+use super::{
+    Change, Detector, NodeKey, ResourceKey, Standing,
+    term::{Want, Weighed},
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
@@ -47,7 +50,7 @@ impl Detector {
             left > 0
         };
         let known = self.node(node);
-        if !known.awaited_by.iter().all(|((waiter, _), ())| add(waiter)) {
+        if !self.waiters(node).all(&mut add) {
             return false;
         }
         for consumable in &known.produces {
@@ -179,7 +182,7 @@ impl Detector {
     fn doubt_dependents(&mut self, node: NodeKey, doubts: &mut Doubts) {
         let examination = self.examination;
         let mut next = std::mem::take(&mut doubts.next);
-        next.extend(self.node(node).awaited_by.iter().map(|((waiter, _), ())| waiter));
+        next.extend(self.waiters(node));
         for waiter in next.drain(..) {
             let standing = self.at(waiter);
             match standing.needs_all {
@@ -190,7 +193,9 @@ impl Detector {
                 false => self.doubt(waiter, Known::Nothing, doubts),
             }
         }
-        for number in 0..self.node(node).produces.len() {
+        let Standing { produces, holds, in_line, .. } = *self.at(node);
+        let produced = if produces { self.node(node).produces.len() } else { 0 };
+        for number in 0..produced {
             let known = self.consumable_mut(self.node(node).produces[number]);
             if !known.open && std::mem::replace(&mut known.doubted, examination) != examination {
                 next.extend(known.consumers.iter().map(|((consumer, _), ())| consumer));
@@ -199,7 +204,8 @@ impl Detector {
         for waiter in next.drain(..) {
             self.doubt_unless_sure(waiter, Known::Nothing, doubts);
         }
-        for number in 0..self.node(node).holds.len() {
+        let held = if holds { self.node(node).holds.len() } else { 0 };
+        for number in 0..held {
             let Some((resource, _)) = self.node(node).holds.at(number) else { break };
             let known = self.resource_mut(resource);
             if std::mem::replace(&mut known.doubted, examination) == examination {
@@ -213,8 +219,7 @@ impl Detector {
                 self.doubt_unless_sure(waiter, of_it, doubts);
             }
         }
-        let in_line = self.at(node).in_line;
-        let terms = self.node(node).wait.as_ref().filter(|_| in_line).map_or(0, |wait| wait.terms.len());
+        let terms = if in_line { self.node(node).wait.as_ref().map_or(0, |wait| wait.terms.len()) } else { 0 };
         for number in 0..terms {
             let Some(wait) = &self.node(node).wait else { break };
             let place = wait.place;
@@ -274,7 +279,7 @@ impl Detector {
     /// Tells everybody who waits in vain that a node is live; collects those who may not wait in vain any more.
     fn wake_dependents(&mut self, node: NodeKey, woken: &mut VecDeque<NodeKey>) {
         let known = self.node(node);
-        let mut told: Vec<NodeKey> = known.awaited_by.iter().map(|((waiter, _), ())| waiter).collect();
+        let mut told: Vec<NodeKey> = self.waiters(node).collect();
         for consumable in &known.produces {
             told.extend(self.consumable(*consumable).consumers.iter().map(|((consumer, _), ())| consumer));
         }

@@ -88,11 +88,12 @@ impl Waiters {
             (of, until) if of == examination => until,
             _ => None,
         };
+        if until.is_some_and(|until| until <= place) {
+            return;
+        }
         let behind = self.line.after(place).take_while(|(at, _)| until.is_none_or(|until| *at <= until));
         doubted.extend(behind.map(|(_, entry)| entry.node));
-        if until.is_none_or(|until| place < until) {
-            self.doubted = (examination, Some(place));
-        }
+        self.doubted = (examination, Some(place));
     }
 
     /// Somebody in the line is live, with this rank.

@@ -20,7 +20,7 @@ impl Detector {
                     in_line |= waiters.is_ordered;
                 }
                 Want::Node(awaited, _) => {
-                    self.node_mut(awaited).awaited_by.insert((node, number as u32), ());
+                    self.awaited_by[awaited.0 as usize].insert((node, number as u32), ());
                 }
                 Want::Sent(consumable) => {
                     self.consumable_mut(consumable).consumers.insert((node, number as u32), ());
@@ -49,7 +49,7 @@ impl Detector {
                     behind.extend(self.resource_mut(resource).waiters.leave(node, summed(units), wait.place));
                 }
                 Want::Node(awaited, _) => {
-                    self.node_mut(awaited).awaited_by.remove((node, number as u32));
+                    self.awaited_by[awaited.0 as usize].remove((node, number as u32));
                 }
                 Want::Sent(consumable) => {
                     self.consumable_mut(consumable).consumers.remove((node, number as u32));
