@@ -2,6 +2,7 @@
 
 mod again;
 mod alone;
+mod analyze;
 mod cancel;
 mod check;
 mod completions;
@@ -44,6 +45,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Config(config) => config::perform(&config.command, &mut out),
         Command::Submit(submit) => submit::perform(&submit, &mut out),
         Command::Check(check) => check::perform(&check, &mut out),
+        Command::Analyze(asked) => analyze::perform(&asked, &mut out),
         Command::Ls(ls) => ls::perform(&ls, &mut out),
         Command::Show(show) => show::perform(&show, &mut out),
         Command::Logs(logs) => logs::perform(&logs, &mut out),

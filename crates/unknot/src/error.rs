@@ -15,7 +15,7 @@ use std::{
 use unknot_api::client::{AddressError, ClientError};
 use unknot_engine::{
     CommandError, StartError,
-    core::{RunId, run::RunStatus},
+    core::{RunId, run::RunStatus, wait::Fault},
     store::StoreError,
 };
 use unknot_server::TokenError;
@@ -93,6 +93,10 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
+    #[error("cannot read the wait graph `{}`", path.display())]
+    GraphUnreadable { path: PathBuf, source: io::Error },
+    #[error("`{}` is no wait graph: {fault}", path.display())]
+    NoGraph { path: PathBuf, fault: Fault },
 }
 
 impl Error {
@@ -175,6 +179,8 @@ impl Error {
             Self::Address(_) | Self::TokenFile { .. } => "UK0332",
             Self::Tokens(_) => "UK0333",
             Self::Unsendable { .. } => "UK0334",
+            Self::GraphUnreadable { .. } => "UK0350",
+            Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
             Self::Store { source, .. } => source.code(),
             // Printed by the report itself, problem by problem.
@@ -203,7 +209,9 @@ impl Error {
             | Self::Address(_)
             | Self::TokenFile { .. }
             | Self::Tokens(TokenError::Refused(_))
-            | Self::Unsendable { .. } => Exit::Usage,
+            | Self::Unsendable { .. }
+            | Self::GraphUnreadable { .. }
+            | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),
             Self::AlreadyEnded { .. } | Self::Unsound { .. } => Exit::Failed,
             Self::Command { source: CommandError::Refused(_), .. } | Self::OwnerRefused { .. } => Exit::Failed,

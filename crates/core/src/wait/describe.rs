@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Names that a sentence lists before it only counts.
-const NAMES_MAX: usize = 3;
+pub(super) const NAMES_MAX: usize = 3;
 
 /// What a task waits for, since when, until when, and what then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ fn needs(run: &Run, definition: &Definition, index: TaskIndex) -> String {
 }
 
 /// `a`, `b` and `c`; `a`, `b`, `c` and 7 more.
-fn listed(names: &[&str], word: &str) -> String {
+pub(super) fn listed(names: &[&str], word: &str) -> String {
     let quoted: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
     match (names.len().saturating_sub(NAMES_MAX), quoted.split_last()) {
         (_, None) => "nothing".to_owned(),
