@@ -16,7 +16,7 @@ pub use admin::{
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
     Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Signal,
-    SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, WorkflowChoice,
+    SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, Why, WorkflowChoice,
 };
 
 use schemars::JsonSchema;

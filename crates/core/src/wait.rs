@@ -3,7 +3,7 @@
 //! [`snapshot`] turns a [`State`](crate::State) into one plain value, the exchange format of every tool; [`reduce`]
 //! judges such a value by graph reduction, [`analyze`] says besides who is the cause, what would help and why;
 //! [`detector`] gives the same verdict step by step, while waits come and go; [`describe`] says in one sentence
-//! what a task waits for.
+//! what a task waits for, and [`why`] follows that down to whoever can move it.
 //!
 //! A node is dead if and only if reduction cannot remove it: assume that each running node ends and
 //! gives back what it holds, grant whoever can be granted, and go on until nothing changes. The result
@@ -18,6 +18,7 @@ mod explain;
 mod generate;
 mod graph;
 mod input;
+mod obstacle;
 mod part;
 mod price;
 mod reduce;
@@ -25,6 +26,7 @@ mod repair;
 mod residue;
 mod snapshot;
 mod victims;
+mod why;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,7 @@ pub use price::Price;
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
 pub use snapshot::snapshot;
+pub use why::{Mover, Subject, Why, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

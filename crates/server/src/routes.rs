@@ -12,6 +12,7 @@ mod runs;
 mod signals;
 mod submit;
 mod tasks;
+mod why;
 mod workers;
 mod workflows;
 
@@ -55,6 +56,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         cancel::operations(),
         signals::operations(),
         tasks::operations(),
+        why::operations(),
         events::operations(),
         workflows::operations(),
         workers::operations(),

@@ -84,6 +84,9 @@ pub(crate) enum Command {
     /// Keep workflows under their names at a server
     #[command(after_long_help = WORKFLOW_EXAMPLES)]
     Workflow(Workflow),
+    /// Say why a run or a task does not go on, and who can move it
+    #[command(after_long_help = WHY_EXAMPLES)]
+    Why(Why),
     /// Send a run a signal that a task of it waits for, such as an approval
     Signal(Signal),
     /// Hold a queue, a workflow or a run: nothing new of it starts

@@ -23,6 +23,7 @@ mod store;
 mod submit;
 mod token;
 mod top;
+mod why;
 mod worker;
 
 use crate::{
@@ -51,6 +52,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Logs(logs) => logs::perform(&logs, &mut out),
         Command::Events(events) => events::perform(&events, &mut out),
         Command::Cancel(cancel) => cancel::perform(&cancel, &mut out),
+        Command::Why(asked) => why::perform(&asked, &mut out),
         Command::Signal(signal) => signal::perform(&signal.what, &mut out),
         Command::Pause(hold) => hold::pause(&hold.what, &mut out),
         Command::Resume(hold) => hold::resume(&hold.what, &mut out),

@@ -19,4 +19,5 @@ mod server;
 mod signal;
 mod snapshot;
 mod support;
+mod why;
 mod worker;
