@@ -58,7 +58,7 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     } else {
         let now = Clock::starting_at_least(Timestamp::default()).now();
         let tree = Tree { now, paint: Paint::for_stdout(), columns: terminal::size().columns, option: source.option() };
-        tree.write(&told, "", "", out)?;
+        tree.write(&told, "", ("", ""), out)?;
     }
     Ok(Exit::Success)
 }
@@ -97,6 +97,12 @@ fn ended(id: &str, run: Option<&rest::Run>) -> Result<Error, Error> {
     })
 }
 
+/// The run that the id of a run or a task names.
+fn run_of(id: &str) -> String {
+    let task = id.strip_prefix(TASK).and_then(|task| task.split_once('.'));
+    task.map_or_else(|| id.to_owned(), |(run, _)| format!("run_{run}"))
+}
+
 /// The reasons as a tree.
 struct Tree {
     now: Timestamp,
@@ -106,10 +112,18 @@ struct Tree {
 }
 
 impl Tree {
-    /// A reason, with those below it. `first` stands before its first line, `rest` before the others.
-    fn write(&self, told: &rest::Why, first: &str, rest: &str, out: &mut dyn Write) -> Result<(), Error> {
+    /// A reason, with those below it. `first` stands before its first line, `rest` before the others; `within` is the run
+    /// that was spoken of last.
+    fn write(
+        &self,
+        told: &rest::Why,
+        within: &str,
+        (first, rest): (&str, &str),
+        out: &mut dyn Write,
+    ) -> Result<(), Error> {
         let name = harmless(&told.name);
-        let run = if told.id.starts_with(TASK) { String::new() } else { format!("  {}", told.id) };
+        let own = run_of(&told.id);
+        let run = if own == within { String::new() } else { format!("  {own}") };
         let head = format!("{first}{}{}", self.paint.tone(Tone::Strong, &name), self.paint.tone(Tone::Faint, &run));
         writeln!(out, "{head}")?;
         let has_below = !told.causes.is_empty() || told.more > 0 || told.is_cut;
@@ -129,7 +143,7 @@ impl Tree {
         let last = told.causes.len() + usize::from(told.more > 0 || told.is_cut);
         for (place, cause) in (1..).zip(&told.causes) {
             let (branch, stem) = if place == last { ("└ ", "  ") } else { ("├ ", "│ ") };
-            self.write(cause, &format!("{rest}{branch}"), &format!("{rest}{stem}"), out)?;
+            self.write(cause, &own, (&format!("{rest}{branch}"), &format!("{rest}{stem}")), out)?;
         }
         if told.is_cut {
             writeln!(out, "{rest}└ {}", self.paint.tone(Tone::Faint, "told elsewhere in this answer, or left out"))?;
@@ -152,8 +166,7 @@ impl Tree {
     /// What somebody can do about it, if it is somebody who moves it.
     fn act(&self, told: &rest::Why) -> Option<String> {
         let (name, option) = (told.mover_name.as_deref().unwrap_or_default(), &self.option);
-        let run = told.id.strip_prefix(TASK).and_then(|task| task.split_once('.'));
-        let run = run.map_or_else(|| told.id.clone(), |(run, _)| format!("run_{run}"));
+        let run = run_of(&told.id);
         Some(match told.mover.as_str() {
             "signal" => format!("`unknot signal send {run} {name}{option}` moves it"),
             "decision" | "confirmation" => {
