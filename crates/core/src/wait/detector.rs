@@ -31,12 +31,14 @@
 
 mod check;
 mod examine;
+mod picture;
 mod queue;
 mod rank;
 mod sorted;
 mod term;
 
 use super::{Queue, Until};
+pub use picture::Named;
 use queue::Waiters;
 use sorted::Sorted;
 use std::collections::BTreeSet;
