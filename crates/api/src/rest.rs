@@ -15,8 +15,8 @@ pub use admin::{
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
-    Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Stopping,
-    Task, TaskError, Wait, WorkflowChoice,
+    Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Signal,
+    SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, WorkflowChoice,
 };
 
 use schemars::JsonSchema;

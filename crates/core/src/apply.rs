@@ -10,6 +10,7 @@ mod grant;
 mod operate;
 mod progress;
 mod render;
+mod signal;
 mod submit;
 mod suspect;
 
@@ -37,6 +38,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
     match &envelope.event {
         Event::RunSubmitted(submission) => step.submit(submission),
         Event::RunCancelRequested { run, request, caller } => step.cancel_run(*run, request, *caller),
+        Event::SignalSent { run, signal, caller } => step.signal(*run, signal, *caller),
         Event::Paused { target, by, caller } => step.pause(target, by, *caller),
         Event::Resumed { target, by, caller } => step.unpause(target, by, *caller),
         Event::TaskDecided { task, decision, caller } => step.decide(*task, *decision, *caller),

@@ -28,6 +28,11 @@ pub enum Work {
         /// The next of its dependents.
         from: u32,
     },
+    /// Look at the tasks from `from` on: whose signal has come?
+    Signal {
+        /// The next task to look at.
+        from: TaskIndex,
+    },
     /// End the tasks from `from` on, because the run ends.
     Close {
         /// The next task to end.

@@ -12,6 +12,7 @@ use crate::{
     event::Caller,
     row::Pause,
     run::{RunStatus, StopReason, WorkerId},
+    settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     time::{Millis, Timestamp},
     validate::nearest,
     workflow::{Ladder, Limits},
@@ -149,6 +150,11 @@ pub enum Answer {
         /// Why, as first asked.
         reason: String,
     },
+    /// The run has the signal.
+    Signalled {
+        /// Whether a task of its workflow waits for a signal of that name, sooner or later.
+        is_named: bool,
+    },
     /// It is held, since when and by whom.
     Paused(Pause),
     /// Done.
@@ -175,6 +181,14 @@ pub enum Refusal {
         /// The key.
         key: String,
         /// The run that owns it.
+        run: RunId,
+    },
+    /// The run keeps as many signals as it can.
+    #[error(
+        "the signals of run `{run}` would be more than it keeps: {SIGNALS_MAX} names, {SIGNAL_BYTES_MAX} bytes each, {SIGNALS_BYTES_MAX} together"
+    )]
+    TooManySignals {
+        /// Which run.
         run: RunId,
     },
     /// The namespace is at its bound.

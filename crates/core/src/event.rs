@@ -48,6 +48,15 @@ pub enum Event {
         /// Whom to answer.
         caller: Caller,
     },
+    /// Somebody sends a run a signal. From the API side; answered.
+    SignalSent {
+        /// To which run.
+        run: RunId,
+        /// What.
+        signal: Box<SignalRequest>,
+        /// Whom to answer.
+        caller: Caller,
+    },
     /// An operator holds a queue, a workflow or a run. Answered.
     Paused {
         /// What is held.
@@ -217,6 +226,19 @@ pub struct CancelRequest {
     /// Whether to end it at once, whatever its attempts do: they are fenced and their units poisoned
     /// unless the hand confirms their death.
     pub force: bool,
+    /// What the store knew when this was read.
+    pub facts: Facts,
+}
+
+/// A wish to send a run a signal.
+#[derive(Clone, Debug)]
+pub struct SignalRequest {
+    /// The signal's name; tasks say `signal: NAME`.
+    pub name: String,
+    /// What it says.
+    pub payload: JsonText,
+    /// Who sends it.
+    pub by: String,
     /// What the store knew when this was read.
     pub facts: Facts,
 }

@@ -246,6 +246,8 @@ pub enum HistoryKind {
     RunPaused,
     /// It goes on.
     RunResumed,
+    /// Somebody sent it a signal.
+    SignalReceived,
     /// One of its events failed; it is frozen.
     RunPoisoned,
     /// A task became ready.

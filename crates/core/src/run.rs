@@ -89,6 +89,9 @@ pub struct Run {
     /// What is bringing it to its end; nothing new starts once this is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
+    /// The signals that were sent to it, the latest of each name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<String, Signal>,
     /// Bytes of its tasks' outputs together.
     #[serde(default)]
     pub output_bytes: u64,
@@ -110,6 +113,17 @@ pub struct Idempotency {
     pub key: String,
     /// Hash of what was submitted: the same key with another body is refused.
     pub body_hash: String,
+}
+
+/// A named message to a run. It stays: a task that comes to wait for it later finds it there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// What it says: the output of the tasks that wait for it.
+    pub payload: JsonText,
+    /// Who sent it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// Why a run is coming to its end before all its tasks ended by themselves.
@@ -244,6 +258,8 @@ pub enum WaitOn {
     Backoff,
     /// Its own `sleep`. Status WAITING.
     Sleep,
+    /// Its `signal`. Status WAITING.
+    Signal,
     /// A person: its attempt was lost and `on_lost` is `hold`. Status WAITING.
     Decision,
     /// Word that its last attempt is gone, which may still be alive, before its next try. Status WAITING.
@@ -427,7 +443,7 @@ impl Task {
                 WaitOn::Needs => TaskStatus::Pending,
                 WaitOn::Grant => TaskStatus::Queued,
                 WaitOn::Backoff => TaskStatus::Retrying,
-                WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => TaskStatus::Waiting,
+                WaitOn::Sleep | WaitOn::Signal | WaitOn::Decision | WaitOn::Confirmation => TaskStatus::Waiting,
             },
             Phase::Leased(lease) if lease.prefetched && lease.started_at.is_none() => TaskStatus::Queued,
             Phase::Leased(_) => TaskStatus::Running,

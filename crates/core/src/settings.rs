@@ -14,6 +14,15 @@ pub const DEFAULT_QUEUE: &str = "default";
 /// Most bytes of a run's input, as JSON: each grant of one of its tasks may read it.
 pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Signals that a run keeps, by name.
+pub const SIGNALS_MAX: usize = 100;
+
+/// Bytes of what one signal says, as JSON: as many as an output may have.
+pub const SIGNAL_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a run's signals together: they are written with its row.
+pub const SIGNALS_BYTES_MAX: usize = 256 * 1024;
+
 /// A queue, as stored.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Queue {

@@ -294,6 +294,7 @@ fn stored_run(run: &Run, volatile: &Volatile) -> Run {
         paused: run.paused.clone(),
         poisoned: run.poisoned.clone(),
         ending: run.ending.clone(),
+        signals: run.signals.clone(),
         output_bytes: run.output_bytes,
         counts: Some(volatile.tally(run.id).counts()),
         tasks: Vec::new(),

@@ -165,6 +165,8 @@ pub enum TaskKind {
     Worker(Call),
     /// Nothing, for so long; needs no worker.
     Sleep(Millis),
+    /// Nothing, until somebody sends its run this signal, whose payload is its output; needs no worker.
+    Signal(Arc<str>),
     /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
     Noop,
 }
@@ -438,7 +440,7 @@ impl TaskKind {
     /// All tries of a task that says nothing: nobody repeats a user's command unasked.
     pub const fn default_attempts(&self) -> u32 {
         match self {
-            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Noop => 1,
+            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Signal(_) | Self::Noop => 1,
             // A request carries a key by which its tries can be told to be one.
             Self::Http(_) => 4,
         }

@@ -28,12 +28,13 @@ use unknot_core::{
     RunId,
     effect::{Answer, Refusal},
     event::PauseTarget,
+    run::JsonText,
 };
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "control.sock";
 /// The longest line that is read.
-const LINE_MAX: u64 = 16 * 1024;
+const LINE_MAX: u64 = 128 * 1024;
 /// How long a caller may take to say its line, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a caller waits for the engine's answer: longer than the engine itself does.
@@ -58,6 +59,19 @@ pub struct CancelWish<'w> {
     pub by: &'w str,
     /// Whether its attempts are given up at once.
     pub force: bool,
+}
+
+/// A signal, as it is sent.
+#[derive(Clone, Debug)]
+pub struct SignalWish<'w> {
+    /// To which run.
+    pub run: RunId,
+    /// Its name.
+    pub name: &'w str,
+    /// What it says.
+    pub payload: &'w Value,
+    /// Who sends it.
+    pub by: &'w str,
 }
 
 /// A wish to hold something, or to let it go on, as it is sent.
@@ -114,6 +128,16 @@ impl Drop for Control {
 pub fn cancel(data: &Path, wish: &CancelWish<'_>) -> io::Result<Option<Value>> {
     let CancelWish { run, reason, by, force } = wish;
     ask(data, &json!({"cancel": {"run": run, "reason": reason, "by": by, "force": force}}))
+}
+
+/// Has the engine that owns a data folder send a run a signal. `None`: no engine listens there.
+///
+/// # Errors
+/// If it does not answer. What it answers is JSON with the key `is_named` (whether a task of the run waits for such a
+/// signal, sooner or later) or `error`.
+pub fn signal(data: &Path, wish: &SignalWish<'_>) -> io::Result<Option<Value>> {
+    let SignalWish { run, name, payload, by } = wish;
+    ask(data, &json!({"signal": {"run": run, "name": name, "payload": payload, "by": by}}))
 }
 
 /// Asks the engine that owns a data folder to hold something or to let it go on. `None`: no engine listens there.
@@ -175,13 +199,17 @@ fn answer(engine: &Engine, line: &str) -> Value {
     let told = if let Some((wish, run)) = request.get("cancel").and_then(|wish| Some((wish, run_of(wish)?))) {
         let reason = text(wish, "reason").unwrap_or("not said");
         engine.cancel(run, reason, &by(wish), is_true(wish, "force"))
+    } else if let Some((wish, run)) = request.get("signal").and_then(|wish| Some((wish, run_of(wish)?))) {
+        let payload = JsonText::of(wish.get("payload").unwrap_or(&Value::Null));
+        engine.signal(run, text(wish, "name").unwrap_or_default(), payload, &by(wish))
     } else if let Some((wish, target)) = request.get("hold").and_then(|wish| Some((wish, target_of(wish)?))) {
         match is_true(wish, "held") {
             true => engine.pause(target, &by(wish)),
             false => engine.resume(target, &by(wish)),
         }
     } else {
-        return json!({"error": "expected {\"cancel\": {\"run\": …, \"reason\": …, \"by\": …, \"force\": …}} \
+        return json!({"error": "expected {\"cancel\": {\"run\": …, \"reason\": …, \"by\": …, \"force\": …}}, \
+                                {\"signal\": {\"run\": …, \"name\": …, \"payload\": …, \"by\": …}} \
                                 or {\"hold\": {\"queue\"|\"workflow\"|\"run\": …, \"held\": …, \"by\": …}}"});
     };
     match told {
@@ -190,6 +218,7 @@ fn answer(engine: &Engine, line: &str) -> Value {
         }}),
         Ok(Answer::Submitted { run, .. }) => json!({"cancelling": {"run": run}}),
         Ok(Answer::Paused(paused)) => json!({"held": paused}),
+        Ok(Answer::Signalled { is_named }) => json!({"is_named": is_named}),
         Ok(Answer::Done) => json!({"held": null}),
         Err(error) => {
             let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. }));

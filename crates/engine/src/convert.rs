@@ -211,6 +211,7 @@ fn kind(kind: file::KindFile, timeout: Option<Duration>) -> TaskKind {
             input: call.input.unwrap_or_else(|| serde_json::Value::Object(Default::default())),
         }),
         file::KindFile::Sleep(length) => TaskKind::Sleep(millis(length)),
+        file::KindFile::Signal(name) => TaskKind::Signal(name.into()),
     }
 }
 

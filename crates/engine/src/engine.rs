@@ -36,7 +36,7 @@ use std::{
 use unknot_core::{
     Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
-    event::{Caller, CancelRequest, Event, Facts, PauseTarget, Submission, TakeOver},
+    event::{Caller, CancelRequest, Event, Facts, PauseTarget, SignalRequest, Submission, TakeOver},
     run::{Idempotency, JsonText, WorkerId},
     settings::Settings,
     state::LoadError,
@@ -291,6 +291,16 @@ impl Engine {
         self.ask(|caller| Event::RunCancelRequested { run, request, caller })?.wait()
     }
 
+    /// Sends a run a signal.
+    ///
+    /// # Errors
+    /// If it is refused, or no answer comes in time.
+    pub fn signal(&self, run: RunId, name: &str, payload: JsonText, by: &str) -> Result<Answer, CommandError> {
+        let facts = self.facts(FactsQuery { idempotency_key: None, run: Some(run) })?;
+        let signal = Box::new(SignalRequest { name: name.to_owned(), payload, by: by.to_owned(), facts });
+        self.ask(|caller| Event::SignalSent { run, signal, caller })?.wait()
+    }
+
     /// Holds a queue, a workflow or a run.
     ///
     /// # Errors
@@ -533,7 +543,7 @@ impl Submitted<'_> {
     pub fn wait(self) -> Result<Accepted, CommandError> {
         match self.asked.wait()? {
             Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Paused(_) | Answer::Done => {
+            Answer::Cancelling { .. } | Answer::Signalled { .. } | Answer::Paused(_) | Answer::Done => {
                 Ok(Accepted { run: self.run, existing: false })
             }
         }

@@ -153,7 +153,7 @@ impl From<Refusal> for Problem {
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }
-            Refusal::PoolTooSmall { .. } | Refusal::InputTooLarge { .. } => {
+            Refusal::PoolTooSmall { .. } | Refusal::InputTooLarge { .. } | Refusal::TooManySignals { .. } => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
             }
             Refusal::FactsTooOld => {

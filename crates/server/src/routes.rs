@@ -9,6 +9,7 @@ mod metrics;
 mod operate;
 mod pages;
 mod runs;
+mod signals;
 mod submit;
 mod tasks;
 mod workers;
@@ -52,6 +53,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         runs::operations(),
         again::operations(),
         cancel::operations(),
+        signals::operations(),
         tasks::operations(),
         events::operations(),
         workflows::operations(),

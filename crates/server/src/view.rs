@@ -12,7 +12,7 @@ use unknot_engine::{
     core::{
         RunId, TaskId, TaskIndex, Timestamp,
         row::{DeadLetter, Pause},
-        run::{Lease, Run, RunStatus, Task, TaskError, TaskStatus, Wait, WorkerId},
+        run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
         wait::OpenNeeds,
         worker::WorkKind,
@@ -93,11 +93,16 @@ pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             since: moment(ending.since),
             force: ending.force,
         }),
+        signals: run.signals.iter().map(|(name, sent)| (name.clone(), signal(sent))).collect(),
         task_count,
         tasks: counts(run).into_iter().map(|(status, tasks)| (word(&status), tasks)).collect(),
         as_of,
         durable,
     }
+}
+
+fn signal(sent: &Signal) -> rest::Signal {
+    rest::Signal { payload: sent.payload.value(), by: sent.by.clone(), at: moment(sent.at) }
 }
 
 /// How many tasks a live run has.
@@ -148,6 +153,7 @@ fn wait(wait: &Wait) -> rest::Wait {
         deadline: moment(wait.deadline),
         then: word(&wait.on_expiry),
         needs: None,
+        signal: None,
         sentence: None,
     }
 }

@@ -25,6 +25,8 @@ pub enum Wish {
     Submit(usize),
     /// End some run.
     Cancel,
+    /// Send some run a signal.
+    Signal,
     /// Hold something for a while.
     Pause(Millis),
     /// Let it go on.
@@ -101,7 +103,9 @@ impl Workload {
         }
         for _ in 0..chance.between(0, size.runs) {
             let pause = Wish::Pause(Millis(chance.between(1_000, 60_000)));
-            let wish = chance.weighted(&[(4, Wish::Cancel), (2, pause), (3, Wish::Tend), (1, Wish::Configure)]).clone();
+            let wish = chance
+                .weighted(&[(4, Wish::Cancel), (4, Wish::Signal), (2, pause), (3, Wish::Tend), (1, Wish::Configure)])
+                .clone();
             at(chance, wish);
         }
         let mut settings = settings(chance);

@@ -84,6 +84,8 @@ pub(crate) enum Command {
     /// Keep workflows under their names at a server
     #[command(after_long_help = WORKFLOW_EXAMPLES)]
     Workflow(Workflow),
+    /// Send a run a signal that a task of it waits for, such as an approval
+    Signal(Signal),
     /// Hold a queue, a workflow or a run: nothing new of it starts
     #[command(after_long_help = PAUSE_EXAMPLES)]
     Pause(Hold),

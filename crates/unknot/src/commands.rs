@@ -16,7 +16,9 @@ mod ls;
 mod registered;
 mod run;
 mod serve;
+
 mod show;
+mod signal;
 mod store;
 mod submit;
 mod token;
@@ -49,6 +51,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Logs(logs) => logs::perform(&logs, &mut out),
         Command::Events(events) => events::perform(&events, &mut out),
         Command::Cancel(cancel) => cancel::perform(&cancel, &mut out),
+        Command::Signal(signal) => signal::perform(&signal.what, &mut out),
         Command::Pause(hold) => hold::pause(&hold.what, &mut out),
         Command::Resume(hold) => hold::resume(&hold.what, &mut out),
         Command::Top(top) => top::perform(&top, &mut out),

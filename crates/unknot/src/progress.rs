@@ -20,7 +20,7 @@ use unknot_engine::core::{
     RunId, TaskIndex, Timestamp,
     row::{HistoryEntry, HistoryKind},
     run::{Phase, RunStatus, Task, TaskStatus, WaitOn},
-    workflow::Definition,
+    workflow::{Definition, TaskKind},
 };
 
 /// What is known of one run while it goes on.
@@ -63,6 +63,8 @@ pub(crate) enum Doing {
     Retrying(Timestamp),
     /// It sleeps until this moment.
     Sleeping(Timestamp),
+    /// It waits for this signal.
+    Awaiting(String),
     /// A person must decide about it.
     Deciding,
 }
@@ -91,6 +93,7 @@ impl Progress {
             Phase::Waiting(wait) => match wait.on {
                 WaitOn::Backoff | WaitOn::Confirmation => Some((wait.since, Doing::Retrying(wait.deadline))),
                 WaitOn::Sleep => Some((wait.since, Doing::Sleeping(wait.deadline))),
+                WaitOn::Signal => Some((wait.since, Doing::Awaiting(self.signal(index)))),
                 WaitOn::Decision => Some((wait.since, Doing::Deciding)),
                 WaitOn::Needs | WaitOn::Grant => None,
             },
@@ -102,13 +105,24 @@ impl Progress {
         }
     }
 
+    /// The signal that a task waits for, if it waits for one.
+    fn signal(&self, index: TaskIndex) -> String {
+        match &self.definition.task(index).kind {
+            TaskKind::Signal(name) => name.to_string(),
+            _ => String::new(),
+        }
+    }
+
     /// A line of its history became durable. Lines are told in order; one told twice does no harm.
     pub(crate) fn apply(&mut self, entry: &HistoryEntry) {
         let detail_ms = |key: &str| entry.detail.number(key).unwrap_or_default();
         let after = |ms: u64| Timestamp(entry.at.0.saturating_add(ms));
         let word = |key: &str| entry.detail.text(key).unwrap_or_default().to_owned();
         let (status, doing) = match entry.event {
-            HistoryKind::RunSubmitted | HistoryKind::RunPaused | HistoryKind::RunResumed => return,
+            HistoryKind::RunSubmitted
+            | HistoryKind::RunPaused
+            | HistoryKind::RunResumed
+            | HistoryKind::SignalReceived => return,
             HistoryKind::RunStarted => return self.status = RunStatus::Running,
             HistoryKind::RunCancelling => return self.status = RunStatus::Cancelling,
             HistoryKind::RunPoisoned => return self.frozen = Some(word("error")),
@@ -124,6 +138,9 @@ impl Progress {
             }
             HistoryKind::TaskWaiting if entry.detail.text("on") == Some("confirmation") => {
                 (TaskStatus::Waiting, Some(Doing::Retrying(after(detail_ms("at_most_ms")))))
+            }
+            HistoryKind::TaskWaiting if entry.detail.text("on") == Some("signal") => {
+                (TaskStatus::Waiting, Some(Doing::Awaiting(word("signal"))))
             }
             HistoryKind::TaskWaiting => (TaskStatus::Waiting, Some(Doing::Deciding)),
             HistoryKind::TaskRetrying => (TaskStatus::Retrying, Some(Doing::Retrying(after(detail_ms("pause_ms"))))),

@@ -6,7 +6,7 @@ use crate::{
     rest::{
         Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision,
         DecisionRequest, Event, Health, Page, Paused, Pool, Queue, Registered, Registration, RetryRequest, Run,
-        RunCreated, RunRequest, RunSummary, Stats, Task, Worker,
+        RunCreated, RunRequest, RunSummary, SignalRequest, SignalSent, Stats, Task, Worker,
     },
 };
 use hyper::{
@@ -219,6 +219,17 @@ impl Client {
     /// See [`ClientError`].
     pub async fn cancel_status(&self, run: &str) -> Result<CancelStatus, ClientError> {
         self.get(&format!("/runs/{}/cancel", segment(run))).await
+    }
+
+    /// Sends a run a signal. The same one again changes nothing.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn send_signal(&self, run: &str, name: &str, payload: &Value) -> Result<SignalSent, ClientError> {
+        let path = format!("/runs/{}/signals/{}", segment(run), segment(name));
+        let request = SignalRequest { payload: payload.clone() };
+        let response = self.ask(Question::new(Method::PUT, &path).sending(&request)?).await?;
+        self.understand(response).await
     }
 
     /// Holds something: nothing new of it starts.

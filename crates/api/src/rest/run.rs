@@ -118,6 +118,9 @@ pub struct Run {
     /// What brings it to its end before its tasks ended by themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
+    /// The signals that were sent to it, the latest of each name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub signals: BTreeMap<String, Signal>,
     /// How many tasks it has.
     pub task_count: u64,
     /// How many there are by status.
@@ -126,6 +129,38 @@ pub struct Run {
     pub as_of: u64,
     /// Whether that is durable. False: the store does not answer, this is what the brain knows.
     pub durable: bool,
+}
+
+/// A signal that a run has.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Signal {
+    /// What it says: the output of the tasks that wait for it.
+    #[serde(default)]
+    pub payload: Value,
+    /// Who sent it.
+    pub by: String,
+    /// When.
+    pub at: Moment,
+}
+
+/// What a signal says.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignalRequest {
+    /// The output of the tasks that wait for it; null if nothing is said.
+    #[serde(default)]
+    pub payload: Value,
+}
+
+/// A signal is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalSent {
+    /// The run.
+    pub run_id: String,
+    /// The signal's name.
+    pub signal: String,
+    /// Whether a task of its workflow waits for a signal of that name, sooner or later.
+    pub is_named: bool,
 }
 
 /// Why a run comes to its end early.
@@ -226,6 +261,9 @@ pub struct Wait {
     /// answers about very many tasks with very many needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
+    /// Which signal it waits for, if its wait is on `signal`; absent where the server cannot tell now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<String>,
     /// What stands in its way, if its wait is on `grant`, to be read behind the task's name: `waits for a worker's slot
     /// (4 of 4 taken)`. Absent where the server cannot tell now.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -58,6 +58,8 @@ pub enum KindFile {
     Worker(CallFile),
     /// Nothing, for so long.
     Sleep(Duration),
+    /// Nothing, until this signal is sent to its run.
+    Signal(String),
 }
 
 /// The call of a `worker` task.
@@ -207,8 +209,8 @@ impl Record for TaskFile {
 /// The words of which each task has one, those of later versions included.
 const KINDS: [&str; 7] = ["exec", "sleep", "http", "worker", "workflow", "signal", "chat"];
 
-/// What only an attempt, or a place in a queue, can obey: a task that sleeps has neither, and a lock
-/// that is not held must not look as if it were.
+/// What only an attempt, or a place in a queue, can obey: a task that sleeps or waits for a signal has neither, and a
+/// lock that is not held must not look as if it were.
 const OF_ATTEMPTS: [&str; 12] = [
     "priority",
     "queue",
@@ -228,8 +230,7 @@ const OF_ATTEMPTS: [&str; 12] = [
 const OF_PROCESSES: [&str; 3] = ["env", "cwd", "limits"];
 
 /// The words of the language that this version cannot do yet.
-const LATER: [(&str, &str); 4] =
-    [("workflow", "child runs"), ("signal", "signals"), ("chat", "the gateway"), ("for_each", "child runs")];
+const LATER: [(&str, &str); 3] = [("workflow", "child runs"), ("chat", "the gateway"), ("for_each", "child runs")];
 
 fn later(fields: &mut Fields<'_, '_, '_>) {
     if fields.has("for_each") || fields.has("workflow") {
@@ -244,11 +245,13 @@ fn later(fields: &mut Fields<'_, '_, '_>) {
 }
 
 fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
-    fields.exclusive(&["exec", "http", "worker", "sleep"]);
+    fields.exclusive(&["exec", "http", "worker", "sleep", "signal"]);
     if !["exec", "http", "worker"].iter().any(|kind| fields.has(kind)) {
-        OF_ATTEMPTS.iter().for_each(|name| fields.exclusive(&["sleep", name]));
+        for kind in ["sleep", "signal"] {
+            OF_ATTEMPTS.iter().for_each(|name| fields.exclusive(&[kind, name]));
+        }
     }
-    if !fields.has("exec") && !fields.has("sleep") {
+    if !fields.has("exec") && !fields.has("sleep") && !fields.has("signal") {
         for kind in ["http", "worker"] {
             OF_PROCESSES.iter().for_each(|name| fields.exclusive(&[kind, name]));
         }
@@ -256,7 +259,7 @@ fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
         fields.exclusive(&["http", "heartbeat_timeout"]);
     }
     if !fields.has("worker") {
-        ["exec", "http", "sleep"].iter().for_each(|kind| fields.exclusive(&[kind, "input"]));
+        ["exec", "http", "sleep", "signal"].iter().for_each(|kind| fields.exclusive(&[kind, "input"]));
     }
     let exec = fields.optional(
         "exec",
@@ -269,15 +272,17 @@ fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
     let handler = fields.optional("worker", "A handler that a worker elsewhere has: it is called with `input`.");
     let input = fields.optional("input", "What the handler is given (default `{}`); its texts are templates, and one that is exactly one `{{ … }}` keeps its JSON type.");
     let sleep = fields.optional("sleep", "Nothing, for so long; needs no worker.");
+    let signal = fields.optional("signal", "Nothing, until somebody sends its run this signal, whose payload is its output: `unknot signal send RUN NAME`. `timeout` bounds the wait.");
     fields.one_of(&KINDS, || {
         Diagnostic::new(Code::MissingKey, "the task has nothing to do")
-            .expected("one of `exec`, `http`, `worker`, `sleep`")
+            .expected("one of `exec`, `http`, `worker`, `sleep`, `signal`")
     });
-    match (exec, http, handler) {
-        (Some(command), _, _) => KindFile::Exec(command),
-        (None, Some(request), _) => KindFile::Http(Box::new(request)),
-        (None, None, Some(handler)) => KindFile::Worker(CallFile { handler, input }),
-        (None, None, None) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
+    match (exec, http, handler, signal) {
+        (Some(command), ..) => KindFile::Exec(command),
+        (None, Some(request), ..) => KindFile::Http(Box::new(request)),
+        (None, None, Some(handler), _) => KindFile::Worker(CallFile { handler, input }),
+        (None, None, None, Some(name)) => KindFile::Signal(name),
+        (None, None, None, None) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
     }
 }
 

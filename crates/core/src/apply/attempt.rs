@@ -155,7 +155,7 @@ impl Step<'_> {
     }
 
     /// The work is done, even if it was being stopped meanwhile: a completion is a completion.
-    fn succeed(&mut self, id: TaskId, output: &JsonText, detail: Detail) {
+    pub(crate) fn succeed(&mut self, id: TaskId, output: &JsonText, detail: Detail) {
         let bounds = self.state.volatile.bounds;
         let before = self.run(id.run).map_or(0, |run| run.output_bytes);
         let bytes = output.0.len();
@@ -440,9 +440,12 @@ impl Step<'_> {
             OnExpiry::Requeue => self.make_ready(id),
             OnExpiry::Complete => self.complete(id, JsonText::null(), Detail::NONE),
             OnExpiry::FailTask => {
-                let waited = self.now.since(wait.since);
-                let error = error("queue_timeout", &format!("it stood in its queue for {waited}"), None);
-                self.fail(id, error, Detail::NONE);
+                let waited = wait.deadline.since(wait.since);
+                let (reason, message) = match wait.on {
+                    WaitOn::Signal => ("timed_out", format!("its signal did not come within {waited}")),
+                    _ => ("queue_timeout", format!("it stood in its queue for {waited}")),
+                };
+                self.fail(id, error(reason, &message, None), Detail::NONE);
             }
         }
     }

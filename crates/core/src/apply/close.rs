@@ -5,7 +5,7 @@ use crate::{
     RunId, TaskId, TaskIndex,
     continuation::Work,
     effect::{Answer, Effect, Refusal},
-    event::{Caller, CancelRequest},
+    event::{Caller, CancelRequest, Facts},
     row::{Detail, HistoryKind},
     run::{EndCause, Lease, Phase, StopReason, Stopping, TaskEnd},
     step::Step,
@@ -16,7 +16,7 @@ impl Step<'_> {
     /// Somebody wants a run to end. Asking twice is the same as asking once; force can be added later.
     pub(crate) fn cancel_run(&mut self, run: RunId, request: &CancelRequest, caller: Caller) {
         let answer = match self.run(run) {
-            None => Err(self.why_not_here(run, request)),
+            None => Err(self.why_not_here(run, &request.facts)),
             Some(_) => {
                 let cancelled_tasks = self.state.volatile.tally(run).open;
                 self.begin_ending(run, EndCause::Cancelled, request.reason.clone(), &request.by, request.force);
@@ -35,12 +35,13 @@ impl Step<'_> {
         Answer::Cancelling { run: id, status: run.status(), cancelled_tasks, since, reason }
     }
 
-    fn why_not_here(&self, run: RunId, request: &CancelRequest) -> Refusal {
-        let mut ends = self.state.volatile.ended_since(request.facts.as_of);
+    /// Why a run that a command names is not among the unfinished ones.
+    pub(crate) fn why_not_here(&self, run: RunId, facts: &Facts) -> Refusal {
+        let mut ends = self.state.volatile.ended_since(facts.as_of);
         let lately = ends.find(|end| end.run == run).map(|end| end.status);
-        match lately.or(request.facts.ended) {
+        match lately.or(facts.ended) {
             Some(status) => Refusal::RunEnded { run, status },
-            None if request.facts.as_of < self.state.volatile.recent_floor => Refusal::FactsTooOld,
+            None if facts.as_of < self.state.volatile.recent_floor => Refusal::FactsTooOld,
             None => Refusal::UnknownRun(run),
         }
     }

@@ -27,6 +27,7 @@ impl Step<'_> {
         match work {
             Work::Launch { from } => self.launch(run, from),
             Work::Settle { task, from } => self.settle(run, task, from),
+            Work::Signal { from } => self.deliver(run, from),
             Work::Close { from } => self.close(run, from),
         }
     }
@@ -130,11 +131,12 @@ impl Step<'_> {
     pub(crate) fn make_ready(&mut self, id: TaskId) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
-        match def.kind {
+        match &def.kind {
             TaskKind::Sleep(length) => {
-                self.wait(id, WaitOn::Sleep, Some(self.now.plus(length)), OnExpiry::Complete);
+                self.wait(id, WaitOn::Sleep, Some(self.now.plus(*length)), OnExpiry::Complete);
                 self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
+            TaskKind::Signal(name) => self.await_signal(id, name, def.timeout),
             TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => self.queue_at(id, None),
         }
     }

@@ -111,6 +111,7 @@ impl Step<'_> {
             paused: None,
             poisoned: None,
             ending: None,
+            signals: BTreeMap::new(),
             output_bytes: 0,
             counts: None,
             tasks: Vec::new(),

@@ -16,7 +16,7 @@ pub(super) fn workflow(name: &str, problems: &mut Problems) {
     }
 }
 
-/// The name of a task, input, queue, pool or lock: `[a-z][a-z0-9_-]*`.
+/// The name of a task, input, queue, pool, lock, handler or signal: `[a-z][a-z0-9_-]*`.
 pub(super) fn check(name: &str, what: &str, path: impl FnOnce() -> String, problems: &mut Problems) {
     if !is_name(name) {
         problems.add(|| bad(name, what, path()).on_key());
@@ -36,7 +36,8 @@ fn bad(name: &str, what: &str, path: String) -> Problem {
         .expected("a small letter, then small letters, digits, `_` and `-`, up to 100 in all")
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether that is a name that a task, input, queue, pool, lock, handler or signal can have.
+pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     name.len() <= NAME_LEN_MAX
         && bytes.next().is_some_and(|first| first.is_ascii_lowercase())

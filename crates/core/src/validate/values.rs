@@ -16,7 +16,7 @@ pub(super) fn texts(task: &DraftTask) -> Vec<(String, &str)> {
             texts_of_value("input".to_owned(), &call.input, &mut texts);
             texts
         }
-        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Noop => Vec::new(),
+        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => Vec::new(),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) fn other_bytes(task: &DraftTask) -> usize {
             names + http.body.as_ref().map_or(0, |body| body.to_string().len())
         }
         TaskKind::Worker(call) => call.input.to_string().len(),
-        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Noop => 0,
+        TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => 0,
     }
 }
 

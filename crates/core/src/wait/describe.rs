@@ -6,7 +6,7 @@ use crate::{
     run::{OnExpiry, Phase, Run, Task, WaitOn},
     volatile::request,
     worker::WorkKind,
-    workflow::{Definition, Need, Until, When},
+    workflow::{Definition, Need, TaskKind, Until, When},
 };
 
 /// Names that a sentence lists before it only counts.
@@ -45,6 +45,10 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Grant => grant(state, run, definition, id),
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
+                WaitOn::Signal => match &definition.task(id.index).kind {
+                    TaskKind::Signal(name) => format!("waits for signal `{name}`"),
+                    _ => "waits for a signal".to_owned(),
+                },
                 WaitOn::Confirmation => confirmation(task),
                 WaitOn::Decision => "waits for somebody to decide: how its last attempt ended is unknown".to_owned(),
             };

@@ -7,7 +7,7 @@ use crate::{
     run::{Phase, Run, Task, TaskEnd, WaitOn},
     volatile::request,
     worker::Serves,
-    workflow::{self, Definition, When},
+    workflow::{self, Definition, TaskKind, When},
 };
 use std::collections::BTreeSet;
 
@@ -103,6 +103,7 @@ impl View<'_> {
             WaitOn::Needs => needs(run, definition, index),
             WaitOn::Grant => self.grant(run, definition, index),
             WaitOn::Backoff | WaitOn::Sleep => Expr::all(vec![timer()]),
+            WaitOn::Signal => Expr::all(vec![self.outside(signal_id(run.id, definition, index))]),
             WaitOn::Confirmation => Expr::any(vec![self.outside(format!("confirm:{id}")), timer()]),
             WaitOn::Decision => Expr::all(vec![self.outside(format!("decision:{id}"))]),
         };
@@ -209,6 +210,14 @@ fn crew_id(crew: &Serves) -> String {
 
 fn pool_id(name: &str) -> String {
     format!("pool:{name}")
+}
+
+/// The signal that a task waits for: of its run, by name.
+fn signal_id(run: RunId, definition: &Definition, index: TaskIndex) -> String {
+    match &definition.task(index).kind {
+        TaskKind::Signal(name) => format!("signal:{run}:{name}"),
+        _ => format!("signal:{}", run.task(index)),
+    }
 }
 
 fn parallel_id(run: RunId) -> String {

@@ -3,7 +3,7 @@
 //! * what happens: `worker NAME [boot N] [slots N] [queues A,B] [kinds A,B]`, `leave NAME`, `submit RUN WORKFLOW [input JSON]
 //!   [in TIME] [key KEY [body BODY]] [read_at COMMIT] [retry RUN]`, `start A`, `renew A`, `end A ok [JSON] | big BYTES |
 //!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
-//!   unkillable`, `cancel RUN [force]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
+//!   unkillable`, `cancel RUN [force]`, `signal RUN NAME [JSON | big BYTES]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
@@ -14,8 +14,8 @@ use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
     due,
     event::{
-        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget, Submission,
-        TakeOver,
+        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget, SignalRequest,
+        Submission, TakeOver,
     },
     row::{Detail, Key, Quarantined, Row},
     run::{Idempotency, JsonText, TaskEnd, WorkerId},
@@ -35,6 +35,7 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         "skip" => skip(story, words),
         "turn" => turn(story, words),
         "cancel" => cancel(story, words),
+        "signal" => signal(story, words),
         "pause" | "resume" => pause(story, &command, words),
         "focus" => focus(story, words),
         "decide" => decide(story, words),
@@ -257,6 +258,22 @@ fn cancel(story: &mut Story, mut words: Words) {
     let request = CancelRequest { reason: reason.to_owned(), by: "ann".to_owned(), force, facts };
     let caller = story.caller();
     story.happen(Event::RunCancelRequested { run, request, caller });
+}
+
+fn signal(story: &mut Story, mut words: Words) {
+    let run = story.run(&words.word("a run"));
+    let name = words.word("a signal");
+    let payload = match words.next().as_deref() {
+        None => JsonText::null(),
+        Some("big") => JsonText(format!("\"{}\"", "x".repeat(words.number("bytes"))).into()),
+        Some(payload) => JsonText(payload.into()),
+    };
+    words.end();
+    let ended = story.finished().find(|finished| finished.run.id == run).map(|finished| finished.status);
+    let facts = Facts { as_of: story.world.state.commit(), key_owner: None, ended };
+    let signal = SignalRequest { name, payload, by: "ann".to_owned(), facts };
+    let caller = story.caller();
+    story.happen(Event::SignalSent { run, signal: Box::new(signal), caller });
 }
 
 fn pause(story: &mut Story, command: &str, mut words: Words) {

@@ -33,11 +33,12 @@ pub(crate) struct Before {
 }
 
 /// The states in which an event that belongs to a task can find it.
-pub(crate) const TASK_STATES: [&str; 13] = [
+pub(crate) const TASK_STATES: [&str; 14] = [
     "needs",
     "queued",
     "backoff",
     "sleeping",
+    "awaiting",
     "held",
     "suspected",
     "granted",
@@ -71,7 +72,8 @@ pub(crate) const TASK_EVENTS: [&str; 17] = [
     "DeadlinePassed StopExpiry",
 ];
 /// The events that belong to a run.
-pub(crate) const RUN_EVENTS: [&str; 8] = [
+pub(crate) const RUN_EVENTS: [&str; 9] = [
+    "SignalSent",
     "RunCancelRequested",
     "RunCancelRequested force",
     "Paused Run",
@@ -207,7 +209,9 @@ fn found_state(state: &State, event: &Event) -> Option<&'static str> {
             | Deadline::Heartbeat(attempt)
             | Deadline::StopExpiry(attempt) => task_state(state, attempt.task),
         },
-        Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } => run_state(state, *run),
+        Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } | Event::SignalSent { run, .. } => {
+            run_state(state, *run)
+        }
         Event::Paused { target: PauseTarget::Run(run), .. } | Event::Resumed { target: PauseTarget::Run(run), .. } => {
             run_state(state, *run)
         }
@@ -238,6 +242,7 @@ pub(crate) fn task_state(state: &State, id: TaskId) -> &'static str {
             WaitOn::Grant => "queued",
             WaitOn::Backoff => "backoff",
             WaitOn::Sleep => "sleeping",
+            WaitOn::Signal => "awaiting",
             WaitOn::Decision => "held",
             WaitOn::Confirmation => "suspected",
         },
@@ -252,6 +257,7 @@ fn event_name(event: &Event) -> &'static str {
         Event::RunSubmitted(_) => "RunSubmitted",
         Event::RunCancelRequested { request, .. } if request.force => "RunCancelRequested force",
         Event::RunCancelRequested { .. } => "RunCancelRequested",
+        Event::SignalSent { .. } => "SignalSent",
         Event::Paused { target: PauseTarget::Run(_), .. } => "Paused Run",
         Event::Resumed { target: PauseTarget::Run(_), .. } => "Resumed Run",
         Event::Paused { .. } => "Paused",

@@ -18,7 +18,7 @@ use unknot_core::{
     effect::Effect,
     event::{
         AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget,
-        Submission,
+        SignalRequest, Submission,
     },
     row::{Detail, Quarantined},
     run::{Idempotency, JsonText, WorkerId},
@@ -35,7 +35,8 @@ const FOLLOWING_MAX: usize = 2_000;
 const ENDING_MAX: usize = 200;
 
 /// Workflows with every kind of need, hold, bound and consequence.
-const WORKFLOWS: [(&str, &[&str]); 7] = [
+const WORKFLOWS: [(&str, &[&str]); 8] = [
+    ("workflow awaits", &["task a signal go", "task b signal go timeout 5s", "task c needs a,b", "task d signal stop"]),
     ("workflow plain", &["task a", "task b needs a", "task c needs a"]),
     ("workflow locks max_parallel 1", &["task a locks disk", "task b locks disk pools net:2", "task c pools net:1"]),
     (
@@ -99,7 +100,7 @@ impl Life {
 
     fn any_event(&mut self) -> Event {
         let caller = Caller(self.random.next());
-        match self.random.below(20) {
+        match self.random.below(21) {
             0..=2 => self.submission(caller),
             3 => {
                 let queues = self.random.one_in(3).then(|| BTreeSet::from(["default".into()]));
@@ -122,6 +123,13 @@ impl Life {
                 let (run, facts) = (self.run(), Facts::default());
                 let (reason, by, force) = ("unwanted".to_owned(), "ann".to_owned(), self.random.one_in(2));
                 Event::RunCancelRequested { run, request: CancelRequest { reason, by, force, facts }, caller }
+            }
+            20 => {
+                let name = if self.random.one_in(3) { "stop" } else { "go" };
+                let (run, by, facts) = (self.run(), "ann".to_owned(), Facts::default());
+                let payload = JsonText(self.random.below(3).to_string().into());
+                let signal = Box::new(SignalRequest { name: name.to_owned(), payload, by, facts });
+                Event::SignalSent { run, signal, caller }
             }
             13 => Event::Paused { target: self.target(), by: "ann".to_owned(), caller },
             14 => Event::Resumed { target: self.target(), by: "ann".to_owned(), caller },

@@ -12,7 +12,9 @@ use crate::{
 use unknot_core::{
     Fence, Seq,
     deadline::Deadline,
-    event::{AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget},
+    event::{
+        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget, SignalRequest,
+    },
     row::Detail,
     run::JsonText,
 };
@@ -26,6 +28,7 @@ fn task_prelude(state: &str) -> &'static str {
             "workflow f\n  task a retry 3\n  task z\n\n> worker far slots 2\n> submit r1 f\n> end a fail exit 1\n"
         }
         "sleeping" => "workflow f\n  task a sleep 10s\n  task z\n\n> submit r1 f\n",
+        "awaiting" => "workflow f\n  task a signal go timeout 10s\n  task z\n\n> submit r1 f\n",
         "held" => "workflow f\n  task a on_lost hold\n  task z\n\n> worker far slots 2\n> submit r1 f\n> end a lost\n",
         "suspected" => "workflow f\n  task a\n  task z\n\n> worker far slots 2\n> submit r1 f\n> end a lost alive\n",
         "granted" => "workflow f\n  task a retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n",
@@ -108,6 +111,15 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
         "TaskDecided Fail" => Event::TaskDecided { task, decision: Decision::Fail, caller },
         "RunCancelRequested" => cancel(false),
         "RunCancelRequested force" => cancel(true),
+        "SignalSent" => {
+            let signal = SignalRequest {
+                name: "go".to_owned(),
+                payload: JsonText::null(),
+                by: "ann".to_owned(),
+                facts: Facts::default(),
+            };
+            Event::SignalSent { run, signal: Box::new(signal), caller }
+        }
         "Paused Run" => Event::Paused { target, by, caller },
         "Resumed Run" => Event::Resumed { target, by, caller },
         "RunPoisoned" => Event::RunPoisoned { run, error: message() },

@@ -128,6 +128,8 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
                 let since = moment(story, *since);
                 format!("answer: {run} is {status} with {cancelled_tasks} tasks to end, since {since}: {reason}")
             }
+            Answer::Signalled { is_named: true } => "answer: sent".to_owned(),
+            Answer::Signalled { is_named: false } => "answer: sent, and nobody waits for it".to_owned(),
             Answer::Paused(pause) => format!("answer: held by {} since {}", pause.by, moment(story, pause.since)),
             Answer::Done => "answer: done".to_owned(),
         },

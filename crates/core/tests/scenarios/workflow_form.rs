@@ -9,6 +9,7 @@
 //!   task e exec "echo {{ tasks.a.output.n }}" when "tasks.a.output.n > 1"
 //!   task f http "http://host/{{ input.a }}" header x-run "{{ run.id }}" body {"a":"{{ input.a }}"}
 //!   task g worker shape input {"a":"{{ input.a }}"}
+//!   task h signal approve timeout 2h
 //!   tasks leaf 5000 needs a
 //!   tasks lane 100 queue q*
 //! ```
@@ -97,6 +98,7 @@ fn task(name: String, mut words: Words) -> DraftTask {
                 call.input = serde_json::from_str(&words.word("JSON")).expect("JSON");
             }
             "noop" => task.kind = TaskKind::Noop,
+            "signal" => task.kind = TaskKind::Signal(words.word("a signal").into()),
             "sleep" => task.kind = TaskKind::Sleep(words.length("sleep")),
             "needs" => task.needs = needs(&words.word("needs")),
             "when" => task.when = When::Expr(words.word("an expression")),

@@ -237,7 +237,9 @@ fn run_of(event: &Event) -> Option<RunId> {
         Event::DeadlinePassed(deadline) => Some(deadline.run()),
         Event::AttemptStarted { attempt, .. } | Event::AttemptRenewed { attempt, .. } => Some(attempt.task.run),
         Event::AttemptEnded(end) => Some(end.attempt.task.run),
-        Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } => Some(*run),
+        Event::RunCancelRequested { run, .. } | Event::SignalSent { run, .. } | Event::RunPoisoned { run, .. } => {
+            Some(*run)
+        }
         _ => None,
     }
 }
@@ -251,6 +253,7 @@ fn caller_of(event: &Event) -> Option<Caller> {
     match event {
         Event::RunSubmitted(submission) => Some(submission.caller),
         Event::RunCancelRequested { caller, .. }
+        | Event::SignalSent { caller, .. }
         | Event::Paused { caller, .. }
         | Event::Resumed { caller, .. }
         | Event::TaskDecided { caller, .. }

@@ -61,7 +61,9 @@ async fn what_ignores_term_gets_kill() {
     assert_eq!(rungs, [Rung::Term, Rung::Kill]);
     let rungs = stop_all(&bench, "sleep TIME", 1).await;
     assert_eq!(rungs, [Rung::Term]);
-    let rungs = stop_all(&bench, "kill -STOP $$ & sleep TIME", 1).await;
+    // The group is stopped once the `sleep` is one: stopped before, it would never become it.
+    let line = "sleep TIME & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done; kill -STOP 0; wait";
+    let rungs = stop_all(&bench, line, 1).await;
     assert_eq!(rungs[0], Rung::Term, "a stopped group hears TERM");
 }
 

@@ -28,7 +28,7 @@ use unknot_engine::{
         RunId, TaskId, TaskIndex,
         run::{Run, Task, TaskStatus, WaitOn},
         wait::{describe, open_needs},
-        workflow::TaskDef,
+        workflow::{TaskDef, TaskKind},
     },
     driver::Driver,
     store::{Namespace, PageSize, Reader, RunRecord, StoreError},
@@ -102,10 +102,11 @@ async fn list(State(app): State<Arc<App>>, Path(run): Path<String>, Params(which
 enum Said {
     Needs(rest::Needs),
     Grant(String),
+    Signal(String),
 }
 
-/// Adds to waits for other tasks which these are, and to those for a grant what stands in its way: the brain has both at
-/// hand. If it does not come to it in time, they stay unsaid.
+/// Adds to waits for other tasks which these are, to those for a signal its name, and to those for a grant what stands
+/// in its way: the brain has it at hand. If it does not come to it in time, they stay unsaid.
 async fn explain(app: &App, tasks: &mut [rest::Task]) {
     let ids: Vec<TaskId> =
         tasks.iter().filter(|task| task.wait.is_some()).filter_map(|task| task.task_id.parse().ok()).collect();
@@ -123,6 +124,7 @@ async fn explain(app: &App, tasks: &mut [rest::Task]) {
         match said.remove(&task.task_id) {
             Some(Said::Needs(needs)) => wait.needs = Some(needs),
             Some(Said::Grant(sentence)) => wait.sentence = Some(sentence),
+            Some(Said::Signal(name)) => wait.signal = Some(name),
             None => {}
         }
     }
@@ -132,6 +134,10 @@ fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<Said> {
     match driver.state().task(id)?.wait()?.on {
         WaitOn::Needs => needs_of(driver, id, left).map(Said::Needs),
         WaitOn::Grant => describe(driver.state(), id).map(|described| Said::Grant(described.sentence)),
+        WaitOn::Signal => match &driver.state().definition(id.run).task(id.index).kind {
+            TaskKind::Signal(name) => Some(Said::Signal(name.to_string())),
+            _ => None,
+        },
         WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => None,
     }
 }

@@ -17,6 +17,7 @@ mod lists;
 mod operate;
 mod pages;
 mod problems;
+mod signals;
 mod stuck;
 mod submit;
 mod support;

@@ -17,6 +17,8 @@ pub const POOLS: [&str; 3] = ["gpu", "licence", "disk"];
 pub const UNITS_MAX: u32 = 2;
 /// Queues that tasks stand in.
 pub const QUEUES: [&str; 3] = ["default", "slow", "express"];
+/// Signals that some tasks wait for.
+pub const SIGNALS: [&str; 2] = ["go", "on"];
 /// The handler that some tasks call.
 pub const HANDLER: &str = "shape";
 const LOCKS: [&str; 2] = ["ledger", "door"];
@@ -80,8 +82,9 @@ fn task(chance: &mut Chance, index: u32) -> TaskDef {
     let exec = TaskKind::Exec(Command::Argv(vec!["work".to_owned(), "{{ input.word }}".to_owned()]));
     let sleep = TaskKind::Sleep(Millis(chance.between(0, 20_000)));
     let call = TaskKind::Worker(Call { handler: HANDLER.into(), input: json!({"word": "{{ input.word }}"}) });
+    let signal = TaskKind::Signal((*chance.pick(&SIGNALS)).into());
     TaskDef {
-        kind: chance.weighted(&[(6, exec), (2, call), (3, TaskKind::Noop), (2, sleep)]).clone(),
+        kind: chance.weighted(&[(6, exec), (2, call), (3, TaskKind::Noop), (2, sleep), (1, signal)]).clone(),
         when: when(chance),
         priority: *chance.pick(&[Priority::High, Priority::Medium, Priority::Low]),
         queue: chance.permille(500).then(|| (*chance.pick(&QUEUES)).into()),

@@ -3,12 +3,13 @@
 use super::{Happening, World};
 use crate::{
     checkers::Checked,
-    workload::{Wish, cancel, decisions, pause_target},
+    workload::{Wish, cancel, decisions, definition::SIGNALS, pause_target},
 };
 use unknot_core::{
     Millis, RunId,
     effect::{Answer, Refusal},
-    event::{Caller, Event, Facts, PauseTarget},
+    event::{Caller, Event, Facts, PauseTarget, SignalRequest},
+    run::JsonText,
 };
 
 /// After how long somebody without an answer asks again.
@@ -33,6 +34,15 @@ impl World {
                 if !runs.is_empty() {
                     let (run, force) = (*self.chance.pick(&runs), self.chance.permille(300));
                     self.want(|caller| cancel(run, force, Facts::default(), caller));
+                }
+            }
+            Wish::Signal => {
+                let runs = self.runs();
+                if !runs.is_empty() {
+                    let (run, name) = (*self.chance.pick(&runs), (*self.chance.pick(&SIGNALS)).to_owned());
+                    let payload = JsonText(self.chance.between(0, 9).to_string().into());
+                    let signal = SignalRequest { name, payload, by: "somebody".to_owned(), facts: Facts::default() };
+                    self.want(|caller| Event::SignalSent { run, signal: Box::new(signal), caller });
                 }
             }
             Wish::Pause(length) => {

@@ -159,6 +159,50 @@ Examples:
       For programs.";
 
 #[derive(Args, Debug)]
+pub(crate) struct Signal {
+    #[command(subcommand)]
+    pub(crate) what: SignalWhat,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum SignalWhat {
+    /// Send a run a signal
+    #[command(after_long_help = SIGNAL_EXAMPLES)]
+    Send(SendSignal),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SendSignal {
+    /// The run: its id, the beginning of it that no other has, or `latest`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: String,
+    /// The signal: what the task says behind `signal:`
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// What it says: JSON, or text if it is none
+    #[arg(value_name = "PAYLOAD")]
+    pub(crate) payload: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+const SIGNAL_EXAMPLES: &str = "\
+Examples:
+  unknot signal send latest approve
+      Lets the task go on that says `signal: approve`.
+  unknot signal send run_01J8 approve '{\"by\": \"the night shift\", \"pages\": [1, 4]}'
+      The same, with an output for the tasks behind it: `{{ tasks.NAME.output.pages }}`.
+
+The run keeps the latest signal of each name: a task that comes to wait for it later finds it. Asked is the server, else the
+process that runs it; without one it is written into the store, and found by the next.
+
+Exit status: 0 if the run has it, 1 if the run has ended, 2 if there is no such run or the signal cannot be used, 5 if the
+server or the store stands in the way.";
+
+#[derive(Args, Debug)]
 pub(crate) struct Hold {
     #[command(subcommand)]
     pub(crate) what: Held,

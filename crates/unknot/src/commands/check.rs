@@ -138,6 +138,7 @@ fn kinds(definition: &Definition) -> BTreeMap<&'static str, u64> {
             TaskKind::Http(_) => "http",
             TaskKind::Worker(_) => "worker",
             TaskKind::Sleep(_) => "sleep",
+            TaskKind::Signal(_) => "signal",
             TaskKind::Noop => "noop",
         };
         *kinds.entry(kind).or_default() += 1;

@@ -218,6 +218,11 @@ impl Bars {
             Doing::Stopping(_) => (spinner, Tone::Warn, "is being stopped".to_owned()),
             Doing::Retrying(at) => ("↻".to_owned(), Tone::Warn, format!("tries again in {}", left(*at))),
             Doing::Sleeping(until) => (spinner, Tone::Faint, format!("sleeps, {} left", left(*until))),
+            Doing::Awaiting(signal) => (
+                "?".to_owned(),
+                Tone::Warn,
+                format!("waits for signal `{signal}`: `unknot signal send {} {signal}`", progress.run),
+            ),
             Doing::Deciding => ("?".to_owned(), Tone::Warn, "waits for a person's decision".to_owned()),
         };
         let attempt = if active.attempt > 1 { format!("attempt {}", active.attempt) } else { String::new() };

@@ -53,6 +53,7 @@ impl Note {
             Kind::RunCancelling => (Tone::Warn, Notable, format!("nothing new starts: {}", said("reason"))),
             Kind::RunPaused => (Tone::Warn, Notable, format!("held by {}", said("by"))),
             Kind::RunResumed => (Tone::Plain, Notable, format!("goes on, by {}", said("by"))),
+            Kind::SignalReceived => (Tone::Plain, Notable, format!("signal `{}`, by {}", said("signal"), said("by"))),
             Kind::RunPoisoned => (Tone::Bad, Notable, format!("frozen: {}", said("error"))),
             Kind::TaskStarted if entry.attempt.is_some_and(|attempt| attempt > 1) => {
                 (Tone::Plain, Routine, format!("started, attempt {}", entry.attempt.unwrap_or_default()))
@@ -85,6 +86,10 @@ fn reasoned(word: &str, reason: &str) -> String {
 }
 
 fn waiting(entry: &HistoryEntry) -> (Tone, Rank, String) {
+    if let Some(signal) = entry.detail.text("signal") {
+        let text = format!("waits for signal `{signal}`: `unknot signal send {} {signal}`", entry.run);
+        return (Tone::Plain, Rank::Notable, text);
+    }
     match (entry.detail.number("sleep_ms"), entry.detail.number("at_most_ms")) {
         (Some(ms), _) => (Tone::Plain, Rank::Routine, format!("sleeps for {}", Millis(ms))),
         (None, Some(ms)) => {

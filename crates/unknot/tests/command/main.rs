@@ -16,6 +16,7 @@ mod refuse;
 mod reload;
 mod run;
 mod server;
+mod signal;
 mod snapshot;
 mod support;
 mod worker;

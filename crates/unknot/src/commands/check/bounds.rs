@@ -82,7 +82,7 @@ impl Bound {
 pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound> {
     let run = definition.body.timeout;
     let tasks = || definition.body.tasks.iter();
-    let attempts = || tasks().filter(|task| !matches!(task.kind, TaskKind::Sleep(_)));
+    let attempts = || tasks().filter(|task| !matches!(task.kind, TaskKind::Sleep(_) | TaskKind::Signal(_)));
     // A request has clocks of its own instead of a longest silence, and stops at once.
     let processes = || attempts().filter(|task| !matches!(task.kind, TaskKind::Http(_)));
     let mut bounds = vec![
@@ -134,7 +134,14 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
         let sleeps = tasks().filter(|task| matches!(task.kind, TaskKind::Sleep(_)));
         bounds.push(Bound::of("sleep", sleeps, |task| match task.kind {
             TaskKind::Sleep(length) => (length.to_string(), false),
-            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => (String::new(), true),
+            _ => (String::new(), true),
+        }));
+    }
+    if tasks().any(|task| matches!(task.kind, TaskKind::Signal(_))) {
+        let awaiting = tasks().filter(|task| matches!(task.kind, TaskKind::Signal(_)));
+        bounds.push(Bound::of("a signal", awaiting, |task| match task.timeout {
+            Some(limit) => (limit.to_string(), false),
+            None => ("what the run has left".to_owned(), true),
         }));
     }
     bounds
@@ -166,7 +173,7 @@ fn pauses(task: &TaskDef) -> (String, bool) {
 fn of_request(task: &TaskDef, said: impl Fn(&TaskDef, &HttpRules) -> (String, bool)) -> (String, bool) {
     match &task.kind {
         TaskKind::Http(http) => said(task, &http.rules),
-        TaskKind::Exec(_) | TaskKind::Worker(_) | TaskKind::Sleep(_) | TaskKind::Noop => (String::new(), true),
+        _ => (String::new(), true),
     }
 }
 

@@ -11,7 +11,7 @@ use unknot_engine::core::{
     Millis, TaskIndex,
     run::{Lease, RunStatus, StopReason, TaskStatus, WaitOn},
     wait::Awaited,
-    workflow::TaskDef,
+    workflow::{TaskDef, TaskKind},
 };
 
 /// Needs that a sentence names.
@@ -89,11 +89,21 @@ impl View {
                 format!("{when}: {error}")
             }
             WaitOn::Sleep => format!("sleeps; {left}"),
+            WaitOn::Signal => format!("waits for signal `{}`; {left}", self.signal(index, wait)),
             WaitOn::Confirmation => {
                 format!("try {} may still be alive: waits for word that it is gone; {left}", task.attempts)
             }
             WaitOn::Decision => format!("its attempt was lost, a person must decide; {left}"),
         }
+    }
+
+    /// The signal that a task waits for, as far as that is known.
+    fn signal(&self, index: TaskIndex, wait: &rest::Wait) -> String {
+        let defined = self.task_def(index).and_then(|def| match &def.kind {
+            TaskKind::Signal(name) => Some(name.to_string()),
+            _ => None,
+        });
+        wait.signal.clone().or(defined).unwrap_or_else(|| "NAME".to_owned())
     }
 
     fn until(&self, moment: Moment) -> String {

@@ -1,0 +1,61 @@
+//! Signals: named messages to a run.
+
+use super::{MaySend, Params, ok, parse, runs::Nothing};
+use crate::{
+    app::App,
+    operation::{Operation, put},
+    problem::{Answer, Problem},
+    tokens::Identity,
+};
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::Response,
+};
+use std::sync::Arc;
+use unknot_api::rest;
+use unknot_engine::{
+    core::{
+        RunId,
+        effect::Answer as Told,
+        event::{Event, SignalRequest},
+        run::JsonText,
+        validate::is_name,
+    },
+    store::FactsQuery,
+};
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        put("/runs/{run_id}/signals/{signal}", send)
+            .is("sendSignal", "Send a run a signal")
+            .note(
+                "What it says is the output of the tasks that say `signal: NAME`, also of those that come to wait for it \
+                 later. The same signal again changes nothing; another one of its name takes its place.",
+            )
+            .may_take::<rest::SignalRequest>()
+            .gives::<rest::SignalSent>(200, "The run has it."),
+    ]
+}
+
+async fn send(
+    State(app): State<Arc<App>>,
+    Path((run, name)): Path<(String, String)>,
+    Extension(who): Extension<Identity>,
+    _: Params<Nothing>,
+    MaySend(said): MaySend<rest::SignalRequest>,
+) -> Answer<Response> {
+    let run: RunId = parse(&run, "the id of a run")?;
+    if !is_name(&name) {
+        let expected = "expected a small letter, then small letters, digits, `_` and `-`, up to 100 in all";
+        return Err(Problem::not_found(format!("no signal can have that name; {expected}")));
+    }
+    let query = FactsQuery { idempotency_key: None, run: Some(run) };
+    let facts = app.read_or_memory(move |reader, namespace| reader.facts(namespace, &query)).await;
+    let facts = facts.transpose()?.unwrap_or_default();
+    let (payload, by) = (JsonText::of(&said.payload), who.name.clone());
+    let signal = Box::new(SignalRequest { name: name.clone(), payload, by, facts });
+    let told = app.command(|caller| Event::SignalSent { run, signal, caller }).await?;
+    let is_named = matches!(told, Told::Signalled { is_named: true });
+    ok(&rest::SignalSent { run_id: run.to_string(), signal: name, is_named })
+}
