@@ -62,16 +62,17 @@ impl Steps {
 
     /// Prints and forgets what was taken.
     fn say(&mut self, shape: &str, what: &str) {
-        let ms = |taken: Duration| taken.as_secs_f64() * 1_000.0;
+        let (ms, us) =
+            (|taken: Duration| taken.as_secs_f64() * 1_000.0, |taken: Duration| taken.as_secs_f64() * 1_000_000.0);
         self.taken.sort();
         if let Some(longest) = self.taken.last() {
-            let at = |part: f64| ms(self.taken[((self.taken.len() - 1) as f64 * part) as usize]);
+            let at = |part: f64| us(self.taken[((self.taken.len() - 1) as f64 * part) as usize]);
             println!(
-                r#"{{"what": "{shape}", "unit": "p99_ms", "value": {}, "with": {{"shape": "{what}", "steps": {}, "p50_ms": {}, "longest_ms": {}}}}}"#,
+                r#"{{"what": "{shape}", "unit": "p99_us", "value": {}, "with": {{"shape": "{what}", "steps": {}, "p50_us": {}, "longest_us": {}}}}}"#,
                 at(0.99),
                 self.taken.len(),
                 at(0.5),
-                ms(*longest)
+                us(*longest)
             );
         }
         self.condemning.sort();

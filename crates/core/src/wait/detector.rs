@@ -31,12 +31,14 @@
 
 mod check;
 mod examine;
+mod picture;
 mod queue;
 mod rank;
 mod sorted;
 mod term;
 
 use super::{Queue, Until};
+pub use picture::Named;
 use queue::Waiters;
 use sorted::Sorted;
 use std::collections::BTreeSet;
@@ -146,6 +148,8 @@ pub struct Detector {
     nodes: Vec<Option<Node>>,
     /// Of each of these.
     standing: Vec<Standing>,
+    /// Who of these waits and is live.
+    live: Live,
     /// Who waits for each of these, with the term.
     awaited_by: Vec<Sorted<(NodeKey, u32), ()>>,
     vacant_nodes: Vec<NodeKey>,
@@ -177,8 +181,6 @@ struct Standing {
     /// Of a dead node: no fewer than so many more parts have to hold before it can be live.
     owed: u32,
     waits: bool,
-    /// Of a node that waits: whether reduction would remove it.
-    live: bool,
     /// Whether it was told as deadlocked; between steps the opposite of live.
     is_condemned: bool,
     /// Whether every term of its wait is needed.
@@ -188,6 +190,32 @@ struct Standing {
     holds: bool,
     /// Whether it may send something, or might have.
     produces: bool,
+}
+
+/// The live bits. Most arrows of an examination lead to nodes that are dead already, and here that is seen at once: the
+/// bits of 100,000 nodes are the nearest memory there is.
+#[derive(Clone, Debug, Default)]
+struct Live(Vec<u64>);
+
+impl Live {
+    fn has(&self, node: NodeKey) -> bool {
+        self.0.get(node.0 as usize / 64).is_some_and(|bits| bits & (1 << (node.0 % 64)) != 0)
+    }
+
+    /// Sets the bit of a node; gives what it was.
+    fn replace(&mut self, node: NodeKey, live: bool) -> bool {
+        let (place, bit) = (node.0 as usize / 64, 1 << (node.0 % 64));
+        if place >= self.0.len() {
+            self.0.resize(place + 1, 0);
+        }
+        let was_live = self.0[place] & bit != 0;
+        if live {
+            self.0[place] |= bit
+        } else {
+            self.0[place] &= !bit
+        }
+        was_live
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -385,7 +413,8 @@ impl Detector {
     /// A node's wait is over, however: it runs. It has been granted nothing by that; see [`Detector::hold`].
     pub fn resume(&mut self, node: NodeKey) -> Change {
         let Some(wait) = self.node_mut(node).wait.take() else { return Change::default() };
-        let Standing { live: was_live, is_condemned, holds, produces, rank, .. } = *self.at(node);
+        let Standing { is_condemned, holds, produces, rank, .. } = *self.at(node);
+        let was_live = self.live.replace(node, false);
         *self.at_mut(node) = Standing { is_condemned, holds, produces, ..Standing::default() };
         let mut woken = self.end_wait(node, &wait);
         for number in 0..self.node(node).holds.len() {
@@ -455,8 +484,7 @@ impl Detector {
 
     /// Whether reduction would remove a node: it runs, or is live.
     fn is_live(&self, node: NodeKey) -> bool {
-        let standing = self.at(node);
-        !standing.waits || standing.live
+        !self.at(node).waits || self.live.has(node)
     }
 
     /// Who waits for a node's end.

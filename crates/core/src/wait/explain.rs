@@ -66,7 +66,7 @@ fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs
     let ids = |nodes: Vec<&str>| listed(&nodes, "and");
     let core: BTreeSet<&str> = verdict.core.iter().map(String::as_str).collect();
     let told_id = |id: &&str| settled.graph.nodes.get(id).is_some_and(|node| told.contains(node));
-    let also: Vec<&str> = core.iter().copied().filter(|id| !told_id(id)).collect();
+    let also: Vec<&str> = verdict.core.iter().map(String::as_str).filter(|id| !told_id(id)).collect();
     if !also.is_empty() && causes == cycles.len() {
         let verb = if also.len() == 1 { "is" } else { "are" };
         sentences.push(format!("{} {verb} caught in the same", ids(also)));

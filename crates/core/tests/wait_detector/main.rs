@@ -16,7 +16,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 use system::System;
-use unknot_core::wait::{NodeState, Snapshot, analyze, reduce};
+use unknot_core::wait::{NodeState, Snapshot, Verdict, analyze, reduce};
 
 /// Systems that are driven.
 const SYSTEMS: u64 = 2_500;
@@ -75,6 +75,11 @@ fn detector_reduction_and_search_agree() {
             dead_by_steps += usize::from(!expected.is_subset(&dead));
             revived += usize::from(!dead.is_subset(&expected));
             dead_states += usize::from(!expected.is_empty());
+            if !expected.is_empty() {
+                let pictured = reduce(&system.picture());
+                let told = |verdict: &Verdict| (names(&verdict.deadlocked), names(&verdict.core), verdict.soft);
+                assert_eq!(told(&pictured), told(&verdict), "the dead alone: {}", context());
+            }
             dead = expected;
             if step % EXPLORED_EVERY == EXPLORED_EVERY - 1 {
                 explored += usize::from(compare_with_search(&system.snapshot(), &context));

@@ -4,7 +4,7 @@ use crate::Random;
 use std::collections::BTreeSet;
 use unknot_core::wait::{
     Consumable, Expr, Hold, Mode, Node, NodeState, Part, Queue, Resource, Snapshot, Until, Wait,
-    detector::{Change, ConsumableKey, Detector, Effort, End, Need, NodeKey, Place, ResourceKey},
+    detector::{Change, ConsumableKey, Detector, Effort, End, Named, Need, NodeKey, Place, ResourceKey},
 };
 
 /// Nodes that are there at once.
@@ -83,6 +83,22 @@ impl System {
     fn id(&self, key: NodeKey) -> String {
         let place = self.keys.iter().position(|known| *known == Some(key));
         self.snapshot.nodes[place.expect("a key in use")].id.clone()
+    }
+
+    /// The dead as the detector pictures them.
+    pub(crate) fn picture(&self) -> Snapshot {
+        let dead: Vec<NodeKey> = self.detector.deadlocked().collect();
+        let place =
+            |all: &[ResourceKey], key: ResourceKey| all.iter().position(|known| *known == key).expect("a key in use");
+        self.detector.picture(&dead, |named| match named {
+            Named::Node(key) => self.id(key),
+            Named::Resource(key) => format!("r{}", place(&self.resources, key)),
+            Named::Consumable(key) => {
+                let place = self.consumables.iter().position(|known| *known == key);
+                format!("c{}", place.expect("a key in use"))
+            }
+            Named::Gone(key, term) => format!("term {term} of {}", self.id(key)),
+        })
     }
 
     /// What the step told is what changed, but for the nodes whose own wait it was.

@@ -11,7 +11,7 @@ impl Detector {
     pub fn check(&self) {
         let keys = (0..self.nodes.len() as u32).map(NodeKey).filter(|key| self.nodes[key.0 as usize].is_some());
         for key in keys.clone().filter(|key| self.at(*key).waits) {
-            let is_live = self.at(key).live;
+            let is_live = self.live.has(key);
             assert!(self.node(key).wait.is_some(), "{key:?} waits for something");
             assert_eq!(is_live, !self.at(key).is_condemned, "{key:?} is live or dead");
             match self.weigh(key) {
@@ -29,10 +29,10 @@ impl Detector {
                 let (node, standing) = (self.node(key), self.at(key));
                 for (_, units) in node.holds.iter().filter(|(held, _)| *held == ResourceKey(number)) {
                     sure -= summed(units);
-                    live -= if standing.live { 0 } else { summed(units) };
+                    live -= if self.live.has(key) { 0 } else { summed(units) };
                     assert_eq!(
                         known.holders.iter().any(|(of, _)| of == (standing.rank, key)),
-                        standing.live,
+                        self.live.has(key),
                         "{key:?} is listed if live"
                     );
                 }

@@ -43,7 +43,7 @@ impl Detector {
     fn dependents(&self, node: NodeKey, most: usize, found: &mut Vec<NodeKey>) -> bool {
         let mut left = most;
         let mut add = |dependent: NodeKey| {
-            if dependent != node && self.at(dependent).live {
+            if dependent != node && self.live.has(dependent) {
                 found.push(dependent);
             }
             left = left.saturating_sub(1);
@@ -138,7 +138,7 @@ impl Detector {
     /// Some nodes may have lost their reason.
     pub(super) fn lost(&mut self, candidates: Vec<NodeKey>) -> Change {
         let doubted: Vec<NodeKey> =
-            candidates.into_iter().filter(|node| self.at(*node).live && !self.has_reason(*node)).collect();
+            candidates.into_iter().filter(|node| self.live.has(*node) && !self.has_reason(*node)).collect();
         if doubted.is_empty() { Change::default() } else { self.examine(doubted) }
     }
 
@@ -147,7 +147,7 @@ impl Detector {
         self.examination += 1;
         let mut doubts = Doubts { all: doubted.clone(), unsure: doubted, next: Vec::new() };
         for node in &doubts.all {
-            if self.at(*node).live {
+            if self.live.has(*node) {
                 self.kill(*node);
             }
         }
@@ -162,11 +162,11 @@ impl Detector {
         if condemned.len() > self.standing.len() / 32 {
             // So many are found in their order sooner than they are sorted.
             condemned.clear();
-            let standing = self.standing.iter().enumerate();
-            let fresh = standing.filter(|(_, node)| node.waits && !node.live && !node.is_condemned);
-            condemned.extend(fresh.map(|(place, _)| NodeKey(place as u32)));
+            let waiting = self.standing.iter().enumerate().filter(|(_, node)| node.waits && !node.is_condemned);
+            let keys = waiting.map(|(place, _)| NodeKey(place as u32));
+            condemned.extend(keys.filter(|node| !self.live.has(*node)));
         } else {
-            condemned.retain(|node| !self.at(*node).live);
+            condemned.retain(|node| !self.live.has(*node));
             condemned.sort_unstable();
             condemned.dedup();
         }
@@ -184,9 +184,10 @@ impl Detector {
         let mut next = std::mem::take(&mut doubts.next);
         next.extend(self.waiters(node));
         for waiter in next.drain(..) {
-            let standing = self.at(waiter);
-            match standing.needs_all {
-                _ if !standing.live => {}
+            if !self.live.has(waiter) {
+                continue;
+            }
+            match self.at(waiter).needs_all {
                 // One that it needs is dead now: it lacks that until it is told.
                 true => self.doubt(waiter, Known::Lacks, doubts),
                 false if self.has_reason(waiter) => {}
@@ -235,9 +236,10 @@ impl Detector {
 
     /// Kills a live node unless it can go on by what runs alone.
     fn doubt_unless_sure(&mut self, node: NodeKey, of_it: Known, doubts: &mut Doubts) {
-        let standing = self.at(node);
-        match standing.needs_all {
-            _ if !standing.live => {}
+        if !self.live.has(node) {
+            return;
+        }
+        match self.at(node).needs_all {
             true => self.doubt(node, of_it, doubts),
             false if self.weigh(node) == Weighed::Holds(i64::MIN) => {}
             false => self.doubt(node, Known::Nothing, doubts),
@@ -258,7 +260,7 @@ impl Detector {
         let mut queue = VecDeque::from(candidates);
         let mut revived = Vec::new();
         while let Some(node) = queue.pop_front() {
-            if !self.at(node).waits || self.at(node).live {
+            if !self.at(node).waits || self.live.has(node) {
                 continue;
             }
             match self.weigh(node) {
@@ -295,8 +297,9 @@ impl Detector {
             }
         }
         for node in told {
+            let is_live = self.live.has(node);
             let standing = self.at_mut(node);
-            if standing.waits && !standing.live {
+            if standing.waits && !is_live {
                 standing.owed = standing.owed.saturating_sub(1);
                 if standing.owed == 0 {
                     woken.push_back(node);
@@ -364,11 +367,10 @@ impl Walk {
     }
 
     fn reaches(&mut self, graph: &Detector, node: NodeKey) -> bool {
-        let standing = graph.at(node);
-        if !standing.waits {
+        if !graph.at(node).waits {
             return true;
         }
-        if node == self.from || !standing.live {
+        if node == self.from || !graph.live.has(node) {
             return false;
         }
         if let Some(is_proven) = self.seen.get(&node) {

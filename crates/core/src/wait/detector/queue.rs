@@ -39,6 +39,7 @@ impl Waiters {
     pub(super) fn join(&mut self, node: NodeKey, units: i64, place: Place) {
         self.by_units.insert((units, node), ());
         if self.is_ordered {
+            debug_assert!(self.line.get_mut(place).is_none(), "two waits at one place of a queue");
             let rank_max = self.rank_before(place);
             self.line.insert(place, Entry { node, is_live: true, rank_max });
             self.dies(place);
@@ -49,7 +50,7 @@ impl Waiters {
     pub(super) fn leave(&mut self, node: NodeKey, units: i64, place: Place) -> Option<NodeKey> {
         self.by_units.remove((units, node));
         let entry = self.line.remove(place).filter(|entry| !entry.is_live)?;
-        debug_assert_eq!(entry.node, node, "two waits at one place of a queue");
+        debug_assert_eq!(entry.node, node, "who stands at a place leaves it");
         self.dead -= 1;
         let next = self.next_dead(place);
         self.move_first_dead(place);

@@ -114,19 +114,19 @@ impl Detector {
 
     /// The least rank above a node; none if it is dead.
     fn above(&self, node: NodeKey) -> Option<i64> {
-        let standing = self.at(node);
-        match (standing.waits, standing.live) {
-            (false, _) => Some(i64::MIN),
-            (true, true) => Some(standing.rank + 1),
-            (true, false) => None,
+        match self.live.has(node) {
+            true => Some(self.at(node).rank + 1),
+            false if self.at(node).waits => None,
+            false => Some(i64::MIN),
         }
     }
 
     /// A node that waits and is not live is live from now on.
     pub(super) fn enliven(&mut self, node: NodeKey, rank: i64) {
         self.lowest = self.lowest.min(rank);
+        self.live.replace(node, true);
         let standing = self.at_mut(node);
-        (standing.live, standing.rank) = (true, rank);
+        standing.rank = rank;
         let holds = if standing.holds { self.node(node).holds.len() } else { 0 };
         for number in 0..holds {
             let Some((resource, units)) = self.node(node).holds.at(number) else { break };
@@ -139,8 +139,8 @@ impl Detector {
 
     /// A live node is not live from now on.
     pub(super) fn kill(&mut self, node: NodeKey) {
-        let standing = self.at_mut(node);
-        standing.live = false;
+        self.live.replace(node, false);
+        let standing = *self.at(node);
         let rank = standing.rank;
         let holds = if standing.holds { self.node(node).holds.len() } else { 0 };
         for number in 0..holds {

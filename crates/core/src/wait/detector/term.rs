@@ -1,7 +1,7 @@
 //! What a node waits for, as the detector keeps it: terms under gates that count them.
 
 use super::{ConsumableKey, Need, NodeKey, Place, ResourceKey};
-use crate::wait::Until;
+use crate::wait::{Expr, Part, Until};
 use std::ops::{Deref, DerefMut};
 
 /// One wait.
@@ -79,6 +79,16 @@ struct Gate {
     parent: u32,
 }
 
+impl Gate {
+    fn expr(&self, parts: Vec<Part>) -> Expr {
+        match self.needed {
+            all if all == parts.len() => Expr::all(parts),
+            1 => Expr::any(parts),
+            some => Expr::at_least(some, parts),
+        }
+    }
+}
+
 /// Whether an expression holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weighed {
@@ -122,6 +132,21 @@ impl Wait {
             };
             self.terms.push(Term { want, gate });
         }
+    }
+
+    /// The whole in the exchange format, with `part` for each term by its number.
+    pub(super) fn expr(&self, mut part: impl FnMut(usize, Want) -> Part) -> Expr {
+        let terms = self.terms.iter().enumerate().map(|(number, term)| (term.gate as usize, part(number, term.want)));
+        if self.needs_all {
+            return Expr::all(terms.map(|(_, part)| part).collect());
+        }
+        let mut parts: Vec<Vec<Part>> = self.gates.iter().map(|_| Vec::new()).collect();
+        terms.for_each(|(gate, part)| parts[gate].push(part));
+        for (place, gate) in self.gates.iter().enumerate().skip(1).rev() {
+            let inner = gate.expr(std::mem::take(&mut parts[place]));
+            parts[gate.parent as usize].push(Part::Expr(inner));
+        }
+        self.gates[0].expr(std::mem::take(&mut parts[0]))
     }
 
     /// Weighs the whole by the least rank for which each term holds; none: it does not.
