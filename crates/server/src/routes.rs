@@ -12,6 +12,7 @@ mod runs;
 mod signals;
 mod submit;
 mod tasks;
+mod waits;
 mod why;
 mod workers;
 mod workflows;
@@ -57,6 +58,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         signals::operations(),
         tasks::operations(),
         why::operations(),
+        waits::operations(),
         events::operations(),
         workflows::operations(),
         workers::operations(),

@@ -168,6 +168,12 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::run`].
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts>;
+
+    /// All live rows, as [`crate::Store::load`] has them: for who wants to see the whole state beside the brain.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError>;
 }
 
 /// What a reader says to a question.

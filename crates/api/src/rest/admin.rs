@@ -370,3 +370,20 @@ pub enum Decision {
     /// It counts as failed.
     Fail,
 }
+
+/// Who waits for what, and who holds it: the exchange format of wait graphs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitGraph {
+    /// Runs and tasks: `id`, `state`, and perhaps `gen`, `version`.
+    pub nodes: Vec<Map<String, Value>>,
+    /// Pools, locks, slots of workers, places within `max_parallel`: `id`, `units`, `queue`.
+    pub resources: Vec<Map<String, Value>>,
+    /// Signals and what else only the outside brings: `id`, `available`, `producers`, `external`.
+    pub consumables: Vec<Map<String, Value>>,
+    /// `node`, `resource`, `units`.
+    pub holds: Vec<Map<String, Value>>,
+    /// `node`, `expr`, `since` (Unix milliseconds), `deadline_s`; in the order of queues.
+    pub waits: Vec<Map<String, Value>>,
+    /// The newest commit that it was read from.
+    pub as_of: u64,
+}

@@ -305,6 +305,10 @@ impl Reader for MemoryReader {
         Ok(Facts { as_of: answer.as_of, key_owner, ended })
     }
 
+    fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
+        Ok(self.disk.lock().get(namespace).map(Space::live).unwrap_or_default())
+    }
+
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |space| {
             let mut counts = Counts::default();

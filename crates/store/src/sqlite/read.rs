@@ -97,10 +97,15 @@ impl SqliteReader {
             let snapshot = Snapshot { connection: &transaction, ns, deadline: &self.deadline };
             Ok(AsOf { as_of: CommitSeq(commit.unsigned_abs()), value: question(&snapshot)? })
         });
-        answer.map_err(|error| match error {
+        answer.map_err(|error| self.too_slow(error))
+    }
+
+    /// Says of an error that the time was over which time that was.
+    fn too_slow(&self, error: StoreError) -> StoreError {
+        match error {
             StoreError::TooSlow { .. } => StoreError::TooSlow { limit: self.deadline.limit() },
             other => other,
-        })
+        }
     }
 }
 
@@ -412,6 +417,11 @@ impl Reader for SqliteReader {
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |snapshot| snapshot.counts())
+    }
+
+    fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
+        self.deadline.start();
+        load(&self.connection, namespace).map_err(|error| self.too_slow(error))
     }
 }
 
