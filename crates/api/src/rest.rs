@@ -11,7 +11,7 @@ mod run;
 pub use admin::{
     BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
     DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
-    Registration, Stats, Worker,
+    Registration, Stats, WaitGraph, Worker,
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{

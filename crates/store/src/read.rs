@@ -9,7 +9,7 @@ use std::{
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, FinishedRun, HistoryEntry, Pause, Quarantined, RegisteredWorkflow},
+    row::{DeadLetter, FinishedRun, HistoryEntry, Loaded, Pause, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
     workflow::{Definition, DefinitionHash, TaskDef},

@@ -31,7 +31,9 @@ pub fn reach(snapshot: &Snapshot, from: &str) -> Snapshot {
                 }
                 Part::Consumable { consumable } => {
                     if reached.consumables.insert(consumable) {
-                        open.extend(producers.get(consumable.as_str()).into_iter().flat_map(|of| of.iter()).map(String::as_str));
+                        open.extend(
+                            producers.get(consumable.as_str()).into_iter().flat_map(|of| of.iter()).map(String::as_str),
+                        );
                     }
                 }
                 Part::Timer { .. } => {}

@@ -2,6 +2,7 @@
 
 use crate::support::{Served, sleeps};
 use serde_json::json;
+use unknot_engine::core::wait::{Class, Snapshot, analyze};
 
 #[test]
 fn the_reasons_of_a_run_are_followed_to_who_can_move_it() {
@@ -35,4 +36,24 @@ fn what_has_ended_waits_for_nothing() {
     served.ask("GET", &format!("/tasks/{task}9/why")).send().problem(404);
     served.ask("GET", "/runs/run_01J00000000000000000000000/why").send().problem(404);
     served.ask("GET", "/runs/nonsense/why").send().problem(404);
+}
+
+#[test]
+fn the_wait_graph_is_told_in_the_exchange_format() {
+    let served = Served::open();
+    let asks = served
+        .submit(json!({"name": "asks", "tasks": {"a": {"signal": "approve"}, "b": {"needs": ["a"], "sleep": "1h"}}}));
+    let other = served.submit(json!({"name": "locks", "tasks": {"a": {"exec": ["true"], "locks": ["gpu"]}}}));
+    let graph = served.get("/waits");
+    let whole: Snapshot = serde_json::from_value(graph.clone()).unwrap();
+    assert_eq!(whole.nodes.len(), 5, "two runs and their tasks: {graph}");
+    assert!(graph["as_of"].as_u64().unwrap() > 0);
+    let judged = analyze(&whole);
+    assert_eq!(judged.verdict.verdict, Class::Stalled, "a person and a worker are missing: {judged:?}");
+    let part: Snapshot = serde_json::from_value(served.get(&format!("/waits?run={asks}"))).unwrap();
+    assert!(part.nodes.iter().all(|node| !node.id.contains(&other[4..])), "{part:?}");
+    assert_eq!((part.nodes.len(), part.waits.len()), (3, 3));
+    assert_eq!(part.consumables[0].id, format!("signal:{asks}:approve"));
+    served.ask("GET", "/waits?run=run_01J00000000000000000000000").send().problem(404);
+    served.ask("GET", "/waits?run=nonsense").send().problem(404);
 }

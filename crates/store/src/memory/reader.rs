@@ -12,7 +12,7 @@ use std::{
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, Key, Quarantined, RegisteredWorkflow, Row},
+    row::{DeadLetter, Key, Loaded, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
     settings::Queue,
     workflow::{Definition, DefinitionHash, TaskDef},

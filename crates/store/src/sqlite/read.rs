@@ -10,6 +10,7 @@ use super::{
     fault::{open_error, store_error},
     folder::Folder,
     int,
+    load::load,
     rows::{each_row, number, text},
     schema,
 };
@@ -28,7 +29,7 @@ use std::{
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
-    row::{DeadLetter, FinishedRun, Quarantined, RegisteredWorkflow},
+    row::{DeadLetter, FinishedRun, Loaded, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
     settings::Queue,
     workflow::{Definition, DefinitionHash, TaskDef},
