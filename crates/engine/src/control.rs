@@ -232,7 +232,7 @@ fn answer(engine: &Engine, looks: Look, line: &str) -> Value {
         Ok(Answer::Signalled { is_named }) => json!({"is_named": is_named}),
         Ok(Answer::Done) => json!({"held": null}),
         Err(error) => {
-            let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. }));
+            let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. } | Refusal::NoSignalName(_)));
             json!({"error": crate::threads::with_causes(&error), "unknown": is_unknown})
         }
     }

@@ -146,7 +146,8 @@ pub fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task
     }
 }
 
-fn wait(wait: &Wait) -> rest::Wait {
+/// A wait, without what only the brain says of it.
+pub fn wait(wait: &Wait) -> rest::Wait {
     rest::Wait {
         on: word(&wait.on),
         since: moment(wait.since),

@@ -310,7 +310,7 @@ pub struct Counts {
     pub finished: BTreeMap<RunStatus, u64>,
     /// Tasks out of tries.
     pub dead_letters: u64,
-    /// Those of them whose workflow says what follows their failure.
+    /// Those of them whose workflow says what follows their failure; of very many, not all are looked at for that.
     pub handled_letters: u64,
     /// Events that failed alone.
     pub quarantined: u64,

@@ -108,11 +108,10 @@ impl Error {
 
     /// A failure of the store in a data folder while `attempt` was attempted.
     pub(crate) fn store_in(data: &Path, attempt: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
-        move |source| match (&source, strangers(data)) {
-            (
-                StoreError::Open { .. } | StoreError::Missing { .. } | StoreError::Unavailable { .. },
-                Some((owner, us)),
-            ) => Self::NotOurs { data: data.to_path_buf(), owner, us, source: source.into() },
+        move |source| match strangers(data) {
+            Some((owner, us)) if is_forbidden(&source) => {
+                Self::NotOurs { data: data.to_path_buf(), owner, us, source: source.into() }
+            }
             _ => Self::store(attempt)(source),
         }
     }
@@ -292,6 +291,22 @@ fn finding(path: &str, message: &str, help: Option<&str>) -> String {
     let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
     let help = help.map(|help| format!(" ({help})")).unwrap_or_default();
     harmless(&format!("  and: {place}{message}{help}")) + "\n"
+}
+
+/// Whether the system did not let this user in: anything else has another cause, whoever owns the folder.
+fn is_forbidden(error: &StoreError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let denied =
+            inner.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        let text = inner.to_string();
+        // SQLite does not hand on what the system said, but for a read-only file or one that cannot be opened.
+        if denied || text.contains("unable to open database file") || text.contains("readonly database") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// Writes to standard error; nobody is left to be told when that fails.

@@ -249,7 +249,8 @@ pub struct Stats {
     /// Tasks out of tries that are kept. Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<u64>,
-    /// Those of them whose workflow says what follows their failure. Absent while the store does not answer.
+    /// Those of them whose workflow says what follows their failure; of more than 10,000, not all are looked at for that.
+    /// Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_dead_letters: Option<u64>,
     /// Events that failed alone and are kept. Absent while the store does not answer.
