@@ -1,10 +1,12 @@
 //! `cargo xtask bench`: builds what is measured in release, measures it, and prints a table.
 //!
 //! The measuring itself is `crates/engine/examples/bench.rs`, which prints one JSON object a line;
+//! `cargo xtask bench waits` measures the verdicts on the wait graph instead (see [`waits`]);
 //! with `--peers` the scripts in `bench/peers` print theirs in between (see [`peers`]).
 
 mod figures;
 mod peers;
+mod waits;
 
 use crate::{Repository, Result, child};
 use peers::Peers;
@@ -26,6 +28,11 @@ const ROUNDS_WITH_PEERS: usize = 3;
 
 /// Builds, measures, prints.
 pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
+    if let Some((word, rest)) = arguments.split_first()
+        && word == "waits"
+    {
+        return waits::run(repository, rest);
+    }
     let Asked { as_json, with_peers, rounds } = Asked::parse(arguments)?;
     let target = repository.target()?;
     let peers = if with_peers { Some(Peers::prepare(repository, &target)?) } else { None };
@@ -73,7 +80,11 @@ impl Asked {
                     let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
                     rounds = Some(number.ok_or("`--rounds` needs a number from 1 on")?);
                 }
-                other => return Err(format!("bench takes `--json`, `--peers` and `--rounds N`, not `{other}`").into()),
+                other => {
+                    return Err(
+                        format!("bench takes `waits`, or `--json`, `--peers` and `--rounds N`, not `{other}`").into()
+                    );
+                }
             }
         }
         let rounds = rounds.unwrap_or(if with_peers { ROUNDS_WITH_PEERS } else { 1 });

@@ -48,8 +48,8 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "bench",
-        arguments: "[--json] [--peers]",
-        summary: "throughput, latency, spawns, memory, recovery; also --rounds N; a release build",
+        arguments: "[waits] [--json] …",
+        summary: "throughput, latency, spawns, memory, recovery; also --peers, --rounds N; waits: verdicts; a release build",
         run: bench::run,
     },
     Command {

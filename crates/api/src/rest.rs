@@ -11,12 +11,12 @@ mod run;
 pub use admin::{
     BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
     DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
-    Registration, Stats, Worker,
+    Registration, Stats, WaitGraph, Worker,
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
     Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Signal,
-    SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, WorkflowChoice,
+    SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, Why, WorkflowChoice,
 };
 
 use schemars::JsonSchema;

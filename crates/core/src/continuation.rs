@@ -28,10 +28,12 @@ pub enum Work {
         /// The next of its dependents.
         from: u32,
     },
-    /// Look at the tasks from `from` on: whose signal has come?
+    /// Look at those who wait for the same signal as a task: do they still?
     Signal {
-        /// The next task to look at.
-        from: TaskIndex,
+        /// The first of those tasks: it names the signal.
+        first: TaskIndex,
+        /// The next of them to look at.
+        from: u32,
     },
     /// End the tasks from `from` on, because the run ends.
     Close {

@@ -14,6 +14,7 @@ use crate::{
     run::{RunStatus, StopReason, WorkerId},
     settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     time::{Millis, Timestamp},
+    validate::NAME_EXPECTED,
     validate::nearest,
     workflow::{Ladder, Limits},
 };
@@ -183,6 +184,12 @@ pub enum Refusal {
         /// The run that owns it.
         run: RunId,
     },
+    /// No signal can have that name.
+    #[error("`{0}` is no name for a signal; expected {NAME_EXPECTED}")]
+    NoSignalName(String),
+    /// The run comes to its end: nobody waits any more.
+    #[error("run `{0}` comes to its end: none of its tasks waits any more")]
+    RunEnding(RunId),
     /// The run keeps as many signals as it can.
     #[error(
         "the signals of run `{run}` would be more than it keeps: {SIGNALS_MAX} names, {SIGNAL_BYTES_MAX} bytes each, {SIGNALS_BYTES_MAX} together"

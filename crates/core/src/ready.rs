@@ -264,6 +264,12 @@ impl Ready {
         queues
     }
 
+    /// The task that stands first at a resource, if anybody stands there.
+    pub(crate) fn first_at(&self, resource: &Resource) -> Option<TaskId> {
+        let (rank, request) = self.standing.get(resource)?.first()?;
+        self.groups.get(request)?.line.get(&rank.seq).map(|(task, _)| *task)
+    }
+
     /// The resources that the head of a request's line stands at: short for it, or for somebody earlier.
     pub(crate) fn stands_at(&self, request: &Request) -> &[Resource] {
         match self.groups.get(request).map(|group| &group.place) {

@@ -23,7 +23,7 @@ mod values;
 
 pub use draft::{Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask, NeedsCount};
 pub use input::check_input;
-pub use names::is_name;
+pub use names::{NAME_EXPECTED, is_name};
 pub use problem::{Code, On, PROBLEMS_MAX, Problem};
 
 pub use nearest::nearest;

@@ -1,22 +1,47 @@
 //! The wait graph: who waits for what, and whether it can still move.
 //!
 //! [`snapshot`] turns a [`State`](crate::State) into one plain value, the exchange format of every tool; [`reduce`]
-//! judges such a value by graph reduction; [`describe`] says in one sentence what a task waits for.
+//! judges such a value by graph reduction, [`analyze`] says besides who is the cause, what would help and why;
+//! [`detector`] gives the same verdict step by step, while waits come and go; [`describe`] says in one sentence
+//! what a task waits for, and [`why`] follows that down to whoever can move it.
 //!
 //! A node is dead if and only if reduction cannot remove it: assume that each running node ends and
 //! gives back what it holds, grant whoever can be granted, and go on until nothing changes. The result
 //! does not depend on the order. Cycles play no part in the verdict; they only explain it.
 
+mod analysis;
 mod core_of;
 mod describe;
+pub mod detector;
+mod draw;
+mod explain;
+mod generate;
+mod graph;
+mod input;
+mod obstacle;
+mod part;
+mod price;
+mod reach;
 mod reduce;
+mod repair;
+mod residue;
 mod snapshot;
+mod victims;
+mod why;
 
 use serde::{Deserialize, Serialize};
 
+pub use analysis::{Analysis, analyze, analyze_reads};
 pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
+pub use draw::{dot, mermaid};
+pub use generate::Generate;
+pub use input::{Fault, Input};
+pub use price::Price;
+pub use reach::reach;
 pub use reduce::{Class, Verdict, confirm, reduce};
+pub use repair::{Remedy, Repair};
 pub use snapshot::snapshot;
+pub use why::{Mover, Subject, Why, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -53,7 +78,7 @@ pub struct Node {
 }
 
 /// What a node does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NodeState {
     /// It works, will end and give back what it holds.
@@ -119,9 +144,9 @@ pub struct Hold {
     pub resource: String,
     /// How many.
     pub units: u64,
-    /// By which attempt.
-    #[serde(rename = "gen", default, skip_serializing_if = "is_zero")]
-    pub generation: u64,
+    /// By which attempt; none: by the current one.
+    #[serde(rename = "gen", default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
     /// Whether they were not given back when the node ended.
     #[serde(default, skip_serializing_if = "is_false")]
     pub leaked: bool,
@@ -167,7 +192,7 @@ pub enum Mode {
 }
 
 /// One part of an expression.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Part {
     /// An expression inside.

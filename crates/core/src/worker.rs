@@ -91,7 +91,7 @@ pub struct Offer {
 }
 
 /// The workers that are here, by what they take.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Workers {
     here: BTreeMap<WorkerId, Offer>,
     crews: BTreeMap<Arc<Serves>, BTreeSet<WorkerId>>,

@@ -34,6 +34,8 @@ pub struct Definition {
     pub primaries: BTreeMap<TaskIndex, Vec<TaskIndex>>,
     /// All tasks, sorted by name. Derived.
     pub by_name: Vec<TaskIndex>,
+    /// For each signal that tasks wait for, these. Derived.
+    pub awaiting: BTreeMap<Arc<str>, Vec<TaskIndex>>,
 }
 
 /// The stored part of a [`Definition`]; the rest is derived from it.
@@ -353,8 +355,14 @@ impl Definition {
         let mut by_name: Vec<TaskIndex> = body.indexed().map(|(index, _)| index).collect();
         by_name.sort_by_key(|index| &body.tasks[index.0 as usize].name);
         let mut known = BTreeSet::new();
+        let mut awaiting: BTreeMap<Arc<str>, Vec<TaskIndex>> = BTreeMap::new();
+        for (index, task) in body.indexed() {
+            if let TaskKind::Signal(name) = &task.kind {
+                awaiting.entry(Arc::clone(name)).or_default().push(index);
+            }
+        }
         let demands = body.tasks.iter().map(|task| shared(&mut known, demand(task))).collect();
-        Self { body, dependents, demands, primaries, by_name }
+        Self { body, dependents, demands, primaries, by_name, awaiting }
     }
 
     /// The task at `index`.

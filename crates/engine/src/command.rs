@@ -5,7 +5,10 @@ use crate::{
     engine::{ANSWER_WITHIN, Accepted, CommandError, Engine, Submit},
     overview::Overview,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, mpsc::sync_channel},
+    time::Duration,
+};
 use tokio::{sync::oneshot, time::timeout};
 use unknot_core::{
     effect::Answer,
@@ -73,6 +76,21 @@ impl Engine {
         let question = Box::new(move |driver: &Driver| sender.send(look(driver)).unwrap_or(()));
         self.shared.inbox.question(question).ok()?;
         timeout(at_most, answer).await.ok()?.ok()
+    }
+}
+
+impl Engine {
+    /// The same as [`Engine::peek`] for a caller that may block its thread.
+    pub fn peek_now<T: Send + 'static>(
+        &self,
+        at_most: Duration,
+        look: impl FnOnce(&Driver) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, answer) = sync_channel(1);
+        // Fails only if nobody awaits the answer any more.
+        let question = Box::new(move |driver: &Driver| sender.send(look(driver)).unwrap_or_default());
+        self.shared.inbox.question(question).ok()?;
+        answer.recv_timeout(at_most).ok()
     }
 }
 

@@ -48,6 +48,9 @@ pub struct Control {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Answers questions that are no wishes, in words that the engine does not know; nothing if it does not know them either.
+pub type Look = fn(&Engine, &Value) -> Option<Value>;
+
 /// A wish to end a run, as it is sent.
 #[derive(Clone, Debug)]
 pub struct CancelWish<'w> {
@@ -86,11 +89,12 @@ pub struct HoldWish<'w> {
 }
 
 impl Control {
-    /// Opens the socket of an engine, on a thread of its own that shares the engine until this is dropped.
+    /// Opens the socket of an engine, on a thread of its own that shares the engine until this is dropped. What is asked
+    /// and no wish is put to `looks`.
     ///
     /// # Errors
     /// If the socket cannot be made. The engine works without it.
-    pub fn start(engine: &Arc<Engine>) -> io::Result<Self> {
+    pub fn start(engine: &Arc<Engine>, looks: Look) -> io::Result<Self> {
         let folder = Folder::open(engine.data())?;
         let listener = folder.listen()?;
         let stopping = Arc::new(AtomicBool::new(false));
@@ -101,7 +105,7 @@ impl Control {
                     return;
                 }
                 // A caller that goes away, or says nothing, has nobody but itself to tell.
-                caller.and_then(|caller| serve(&engine, &caller)).unwrap_or_default();
+                caller.and_then(|caller| serve(&engine, looks, &caller)).unwrap_or_default();
             }
         };
         let thread = thread::Builder::new().name("unknot-control".to_owned()).spawn(serve)?;
@@ -154,7 +158,11 @@ pub fn hold(data: &Path, wish: &HoldWish<'_>) -> io::Result<Option<Value>> {
     ask(data, &json!({"hold": {kind: name, "held": wish.is_held, "by": wish.by}}))
 }
 
-fn ask(data: &Path, request: &Value) -> io::Result<Option<Value>> {
+/// Puts a question to the engine that owns a data folder. `None`: no engine listens there.
+///
+/// # Errors
+/// If it does not answer.
+pub fn ask(data: &Path, request: &Value) -> io::Result<Option<Value>> {
     let stream = match Folder::open(data).and_then(|folder| folder.connect()) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
@@ -173,12 +181,12 @@ pub fn is_served(data: &Path) -> bool {
     Folder::open(data).is_ok_and(|folder| folder.connect().is_ok())
 }
 
-fn serve(engine: &Engine, caller: &UnixStream) -> io::Result<()> {
+fn serve(engine: &Engine, looks: Look, caller: &UnixStream) -> io::Result<()> {
     caller.set_read_timeout(Some(PATIENCE))?;
     caller.set_write_timeout(Some(PATIENCE))?;
     let user = rustix::net::sockopt::socket_peercred(caller.as_fd())?.uid;
     let answer = if user == rustix::process::geteuid() {
-        answer(engine, &read_line(caller)?)
+        answer(engine, looks, &read_line(caller)?)
     } else {
         json!({"error": "only the user who started the engine is heard"})
     };
@@ -193,8 +201,11 @@ fn read_line(stream: &UnixStream) -> io::Result<String> {
     if line.ends_with('\n') { Ok(line) } else { Err(io::Error::other("the line is cut off or too long")) }
 }
 
-fn answer(engine: &Engine, line: &str) -> Value {
+fn answer(engine: &Engine, looks: Look, line: &str) -> Value {
     let request: Value = serde_json::from_str(line).unwrap_or_default();
+    if let Some(told) = looks(engine, &request) {
+        return told;
+    }
     let by = |wish: &Value| text(wish, "by").unwrap_or("not said").to_owned();
     let told = if let Some((wish, run)) = request.get("cancel").and_then(|wish| Some((wish, run_of(wish)?))) {
         let reason = text(wish, "reason").unwrap_or("not said");
@@ -221,7 +232,7 @@ fn answer(engine: &Engine, line: &str) -> Value {
         Ok(Answer::Signalled { is_named }) => json!({"is_named": is_named}),
         Ok(Answer::Done) => json!({"held": null}),
         Err(error) => {
-            let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. }));
+            let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. } | Refusal::NoSignalName(_)));
             json!({"error": crate::threads::with_causes(&error), "unknown": is_unknown})
         }
     }

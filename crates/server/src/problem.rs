@@ -148,8 +148,11 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let text = refusal.to_string();
         match refusal {
-            Refusal::UnknownRun(_) | Refusal::Unknown { .. } => Self::not_found(text),
-            Refusal::RunEnded { .. } | Refusal::KeyReused { .. } | Refusal::NothingToDecide(_) => Self::conflict(text),
+            Refusal::UnknownRun(_) | Refusal::Unknown { .. } | Refusal::NoSignalName(_) => Self::not_found(text),
+            Refusal::RunEnded { .. }
+            | Refusal::RunEnding(_)
+            | Refusal::KeyReused { .. }
+            | Refusal::NothingToDecide(_) => Self::conflict(text),
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }

@@ -12,6 +12,8 @@ mod runs;
 mod signals;
 mod submit;
 mod tasks;
+mod waits;
+mod why;
 mod workers;
 mod workflows;
 
@@ -55,6 +57,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         cancel::operations(),
         signals::operations(),
         tasks::operations(),
+        why::operations(),
+        waits::operations(),
         events::operations(),
         workflows::operations(),
         workers::operations(),

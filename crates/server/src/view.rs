@@ -14,7 +14,7 @@ use unknot_engine::{
         row::{DeadLetter, Pause},
         run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
-        wait::OpenNeeds,
+        wait::{OpenNeeds, Subject, Why},
         worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
@@ -146,7 +146,8 @@ pub fn task(run: RunId, index: TaskIndex, name: &str, task: &Task) -> rest::Task
     }
 }
 
-fn wait(wait: &Wait) -> rest::Wait {
+/// A wait, without what only the brain says of it.
+pub fn wait(wait: &Wait) -> rest::Wait {
     rest::Wait {
         on: word(&wait.on),
         since: moment(wait.since),
@@ -168,6 +169,26 @@ pub fn needs(open: &OpenNeeds<'_>) -> rest::Needs {
         open: open.names.len() as u64,
         missing: open.missing as u64,
         until: open.until.word().to_owned(),
+    }
+}
+
+/// Why something does not go on.
+pub fn why(told: &Why) -> rest::Why {
+    rest::Why {
+        id: match told.subject {
+            Subject::Run(run) => run.to_string(),
+            Subject::Task(task) => task.to_string(),
+        },
+        name: told.name.to_string(),
+        sentence: told.sentence.clone(),
+        since: moment(told.since),
+        until: told.bound.map(|bound| moment(bound.at)),
+        then: told.bound.map(|bound| bound.then.to_owned()),
+        mover: told.mover.word().to_owned(),
+        mover_name: told.mover.name(),
+        causes: told.causes.iter().map(why).collect(),
+        more: told.more as u64,
+        is_cut: told.is_cut,
     }
 }
 

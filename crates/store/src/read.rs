@@ -9,7 +9,7 @@ use std::{
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, FinishedRun, HistoryEntry, Pause, Quarantined, RegisteredWorkflow},
+    row::{DeadLetter, FinishedRun, HistoryEntry, Loaded, Pause, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
     workflow::{Definition, DefinitionHash, TaskDef},
@@ -168,6 +168,12 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::run`].
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts>;
+
+    /// All live rows, as [`crate::Store::load`] has them: for who wants to see the whole state beside the brain.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError>;
 }
 
 /// What a reader says to a question.
@@ -304,7 +310,7 @@ pub struct Counts {
     pub finished: BTreeMap<RunStatus, u64>,
     /// Tasks out of tries.
     pub dead_letters: u64,
-    /// Those of them whose workflow says what follows their failure.
+    /// Those of them whose workflow says what follows their failure; of very many, not all are looked at for that.
     pub handled_letters: u64,
     /// Events that failed alone.
     pub quarantined: u64,

@@ -1,9 +1,11 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
 mod again;
+mod analyze;
 mod operate;
 
 pub(crate) use again::*;
+pub(crate) use analyze::*;
 pub(crate) use operate::*;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -52,6 +54,9 @@ pub(crate) enum Command {
     /// Say whether a workflow is sound, and which bounds it has
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(Check),
+    /// Judge a wait graph: can it move, who is the cause, what would help
+    #[command(after_long_help = ANALYZE_EXAMPLES)]
+    Analyze(Analyze),
     /// List runs, the newest first
     #[command(after_long_help = LS_EXAMPLES)]
     Ls(Ls),
@@ -79,6 +84,9 @@ pub(crate) enum Command {
     /// Keep workflows under their names at a server
     #[command(after_long_help = WORKFLOW_EXAMPLES)]
     Workflow(Workflow),
+    /// Say why a run or a task does not go on, and who can move it
+    #[command(after_long_help = WHY_EXAMPLES)]
+    Why(Why),
     /// Send a run a signal that a task of it waits for, such as an approval
     Signal(Signal),
     /// Hold a queue, a workflow or a run: nothing new of it starts

@@ -2,6 +2,7 @@
 
 mod again;
 mod alone;
+mod analyze;
 mod cancel;
 mod check;
 mod completions;
@@ -22,6 +23,7 @@ mod store;
 mod submit;
 mod token;
 mod top;
+mod why;
 mod worker;
 
 use crate::{
@@ -44,11 +46,13 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Config(config) => config::perform(&config.command, &mut out),
         Command::Submit(submit) => submit::perform(&submit, &mut out),
         Command::Check(check) => check::perform(&check, &mut out),
+        Command::Analyze(asked) => analyze::perform(&asked, &mut out),
         Command::Ls(ls) => ls::perform(&ls, &mut out),
         Command::Show(show) => show::perform(&show, &mut out),
         Command::Logs(logs) => logs::perform(&logs, &mut out),
         Command::Events(events) => events::perform(&events, &mut out),
         Command::Cancel(cancel) => cancel::perform(&cancel, &mut out),
+        Command::Why(asked) => why::perform(&asked, &mut out),
         Command::Signal(signal) => signal::perform(&signal.what, &mut out),
         Command::Pause(hold) => hold::pause(&hold.what, &mut out),
         Command::Resume(hold) => hold::resume(&hold.what, &mut out),

@@ -15,7 +15,7 @@ use std::{
 use unknot_api::client::{AddressError, ClientError};
 use unknot_engine::{
     CommandError, StartError,
-    core::{RunId, run::RunStatus},
+    core::{RunId, run::RunStatus, wait::Fault},
     store::StoreError,
 };
 use unknot_server::TokenError;
@@ -93,6 +93,10 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
+    #[error("cannot read the wait graph `{}`", path.display())]
+    GraphUnreadable { path: PathBuf, source: io::Error },
+    #[error("`{}` is no wait graph: {fault}", path.display())]
+    NoGraph { path: PathBuf, fault: Fault },
 }
 
 impl Error {
@@ -104,11 +108,10 @@ impl Error {
 
     /// A failure of the store in a data folder while `attempt` was attempted.
     pub(crate) fn store_in(data: &Path, attempt: impl Into<String>) -> impl FnOnce(StoreError) -> Self {
-        move |source| match (&source, strangers(data)) {
-            (
-                StoreError::Open { .. } | StoreError::Missing { .. } | StoreError::Unavailable { .. },
-                Some((owner, us)),
-            ) => Self::NotOurs { data: data.to_path_buf(), owner, us, source: source.into() },
+        move |source| match strangers(data) {
+            Some((owner, us)) if is_forbidden(&source) => {
+                Self::NotOurs { data: data.to_path_buf(), owner, us, source: source.into() }
+            }
             _ => Self::store(attempt)(source),
         }
     }
@@ -175,6 +178,8 @@ impl Error {
             Self::Address(_) | Self::TokenFile { .. } => "UK0332",
             Self::Tokens(_) => "UK0333",
             Self::Unsendable { .. } => "UK0334",
+            Self::GraphUnreadable { .. } => "UK0350",
+            Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
             Self::Store { source, .. } => source.code(),
             // Printed by the report itself, problem by problem.
@@ -203,7 +208,9 @@ impl Error {
             | Self::Address(_)
             | Self::TokenFile { .. }
             | Self::Tokens(TokenError::Refused(_))
-            | Self::Unsendable { .. } => Exit::Usage,
+            | Self::Unsendable { .. }
+            | Self::GraphUnreadable { .. }
+            | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),
             Self::AlreadyEnded { .. } | Self::Unsound { .. } => Exit::Failed,
             Self::Command { source: CommandError::Refused(_), .. } | Self::OwnerRefused { .. } => Exit::Failed,
@@ -284,6 +291,22 @@ fn finding(path: &str, message: &str, help: Option<&str>) -> String {
     let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
     let help = help.map(|help| format!(" ({help})")).unwrap_or_default();
     harmless(&format!("  and: {place}{message}{help}")) + "\n"
+}
+
+/// Whether the system did not let this user in: anything else has another cause, whoever owns the folder.
+fn is_forbidden(error: &StoreError) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let denied =
+            inner.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
+        let text = inner.to_string();
+        // SQLite does not hand on what the system said, but for a read-only file or one that cannot be opened.
+        if denied || text.contains("unable to open database file") || text.contains("readonly database") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 /// Writes to standard error; nobody is left to be told when that fails.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use unknot_engine::core::run::RunStatus;
 
-/// The exit statuses. `args.rs` lists them in the help of `run`.
+/// The exit statuses. `args.rs` lists them in the help of `run`, `args/analyze.rs` in that of `analyze`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done; the run is COMPLETED.
@@ -24,6 +24,9 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
+    /// A wait graph that only the outside can move.
+    pub(crate) const STALLED: Self = Self::Cancelled;
+
     /// How a run's final status ends the command. A run that has not ended is nobody's success.
     pub(crate) fn of(status: RunStatus) -> Self {
         match status {

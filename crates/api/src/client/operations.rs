@@ -6,7 +6,7 @@ use crate::{
     rest::{
         Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision,
         DecisionRequest, Event, Health, Page, Paused, Pool, Queue, Registered, Registration, RetryRequest, Run,
-        RunCreated, RunRequest, RunSummary, SignalRequest, SignalSent, Stats, Task, Worker,
+        RunCreated, RunRequest, RunSummary, SignalRequest, SignalSent, Stats, Task, Why, Worker,
     },
 };
 use hyper::{
@@ -219,6 +219,15 @@ impl Client {
     /// See [`ClientError`].
     pub async fn cancel_status(&self, run: &str) -> Result<CancelStatus, ClientError> {
         self.get(&format!("/runs/{}/cancel", segment(run))).await
+    }
+
+    /// Why a run (`run_…`) or a task (`task_…`) does not go on, and who can move it.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; 409 if it has ended.
+    pub async fn why(&self, id: &str) -> Result<Why, ClientError> {
+        let kind = if id.starts_with("task_") { "tasks" } else { "runs" };
+        self.get(&format!("/{kind}/{}/why", segment(id))).await
     }
 
     /// Sends a run a signal. The same one again changes nothing.

@@ -249,7 +249,8 @@ pub struct Stats {
     /// Tasks out of tries that are kept. Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dead_letters: Option<u64>,
-    /// Those of them whose workflow says what follows their failure. Absent while the store does not answer.
+    /// Those of them whose workflow says what follows their failure; of more than 10,000, not all are looked at for that.
+    /// Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub handled_dead_letters: Option<u64>,
     /// Events that failed alone and are kept. Absent while the store does not answer.
@@ -369,4 +370,21 @@ pub enum Decision {
     Retry,
     /// It counts as failed.
     Fail,
+}
+
+/// Who waits for what, and who holds it: the exchange format of wait graphs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitGraph {
+    /// Runs and tasks: `id`, `state`, and perhaps `gen`, `version`.
+    pub nodes: Vec<Map<String, Value>>,
+    /// Pools, locks, slots of workers, places within `max_parallel`: `id`, `units`, `queue`.
+    pub resources: Vec<Map<String, Value>>,
+    /// Signals and what else only the outside brings: `id`, `available`, `producers`, `external`.
+    pub consumables: Vec<Map<String, Value>>,
+    /// `node`, `resource`, `units`.
+    pub holds: Vec<Map<String, Value>>,
+    /// `node`, `expr`, `since` (Unix milliseconds), `deadline_s`; in the order of queues.
+    pub waits: Vec<Map<String, Value>>,
+    /// The newest commit that it was read from.
+    pub as_of: u64,
 }

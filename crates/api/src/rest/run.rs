@@ -270,6 +270,48 @@ pub struct Wait {
     pub sentence: Option<String>,
 }
 
+/// Why an unfinished run or task does not go on, followed down to whoever can move it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Why {
+    /// The run's or the task's id.
+    pub id: String,
+    /// The workflow's name, or the task's.
+    pub name: String,
+    /// What it waits for, to be read behind its name.
+    pub sentence: String,
+    /// Since when.
+    pub since: Moment,
+    /// Until when at the latest; absent for a frozen run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+    /// What happens then, to be read behind `then`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<String>,
+    /// Who can move it: `causes` (those below), `time`, `worker` (performs it), `signal`, `decision`, `confirmation`,
+    /// `resume_run`, `resume_workflow`, `resume_queue`, `new_worker`, `resize` (a pool), `server`, `force`, `brain`.
+    pub mover: String,
+    /// The name that belongs to that: of a worker, a signal, a queue, a pool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mover_name: Option<String>,
+    /// What stands in its way, each with its own reasons: the oldest first, up to five.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<Why>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: u64,
+    /// Whether what stands in its way is told elsewhere in this answer, or left out because that is long already.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_cut: bool,
+}
+
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// The other tasks of its run that a task waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Needs {

@@ -27,7 +27,7 @@ impl Step<'_> {
         match work {
             Work::Launch { from } => self.launch(run, from),
             Work::Settle { task, from } => self.settle(run, task, from),
-            Work::Signal { from } => self.deliver(run, from),
+            Work::Signal { first, from } => self.deliver(run, first, from),
             Work::Close { from } => self.close(run, from),
         }
     }

@@ -9,6 +9,7 @@ use crate::{
     run::{OnExpiry, Run, Signal, WaitOn},
     settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     step::Step,
+    validate::is_name,
     workflow::TaskKind,
 };
 use std::collections::BTreeMap;
@@ -17,26 +18,35 @@ impl Step<'_> {
     /// Somebody sends a run a signal. One of the same name takes the place of the one before, for those who come to
     /// wait for it later; who has had that keeps it. The same one again changes nothing.
     pub(crate) fn signal(&mut self, id: RunId, request: &SignalRequest, caller: Caller) {
-        let answer = match self.run(id) {
-            None => Err(self.why_not_here(id, &request.facts)),
-            Some(run) if has(run, request) => Ok(self.signalled(id, &request.name)),
-            Some(run) if !has_room(&run.signals, request) => Err(Refusal::TooManySignals { run: id }),
-            Some(_) => {
-                let signal = Signal { payload: request.payload.clone(), by: request.by.clone(), at: self.now };
-                self.update_run(id, |run| drop(run.signals.insert(request.name.clone(), signal)));
-                let told = Detail::of("signal", &*request.name).with("by", &*request.by);
-                self.record(id, HistoryKind::SignalReceived, told);
-                self.push_work(id, Work::Signal { from: TaskIndex(0) });
-                Ok(self.signalled(id, &request.name))
-            }
-        };
+        let answer = self.take_signal(id, request);
         self.reply(caller, answer);
     }
 
-    fn signalled(&self, id: RunId, name: &str) -> Answer {
+    fn take_signal(&mut self, id: RunId, request: &SignalRequest) -> Result<Answer, Refusal> {
+        if !is_name(&request.name) {
+            return Err(Refusal::NoSignalName(request.name.chars().take(NAME_SHOWN_MAX).collect()));
+        }
+        let Some(run) = self.run(id) else { return Err(self.why_not_here(id, &request.facts)) };
         let definition = self.definition(id);
-        let waits = |kind: &TaskKind| matches!(kind, TaskKind::Signal(awaited) if **awaited == *name);
-        Answer::Signalled { is_named: definition.body.tasks.iter().any(|task| waits(&task.kind)) }
+        let waiting = definition.awaiting.get(&*request.name).and_then(|tasks| tasks.first());
+        let answer = Answer::Signalled { is_named: waiting.is_some() };
+        if has(run, request) {
+            return Ok(answer);
+        }
+        if run.ending.is_some() {
+            return Err(Refusal::RunEnding(id));
+        }
+        if !has_room(&run.signals, request) {
+            return Err(Refusal::TooManySignals { run: id });
+        }
+        let signal = Signal { payload: request.payload.clone(), by: request.by.clone(), at: self.now };
+        self.update_run(id, |run| drop(run.signals.insert(request.name.clone(), signal)));
+        let told = Detail::of("signal", &*request.name).with("by", &*request.by);
+        self.record(id, HistoryKind::SignalReceived, told);
+        if let Some(first) = waiting {
+            self.push_work(id, Work::Signal { first: *first, from: 0 });
+        }
+        Ok(answer)
     }
 
     /// A task waits for its signal, unless that has been sent already.
@@ -49,20 +59,24 @@ impl Step<'_> {
         self.record_task(id, HistoryKind::TaskWaiting, Detail::of("on", "signal").with("signal", name));
     }
 
-    /// Looks whether the next task waits for a signal that has been sent, one a call.
-    pub(crate) fn deliver(&mut self, run: RunId, from: TaskIndex) {
-        let Some(task) = self.state.runs[&run].tasks.get(from.0 as usize) else { return };
-        let waits = task.wait().is_some_and(|wait| wait.on == WaitOn::Signal);
-        self.push_work(run, Work::Signal { from: TaskIndex(from.0 + 1) });
-        self.look();
+    /// Gives the signal that `first` waits for to the next task that waits for it as well, one a call.
+    pub(crate) fn deliver(&mut self, run: RunId, first: TaskIndex, from: u32) {
         let definition = self.definition(run);
-        let TaskKind::Signal(name) = &definition.task(from).kind else { return };
-        let sent = self.state.runs[&run].signals.get(&**name).filter(|_| waits);
+        let TaskKind::Signal(name) = &definition.task(first).kind else { return };
+        let Some(&task) = definition.awaiting.get(name).and_then(|tasks| tasks.get(from as usize)) else { return };
+        self.push_work(run, Work::Signal { first, from: from + 1 });
+        self.look();
+        let found = &self.state.runs[&run];
+        let waits = found.task(task).wait().is_some_and(|wait| wait.on == WaitOn::Signal);
+        let sent = found.signals.get(&**name).filter(|_| waits);
         if let Some(payload) = sent.map(|signal| signal.payload.clone()) {
-            self.succeed(run.task(from), &payload, Detail::of("signal", name));
+            self.succeed(run.task(task), &payload, Detail::of("signal", name));
         }
     }
 }
+
+/// Characters of something that is no name that are repeated in the refusal.
+const NAME_SHOWN_MAX: usize = 100;
 
 fn has(run: &Run, request: &SignalRequest) -> bool {
     run.signals.get(&request.name).is_some_and(|signal| signal.payload == request.payload && signal.by == request.by)

@@ -32,9 +32,11 @@ pub(super) fn check_value(name: &str, what: &str, path: impl FnOnce() -> String,
 
 fn bad(name: &str, what: &str, path: String) -> Problem {
     let article = if what.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    Problem::new(Code::Name, path, format!("`{}` is no name for {article} {what}", clip(name)))
-        .expected("a small letter, then small letters, digits, `_` and `-`, up to 100 in all")
+    Problem::new(Code::Name, path, format!("`{}` is no name for {article} {what}", clip(name))).expected(NAME_EXPECTED)
 }
+
+/// What a name is, for whoever wrote something else.
+pub const NAME_EXPECTED: &str = "a small letter, then small letters, digits, `_` and `-`, up to 100 in all";
 
 /// Whether that is a name that a task, input, queue, pool, lock, handler or signal can have.
 pub fn is_name(name: &str) -> bool {

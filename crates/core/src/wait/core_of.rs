@@ -1,98 +1,125 @@
 //! The cause to show: the sink components among the nodes that are dead.
 
-use super::{Part, Queue, Until, reduce::Graph, reduce::each_term};
-use std::collections::BTreeMap;
+use super::{Part, Queue, reduce::Reduction, residue::each_open_term};
 
-/// Nodes of components from which no blocked-by edge leads out, in the order of the snapshot.
-///
-/// A resource with dead holders is a vertex of its own between its waiters and its holders, so that a
-/// thousand waiters and a thousand holders are two thousand edges.
-pub(super) fn sinks(graph: &Graph<'_>, freed: &[bool]) -> Vec<usize> {
-    let dead = graph.waiting_except(freed);
-    let edges = edges(graph, &dead);
-    let component = components(&edges);
-    let count = component.iter().max().map_or(0, |last| last + 1);
-    let mut leaves = vec![false; count];
-    for (vertex, targets) in edges.iter().enumerate() {
-        leaves[component[vertex]] |= targets.iter().any(|target| component[*target] != component[vertex]);
-    }
-    let in_sink = |(vertex, node): (usize, usize)| (!leaves[component[vertex]]).then_some(node);
-    dead.into_iter().enumerate().filter_map(in_sink).collect()
+/// Who is blocked by whom. The vertices are the nodes, then the resources, then the consumables: as vertices of their
+/// own, a thousand waiters and a thousand holders are two thousand edges.
+pub(super) struct Blocked {
+    /// Where each vertex is blocked.
+    pub(super) by: Vec<Vec<usize>>,
+    /// How many of the vertices are nodes.
+    pub(super) nodes: usize,
 }
 
-/// Who is blocked by whom: vertices are the dead nodes, then the resources.
-fn edges(graph: &Graph<'_>, dead: &[usize]) -> Vec<Vec<usize>> {
-    let vertex: BTreeMap<usize, usize> = dead.iter().enumerate().map(|(vertex, node)| (*node, vertex)).collect();
-    let resources = graph.snapshot.resources.len();
-    let mut edges = vec![Vec::new(); dead.len() + resources];
-    for (node, from) in &vertex {
-        for (resource, _) in &graph.holds[*node] {
-            edges[dead.len() + resource].push(*from);
+impl Blocked {
+    /// The edges among nodes that a settled reduction did not remove.
+    pub(super) fn of(settled: &Reduction<'_>) -> Self {
+        let graph = settled.graph;
+        let (nodes, resources) = (graph.snapshot.nodes.len(), graph.snapshot.resources.len());
+        let mut by = vec![Vec::new(); nodes + resources + graph.snapshot.consumables.len()];
+        for node in (0..nodes).filter(|node| !settled.freed[*node]) {
+            graph.holds[node].iter().for_each(|(resource, _)| by[nodes + resource].push(node));
         }
-    }
-    for (resource, line) in graph.lines.iter().enumerate() {
-        let waiters: Vec<usize> = line.iter().filter_map(|node| vertex.get(node).copied()).collect();
-        if graph.snapshot.resources[resource].queue == Queue::Fifo {
-            waiters.windows(2).for_each(|pair| edges[pair[1]].push(pair[0]));
+        for (place, consumable) in graph.snapshot.consumables.iter().enumerate() {
+            by[nodes + resources + place].extend(graph.producers(&consumable.id).filter(|node| !settled.freed[*node]));
         }
-        if !edges[dead.len() + resource].is_empty() {
-            waiters.iter().for_each(|waiter| edges[*waiter].push(dead.len() + resource));
-        }
-    }
-    for wait in &graph.snapshot.waits {
-        let Some(&from) = graph.nodes.get(wait.node.as_str()).and_then(|node| vertex.get(node)) else { continue };
-        each_term(&wait.expr, &mut |term| {
-            let blockers: Vec<&str> = match term {
-                Part::Node { node, until: Until::Terminal | Until::Success } => vec![node],
-                Part::Consumable { consumable } => graph.producers(consumable),
-                Part::Expr(_) | Part::Resource { .. } | Part::Timer { .. } => Vec::new(),
-            };
-            let blockers = blockers.into_iter().filter_map(|id| vertex.get(graph.nodes.get(id)?));
-            edges[from].extend(blockers);
-        });
-    }
-    edges
-}
-
-/// Strongly connected components (Tarjan), without recursion: the number of each vertex's component.
-fn components(edges: &[Vec<usize>]) -> Vec<usize> {
-    const UNSEEN: usize = usize::MAX;
-    let mut index = vec![UNSEEN; edges.len()];
-    let mut low = vec![0; edges.len()];
-    let mut component = vec![UNSEEN; edges.len()];
-    let (mut stack, mut walk) = (Vec::new(), Vec::new());
-    let (mut next_index, mut next_component) = (0, 0);
-    for start in 0..edges.len() {
-        if index[start] != UNSEEN {
-            continue;
-        }
-        walk.push((start, 0));
-        while let Some((vertex, edge)) = walk.pop() {
-            if edge == 0 {
-                index[vertex] = next_index;
-                low[vertex] = next_index;
-                next_index += 1;
-                stack.push(vertex);
-            } else if component[edges[vertex][edge - 1]] == UNSEEN {
-                low[vertex] = low[vertex].min(low[edges[vertex][edge - 1]]);
-            }
-            if let Some(&target) = edges[vertex].get(edge) {
-                walk.push((vertex, edge + 1));
-                if index[target] == UNSEEN {
-                    walk.push((target, 0));
+        let before = before_in_line(settled);
+        each_open_term(settled, |node, term| match term {
+            Part::Resource { resource, units } => {
+                let Some(&place) = graph.resources.get(resource.as_str()) else { return };
+                if settled.free(place) < i128::from(*units) && !by[nodes + place].is_empty() {
+                    by[node].push(nodes + place);
                 }
+                by[node].extend(before[node].iter().filter(|(line, _)| *line == place).map(|(_, before)| *before));
+            }
+            Part::Node { node: other, .. } => {
+                let other = graph.nodes.get(other.as_str());
+                by[node].extend(other.filter(|other| !settled.freed[**other]));
+            }
+            Part::Consumable { consumable } => {
+                let place = graph.consumables.get(consumable.as_str()).map(|place| nodes + resources + place);
+                if let Some(place) = place.filter(|place| !by[*place].is_empty()) {
+                    by[node].push(place);
+                }
+            }
+            Part::Expr(_) | Part::Timer { .. } => {}
+        });
+        Self { by, nodes }
+    }
+
+    /// The number of each vertex's strongly connected component (Tarjan), without recursion. A component's number is
+    /// higher than that of every other one that it leads to.
+    pub(super) fn components(&self) -> Vec<usize> {
+        const UNSEEN: usize = usize::MAX;
+        let edges = &self.by;
+        let mut index = vec![UNSEEN; edges.len()];
+        let mut low = vec![0; edges.len()];
+        let mut component = vec![UNSEEN; edges.len()];
+        let (mut stack, mut walk) = (Vec::new(), Vec::new());
+        let (mut next_index, mut next_component) = (0, 0);
+        for start in 0..edges.len() {
+            if index[start] != UNSEEN {
                 continue;
             }
-            if low[vertex] == index[vertex] {
-                while let Some(member) = stack.pop() {
-                    component[member] = next_component;
-                    if member == vertex {
-                        break;
-                    }
+            walk.push((start, 0));
+            while let Some((vertex, edge)) = walk.pop() {
+                if edge == 0 {
+                    index[vertex] = next_index;
+                    low[vertex] = next_index;
+                    next_index += 1;
+                    stack.push(vertex);
+                } else if component[edges[vertex][edge - 1]] == UNSEEN {
+                    low[vertex] = low[vertex].min(low[edges[vertex][edge - 1]]);
                 }
-                next_component += 1;
+                if let Some(&target) = edges[vertex].get(edge) {
+                    walk.push((vertex, edge + 1));
+                    if index[target] == UNSEEN {
+                        walk.push((target, 0));
+                    }
+                    continue;
+                }
+                if low[vertex] == index[vertex] {
+                    while let Some(member) = stack.pop() {
+                        component[member] = next_component;
+                        if member == vertex {
+                            break;
+                        }
+                    }
+                    next_component += 1;
+                }
             }
         }
+        component
     }
-    component
+}
+
+/// Per node: for each ordered line, the dead node that stands right before it.
+fn before_in_line(settled: &Reduction<'_>) -> Vec<Vec<(usize, usize)>> {
+    let graph = settled.graph;
+    let mut before = vec![Vec::new(); graph.snapshot.nodes.len()];
+    for (resource, line) in graph.lines.iter().enumerate() {
+        if graph.snapshot.resources[resource].queue == Queue::Fifo {
+            let dead: Vec<usize> = line.iter().copied().filter(|node| !settled.freed[*node]).collect();
+            dead.windows(2).for_each(|pair| before[pair[1]].push((resource, pair[0])));
+        }
+    }
+    before
+}
+
+/// The nodes of each component from which no edge leads out, in the order of the snapshot.
+pub(super) fn sinks(settled: &Reduction<'_>) -> Vec<Vec<usize>> {
+    let blocked = Blocked::of(settled);
+    let component = blocked.components();
+    let count = component.iter().max().map_or(0, |last| last + 1);
+    let mut leaves = vec![false; count];
+    for (vertex, targets) in blocked.by.iter().enumerate() {
+        leaves[component[vertex]] |= targets.iter().any(|target| component[*target] != component[vertex]);
+    }
+    let mut members = vec![Vec::new(); count];
+    for node in (0..blocked.nodes).filter(|node| !settled.freed[*node] && !leaves[component[*node]]) {
+        members[component[node]].push(node);
+    }
+    members.retain(|members| !members.is_empty());
+    members.sort_unstable();
+    members
 }

@@ -1,16 +1,14 @@
 //! One sentence about what a task waits for.
 
+use super::obstacle::Obstacle;
 use crate::{
     State, TaskId, TaskIndex, Timestamp,
-    ready::{Request, Resource, Supply},
     run::{OnExpiry, Phase, Run, Task, WaitOn},
-    volatile::request,
-    worker::WorkKind,
     workflow::{Definition, Need, TaskKind, Until, When},
 };
 
 /// Names that a sentence lists before it only counts.
-const NAMES_MAX: usize = 3;
+pub(super) const NAMES_MAX: usize = 3;
 
 /// What a task waits for, since when, until when, and what then.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +40,7 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
         Phase::Waiting(wait) => {
             let sentence = match wait.on {
                 WaitOn::Needs => needs(run, definition, id.index),
-                WaitOn::Grant => grant(state, run, definition, id),
+                WaitOn::Grant => Obstacle::of(state, run, definition, id).sentence(state),
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
                 WaitOn::Signal => match &definition.task(id.index).kind {
@@ -164,7 +162,7 @@ fn needs(run: &Run, definition: &Definition, index: TaskIndex) -> String {
 }
 
 /// `a`, `b` and `c`; `a`, `b`, `c` and 7 more.
-fn listed(names: &[&str], word: &str) -> String {
+pub(super) fn listed(names: &[&str], word: &str) -> String {
     let quoted: Vec<String> = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect();
     match (names.len().saturating_sub(NAMES_MAX), quoted.split_last()) {
         (_, None) => "nothing".to_owned(),
@@ -186,99 +184,4 @@ fn confirmation(task: &Task) -> String {
     let worker =
         task.suspect.as_ref().map_or_else(String::new, |suspect| format!(" on worker `{}`", suspect.worker.name));
     format!("waits for word that try {}{worker} is gone, which may still be alive", task.attempts)
-}
-
-fn grant(state: &State, run: &Run, definition: &Definition, id: TaskId) -> String {
-    if let Some(sentence) = held(state, run) {
-        return sentence;
-    }
-    let asked = request(run.id, definition, id.index);
-    if let Some(closed) = state.closed(&asked) {
-        return closed_to(state, &closed, &asked);
-    }
-    if state.volatile.worker_for(asked.demand.prefetchable, &state.crews(&asked)).is_none() {
-        return no_slot(state, &asked);
-    }
-    let short = asked.needs().find(|(resource, units)| state.free(resource, &asked) < *units);
-    if let Some((resource, units)) = short {
-        return short_of(state, run, &resource, units, &asked);
-    }
-    match state.volatile.ready.stands_at(&asked).first() {
-        Some(Resource::Pool(name)) => format!("stands behind an earlier task that waits for pool `{name}`"),
-        Some(_) => "stands behind earlier tasks".to_owned(),
-        None => "is next to be granted".to_owned(),
-    }
-}
-
-fn held(state: &State, run: &Run) -> Option<String> {
-    let by = |pause: &crate::row::Pause| pause.by.clone();
-    if run.ending.is_some() {
-        Some("is about to be cancelled with its run".to_owned())
-    } else if let Some(pause) = &run.paused {
-        Some(format!("is held: its run is paused by {}", by(pause)))
-    } else if let Some(pause) = state.paused_workflows.get(&*run.workflow) {
-        Some(format!("is held: workflow `{}` is paused by {}", run.workflow, by(pause)))
-    } else {
-        let out = state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
-        out.then(|| "waits for a server: this process serves other runs only".to_owned())
-    }
-}
-
-fn closed_to(state: &State, closed: &Resource, asked: &Request) -> String {
-    match closed {
-        Resource::Pool(name) => {
-            let pool = state.pools.get(name);
-            match pool.and_then(|pool| pool.poisoned.as_ref()) {
-                Some(poison) => format!("waits for pool `{name}`, which is closed: {}", poison.message),
-                None => {
-                    let (units, size) =
-                        (asked.demand.resources.get(name).unwrap_or(&0), pool.map_or(0, |pool| pool.size));
-                    format!("can not be granted: it needs {units} units of pool `{name}`, which has {size}")
-                }
-            }
-        }
-        Resource::Queue(name) => {
-            let pause = state.queues.get(&**name).and_then(|queue| queue.paused.as_ref());
-            let by = pause.map_or_else(String::new, |pause| format!(" by {}", pause.by));
-            format!("is held: queue `{name}` is paused{by}")
-        }
-        Resource::Slot(_) | Resource::NoSlot(..) | Resource::Parallel(_) => "is held".to_owned(),
-    }
-}
-
-fn short_of(state: &State, run: &Run, resource: &Resource, units: u32, asked: &Request) -> String {
-    match resource {
-        Resource::Pool(name) => {
-            let size = state.pools.get(name).map_or(0, |pool| pool.size);
-            let free = size.saturating_sub(state.volatile.held.get(name).copied().unwrap_or_default());
-            let word = if units == 1 { "unit" } else { "units" };
-            format!("waits for {units} {word} of pool `{name}` ({free} of {size} free)")
-        }
-        Resource::Parallel(_) => {
-            let taken = state.volatile.tally(run.id).leased;
-            let most = state.definitions[&run.definition].body.max_parallel.unwrap_or(taken);
-            format!("waits for a place within its run's `max_parallel` ({taken} of {most} taken)")
-        }
-        Resource::Slot(_) | Resource::NoSlot(..) | Resource::Queue(_) => no_slot(state, asked),
-    }
-}
-
-fn no_slot(state: &State, asked: &Request) -> String {
-    let (workers, slots) = (&state.volatile.workers, state.volatile.slots_for(asked));
-    if slots == 0 {
-        let (queue, kind) = (&asked.demand.queue, &asked.demand.kind);
-        let word = kind.word();
-        return match kind {
-            WorkKind::Handler(_) => {
-                format!("waits for a worker with handler `{word}` for queue `{queue}`: none is here")
-            }
-            _ if workers.is_empty() => "waits for a worker: none is here".to_owned(),
-            _ => format!("waits for a worker: none that is here takes `{word}` of queue `{queue}`"),
-        };
-    }
-    let crews = state.crews(asked);
-    let members = crews.iter().flat_map(|crew| workers.of_crew(crew));
-    let taken: u64 = members.map(|(worker, _)| u64::from(state.volatile.leases_of(worker))).sum();
-    // Work fetched ahead has a lease and no slot yet.
-    format!("waits for a worker's slot ({} of {slots} taken)", taken.min(slots))
 }

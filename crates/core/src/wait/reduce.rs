@@ -3,7 +3,7 @@
 //! Expressions become gates that count the parts which hold; a part comes to hold at most once. What a
 //! removed node gives back opens parts of others, and so on until nothing changes.
 
-use super::{Expr, NodeState, Part, Queue, Snapshot, Until, core_of};
+use super::{Expr, NodeState, Part, Queue, Snapshot, Until, core_of, graph::Graph, residue};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,29 +38,55 @@ pub enum Class {
 
 /// Judges a snapshot.
 pub fn reduce(snapshot: &Snapshot) -> Verdict {
-    let graph = Graph::of(snapshot);
-    let freed = graph.freed(Assume { outside: true, order: true });
-    let dead: Vec<usize> = graph.waiting_except(&freed);
-    let moving = graph.freed(Assume { outside: false, order: true });
-    let needs_external: Vec<usize> = graph.waiting_except(&moving).into_iter().filter(|node| freed[*node]).collect();
-    let soft = !dead.is_empty() && {
-        let unordered = graph.freed(Assume { outside: true, order: false });
-        graph.waiting_except(&unordered).is_empty()
-    };
-    let verdict = match (dead.is_empty(), soft, needs_external.is_empty()) {
-        (false, false, _) => Class::Deadlocked,
-        (false, true, _) => Class::Soft,
-        (true, _, false) => Class::Stalled,
-        (true, _, true) => Class::Moving,
-    };
-    let names = |nodes: &[usize]| nodes.iter().map(|node| snapshot.nodes[*node].id.clone()).collect();
-    let core = core_of::sinks(&graph, &freed);
-    Verdict { verdict, deadlocked: names(&dead), core: names(&core), needs_external: names(&needs_external), soft }
+    Reduced::of(snapshot).verdict
+}
+
+/// A verdict with what it was found by.
+pub(super) struct Reduced {
+    pub(super) verdict: Verdict,
+    /// What is left once everything that can go has gone: the dead alone.
+    pub(super) residue: Snapshot,
+}
+
+impl Reduced {
+    pub(super) fn of(snapshot: &Snapshot) -> Self {
+        let graph = Graph::of(snapshot);
+        let settled = Reduction::settled(&graph, Assume { outside: true, order: true });
+        let dead: Vec<usize> = graph.waiting_except(&settled.freed);
+        let moving = Reduction::settled(&graph, Assume { outside: false, order: true });
+        let needs_external: Vec<usize> =
+            graph.waiting_except(&moving.freed).into_iter().filter(|node| settled.freed[*node]).collect();
+        let soft = !dead.is_empty() && {
+            let unordered = Reduction::settled(&graph, Assume { outside: true, order: false });
+            graph.waiting_except(&unordered.freed).is_empty()
+        };
+        let verdict = match (dead.is_empty(), soft, needs_external.is_empty()) {
+            (false, false, _) => Class::Deadlocked,
+            (false, true, _) => Class::Soft,
+            (true, _, false) => Class::Stalled,
+            (true, _, true) => Class::Moving,
+        };
+        let residue = residue::of(&settled, &dead);
+        let names = |nodes: &[usize]| nodes.iter().map(|node| snapshot.nodes[*node].id.clone()).collect();
+        let core: BTreeSet<usize> = {
+            let graph = Graph::of(&residue);
+            let settled = Reduction::settled(&graph, Assume { outside: true, order: true });
+            core_of::sinks(&settled).into_iter().flatten().collect()
+        };
+        let core = core.into_iter().map(|node| residue.nodes[node].id.clone()).collect();
+        let (deadlocked, needs_external) = (names(&dead), names(&needs_external));
+        Self { verdict: Verdict { verdict, deadlocked, core, needs_external, soft }, residue }
+    }
 }
 
 /// Judges two reads of one system that were taken without a consistent cut: only what is dead in both, at
 /// the same version and without help from anything else, is confirmed.
 pub fn confirm(first: &Snapshot, second: &Snapshot) -> Verdict {
+    reduce(&cautious(first, second))
+}
+
+/// The second of two reads, with every waiting node that may have moved in between taken for running.
+pub(super) fn cautious(first: &Snapshot, second: &Snapshot) -> Snapshot {
     let before: BTreeSet<String> = reduce(first).deadlocked.into_iter().collect();
     let version = |snapshot: &Snapshot| -> BTreeMap<String, u64> {
         snapshot.nodes.iter().map(|node| (node.id.clone(), node.version)).collect()
@@ -74,116 +100,75 @@ pub fn confirm(first: &Snapshot, second: &Snapshot) -> Verdict {
             node.state = NodeState::Running;
         }
     }
-    reduce(&cautious)
+    cautious
+}
+
+/// One change of a queue's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// Who goes first.
+    pub(super) node: usize,
+    /// In whose queue.
+    pub(super) resource: usize,
+    /// Who stood before.
+    pub(super) before: usize,
+}
+
+/// Who should pass whom so that a graph which is dead by the order of queues alone moves on, in this order; the first
+/// `most` of them.
+pub(super) fn reorder(snapshot: &Snapshot, most: usize) -> Vec<Pass> {
+    let graph = Graph::of(snapshot);
+    let unordered = Reduction::settled(&graph, Assume { outside: true, order: false });
+    let mut ordered = Reduction::settled(&graph, Assume { outside: true, order: true });
+    let mut passes = Vec::new();
+    for node in unordered.removed {
+        if ordered.freed[node] {
+            continue;
+        }
+        if passes.len() >= most {
+            break;
+        }
+        // Whoever was removed before it is removed here too, so nothing but the order holds it up.
+        for &resource in &graph.stands_in[node] {
+            let first = graph.lines[resource].iter().find(|waiter| !ordered.freed[**waiter]);
+            if let Some(&before) = first.filter(|first| **first != node)
+                && snapshot.resources[resource].queue == Queue::Fifo
+            {
+                passes.push(Pass { node, resource, before });
+            }
+        }
+        ordered.remove(node);
+        ordered.settle();
+    }
+    passes
 }
 
 /// What the reduction takes for granted.
 #[derive(Clone, Copy)]
 pub(super) struct Assume {
     /// Whether the outside does its part.
-    outside: bool,
+    pub(super) outside: bool,
     /// Whether queues keep their order.
-    order: bool,
-}
-
-/// A snapshot with places instead of names.
-pub(super) struct Graph<'s> {
-    pub(super) snapshot: &'s Snapshot,
-    pub(super) nodes: BTreeMap<&'s str, usize>,
-    pub(super) resources: BTreeMap<&'s str, usize>,
-    consumables: BTreeMap<&'s str, usize>,
-    /// Per node: (resource, units) that it holds now and gives back at its end.
-    pub(super) holds: Vec<Vec<(usize, u64)>>,
-    /// Per resource: units in nobody's hands at the start.
-    free: Vec<u64>,
-    /// Per resource: the nodes that wait for it, in the order of waits.
-    pub(super) lines: Vec<Vec<usize>>,
-    /// Per node: the resources that it waits for.
-    stands_in: Vec<Vec<usize>>,
-}
-
-impl<'s> Graph<'s> {
-    fn of(snapshot: &'s Snapshot) -> Self {
-        fn places<'s>(ids: impl Iterator<Item = &'s String>) -> BTreeMap<&'s str, usize> {
-            ids.enumerate().map(|(place, id)| (id.as_str(), place)).collect()
-        }
-        let nodes = places(snapshot.nodes.iter().map(|node| &node.id));
-        let resources = places(snapshot.resources.iter().map(|resource| &resource.id));
-        let consumables = places(snapshot.consumables.iter().map(|consumable| &consumable.id));
-        let mut holds = vec![Vec::new(); snapshot.nodes.len()];
-        let mut free: Vec<u64> = snapshot.resources.iter().map(|resource| resource.units).collect();
-        for hold in &snapshot.holds {
-            let Some(&resource) = resources.get(hold.resource.as_str()) else { continue };
-            let holder = nodes.get(hold.node.as_str()).map(|node| (*node, &snapshot.nodes[*node]));
-            match holder {
-                _ if hold.leaked => free[resource] = free[resource].saturating_sub(hold.units),
-                Some((place, node)) if !node.state.is_terminal() && node.generation == hold.generation => {
-                    free[resource] = free[resource].saturating_sub(hold.units);
-                    holds[place].push((resource, hold.units));
-                }
-                // Stale, or given back at the node's end.
-                Some(_) | None => {}
-            }
-        }
-        let mut lines = vec![Vec::new(); snapshot.resources.len()];
-        let mut stands_in = vec![Vec::new(); snapshot.nodes.len()];
-        for wait in &snapshot.waits {
-            let Some(&node) = nodes.get(wait.node.as_str()) else { continue };
-            each_term(&wait.expr, &mut |term| {
-                if let Part::Resource { resource, .. } = term
-                    && let Some(&resource) = resources.get(resource.as_str())
-                {
-                    lines[resource].push(node);
-                    stands_in[node].push(resource);
-                }
-            });
-        }
-        Self { snapshot, nodes, resources, consumables, holds, free, lines, stands_in }
-    }
-
-    /// Which nodes the reduction removes.
-    fn freed(&self, assume: Assume) -> Vec<bool> {
-        Reduction::new(self, assume).run()
-    }
-
-    /// The nodes that may send a consumable.
-    pub(super) fn producers(&self, consumable: &str) -> Vec<&'s str> {
-        let known = self.consumables.get(consumable).map(|place| &self.snapshot.consumables[*place]);
-        known.map_or_else(Vec::new, |known| known.producers.iter().map(String::as_str).collect())
-    }
-
-    /// Waiting nodes that were not removed.
-    pub(super) fn waiting_except(&self, freed: &[bool]) -> Vec<usize> {
-        let waits = |place: &usize| self.snapshot.nodes[*place].state == NodeState::Waiting && !freed[*place];
-        (0..self.snapshot.nodes.len()).filter(waits).collect()
-    }
-}
-
-/// Calls `visit` with every term of an expression.
-pub(super) fn each_term<'e>(expr: &'e Expr, visit: &mut impl FnMut(&'e Part)) {
-    for part in &expr.of {
-        match part {
-            Part::Expr(inner) => each_term(inner, visit),
-            term => visit(term),
-        }
-    }
+    pub(super) order: bool,
 }
 
 /// An expression while its parts come to hold.
-struct Gate {
-    missing: usize,
+#[derive(Clone)]
+pub(super) struct Gate {
+    pub(super) missing: usize,
     /// Where it is a part itself; none: the whole wait.
     parent: Option<usize>,
-    wait: usize,
+    node: usize,
 }
 
 /// One line of waiters for a resource.
+#[derive(Clone)]
 struct Line {
     /// In the order in which they come to hold.
     terms: Vec<Term>,
     /// The first that does not hold yet; in a queue with an order: whose waiter is not removed yet.
     next: usize,
-    free: u64,
+    free: i128,
     in_order: bool,
 }
 
@@ -195,86 +180,113 @@ struct Term {
     holds: bool,
 }
 
-struct Reduction<'g> {
-    graph: &'g Graph<'g>,
+/// A reduction on its way, or at its end.
+#[derive(Clone)]
+pub(super) struct Reduction<'g> {
+    pub(super) graph: &'g Graph<'g>,
     assume: Assume,
-    gates: Vec<Gate>,
+    /// In the order in which the expressions of all waits are walked, the outer before the inner.
+    pub(super) gates: Vec<Gate>,
     lines: Vec<Line>,
-    /// Gates with a part that holds once the node is removed.
-    on_node: Vec<Vec<usize>>,
+    /// Gates with a part that holds once the node has come to the end that counts.
+    on_node: Vec<Vec<(usize, Until)>>,
     /// Gates with a part that holds once the consumable can come, until it can.
     on_consumable: Vec<Vec<usize>>,
+    /// Whether it can come.
+    pub(super) comes: Vec<bool>,
     /// Consumables that a node produces.
     produces: Vec<Vec<usize>>,
-    freed: Vec<bool>,
-    /// Nodes removed and not yet worked off.
-    pending: Vec<usize>,
+    pub(super) freed: Vec<bool>,
+    /// Nodes that were removed, in their order.
+    removed: Vec<usize>,
+    /// How many of these are worked off.
+    done: usize,
 }
 
 impl<'g> Reduction<'g> {
-    fn new(graph: &'g Graph<'g>, assume: Assume) -> Self {
+    /// The fixpoint.
+    pub(super) fn settled(graph: &'g Graph<'g>, assume: Assume) -> Self {
         let snapshot = graph.snapshot;
         let mut produces = vec![Vec::new(); snapshot.nodes.len()];
         for (place, consumable) in snapshot.consumables.iter().enumerate() {
-            for node in consumable.producers.iter().filter_map(|id| graph.nodes.get(id.as_str())) {
-                produces[*node].push(place);
-            }
+            graph.producers(&consumable.id).for_each(|node| produces[node].push(place));
         }
-        let line = |(resource, free): (&super::Resource, &u64)| Line {
+        let line = |(resource, free): (&super::Resource, &i128)| Line {
             terms: Vec::new(),
             next: 0,
             free: *free,
             in_order: assume.order && resource.queue == Queue::Fifo,
         };
-        Self {
+        let comes =
+            |known: &super::Consumable| known.available > 0 || known.self_refill || (known.external && assume.outside);
+        let mut reduction = Self {
             graph,
             assume,
             gates: Vec::new(),
             lines: snapshot.resources.iter().zip(&graph.free).map(line).collect(),
             on_node: vec![Vec::new(); snapshot.nodes.len()],
             on_consumable: vec![Vec::new(); snapshot.consumables.len()],
+            comes: snapshot.consumables.iter().map(comes).collect(),
             produces,
             freed: vec![false; snapshot.nodes.len()],
-            pending: Vec::new(),
-        }
+            removed: Vec::new(),
+            done: 0,
+        };
+        reduction.start();
+        reduction.settle();
+        reduction
     }
 
-    fn run(mut self) -> Vec<bool> {
-        let snapshot = self.graph.snapshot;
-        let waits: BTreeSet<&str> = snapshot.waits.iter().map(|wait| wait.node.as_str()).collect();
+    fn start(&mut self) {
         let mut ready = Vec::new();
-        for (place, wait) in snapshot.waits.iter().enumerate() {
-            self.add_gate(&wait.expr, None, place, &mut ready);
-        }
-        for line in &mut self.lines {
-            if !line.in_order {
-                line.terms.sort_unstable();
+        for (node, place) in self.graph.wait_of.iter().enumerate() {
+            if let Some(place) = place {
+                self.add_gate(&self.graph.snapshot.waits[*place].expr, None, node, &mut ready);
             }
         }
-        for (place, node) in snapshot.nodes.iter().enumerate() {
+        for (resource, line) in self.lines.iter_mut().enumerate() {
+            if line.in_order {
+                let place = |term: &Term| self.graph.wait_of[self.gates[term.gate].node];
+                line.terms.sort_by_key(place);
+            } else {
+                line.terms.sort_unstable();
+            }
+            debug_assert_eq!(line.terms.len(), self.graph.lines[resource].len());
+        }
+        for (place, node) in self.graph.snapshot.nodes.iter().enumerate() {
             match node.state {
                 NodeState::Running => self.remove(place),
                 NodeState::External if self.assume.outside => self.remove(place),
                 // Nothing that it waits for is known.
-                NodeState::Waiting if !waits.contains(node.id.as_str()) => self.remove(place),
+                NodeState::Waiting if self.graph.wait_of[place].is_none() => self.remove(place),
                 NodeState::External | NodeState::Waiting => {}
                 NodeState::Done | NodeState::Failed | NodeState::Cancelled => self.freed[place] = true,
             }
         }
         ready.into_iter().for_each(|gate| self.hold_part(gate));
-        for line in 0..self.lines.len() {
-            self.serve(line);
+        (0..self.lines.len()).for_each(|line| self.serve(line));
+    }
+
+    /// Works off what was removed, until nothing changes.
+    pub(super) fn settle(&mut self) {
+        while let Some(&node) = self.removed.get(self.done) {
+            self.done += 1;
+            self.send(node);
+            self.leave(node, &[Until::Terminal, Until::Success]);
         }
-        while let Some(node) = self.pending.pop() {
-            self.give_back(node);
-        }
-        self.freed
+    }
+
+    /// Ends a node that is not removed, from outside: it gives back what it holds, but neither succeeds nor sends.
+    pub(super) fn abort(&mut self, node: usize) {
+        self.freed[node] = true;
+        self.leave(node, &[Until::Terminal]);
+        self.settle();
     }
 
     /// Makes the gates of an expression; collects in `ready` a gate for each part that holds already.
-    fn add_gate(&mut self, expr: &Expr, parent: Option<usize>, wait: usize, ready: &mut Vec<usize>) {
+    fn add_gate(&mut self, expr: &Expr, parent: Option<usize>, node: usize, ready: &mut Vec<usize>) {
         let gate = self.gates.len();
-        self.gates.push(Gate { missing: expr.needed(), parent, wait });
+        self.gates.push(Gate { missing: expr.needed(), parent, node });
         if expr.needed() == 0 {
             // Nothing is missing: it holds at once, told by the count of its first part.
             self.gates[gate].missing = 1;
@@ -282,7 +294,7 @@ impl<'g> Reduction<'g> {
         }
         for part in &expr.of {
             match part {
-                Part::Expr(inner) => self.add_gate(inner, Some(gate), wait, ready),
+                Part::Expr(inner) => self.add_gate(inner, Some(gate), node, ready),
                 Part::Timer { .. } => ready.push(gate),
                 Part::Resource { resource, units } => {
                     if let Some(&line) = self.graph.resources.get(resource.as_str()) {
@@ -296,18 +308,14 @@ impl<'g> Reduction<'g> {
                             ready.push(gate);
                         }
                         (NodeState::Failed | NodeState::Cancelled, Until::Success) => {}
-                        _ => self.on_node[node].push(gate),
+                        _ => self.on_node[node].push((gate, *until)),
                     },
                 },
-                Part::Consumable { consumable } => {
-                    let Some(&place) = self.graph.consumables.get(consumable.as_str()) else { continue };
-                    let known = &self.graph.snapshot.consumables[place];
-                    if known.available > 0 || known.self_refill || (known.external && self.assume.outside) {
-                        ready.push(gate);
-                    } else {
-                        self.on_consumable[place].push(gate);
-                    }
-                }
+                Part::Consumable { consumable } => match self.graph.consumables.get(consumable.as_str()) {
+                    None => {}
+                    Some(&place) if self.comes[place] => ready.push(gate),
+                    Some(&place) => self.on_consumable[place].push(gate),
+                },
             }
         }
     }
@@ -315,7 +323,7 @@ impl<'g> Reduction<'g> {
     /// One more part of a gate holds.
     fn hold_part(&mut self, mut gate: usize) {
         loop {
-            let Gate { missing, parent, wait } = &mut self.gates[gate];
+            let Gate { missing, parent, node } = &mut self.gates[gate];
             if *missing == 0 {
                 return;
             }
@@ -326,11 +334,8 @@ impl<'g> Reduction<'g> {
             match *parent {
                 Some(outer) => gate = outer,
                 None => {
-                    let waiter = self.graph.snapshot.waits[*wait].node.as_str();
-                    if let Some(&node) = self.graph.nodes.get(waiter) {
-                        self.remove(node);
-                    }
-                    return;
+                    let node = *node;
+                    return self.remove(node);
                 }
             }
         }
@@ -338,22 +343,28 @@ impl<'g> Reduction<'g> {
 
     fn remove(&mut self, node: usize) {
         if !std::mem::replace(&mut self.freed[node], true) {
-            self.pending.push(node);
+            self.removed.push(node);
         }
     }
 
-    /// A removed node gives back what it holds, has come to its end, and may have sent what it can send.
-    fn give_back(&mut self, node: usize) {
-        for gate in std::mem::take(&mut self.on_node[node]) {
-            self.hold_part(gate);
-        }
+    fn send(&mut self, node: usize) {
         for consumable in std::mem::take(&mut self.produces[node]) {
+            self.comes[consumable] = true;
             for gate in std::mem::take(&mut self.on_consumable[consumable]) {
                 self.hold_part(gate);
             }
         }
+    }
+
+    /// A node that has come to its end gives back what it holds and stands in no line any more.
+    fn leave(&mut self, node: usize, ends: &[Until]) {
+        for (gate, until) in std::mem::take(&mut self.on_node[node]) {
+            if ends.contains(&until) {
+                self.hold_part(gate);
+            }
+        }
         for (resource, units) in &self.graph.holds[node] {
-            self.lines[*resource].free += units;
+            self.lines[*resource].free += i128::from(*units);
             self.serve(*resource);
         }
         // In a queue with an order, whoever stands behind it comes first now.
@@ -362,13 +373,18 @@ impl<'g> Reduction<'g> {
         }
     }
 
+    /// Units of a resource that nobody holds who is not removed.
+    pub(super) fn free(&self, resource: usize) -> i128 {
+        self.lines[resource].free
+    }
+
     /// Lets parts hold that a resource has units for, in its order.
     fn serve(&mut self, line: usize) {
         loop {
             let Line { terms, next, free, in_order } = &mut self.lines[line];
             let Some(term) = terms.get_mut(*next) else { return };
             let Term { gate, holds, .. } = *term;
-            let fits = *free >= term.units;
+            let fits = *free >= i128::from(term.units);
             term.holds |= fits;
             if !*in_order {
                 if !fits {
@@ -382,16 +398,10 @@ impl<'g> Reduction<'g> {
                 self.hold_part(gate);
             }
             // Whoever is first in an ordered line stays first until it is removed.
-            if !self.is_gone(gate) {
+            if !self.freed[self.gates[gate].node] {
                 return;
             }
             self.lines[line].next += 1;
         }
-    }
-
-    /// Whether the waiter whom a gate belongs to is removed.
-    fn is_gone(&self, gate: usize) -> bool {
-        let waiter = self.graph.snapshot.waits[self.gates[gate].wait].node.as_str();
-        self.graph.nodes.get(waiter).is_none_or(|node| self.freed[*node])
     }
 }

@@ -127,7 +127,7 @@ impl View<'_> {
     fn add_holds(&mut self, run: &Run, definition: &Definition, task: &Task, id: &str) {
         let Some(lease) = task.lease() else { return };
         let mut hold = |resource: String, units: u32| {
-            let (node, generation) = (id.to_owned(), task.attempts.into());
+            let (node, generation) = (id.to_owned(), Some(task.attempts.into()));
             self.graph.holds.push(Hold { node, resource, units: units.into(), generation, leaked: false });
         };
         let ahead = lease.prefetched && lease.started_at.is_none();

@@ -8,7 +8,7 @@
 //!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
 //! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
-//! * questions: `show [RUN]`, `waits`, `pools`, `letters`, `steps MOST`.
+//! * questions: `show [RUN]`, `waits`, `why RUN|TASK`, `pools`, `letters`, `steps MOST`.
 
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
@@ -53,7 +53,7 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         "reload" => reload(story),
         "chance" => chance(story, words),
         "by" => story.by_hand = words.word("`hand` or `itself`") == "hand",
-        "show" | "waits" | "pools" | "letters" | "steps" => print::answer(story, &command, words),
+        "show" | "waits" | "why" | "pools" | "letters" | "steps" => print::answer(story, &command, words),
         _ => panic!("no command `{command}`"),
     }
 }

@@ -8,7 +8,7 @@ use unknot_core::{
     event::Event,
     row::{Fact, HistoryEntry, HistoryKind, Row},
     run::Phase,
-    wait::{self, Described},
+    wait::{self, Described, Subject, Why},
     workflow::Command,
 };
 
@@ -222,6 +222,17 @@ pub(crate) fn answer(story: &mut Story, command: &str, mut words: Words) {
                 story.note(line);
             }
         }
+        "why" => {
+            let name = words.word("a run or a task");
+            let subject = match story.runs.get(&name) {
+                Some((run, _)) => Subject::Run(*run),
+                None => Subject::Task(story.task(&name)),
+            };
+            match wait::why(&story.world.state, subject) {
+                Some(told) => reasons(story, &told, 0),
+                None => story.note("it has ended"),
+            }
+        }
         "pools" => {
             for line in pools(story) {
                 story.note(line);
@@ -239,6 +250,23 @@ pub(crate) fn answer(story: &mut Story, command: &str, mut words: Words) {
         _ => {}
     }
     words.end();
+}
+
+/// A line for each reason, those below it further in.
+fn reasons(story: &mut Story, told: &Why, depth: usize) {
+    let name = match told.subject {
+        Subject::Run(run) => {
+            let known = story.runs.iter().find(|(_, (id, _))| *id == run);
+            known.map_or_else(|| run.to_string(), |(name, _)| name.clone())
+        }
+        Subject::Task(task) => story.task_name(task),
+    };
+    let mover = told.mover.name().map_or_else(String::new, |name| format!(" {name}"));
+    let cut = if told.is_cut { ", told elsewhere" } else { "" };
+    let more = if told.more > 0 { format!(", and {} more", told.more) } else { String::new() };
+    let (indent, word) = ("  ".repeat(depth), told.mover.word());
+    story.note(format!("{indent}{name} {} [{word}{mover}{cut}{more}]", told.sentence));
+    told.causes.iter().for_each(|cause| reasons(story, cause, depth + 1));
 }
 
 fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {

@@ -51,7 +51,7 @@ pub(super) fn operations() -> Vec<Operation> {
         delete("/runs/{run_id}/cancel", force)
             .needs(Scope::Admin)
             .is("forceCancellation", "Force a run to its end, whatever its attempts do")
-            .note("Attempts are given up at once. What they hold stays closed until they are known to be gone.")
+            .note("Attempts are killed at once, and count no more. What they hold stays closed until they are known to be gone.")
             .gives_nothing(204, "It has ended, or ends in this moment."),
         get("/runs/cancelled", list)
             .open(Access::OpenOnLoopback)

@@ -4,7 +4,7 @@ use super::{MaySend, Params, ok, parse, runs::Nothing};
 use crate::{
     app::App,
     operation::{Operation, put},
-    problem::{Answer, Problem},
+    problem::Answer,
     tokens::Identity,
 };
 use axum::{
@@ -12,6 +12,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
+use serde_json::Value;
 use std::sync::Arc;
 use unknot_api::rest;
 use unknot_engine::{
@@ -20,7 +21,6 @@ use unknot_engine::{
         effect::Answer as Told,
         event::{Event, SignalRequest},
         run::JsonText,
-        validate::is_name,
     },
     store::FactsQuery,
 };
@@ -46,16 +46,23 @@ async fn send(
     MaySend(said): MaySend<rest::SignalRequest>,
 ) -> Answer<Response> {
     let run: RunId = parse(&run, "the id of a run")?;
-    if !is_name(&name) {
-        let expected = "expected a small letter, then small letters, digits, `_` and `-`, up to 100 in all";
-        return Err(Problem::not_found(format!("no signal can have that name; {expected}")));
-    }
     let query = FactsQuery { idempotency_key: None, run: Some(run) };
     let facts = app.read_or_memory(move |reader, namespace| reader.facts(namespace, &query)).await;
     let facts = facts.transpose()?.unwrap_or_default();
+    if facts.ended.is_some() && had(&app, run, &name, &said.payload, &who).await? {
+        // It was carried out before, and only the answer was lost.
+        return ok(&rest::SignalSent { run_id: run.to_string(), signal: name, is_named: true });
+    }
     let (payload, by) = (JsonText::of(&said.payload), who.name.clone());
     let signal = Box::new(SignalRequest { name: name.clone(), payload, by, facts });
     let told = app.command(|caller| Event::SignalSent { run, signal, caller }).await?;
     let is_named = matches!(told, Told::Signalled { is_named: true });
     ok(&rest::SignalSent { run_id: run.to_string(), signal: name, is_named })
+}
+
+/// Whether a run that has ended had this signal from the same sender.
+async fn had(app: &Arc<App>, run: RunId, name: &str, payload: &Value, who: &Identity) -> Answer<bool> {
+    let known = super::runs::find(app, run).await?;
+    let sent = known.record.run().signals.get(name);
+    Ok(sent.is_some_and(|sent| sent.by == who.name && sent.payload.value() == *payload))
 }

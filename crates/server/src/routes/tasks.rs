@@ -36,8 +36,8 @@ use unknot_engine::{
 
 /// Tasks that are looked at for one part of a filtered list.
 const LOOKED_AT_MAX: u32 = 20_000;
-/// Needs that the brain looks at for one answer: some hundred microseconds of its time.
-const NEEDS_LOOKED_AT_MAX: usize = 20_000;
+/// Needs, and workers, that the brain looks at for one answer: some hundred microseconds of its time.
+const LOOKED_AT_FOR_WAITS_MAX: usize = 20_000;
 /// How long it may take to come to that.
 const SAID_WITHIN: Duration = Duration::from_millis(500);
 
@@ -106,7 +106,8 @@ enum Said {
 }
 
 /// Adds to waits for other tasks which these are, to those for a signal its name, and to those for a grant what stands
-/// in its way: the brain has it at hand. If it does not come to it in time, they stay unsaid.
+/// in its way: the brain has it at hand. If it does not come to it in time, or is further than the store, they stay
+/// unsaid.
 async fn explain(app: &App, tasks: &mut [rest::Task]) {
     let ids: Vec<TaskId> =
         tasks.iter().filter(|task| task.wait.is_some()).filter_map(|task| task.task_id.parse().ok()).collect();
@@ -114,14 +115,15 @@ async fn explain(app: &App, tasks: &mut [rest::Task]) {
         return;
     }
     let look = move |driver: &Driver| {
-        let mut left = NEEDS_LOOKED_AT_MAX;
-        ids.into_iter().filter_map(|id| Some((id.to_string(), said_of(driver, id, &mut left)?))).collect()
+        let mut left = LOOKED_AT_FOR_WAITS_MAX;
+        let said = |id: TaskId| Some((id.to_string(), said_of(driver, id, &mut left)?));
+        ids.into_iter().filter_map(said).collect()
     };
-    let said: Option<BTreeMap<String, Said>> = app.engine.peek(SAID_WITHIN, look).await;
+    let said: Option<BTreeMap<String, (rest::Wait, Said)>> = app.engine.peek(SAID_WITHIN, look).await;
     let mut said = said.unwrap_or_default();
     for task in tasks {
         let Some(wait) = &mut task.wait else { continue };
-        match said.remove(&task.task_id) {
+        match said.remove(&task.task_id).filter(|(same, _)| same == wait).map(|(_, said)| said) {
             Some(Said::Needs(needs)) => wait.needs = Some(needs),
             Some(Said::Grant(sentence)) => wait.sentence = Some(sentence),
             Some(Said::Signal(name)) => wait.signal = Some(name),
@@ -130,16 +132,23 @@ async fn explain(app: &App, tasks: &mut [rest::Task]) {
     }
 }
 
-fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<Said> {
-    match driver.state().task(id)?.wait()?.on {
-        WaitOn::Needs => needs_of(driver, id, left).map(Said::Needs),
-        WaitOn::Grant => describe(driver.state(), id).map(|described| Said::Grant(described.sentence)),
-        WaitOn::Signal => match &driver.state().definition(id.run).task(id.index).kind {
-            TaskKind::Signal(name) => Some(Said::Signal(name.to_string())),
-            _ => None,
+/// A wait as the brain knows it, and what it says of it. `left` is how many needs, and workers, may still be looked at.
+fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(rest::Wait, Said)> {
+    let state = driver.state();
+    let wait = state.task(id)?.wait()?;
+    let said = match wait.on {
+        WaitOn::Needs => Said::Needs(needs_of(driver, id, left)?),
+        WaitOn::Grant => {
+            *left = left.checked_sub(1 + state.volatile.workers.len())?;
+            Said::Grant(describe(state, id)?.sentence)
+        }
+        WaitOn::Signal => match &state.definition(id.run).task(id.index).kind {
+            TaskKind::Signal(name) => Said::Signal(name.to_string()),
+            _ => return None,
         },
-        WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => None,
-    }
+        WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => return None,
+    };
+    Some((view::wait(wait), said))
 }
 
 /// Whom a task waits for, if it does and its run has started; `left` is how many needs may still be looked at.
@@ -148,7 +157,8 @@ fn needs_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<rest::Needs
     let run = state.runs.get(&id.run).filter(|run| run.started)?;
     let task = state.task(id)?;
     let definition = &state.definitions[&run.definition];
-    *left = left.checked_sub(definition.task(id.index).needs.of.len())?;
+    let primaries = definition.primaries.get(&id.index).map_or(0, Vec::len);
+    *left = left.checked_sub(1 + definition.task(id.index).needs.of.len() + primaries)?;
     let has_ended = |other: TaskIndex| run.task(other).end().is_some();
     Some(view::needs(&open_needs(definition, id.index, task.met, has_ended)))
 }

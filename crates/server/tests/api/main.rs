@@ -22,4 +22,5 @@ mod stuck;
 mod submit;
 mod support;
 mod tasks;
+mod why;
 mod workflows;

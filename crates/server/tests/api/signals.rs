@@ -50,3 +50,17 @@ fn signals_that_cannot_be_are_refused() {
     let closed = Served::closed();
     closed.ask("PUT", &format!("/runs/{run}/signals/approve")).send().problem(401);
 }
+
+/// Whoever lost the answer asks again, and finds that it was carried out, also where that ended the run.
+#[test]
+fn a_signal_that_ended_its_run_can_be_sent_again() {
+    let served = Served::open();
+    let run = served.submit(json!({"name": "asks", "tasks": {"a": {"signal": "approve"}}}));
+    let send = |payload: u64| {
+        served.ask("PUT", &format!("/runs/{run}/signals/approve")).json(&json!({"payload": payload})).send()
+    };
+    send(1).is(200);
+    served.ask("GET", &format!("/runs/{run}/events")).header("Accept", "text/event-stream").send().is(200);
+    send(1).is(200);
+    send(2).problem(409);
+}

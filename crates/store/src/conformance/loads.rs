@@ -17,11 +17,12 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a definition is loaded while a live run names it", run: definitions_are_pinned },
 ];
 
-/// Loads, dies, loads again: both must hold exactly `rows`.
+/// Loads, reads the same beside it, dies, loads again: all must hold exactly `rows`.
 fn assert_loads(site: &mut dyn Site, mut brain: Brain, mut rows: Vec<(Key, Row)>) {
     rows.sort_by(|left, right| left.0.cmp(&right.0));
     let expected = Loaded { commit: brain.last, meta: brain.load().meta, rows };
     assert_eq!(brain.load(), expected);
+    assert_eq!(brain.reader().live(&brain.namespace).expect("readable"), expected);
     drop(brain);
     assert_eq!(Brain::start(site.open()).load(), expected);
 }

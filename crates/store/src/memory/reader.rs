@@ -12,7 +12,7 @@ use std::{
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
-    row::{DeadLetter, Key, Quarantined, RegisteredWorkflow, Row},
+    row::{DeadLetter, Key, Loaded, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
     settings::Queue,
     workflow::{Definition, DefinitionHash, TaskDef},
@@ -303,6 +303,10 @@ impl Reader for MemoryReader {
         })?;
         let (key_owner, ended) = answer.value;
         Ok(Facts { as_of: answer.as_of, key_owner, ended })
+    }
+
+    fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
+        Ok(self.disk.lock().get(namespace).map(Space::live).unwrap_or_default())
     }
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {

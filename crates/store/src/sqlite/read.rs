@@ -10,6 +10,7 @@ use super::{
     fault::{open_error, store_error},
     folder::Folder,
     int,
+    load::load,
     rows::{each_row, number, text},
     schema,
 };
@@ -28,7 +29,7 @@ use std::{
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
-    row::{DeadLetter, FinishedRun, Quarantined, RegisteredWorkflow},
+    row::{DeadLetter, FinishedRun, Loaded, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
     settings::Queue,
     workflow::{Definition, DefinitionHash, TaskDef},
@@ -97,10 +98,15 @@ impl SqliteReader {
             let snapshot = Snapshot { connection: &transaction, ns, deadline: &self.deadline };
             Ok(AsOf { as_of: CommitSeq(commit.unsigned_abs()), value: question(&snapshot)? })
         });
-        answer.map_err(|error| match error {
+        answer.map_err(|error| self.too_slow(error))
+    }
+
+    /// Says of an error that the time was over which time that was.
+    fn too_slow(&self, error: StoreError) -> StoreError {
+        match error {
             StoreError::TooSlow { .. } => StoreError::TooSlow { limit: self.deadline.limit() },
             other => other,
-        })
+        }
     }
 }
 
@@ -219,10 +225,15 @@ impl Snapshot<'_> {
             counts.finished.insert(parse_status(text(row, 0)?)?, number(row, 1)?);
             Ok(())
         })?;
-        let letters =
-            "SELECT count(*), coalesce(sum(json_extract(body, '$.handled')), 0) FROM dead_letter WHERE ns = ?1";
-        self.each(letters, [self.ns], |row| {
-            (counts.dead_letters, counts.handled_letters) = (number(row, 0)?, number(row, 1)?);
+        self.each("SELECT count(*) FROM dead_letter WHERE ns = ?1", [self.ns], |row| {
+            counts.dead_letters = number(row, 0)?;
+            Ok(())
+        })?;
+        // Each has to be read for that, so of very many not all are.
+        let handled = "SELECT coalesce(sum(json_extract(body, '$.handled')), 0)
+                       FROM (SELECT body FROM dead_letter WHERE ns = ?1 LIMIT 10000)";
+        self.each(handled, [self.ns], |row| {
+            counts.handled_letters = number(row, 0)?;
             Ok(())
         })?;
         self.each("SELECT count(*) FROM quarantine WHERE ns = ?1", [self.ns], |row| {
@@ -412,6 +423,11 @@ impl Reader for SqliteReader {
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |snapshot| snapshot.counts())
+    }
+
+    fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
+        self.deadline.start();
+        load(&self.connection, namespace).map_err(|error| self.too_slow(error))
     }
 }
 

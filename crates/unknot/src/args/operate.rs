@@ -166,6 +166,29 @@ Examples:
       For programs.";
 
 #[derive(Args, Debug)]
+pub(crate) struct Why {
+    /// The run: its id, the beginning of it that no other has, or `latest`; or the id of a task
+    #[arg(value_name = "RUN|TASK", default_value = "latest")]
+    pub(crate) id: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) at: At,
+}
+
+pub(super) const WHY_EXAMPLES: &str = "\
+Examples:
+  unknot why
+      Follows the newest run: what each of its tasks waits for, since when, until when, who holds that, and what moves it.
+  unknot why run_01J8
+  unknot why task_01J80000000000000000000000.3 --json | jq .causes
+
+It asks the server, else the process that runs it: both know it from memory, so they answer whatever their disk does.
+
+Exit status: 0; 1 if it has ended, 2 if there is no such run, or nobody serves it.";
+
+#[derive(Args, Debug)]
 pub(crate) struct Signal {
     #[command(subcommand)]
     pub(crate) what: SignalWhat,

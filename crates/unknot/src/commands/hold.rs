@@ -152,6 +152,12 @@ impl Target {
         if self.kind != "workflow" {
             return;
         }
+        if let Place::Server(remote) = &self.place
+            && remote.ask(self.attempt("look up"), remote.client().workflow(&self.name)).is_ok()
+        {
+            // It is registered, and may not have run yet.
+            return;
+        }
         let place = match self.place {
             Place::Server(remote) => Ok(Source::Server(remote)),
             Place::Folder(config) => Source::store(*config),

@@ -120,7 +120,7 @@ struct Session {
 impl Session {
     fn run(self, store: Box<dyn Store>, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Exit, Error> {
         let engine = Arc::new(Engine::start(store, self.options()).map_err(Error::start)?);
-        let control = Control::start(&engine);
+        let control = Control::start(&engine, super::why::answer);
         let served = self.serve(&engine, interrupts, teller, control.as_ref().err());
         // The control thread shares the engine: it lets go first.
         drop(control);

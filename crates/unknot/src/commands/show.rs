@@ -59,6 +59,7 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
         tasks: BTreeMap::new(),
         counts: BTreeMap::new(),
         artifacts: BTreeMap::new(),
+        is_looked_through: true,
     };
     view.read(&mut source, show.json)?;
     view.read_artifacts(&source)?;
@@ -96,6 +97,8 @@ struct View {
     counts: BTreeMap<TaskStatus, u64>,
     /// What the newest attempts left, of a small run.
     artifacts: BTreeMap<TaskIndex, Vec<Left>>,
+    /// Whether all tasks were looked at for that.
+    is_looked_through: bool,
 }
 
 /// How long attempts took, by task.

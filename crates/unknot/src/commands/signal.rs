@@ -20,7 +20,6 @@ use unknot_engine::{
         RunId,
         effect::{Answer, Refusal},
         run::{JsonText, RunStatus},
-        validate::is_name,
     },
 };
 
@@ -28,10 +27,6 @@ use unknot_engine::{
 pub(crate) fn perform(what: &SignalWhat, out: &mut dyn Write) -> Result<Exit, Error> {
     let SignalWhat::Send(signal) = what;
     let payload = signal.payload.as_deref().map_or(Value::Null, read);
-    if !is_name(&signal.name) {
-        let expected = "expected a small letter, then small letters, digits, `_` and `-`, up to 100 in all";
-        return Err(Error::Unknown { message: format!("`{}` is no name for a signal; {expected}", signal.name) });
-    }
     let mut source = match Remote::find(&signal.at) {
         Err(Error::NoServer { .. }) => Source::store(Config::here(&signal.at.place)?)?,
         found => Source::Server(Box::new(found?)),
@@ -77,6 +72,9 @@ fn in_folder(config: &Config, run: RunId, signal: &SendSignal, payload: &Value) 
     let wish = SignalWish { run, name: &signal.name, payload, by: &by };
     if let Some(answer) = control::signal(&config.data, &wish).map_err(Error::owner(&config.data))? {
         return match answer.get("error").and_then(Value::as_str) {
+            Some(message) if answer["unknown"] == Value::Bool(true) => {
+                Err(Error::Unknown { message: message.to_owned() })
+            }
             Some(message) => Err(Error::OwnerRefused { message: message.to_owned() }),
             None => Ok(answer["is_named"].as_bool().unwrap_or_default()),
         };
@@ -88,6 +86,9 @@ fn in_folder(config: &Config, run: RunId, signal: &SendSignal, payload: &Value) 
     match told {
         Ok(Answer::Signalled { is_named }) => Ok(is_named),
         Ok(_) => Ok(false),
+        Err(CommandError::Refused(refusal @ Refusal::NoSignalName(_))) => {
+            Err(Error::Unknown { message: refusal.to_string() })
+        }
         Err(CommandError::Refused(Refusal::RunEnded { run, status })) => Err(Error::AlreadyEnded { run, status }),
         Err(source) => Err(Error::Command { attempt, source }),
     }

@@ -51,6 +51,9 @@ impl Error {
             Self::Unsendable { .. } => {
                 "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
             }
+            Self::GraphUnreadable { .. } | Self::NoGraph { .. } => {
+                "`unknot help analyze` has an example; docs/wait-graph.md says what a file may hold".to_owned()
+            }
             Self::EngineStopped { .. } => {
                 "what was recorded is in the data folder; run the same command again".to_owned()
             }

@@ -44,6 +44,14 @@ fn a_list_that_goes_elsewhere_is_not_cut() {
     elsewhere.env_remove("COLUMNS");
     let whole = ended(elsewhere).code(0);
     assert_eq!(whole.stdout.lines().filter(|line| line.contains(&name)).count(), 2, "{}", whole.stdout);
+    let served = serve(&bench);
+    for arguments in [&["top"][..], &["queues"], &["workers"], &["show"], &["events", "latest"], &["why", "latest"]] {
+        let mut elsewhere = bench.command(arguments);
+        elsewhere.env_remove("COLUMNS");
+        let told = ended(elsewhere).stdout;
+        assert!(told.lines().all(|line| line.chars().count() < 1_000 && !line.ends_with(' ')), "{arguments:?}: {told}");
+    }
+    drop(served);
     assert!(!whole.stdout.contains('…') && whole.stderr.contains("`--limit 20` shows more"), "{}", whole.stderr);
 }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
+mod analyze;
 mod config;
 mod disk;
 mod follow;
@@ -18,4 +19,5 @@ mod server;
 mod signal;
 mod snapshot;
 mod support;
+mod why;
 mod worker;

@@ -9,10 +9,15 @@ use crate::{
     table::{Cell, Column, Table},
 };
 use serde_json::{Value, json};
-use std::io::Write;
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 use unknot_api::rest;
 use unknot_engine::core::TaskIndex;
 
+/// How long the search for files may take in all.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// Outputs, and files, that are listed for people.
 const LISTED_MAX: usize = 20;
 
@@ -24,9 +29,19 @@ impl View {
         if !self.is_small() {
             return Ok(());
         }
+        let until = Instant::now() + LOOK_WITHIN;
         for (index, task) in self.tasks.iter().filter(|(_, task)| task.attempts > 0) {
-            let found = source.artifacts(run.task(*index).attempt(task.attempts), &task.name)?;
-            self.artifacts.extend((!found.is_empty()).then_some((*index, found)));
+            let attempt = run.task(*index).attempt(task.attempts);
+            // What a disk or a server is slow about shall not keep a person from seeing the run.
+            match source.artifacts(attempt, &task.name) {
+                Ok(found) if Instant::now() < until => {
+                    self.artifacts.insert(*index, found);
+                }
+                Ok(_) | Err(_) => {
+                    self.is_looked_through = false;
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -38,6 +53,9 @@ impl View {
         }
         let mut is_cut = self.write_outputs(paint, columns, out)?;
         is_cut |= self.write_artifacts(paint, columns, out)?;
+        if !self.is_looked_through {
+            writeln!(out, "\n  {}", paint.tone(Tone::Warn, "not all artifacts are listed: it took too long to look"))?;
+        }
         if is_cut {
             let whole = format!("  whole: `unknot show {} --json{}`", self.run.summary.run_id, self.option);
             writeln!(out, "{}", paint.tone(Tone::Faint, &whole))?;
@@ -100,7 +118,7 @@ impl View {
         Ok(())
     }
 
-    /// The files that a task left; null where nobody looked, since the run is large.
+    /// The files that a task left; null where nobody looked, since the run is large or it took too long.
     pub(super) fn artifacts_as_json(&self, index: TaskIndex) -> Value {
         if !self.is_small() {
             return Value::Null;
@@ -112,7 +130,10 @@ impl View {
             }
             told
         };
-        self.artifacts.get(&index).into_iter().flatten().map(told).collect()
+        match self.artifacts.get(&index) {
+            None if !self.is_looked_through => Value::Null,
+            found => found.into_iter().flatten().map(told).collect(),
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use unknot_api::rest::{HealthState, Run, Stats};
 use unknot_engine::core::Timestamp;
 
+/// No terminal is wider.
+const COLUMNS_MAX: usize = 1_000;
 /// Lines of queues, of workers and of waits on a terminal; runs have what is left.
 const QUEUES_MAX: usize = 6;
 const WORKERS_MAX: usize = 5;
@@ -61,7 +63,8 @@ impl Frame<'_> {
         };
         let at = format!("{}{leave}", time::moment(self.now));
         let room = columns.saturating_sub(width(&at) + verdict.len() + 4 + "unknot ".len());
-        let place = pad(self.place, room);
+        // What is no terminal has no right edge to stand at.
+        let place = if columns > COLUMNS_MAX { self.place.to_owned() } else { pad(self.place, room) };
         let mut lines = vec![format!(
             "{} {place}  {}  {}",
             self.paint.tone(Tone::Strong, "unknot"),

@@ -1,0 +1,145 @@
+//! Who waits for one resource.
+
+use super::{NodeKey, Place, sorted::Sorted};
+
+/// The waiters of a resource.
+#[derive(Clone, Debug)]
+pub(super) struct Waiters {
+    /// Whether nobody is served before an earlier one.
+    pub(super) is_ordered: bool,
+    by_units: Sorted<(i64, NodeKey), ()>,
+    /// Those of an ordered queue, in its order.
+    line: Sorted<Place, Entry>,
+    /// How many in the line are not live, and where the first of them stands.
+    dead: usize,
+    first_dead: Option<Place>,
+    /// Of an examination: from where on everybody was doubted.
+    doubted: (u64, Option<Place>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    node: NodeKey,
+    is_live: bool,
+    /// At least the rank of every live node up to here, as far back as the first that is not live.
+    rank_max: i64,
+}
+
+impl Waiters {
+    pub(super) fn new(is_ordered: bool) -> Self {
+        let (by_units, line) = (Sorted::default(), Sorted::default());
+        Self { is_ordered, by_units, line, dead: 0, first_dead: None, doubted: (0, None) }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_units.is_empty()
+    }
+
+    /// Somebody joins, not live yet.
+    pub(super) fn join(&mut self, node: NodeKey, units: i64, place: Place) {
+        self.by_units.insert((units, node), ());
+        if self.is_ordered {
+            debug_assert!(self.line.get_mut(place).is_none(), "two waits at one place of a queue");
+            let rank_max = self.rank_before(place);
+            self.line.insert(place, Entry { node, is_live: true, rank_max });
+            self.dies(place);
+        }
+    }
+
+    /// Somebody leaves; gives who stands next of those that are not live, if the one who leaves was not.
+    pub(super) fn leave(&mut self, node: NodeKey, units: i64, place: Place) -> Option<NodeKey> {
+        self.by_units.remove((units, node));
+        let entry = self.line.remove(place).filter(|entry| !entry.is_live)?;
+        debug_assert_eq!(entry.node, node, "who stands at a place leaves it");
+        self.dead -= 1;
+        let next = self.next_dead(place);
+        self.move_first_dead(place);
+        next
+    }
+
+    /// Those that ask for more units than `above` and no more than `most`.
+    pub(super) fn asking(&self, above: i64, most: i64) -> impl Iterator<Item = NodeKey> + '_ {
+        let range = self.by_units.after((above, NodeKey(u32::MAX)));
+        range.take_while(move |((units, _), ())| *units <= most).map(|((_, node), ())| node)
+    }
+
+    /// Whether somebody stands before `place` who is not live.
+    pub(super) fn is_held_up(&self, place: Place) -> bool {
+        self.first_dead.is_some_and(|first| first < place)
+    }
+
+    /// Whether nobody stands before `place`.
+    pub(super) fn is_first(&self, place: Place) -> bool {
+        !self.is_ordered || self.line.first().is_none_or(|(first, _)| first >= place)
+    }
+
+    /// No live node before `place` has a higher rank, if all of them are live.
+    pub(super) fn rank_before(&self, place: Place) -> i64 {
+        self.line.before(place).map_or(i64::MIN, |(_, entry)| entry.rank_max)
+    }
+
+    /// Those that stand behind `place`, in their order.
+    pub(super) fn behind(&self, place: Place) -> impl Iterator<Item = NodeKey> + '_ {
+        self.line.after(place).map(|(_, entry)| entry.node)
+    }
+
+    /// Adds those behind `place` that this examination has not doubted yet.
+    pub(super) fn doubt_behind(&mut self, place: Place, examination: u64, doubted: &mut Vec<NodeKey>) {
+        let until = match self.doubted {
+            (of, until) if of == examination => until,
+            _ => None,
+        };
+        if until.is_some_and(|until| until <= place) {
+            return;
+        }
+        let behind = self.line.after(place).take_while(|(at, _)| until.is_none_or(|until| *at <= until));
+        doubted.extend(behind.map(|(_, entry)| entry.node));
+        self.doubted = (examination, Some(place));
+    }
+
+    /// Somebody in the line is live, with this rank.
+    pub(super) fn lives(&mut self, place: Place, rank: i64) {
+        let rank_max = rank.max(self.rank_before(place));
+        let mut woke = false;
+        self.line.change_from(place, |at, entry| {
+            if at == place {
+                woke = !std::mem::replace(&mut entry.is_live, true);
+            } else if !entry.is_live || entry.rank_max >= rank_max {
+                return false;
+            }
+            entry.rank_max = rank_max;
+            true
+        });
+        if woke {
+            self.dead -= 1;
+            self.move_first_dead(place);
+        }
+    }
+
+    /// Somebody in the line is not live; those behind are to be examined.
+    pub(super) fn dies(&mut self, place: Place) {
+        if let Some(entry) = self.line.get_mut(place)
+            && std::mem::replace(&mut entry.is_live, false)
+        {
+            self.dead += 1;
+            self.first_dead = Some(self.first_dead.map_or(place, |first| first.min(place)));
+        }
+    }
+
+    /// The first one behind `place` that is not live.
+    pub(super) fn next_dead(&self, place: Place) -> Option<NodeKey> {
+        self.next_dead_at(place).map(|(_, entry)| entry.node)
+    }
+
+    fn next_dead_at(&self, place: Place) -> Option<(Place, Entry)> {
+        // Without this, whoever joins before a long line of the living would look at all of them.
+        if self.dead == 0 { None } else { self.line.after(place).find(|(_, entry)| !entry.is_live) }
+    }
+
+    /// Who stood at `place` is not dead any more.
+    fn move_first_dead(&mut self, place: Place) {
+        if self.first_dead == Some(place) {
+            self.first_dead = self.next_dead_at(place).map(|(place, _)| place);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Why something does not go on, followed down to whoever can move it.
+
+use super::{Described, describe, describe::Bound, obstacle::Obstacle};
+use crate::{
+    RunId, State, TaskId, TaskIndex, Timestamp,
+    ready::Resource,
+    run::{Lease, Phase, Run, RunStatus, Task, WaitOn},
+    workflow::{Definition, TaskKind, When},
+};
+use std::{collections::BTreeSet, sync::Arc};
+
+/// Causes of one wait that are told; the rest is counted.
+const CAUSES_MAX: usize = 5;
+/// Waits that are told in all.
+const TOLD_MAX: usize = 200;
+/// How far down causes are followed.
+const DEPTH_MAX: usize = 50;
+/// Tasks, and leases, that are looked at to find the causes of one wait.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// What is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A run.
+    Run(RunId),
+    /// A task.
+    Task(TaskId),
+}
+
+/// Why an unfinished run or task does not go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    /// Which.
+    pub subject: Subject,
+    /// The workflow's name, or the task's.
+    pub name: Arc<str>,
+    /// What it waits for, to be read after its name.
+    pub sentence: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The end of this that nothing else brings; none for a frozen run.
+    pub bound: Option<Bound>,
+    /// Who can move it.
+    pub mover: Mover,
+    /// What stands in its way, each with its own reasons: the oldest first, up to five.
+    pub causes: Vec<Why>,
+    /// Causes beside those.
+    pub more: usize,
+    /// Whether its causes are told elsewhere in the answer, or it is too long already.
+    pub is_cut: bool,
+}
+
+/// Who can move a wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mover {
+    /// Those that it waits for.
+    Causes,
+    /// The clock.
+    Time,
+    /// The worker that performs it.
+    Worker(Arc<str>),
+    /// Whoever sends its run this signal.
+    Signal(Arc<str>),
+    /// A person, who decides about it.
+    Decision,
+    /// Word that its last attempt is gone, or a person who knows.
+    Confirmation,
+    /// An operator, who lets a run go on.
+    ResumeRun(RunId),
+    /// An operator, who lets a workflow go on.
+    ResumeWorkflow(Arc<str>),
+    /// An operator, who lets a queue go on.
+    ResumeQueue(Arc<str>),
+    /// A worker that takes it and comes.
+    NewWorker,
+    /// Whoever gives the pool more units.
+    Resize(String),
+    /// A process that serves its run.
+    Server,
+    /// An operator, who ends its run by force.
+    Force,
+    /// The brain, in its next step.
+    Brain,
+}
+
+impl Mover {
+    /// A word for it.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Causes => "causes",
+            Self::Time => "time",
+            Self::Worker(_) => "worker",
+            Self::Signal(_) => "signal",
+            Self::Decision => "decision",
+            Self::Confirmation => "confirmation",
+            Self::ResumeRun(_) => "resume_run",
+            Self::ResumeWorkflow(_) => "resume_workflow",
+            Self::ResumeQueue(_) => "resume_queue",
+            Self::NewWorker => "new_worker",
+            Self::Resize(_) => "resize",
+            Self::Server => "server",
+            Self::Force => "force",
+            Self::Brain => "brain",
+        }
+    }
+
+    /// The name that belongs to it: of a worker, a signal, a queue.
+    pub fn name(&self) -> Option<String> {
+        match self {
+            Self::Worker(name) | Self::Signal(name) | Self::ResumeWorkflow(name) | Self::ResumeQueue(name) => {
+                Some(name.to_string())
+            }
+            Self::ResumeRun(run) => Some(run.to_string()),
+            Self::Resize(name) => Some(name.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// Follows the reasons of an unfinished run or task; nothing for what has ended. Its effort is bounded: what is not
+/// looked at is counted, or said to be cut.
+pub fn why(state: &State, subject: Subject) -> Option<Why> {
+    Walk { state, told: BTreeSet::new() }.tell(subject, 0)
+}
+
+struct Walk<'s> {
+    state: &'s State,
+    told: BTreeSet<Subject>,
+}
+
+/// What can move a wait, and what stands before it.
+struct Causes {
+    mover: Mover,
+    subjects: Vec<Subject>,
+    /// Beside those.
+    more: usize,
+}
+
+impl Causes {
+    fn none(mover: Mover) -> Self {
+        Self { mover, subjects: Vec::new(), more: 0 }
+    }
+
+    /// The first of these, in order.
+    fn of(subjects: impl Iterator<Item = Subject>) -> Self {
+        let mut subjects = subjects.take(LOOKED_AT_MAX);
+        let named: Vec<Subject> = subjects.by_ref().take(CAUSES_MAX).collect();
+        Self { mover: Mover::Causes, subjects: named, more: subjects.count() }
+    }
+}
+
+impl Walk<'_> {
+    fn tell(&mut self, subject: Subject, depth: usize) -> Option<Why> {
+        let is_new = self.told.insert(subject);
+        let (name, Described { sentence, since, bound }, causes) = match subject {
+            Subject::Run(id) => self.run(self.state.runs.get(&id)?),
+            Subject::Task(id) => self.task(id)?,
+        };
+        let is_cut = !causes.subjects.is_empty() && (!is_new || depth >= DEPTH_MAX || self.told.len() >= TOLD_MAX);
+        let followed = if is_cut { Vec::new() } else { causes.subjects };
+        let told = followed.into_iter().filter_map(|cause| self.tell(cause, depth + 1)).collect();
+        Some(Why {
+            subject,
+            name,
+            sentence,
+            since,
+            bound,
+            mover: causes.mover,
+            causes: told,
+            more: causes.more,
+            is_cut,
+        })
+    }
+
+    fn run(&self, run: &Run) -> (Arc<str>, Described, Causes) {
+        let open = self.state.volatile.tally(run.id).open;
+        let (sentence, since) = match (&run.poisoned, &run.ending, run.status()) {
+            (Some(error), ..) => (format!("is frozen, one of its events failed: {error}"), run.submitted_at),
+            (None, Some(ending), _) => (format!("comes to its end: {}", ending.reason), ending.since),
+            (None, None, RunStatus::Pending) => ("waits for its start time".to_owned(), run.submitted_at),
+            (None, None, _) => (format!("waits for {open} of its {} tasks to end", run.tasks.len()), run.submitted_at),
+        };
+        let bound = run.poisoned.is_none().then_some(Bound { at: run.deadline, then: "the run times out" });
+        let causes = match (&run.poisoned, run.started || run.ending.is_some()) {
+            (Some(_), _) => Causes::none(Mover::Force),
+            (None, false) => Causes::none(Mover::Time),
+            // Those that wait for others of the run are told below these.
+            (None, true) => Causes::of(run.indexed_tasks().filter_map(|(index, task)| {
+                let waits_for_others = task.wait().is_some_and(|wait| wait.on == WaitOn::Needs);
+                (task.end().is_none() && !waits_for_others).then(|| Subject::Task(run.id.task(index)))
+            })),
+        };
+        (Arc::clone(&run.workflow), Described { sentence, since, bound }, causes)
+    }
+
+    fn task(&self, id: TaskId) -> Option<(Arc<str>, Described, Causes)> {
+        let described = describe(self.state, id)?;
+        let run = &self.state.runs[&id.run];
+        let definition = &self.state.definitions[&run.definition];
+        let task = run.task(id.index);
+        let causes = match &task.phase {
+            _ if run.poisoned.is_some() => Causes::none(Mover::Force),
+            Phase::Leased(lease) => Causes::none(Mover::Worker(Arc::clone(&lease.worker.name))),
+            Phase::Waiting(wait) => match wait.on {
+                WaitOn::Needs => needs(run, definition, id.index),
+                WaitOn::Grant => self.grant(Obstacle::of(self.state, run, definition, id), id),
+                WaitOn::Backoff | WaitOn::Sleep => Causes::none(Mover::Time),
+                WaitOn::Signal => Causes::none(match &definition.task(id.index).kind {
+                    TaskKind::Signal(name) => Mover::Signal(Arc::clone(name)),
+                    _ => Mover::Brain,
+                }),
+                WaitOn::Decision => Causes::none(Mover::Decision),
+                WaitOn::Confirmation => Causes::none(Mover::Confirmation),
+            },
+            Phase::Ended(_) => return None,
+        };
+        Some((Arc::clone(&definition.task(id.index).name), described, causes))
+    }
+
+    fn grant(&self, obstacle: Obstacle, id: TaskId) -> Causes {
+        match obstacle {
+            Obstacle::Ending | Obstacle::Nothing => Causes::none(Mover::Brain),
+            Obstacle::RunHeld(_) => Causes::none(Mover::ResumeRun(id.run)),
+            Obstacle::WorkflowHeld(name, _) => Causes::none(Mover::ResumeWorkflow(name)),
+            Obstacle::QueueHeld(name, _) => Causes::none(Mover::ResumeQueue(name)),
+            Obstacle::OutOfFocus => Causes::none(Mover::Server),
+            Obstacle::PoolClosed(..) => Causes::none(Mover::Confirmation),
+            Obstacle::PoolTooSmall { name, .. } => Causes::none(Mover::Resize(name)),
+            Obstacle::NoWorker(_) => Causes::none(Mover::NewWorker),
+            Obstacle::Slots(asked) => {
+                let volatile = &self.state.volatile;
+                let crews: Vec<_> = volatile.workers.serving(&asked.demand.queue, &asked.demand.kind).collect();
+                let members = crews.into_iter().flat_map(|crew| volatile.workers.of_crew(crew));
+                let leases = members.filter_map(|(worker, _)| volatile.leases.get(worker)).flatten();
+                self.oldest(leases.copied(), |_| true)
+            }
+            Obstacle::Units { name, .. } => {
+                let leases = self.state.volatile.leases.values().flatten();
+                self.oldest(leases.copied(), |lease| lease.holds.contains_key(&name))
+            }
+            Obstacle::Parallel(run) => {
+                let tasks = self.state.runs[&run].indexed_tasks().filter(|(_, task)| task.lease().is_some());
+                self.oldest(tasks.map(|(index, _)| run.task(index)), |_| true)
+            }
+            Obstacle::Behind(resource) => self.behind(&resource),
+        }
+    }
+
+    /// Who stands first at a resource.
+    fn behind(&self, resource: &Resource) -> Causes {
+        let first = self.state.volatile.ready.first_at(resource);
+        first.map_or_else(|| Causes::none(Mover::Brain), |task| Causes::of(std::iter::once(Subject::Task(task))))
+    }
+
+    /// The holders among these tasks, those first that were granted first.
+    fn oldest(&self, tasks: impl Iterator<Item = TaskId>, holds: impl Fn(&Lease) -> bool) -> Causes {
+        let lease = |id: TaskId| self.state.task(id).and_then(Task::lease).filter(|lease| holds(lease));
+        let mut holders: Vec<_> =
+            tasks.take(LOOKED_AT_MAX).filter_map(|id| Some((lease(id)?.seq, Subject::Task(id)))).collect();
+        holders.sort_unstable();
+        Causes::of(holders.into_iter().map(|(_, subject)| subject))
+    }
+}
+
+/// The tasks that a task waits for and that have not ended.
+fn needs(run: &Run, definition: &Definition, index: TaskIndex) -> Causes {
+    if !run.started {
+        return Causes::none(Mover::Time);
+    }
+    let (task, def) = (run.task(index), definition.task(index));
+    let is_open = |other: &TaskIndex| run.task(*other).end().is_none();
+    let named = |other: TaskIndex| Subject::Task(run.id.task(other));
+    if task.met >= def.needs.at_least && def.when == When::Fallback {
+        let primaries = definition.primaries.get(&index).into_iter().flatten().copied();
+        return Causes::of(primaries.filter(is_open).map(named));
+    }
+    Causes::of(def.needs.of.iter().map(|need| need.task).filter(is_open).map(named))
+}

@@ -1,0 +1,51 @@
+//! Why a run does not go on, whoever is asked.
+
+use super::{
+    server::{serve, with},
+    support::{Bench, wait_for_file},
+};
+
+const HOLDS: &str =
+    "name: holds\ntasks:\n  long: {exec: 'touch began; while ! test -e go; do sleep 0.01; done', locks: [gpu]}\n";
+const WANTS: &str = "name: wants\ntasks:\n  use: {exec: 'true', locks: [gpu]}\n  ask: {signal: approve}\n  last: {needs: [use, ask], exec: 'true'}\n";
+
+#[test]
+fn a_run_that_waits_for_another_names_it_and_what_a_person_can_do() {
+    let bench = Bench::with(HOLDS);
+    bench.write("wants.yaml", WANTS);
+    let served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    wait_for_file(&bench.path("began"));
+    bench.run(&["submit", "wants.yaml"]).code(0);
+    let options = served.options();
+    for place in [&[][..], &options[..]] {
+        let told = bench.run(&with(&["why"], place)).code(0);
+        told.says("waits for 3 of its 3 tasks to end")
+            .says("├ use\n")
+            .says("└ long  run_")
+            .says("waits for 1 unit of pool `gpu` (0 of 1 free)");
+        let told = bench.run(&with(&["why"], place)).code(0);
+        told.says("is performed by worker `local`")
+            .says("`unknot signal send run_")
+            .says("in 6d 23h the run times out");
+        let lines = bench.run(&with(&["why"], place)).code(0).stdout;
+        assert!(lines.lines().all(|line| line.chars().count() <= 80), "{lines}");
+    }
+    bench.write("go", "");
+    bench.run(&["signal", "send", "latest", "approve"]).code(0);
+    bench.run(&["events", "latest", "-f"]).code(0);
+    bench.run(&["why"]).code(1).says("error[UK0311]");
+}
+
+#[test]
+fn the_process_that_runs_it_is_asked_where_there_is_no_server() {
+    let bench = Bench::with(WANTS);
+    let mut running = bench.start(&["run", "flow.yaml"]);
+    running.line("waits for signal `approve`");
+    bench.run(&["why", "--json"]).code(0).says(r#""mover":"signal","mover_name":"approve""#);
+    bench.run(&["why", "run_0000"]).code(2).says("error[UK0305]");
+    bench.run(&["signal", "send", "latest", "approve"]).code(0);
+    let (code, printed) = running.end();
+    assert_eq!(code, Some(0), "{printed}");
+    bench.run(&["why"]).code(1).says("error[UK0311]");
+}

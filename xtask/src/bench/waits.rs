@@ -1,0 +1,31 @@
+//! `cargo xtask bench waits`: how long the verdict of a step takes with 100,000 live waits.
+//!
+//! The measuring itself is `crates/core/examples/waits.rs`.
+
+use super::{BUILD_LIMIT, LIMIT, figures};
+use crate::{Repository, Result, child};
+
+/// Builds, measures, prints; a shape's name among the arguments measures that one alone.
+pub(super) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
+    let (flags, shape): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|word| word.starts_with("--"));
+    let as_json = match (flags.as_slice(), shape.len()) {
+        ([], 0 | 1) => false,
+        ([flag], 0 | 1) if *flag == "--json" => true,
+        _ => return Err("bench waits takes `--json` and the name of one shape".into()),
+    };
+    let build = ["build", "--release", "-p", "unknot-core", "--example", "waits"];
+    child::run(&mut repository.cargo(&build), BUILD_LIMIT)?;
+    let bench = repository.target()?.join("release/examples/waits");
+    let mut command = repository.command(&bench.display().to_string(), &[]);
+    let mut figures = figures::parse(&child::capture(command.args(shape), LIMIT)?)?;
+    for figure in &mut figures {
+        figure["who"] = figures::US.into();
+        figure["durability"] = "the verdict alone: nothing is stored, nobody is told".into();
+    }
+    if as_json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        print!("{}", figures::table(&mut figures));
+    }
+    Ok(())
+}
