@@ -153,7 +153,7 @@ fn known(server: &Server) -> Result<Known> {
 
 /// Acts while the known attempt keeps its lease: without, all that its token meets after some seconds is a 401.
 fn while_renewed<T>(server: &Server, lease: &Value, act: impl FnOnce() -> Result<T>) -> Result<T> {
-    let (done, is_done) = mpsc::channel::<()>();
+    let (done, is_done) = mpsc::sync_channel::<()>(1);
     thread::scope(|scope| {
         let renewing = scope.spawn(move || {
             let mut is_told = false;
