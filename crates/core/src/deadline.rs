@@ -26,6 +26,8 @@ pub enum Deadline {
     LeaseExpiry(AttemptId),
     /// A remote attempt that was reported started was silent for too long: the ladder starts. Moved by each renewal.
     Heartbeat(AttemptId),
+    /// A running attempt's own wait is out of time. Set when it begins to wait.
+    AttemptWait(AttemptId),
     /// The ladder is at its end: the attempt is fenced. Set when it is asked to stop.
     StopExpiry(AttemptId),
 }
@@ -39,6 +41,7 @@ impl Deadline {
             Self::AttemptTimeout(attempt)
             | Self::LeaseExpiry(attempt)
             | Self::Heartbeat(attempt)
+            | Self::AttemptWait(attempt)
             | Self::StopExpiry(attempt) => attempt.task.run,
         }
     }

@@ -7,8 +7,8 @@ use crate::{
     AttemptId, CommitSeq, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
     deadline::Deadline,
     row::{Detail, RegisteredWorkflow},
-    run::{Idempotency, JsonText, RunStatus, WorkerId},
-    settings::Settings,
+    run::{AtDeadline, Awaited, Idempotency, JsonText, RunStatus, WorkerId},
+    settings::{PoolSettings, Settings},
     time::Timestamp,
     worker::Serves,
     workflow::Definition,
@@ -141,6 +141,35 @@ pub enum Event {
         /// Under which lease.
         fence: Fence,
     },
+    /// A running attempt asks for something: to wait, to give back, to spawn. From the API side; answered.
+    AttemptAsked {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+        /// For what.
+        ask: Box<Ask>,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// Somebody says of a verdict that it was wrong, or that it was not. Answered.
+    DeadlockMarked {
+        /// The verdict as it is to be kept from now on.
+        deadlock: Box<crate::deadlock::Deadlock>,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// A pool is made, resized, or taken away. From the API side; answered.
+    PoolSet {
+        /// Which.
+        name: String,
+        /// What it is from now on; none: it is taken away.
+        pool: Option<PoolSettings>,
+        /// Who asked.
+        by: String,
+        /// Whom to answer.
+        caller: Caller,
+    },
     /// An attempt came to its end, of any kind. Sent again until acknowledged.
     AttemptEnded(Box<AttemptEnd>),
     /// A moment that something waited for has come. From the driver, out of the state's own index.
@@ -167,6 +196,41 @@ pub enum Event {
     EventQuarantined(Box<crate::row::Quarantined>),
 }
 
+/// What a running attempt can ask for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// To wait. Asked again under the same name, it is the same wait: whoever asked before is answered no more.
+    Wait {
+        /// The wait's name, chosen by the attempt.
+        name: String,
+        /// What must hold.
+        on: Awaited,
+        /// How long at most; none: as long as the attempt has.
+        within: Option<Millis>,
+        /// What happens then.
+        then: AtDeadline,
+    },
+    /// To wait no more. Units that were granted meanwhile stay its own.
+    Withdraw {
+        /// The wait's name.
+        name: String,
+    },
+    /// To give back units that it holds, however it came to them.
+    Release {
+        /// How many, by pool.
+        units: BTreeMap<String, u32>,
+    },
+    /// To spawn a child run. One that has the same key is taken for it: a task that is tried again finds its children.
+    Spawn {
+        /// The key, chosen by the attempt.
+        key: String,
+        /// The child. Its caller is not answered.
+        submission: Box<Submission>,
+        /// Whether it goes on when the attempt's task ends.
+        detached: bool,
+    },
+}
+
 /// A wish to execute a workflow.
 #[derive(Clone, Debug)]
 pub struct Submission {
@@ -188,6 +252,8 @@ pub struct Submission {
     pub start_at: Option<Timestamp>,
     /// What is taken over from a run that ended, of the same definition.
     pub takes_over: Option<TakeOver>,
+    /// The workflows that it calls, and those that these call, by name.
+    pub calls: BTreeMap<Arc<str>, Arc<Definition>>,
     /// What the store knew when this was read.
     pub facts: Facts,
     /// Whom to answer.

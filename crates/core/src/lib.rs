@@ -7,6 +7,7 @@ pub mod apply;
 pub mod check;
 pub mod continuation;
 pub mod deadline;
+pub mod deadlock;
 pub mod decision;
 pub mod due;
 pub mod effect;

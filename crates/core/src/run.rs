@@ -2,12 +2,14 @@
 //!
 //! A task's status is never stored: it follows from its [`Phase`], so the two cannot disagree.
 
+mod parked;
 mod status;
 
+pub use parked::{Answered, AtDeadline, Awaited, Child, NAME_MAX, NESTING_MAX, Parked, TERMS_MAX};
 pub use status::{RunStatus, TaskEnd, TaskStatus};
 
 use crate::{
-    CommitSeq, Fence, RunId, Seq, TaskIndex,
+    CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
     row::Pause,
     settings::Suspect,
     time::{Millis, Timestamp},
@@ -64,6 +66,12 @@ pub struct Run {
     /// The workflow file's path, for a run made from one: its folder is where tasks work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Whose child it is, if a task spawned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Parent>>,
+    /// Definitions of the workflows that its tasks and those of its children call, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<Arc<str>, DefinitionHash>,
     /// The run whose recorded completions this one took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
@@ -101,6 +109,31 @@ pub struct Run {
     pub counts: Option<TaskCounts>,
     /// Its tasks, by their place in the definition. Stored apart for runs above [`INLINE_TASKS_MAX`].
     pub tasks: Vec<Task>,
+}
+
+/// The task that spawned a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The task.
+    pub task: TaskId,
+    /// The key under which it knows the run.
+    pub key: String,
+    /// Whether the run goes on when the task ends.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub detached: bool,
+    /// The tasks above that one that were waiting for it in turn, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<TaskId>,
+    /// Whether somebody above holds units or a slot: what the run asks for is not held up by the order of queues.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_owed: bool,
+}
+
+impl Parent {
+    /// All tasks above the run, the nearest first.
+    pub fn ancestors(&self) -> impl Iterator<Item = TaskId> {
+        std::iter::once(self.task).chain(self.above.iter().copied())
+    }
 }
 
 /// How many of a run's tasks there are, by status.
@@ -312,6 +345,18 @@ pub struct Lease {
     /// Set once the attempt is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
+    /// What the attempt itself waits for; none: it works.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<Box<Parked>>,
+    /// How its last wait ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Box<Answered>>,
+    /// Of the units held: those that are an ancestor's, which waits and lends them; by pool.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub borrowed: BTreeMap<String, BTreeMap<TaskId, u32>>,
+    /// Whose slot of its worker it has, if an ancestor lends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot_of: Option<TaskId>,
 }
 
 /// A task's place in its queue.
@@ -346,6 +391,8 @@ pub enum StopReason {
     TimedOut,
     /// It was silent for longer than its `heartbeat_timeout`.
     Heartbeat,
+    /// It was chosen to end a deadlock.
+    Deadlock,
 }
 
 /// How a task ended.
@@ -446,6 +493,7 @@ impl Task {
                 WaitOn::Sleep | WaitOn::Signal | WaitOn::Decision | WaitOn::Confirmation => TaskStatus::Waiting,
             },
             Phase::Leased(lease) if lease.prefetched && lease.started_at.is_none() => TaskStatus::Queued,
+            Phase::Leased(lease) if lease.waits() => TaskStatus::Waiting,
             Phase::Leased(_) => TaskStatus::Running,
             Phase::Ended(end) => end.status.into(),
         }
@@ -487,6 +535,11 @@ impl Lease {
     pub const REPORT_MARGIN: Millis = Millis::from_secs(8);
     /// How long a guard may need to end what its worker leaves behind.
     pub const ORPHAN_MAX: Millis = Millis::from_secs(5);
+
+    /// Whether its attempt waits, and is not being stopped: then it works no more, whatever it waits for.
+    pub fn waits(&self) -> bool {
+        self.parked.is_some() && self.stopping.is_none()
+    }
 }
 
 impl WorkerId {
