@@ -4,9 +4,13 @@
 //! can fail: a wish that cannot be met is refused in its answer, a report that is too late is
 //! counted, and what the types cannot exclude is an assertion.
 
+mod ask;
 mod attempt;
+mod child;
 mod close;
 mod grant;
+mod judge;
+mod loan;
 mod operate;
 mod progress;
 mod render;
@@ -21,8 +25,9 @@ use crate::{
     step::Step,
 };
 
+pub use child::{ANCESTORS_MAX, CHILDREN_MAX};
 pub(crate) use grant::assignment;
-pub(crate) use render::render;
+pub(crate) use render::{Rendered, render};
 
 /// Applies one event.
 ///
@@ -46,11 +51,14 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::WorkflowForgotten { name, versions, caller } => step.forget_workflow(name, versions, *caller),
         Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
         Event::SettingsApplied(settings) => step.apply_settings(settings),
+        Event::DeadlockMarked { deadlock, caller } => step.mark_deadlock(deadlock, *caller),
+        Event::PoolSet { name, pool, caller } => step.set_pool(name, *pool, *caller),
         Event::RunsFocused(focus) => step.focus(focus.clone()),
         Event::WorkerJoined { worker, slots, serves } => step.join(worker, *slots, serves),
         Event::WorkerLeft { worker } => step.leave(worker),
         Event::AttemptStarted { attempt, fence } => step.attempt_started(*attempt, *fence),
         Event::AttemptRenewed { attempt, fence } => step.attempt_renewed(*attempt, *fence),
+        Event::AttemptAsked { attempt, fence, ask, caller } => step.attempt_asked(*attempt, *fence, ask, *caller),
         Event::AttemptEnded(end) => step.attempt_ended(end),
         Event::DeadlinePassed(deadline) => step.deadline_passed(*deadline),
         Event::TimeSkipped { since } => step.time_skipped(*since),

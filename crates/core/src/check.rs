@@ -11,8 +11,9 @@ use crate::{
     ready::{Rank, Supply, slots},
     row::{Loaded, Row},
     run::{OnExpiry, Phase, Run, Task, TaskEnd, WaitOn},
-    volatile::{Volatile, request},
-    workflow::{Definition, TaskKind, Until, When},
+    volatile::{Party, Volatile, request},
+    wait::{reduce, snapshot},
+    workflow::{Definition, Until, When},
 };
 use std::collections::BTreeSet;
 
@@ -31,6 +32,7 @@ pub fn whole(state: &State) {
     indices_equal_a_rebuild(state);
     units_are_conserved(state);
     nobody_is_left_standing(state);
+    verdicts_are_exact(state);
     for continuation in state.continuations.values() {
         assert!(state.runs.contains_key(&continuation.run), "work is left of {}, which has ended", continuation.run);
     }
@@ -88,13 +90,8 @@ fn difference(state: &State, again: &State) -> String {
 /// Rule 1: everything volatile that is derived equals a fresh derivation.
 fn indices_equal_a_rebuild(state: &State) {
     let mut fresh = Volatile { moved: state.volatile.moved.clone(), ..Volatile::default() };
-    for run in state.runs.values() {
-        let definition = &state.definitions[&run.definition];
-        fresh.index_run(run, definition);
-        for (index, _) in run.indexed_tasks() {
-            fresh.index_task(run, definition, index);
-        }
-    }
+    fresh.workers = state.volatile.workers.clone();
+    state.index_all(&mut fresh);
     let kept = &state.volatile;
     let ageing = kept.ready.next_ageing().map(|(at, task)| (at, Deadline::CountsAsHigh(task)));
     assert_eq!(kept.ageing, ageing, "the next task that counts as high");
@@ -106,6 +103,10 @@ fn indices_equal_a_rebuild(state: &State) {
     assert_eq!(kept.held, fresh.held, "units held");
     assert_eq!(kept.by_queue, fresh.by_queue, "unfinished tasks by queue");
     assert_eq!(kept.leases, fresh.leases, "leases by worker");
+    assert_eq!(kept.lent, fresh.lent, "what is lent");
+    assert_eq!(kept.borrowers, fresh.borrowers, "who has something of whom");
+    assert_eq!(kept.beside, fresh.beside, "attempts in lent slots");
+    assert!(kept.waiters.same(&fresh.waiters), "running attempts that wait");
     assert_eq!(kept.open_total, fresh.open_total, "unfinished tasks");
     assert_eq!(kept.pins, fresh.pins, "definitions pinned");
     assert_eq!(kept.idempotency, fresh.idempotency, "idempotency keys");
@@ -190,7 +191,7 @@ fn is_not_forgotten(run: &Run, definition: &Definition, index: TaskIndex) {
     let Some(wait) = run.task(index).wait().filter(|_| run.poisoned.is_none()) else { return };
     let (id, task, def) = (run.id.task(index), run.task(index), definition.task(index));
     assert!(run.ending.is_none(), "{id} still waits and its run comes to its end");
-    if let (WaitOn::Signal, TaskKind::Signal(name)) = (wait.on, &def.kind) {
+    if let (WaitOn::Signal, Some((name, _))) = (wait.on, def.kind.awaits()) {
         assert!(!run.signals.contains_key(&**name), "{id} waits for a signal that has been sent");
     }
     if wait.on != WaitOn::Needs || !run.started {
@@ -202,6 +203,25 @@ fn is_not_forgotten(run: &Run, definition: &Definition, index: TaskIndex) {
     let decided = if stands_by { task.spared as usize == callers } else { task.met >= def.needs.at_least };
     let impossible = entries - task.impossible < def.needs.at_least;
     assert!(!decided && !impossible, "{id} waits for needs that are decided");
+}
+
+/// Rule 11: who is deadlocked by the live graph is so by a full reduction of all that waits, and nobody else.
+fn verdicts_are_exact(state: &State) {
+    state.volatile.graph.check();
+    // What the brain itself has still to do is a wait that it ends.
+    if !state.continuations.is_empty() {
+        return;
+    }
+    let full = reduce(&snapshot(state, state.meta.high_water));
+    let party = |id: &String| match (id.parse(), id.parse()) {
+        (Ok(task), _) => Some(Party::Task(task)),
+        (_, Ok(run)) => Some(Party::Run(run)),
+        _ => None,
+    };
+    let full: BTreeSet<Party> =
+        full.deadlocked.iter().filter_map(party).filter(|party| state.volatile.graph.has(*party)).collect();
+    let live: BTreeSet<Party> = state.volatile.graph.deadlocked().collect();
+    assert_eq!(live, full, "who is deadlocked");
 }
 
 /// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
@@ -218,7 +238,7 @@ fn nobody_is_left_standing(state: &State) {
         // One that is closed step by step keeps its place in line with what is not closed yet.
         let is_closing = run.ending.is_some() && run.poisoned.is_none();
         for (index, task) in run.indexed_tasks() {
-            let (id, asked) = (run.id.task(index), request(run.id, definition, index));
+            let (id, asked) = (run.id.task(index), request(run, definition, index));
             let Some(wait) = task.wait().filter(|wait| wait.on == WaitOn::Grant) else { continue };
             let is_held = state.is_held(id);
             if (!is_held || is_closing) && state.closed(&asked).is_none() {

@@ -35,6 +35,11 @@ pub enum Work {
         /// The next of them to look at.
         from: u32,
     },
+    /// Begin the next of the runs that a workflow task is made of.
+    Spawn {
+        /// The task.
+        task: TaskIndex,
+    },
     /// End the tasks from `from` on, because the run ends.
     Close {
         /// The next task to end.

@@ -83,7 +83,7 @@ pub struct Member {
 }
 
 /// What is done about a proved deadlock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The victim's attempt is stopped and made again; its run is cancelled where that may not be, or was in vain.

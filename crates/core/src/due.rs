@@ -2,9 +2,9 @@
 
 use crate::{
     AttemptId, RunId, State, TaskId, TaskIndex,
-    apply::{assignment, render},
+    apply::{Rendered, assignment, render},
     effect::Effect,
-    run::{Run, Task, WorkerId},
+    run::{Lease, Run, Task, WorkerId},
     settings::Suspect,
 };
 use std::collections::BTreeMap;
@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Effect> {
     let of_run = |run: &Run| {
         let tasks = run.indexed_tasks();
-        let present = tasks.filter(|(_, task)| task.lease().is_some_and(|lease| present(&lease.worker)));
+        let given = |lease: &Lease| !lease.worker.is_brain() && present(&lease.worker);
+        let present = tasks.filter(|(_, task)| task.lease().is_some_and(given));
         present.filter_map(|(index, _)| effect_due(state, run, index)).collect::<Vec<_>>()
     };
     state.runs.values().flat_map(|run| of_run(run)).collect()
@@ -40,7 +41,7 @@ fn effect_due(state: &State, run: &Run, index: TaskIndex) -> Option<Effect> {
     if lease.started_at.is_some() {
         return None;
     }
-    let work = render(run, &state.definitions[&run.definition], id).ok()?;
+    let Ok(Rendered::Hand(work)) = render(run, &state.definitions[&run.definition], id) else { return None };
     assignment(state, id, work).map(|assignment| Effect::Start(Box::new(assignment)))
 }
 
@@ -60,7 +61,7 @@ pub fn outstanding(state: &State) -> Vec<Outstanding> {
     let of_run = |run: RunId| {
         let tasks = state.runs[&run].indexed_tasks();
         tasks.filter_map(move |(index, task)| {
-            let lease = task.lease()?;
+            let lease = task.lease().filter(|lease| !lease.worker.is_brain())?;
             let attempt = run.task(index).attempt(task.attempts);
             Some(Outstanding { attempt, fence: lease.fence, worker: lease.worker.clone() })
         })

@@ -165,8 +165,6 @@ pub enum Event {
         name: String,
         /// What it is from now on; none: it is taken away.
         pool: Option<PoolSettings>,
-        /// Who asked.
-        by: String,
         /// Whom to answer.
         caller: Caller,
     },

@@ -59,6 +59,9 @@ pub struct Request {
     pub demand: Arc<Demand>,
     /// Its run, if that bounds how many of its tasks run at once.
     pub parallel: Option<RunId>,
+    /// Its run, if somebody who holds something waits for that: it is not held up by the order of the lines, and may
+    /// have what its ancestors lend.
+    pub owed: Option<RunId>,
 }
 
 /// What a task can be short of.
@@ -109,6 +112,10 @@ pub struct Ready {
     apart: BTreeMap<Resource, Heads>,
     /// Resources that may serve somebody who stands at them.
     open: BTreeSet<Resource>,
+    /// Of those that stand: whoever is not held up by the order.
+    owed: BTreeMap<Resource, Heads>,
+    /// Resources that the first there could not have: those behind that place who are not held up are asked as well.
+    passing: BTreeMap<Resource, Rank>,
     /// Tasks set aside one by one because their run or workflow is held, or out of focus.
     aside: Aside,
     /// Heads that do not count as high yet, by the moment at which they will.
@@ -195,7 +202,7 @@ impl Ready {
         self.come_of_age(now, looks);
         while *looks > 0 {
             // Each open resource is asked for its first head.
-            *looks = looks.saturating_sub(1 + self.open.len());
+            *looks = looks.saturating_sub(1 + self.open.len() + self.passing.len());
             let (rank, request) = self.next_head()?;
             let seq = rank.seq;
             let (task, _) = self.groups[&request].line[&seq];
@@ -283,7 +290,12 @@ impl Ready {
     fn is_clear(&self) -> bool {
         let heads_gone = self.active.is_empty() && self.standing.is_empty() && self.apart.is_empty();
         let tasks_gone = self.groups.is_empty() && self.aside.is_empty() && self.ageing.is_empty();
-        heads_gone && tasks_gone && self.claims.is_empty() && self.open.is_empty() && self.chores.is_clear()
+        heads_gone
+            && tasks_gone
+            && self.claims.is_empty()
+            && self.open.is_empty()
+            && self.owed.is_empty()
+            && self.chores.is_clear()
     }
 
     /// Every task that is in line or set aside.
@@ -296,7 +308,8 @@ impl Ready {
     /// The earliest head that is worth a look: active, or at a resource that is open. It is active then.
     fn next_head(&mut self) -> Option<(Rank, Request)> {
         let standing = self.open.iter().filter_map(|resource| self.standing.get(resource)?.first());
-        let first = standing.chain(self.active.first()).min_by_key(|(rank, _)| *rank);
+        let passing = self.passing.iter().filter_map(|(resource, rank)| self.owed.get(resource)?.after(*rank));
+        let first = standing.chain(passing).chain(self.active.first()).min_by_key(|(rank, _)| *rank);
         let (rank, request) = first.map(|(rank, request)| (rank, request.clone()))?;
         if !matches!(self.groups[&request].place, Place::Active) {
             self.take_from_place(&request);
@@ -314,7 +327,7 @@ impl Ready {
         request: &Request,
         supply: &impl Supply,
     ) -> Result<Vec<Arc<Serves>>, Vec<Resource>> {
-        let earlier = |heads: &Heads| heads.first().is_some_and(|(first, _)| first < rank);
+        let earlier = |heads: &Heads| request.owed.is_none() && heads.first().is_some_and(|(first, _)| first < rank);
         let is_short = |(resource, units): &(Resource, u32)| {
             let free = supply.free(resource, request);
             let claimed = match resource {
@@ -340,7 +353,13 @@ impl Ready {
         let Some(group) = self.groups.get_mut(&request) else { return };
         group.place = Place::At(at.clone());
         for resource in at {
-            self.open.remove(&resource);
+            let was_asked = self.open.remove(&resource) || self.passing.remove(&resource).is_some();
+            if was_asked && self.owed.get(&resource).is_some_and(|heads| heads.after(rank).is_some()) {
+                self.passing.insert(resource.clone(), rank);
+            }
+            if request.owed.is_some() {
+                self.owed.entry(resource.clone()).or_default().insert(rank, request.clone());
+            }
             self.standing.entry(resource).or_default().insert(rank, request.clone());
         }
         for (pool, units) in &request.demand.resources {
@@ -372,6 +391,9 @@ impl Ready {
                 for resource in &at {
                     if heads::remove_at(&mut self.standing, resource, rank) {
                         self.open.remove(resource);
+                    }
+                    if request.owed.is_some() && heads::remove_at(&mut self.owed, resource, rank) {
+                        self.passing.remove(resource);
                     }
                 }
                 for (pool, units) in &request.demand.resources {

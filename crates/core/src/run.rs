@@ -13,6 +13,7 @@ use crate::{
     row::Pause,
     settings::Suspect,
     time::{Millis, Timestamp},
+    volatile::Lent,
     workflow::DefinitionHash,
 };
 use serde::{Deserialize, Serialize};
@@ -446,6 +447,12 @@ impl Run {
         &self.tasks[index.0 as usize]
     }
 
+    /// The definitions that it needs, each once: its own, and those of the workflows that its tasks call.
+    pub fn definitions(&self) -> impl Iterator<Item = &DefinitionHash> {
+        let called = self.calls.values().filter(|hash| **hash != self.definition);
+        std::iter::once(&self.definition).chain(called)
+    }
+
     /// Whether its tasks are stored in its own row.
     pub fn is_inline(&self) -> bool {
         self.tasks.len() <= INLINE_TASKS_MAX
@@ -540,11 +547,74 @@ impl Lease {
     pub fn waits(&self) -> bool {
         self.parked.is_some() && self.stopping.is_none()
     }
+
+    /// Has more units from now on, of whom `sources` says if not of their pools.
+    pub(crate) fn take(&mut self, units: &BTreeMap<String, u32>, sources: &BTreeMap<String, BTreeMap<TaskId, u32>>) {
+        for (pool, units) in units {
+            *self.holds.entry(pool.clone()).or_default() += units;
+        }
+        for (pool, lenders) in sources {
+            let borrowed = self.borrowed.entry(pool.clone()).or_default();
+            lenders.iter().for_each(|(lender, units)| *borrowed.entry(*lender).or_default() += units);
+        }
+    }
+
+    /// Has fewer units from now on: those of its ancestors go back first.
+    pub(crate) fn give_back(&mut self, pool: &str, units: u32) {
+        let Some(held) = self.holds.get_mut(pool) else { return };
+        *held = held.saturating_sub(units);
+        if *held == 0 {
+            self.holds.remove(pool);
+        }
+        let Some(lenders) = self.borrowed.get_mut(pool) else { return };
+        let mut left = units;
+        for lent in lenders.values_mut() {
+            let back = left.min(*lent);
+            *lent -= back;
+            left -= back;
+        }
+        lenders.retain(|_, units| *units > 0);
+        if lenders.is_empty() {
+            self.borrowed.remove(pool);
+        }
+    }
+
+    /// Units of a pool that are an ancestor's.
+    pub fn borrowed_of(&self, pool: &str) -> u32 {
+        self.borrowed.get(pool).map_or(0, |lenders| lenders.values().sum())
+    }
+
+    /// What it has of which ancestor, and how many units of it.
+    pub fn loans(&self) -> impl Iterator<Item = ((TaskId, Lent), u32)> {
+        let of_pool = |(pool, lenders): (&String, &BTreeMap<TaskId, u32>)| {
+            let loan = |(lender, units): (&TaskId, &u32)| ((*lender, Lent::Pool(pool.clone())), *units);
+            lenders.iter().map(loan).collect::<Vec<_>>()
+        };
+        let slot = self.slot_of.map(|lender| ((lender, Lent::Slot), 1));
+        self.borrowed.iter().flat_map(of_pool).chain(slot)
+    }
+
+    /// Whether its attempt waits for runs that its task spawned, and lends them what it holds.
+    pub fn lends(&self) -> bool {
+        self.stopping.is_none() && self.parked.as_ref().is_some_and(|parked| parked.on.has_children())
+    }
 }
 
 impl WorkerId {
     /// The name of the server's own worker.
     pub const LOCAL: &'static str = "local";
+    /// The name under which the brain performs tasks that are runs of other workflows. No worker has such a name.
+    pub const BRAIN: &'static str = "(brain)";
+
+    /// The brain itself.
+    pub fn brain() -> Self {
+        Self { name: Self::BRAIN.into(), boot: 0 }
+    }
+
+    /// Whether it is the brain itself, which has no process that could outlive it.
+    pub fn is_brain(&self) -> bool {
+        *self.name == *Self::BRAIN
+    }
 
     /// Whether it is the server's own, whose attempts end with it and are reconciled at the next start.
     pub fn is_local(&self) -> bool {

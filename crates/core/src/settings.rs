@@ -66,6 +66,13 @@ pub struct Pool {
     pub shrunk: Option<Seq>,
 }
 
+impl Pool {
+    /// A lock that nobody configured.
+    pub(crate) fn lock() -> Self {
+        Self { size: 1, lend: false, implicit: true, poisoned: None, shrunk: None }
+    }
+}
+
 /// Why a pool is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poison {
@@ -106,6 +113,21 @@ pub struct Settings {
     pub pools: BTreeMap<String, PoolSettings>,
     /// Bounds of the namespace.
     pub bounds: Bounds,
+    /// What is done about those who can never move.
+    pub monitor: Monitor,
+}
+
+/// What is done about those who can never move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// Whether a proved deadlock is resolved without asking; otherwise somebody is told.
+    pub cancel_on_deadlock: bool,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self { cancel_on_deadlock: true }
+    }
 }
 
 /// A pool's configuration.

@@ -8,9 +8,9 @@ use crate::{
     continuation::Continuation,
     deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
-    run::{Lease, Run, Task},
+    run::{Child, Lease, Run, Task},
     settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
-    volatile::Volatile,
+    volatile::{Around, Volatile},
     workflow::{Definition, DefinitionHash},
 };
 use std::{
@@ -34,6 +34,8 @@ pub struct State {
     pub queues: BTreeMap<String, Queue>,
     /// Workflows that an operator holds.
     pub paused_workflows: BTreeMap<String, Pause>,
+    /// Runs that unfinished tasks have spawned, by task and key.
+    pub children: BTreeMap<TaskId, BTreeMap<String, Child>>,
     /// Work that was too large for one step.
     pub continuations: BTreeMap<Seq, Continuation>,
     /// What is derived from the above, or may be lost.
@@ -106,6 +108,9 @@ impl State {
                 (Key::Continuation(seq), Row::Continuation(continuation)) => {
                     state.continuations.insert(seq, continuation);
                 }
+                (Key::Child(task, key), Row::Child(child)) => {
+                    state.children.entry(task).or_default().insert(key, child);
+                }
                 (key, _) => return Err(LoadError::Mismatched(key)),
             }
         }
@@ -141,15 +146,24 @@ impl State {
         for (name, queue) in &self.queues {
             volatile.ready.set_patience(name, queue.settings.low_counts_as_high_after);
         }
-        for run in self.runs.values() {
-            let definition = &self.definitions[&run.definition];
-            volatile.index_run(run, definition);
-            for (index, _) in run.indexed_tasks() {
-                volatile.index_task(run, definition, index);
-            }
-        }
+        self.index_all(&mut volatile);
+        // Who was deadlocked when this was stored was told of in the step that closed it.
+        volatile.graph.take_condemned();
         volatile.watch_ageing();
         self.volatile = volatile;
+    }
+
+    /// Takes every run and every task into the indices: the runs first, since tasks wait for them.
+    pub(crate) fn index_all(&self, volatile: &mut Volatile) {
+        let around = Around { pools: &self.pools, children: &self.children };
+        for run in self.runs.values() {
+            volatile.index_run(run, &self.definitions[&run.definition]);
+        }
+        for run in self.runs.values() {
+            for (index, _) in run.indexed_tasks() {
+                volatile.index_task(run, &self.definitions[&run.definition], index, around);
+            }
+        }
     }
 
     /// Gives each outstanding remote lease one full new term at the first event after a load: renewals
@@ -190,7 +204,8 @@ impl State {
             Key::Queue(name) => self.queues.get(name).cloned().map(Row::Queue),
             Key::PausedWorkflow(name) => self.paused_workflows.get(name).cloned().map(Row::PausedWorkflow),
             Key::Continuation(seq) => self.continuations.get(seq).cloned().map(Row::Continuation),
-            Key::Finished(_) | Key::DeadLetter(_) | Key::Workflow(..) | Key::Quarantine(_) => None,
+            Key::Child(task, key) => self.children.get(task)?.get(key).cloned().map(Row::Child),
+            Key::Finished(_) | Key::DeadLetter(_) | Key::Workflow(..) | Key::Quarantine(_) | Key::Deadlock(_) => None,
         }
     }
 
@@ -213,6 +228,8 @@ impl State {
         keys.extend(self.queues.keys().cloned().map(Key::Queue));
         keys.extend(self.paused_workflows.keys().cloned().map(Key::PausedWorkflow));
         keys.extend(self.continuations.keys().copied().map(Key::Continuation));
+        let children = self.children.iter().flat_map(|(task, of)| of.keys().map(|key| Key::Child(*task, key.clone())));
+        keys.extend(children);
         keys.into_iter().filter_map(|key| self.row(&key).map(|row| (key, row))).collect()
     }
 
@@ -224,6 +241,7 @@ impl State {
             && self.pools == other.pools
             && self.queues == other.queues
             && self.paused_workflows == other.paused_workflows
+            && self.children == other.children
             && self.continuations == other.continuations
     }
 
@@ -284,6 +302,8 @@ fn stored_run(run: &Run, volatile: &Volatile) -> Run {
         client_id: run.client_id.clone(),
         idempotency: run.idempotency.clone(),
         source: run.source.clone(),
+        parent: run.parent.clone(),
+        calls: run.calls.clone(),
         retry_of: run.retry_of,
         seq: run.seq,
         first_commit: run.first_commit,

@@ -14,7 +14,7 @@ use crate::{
     row::{Detail, HistoryEntry, HistoryKind, Key},
     run::{Phase, Run, Task, TaskEnd},
     state::task_key,
-    volatile::run_deadlines,
+    volatile::{Around, run_deadlines},
     workflow::{Definition, TaskDef},
 };
 use std::{
@@ -96,7 +96,7 @@ impl<'a> Step<'a> {
         let Some(run) = self.state.runs.get_mut(&id) else { return };
         let before = run_deadlines(run);
         change(run);
-        self.state.volatile.replace_run_deadlines(before, run);
+        self.state.volatile.replace_run(before, run);
         self.visited.insert(id);
         self.touch(Key::Run(id));
     }
@@ -104,6 +104,7 @@ impl<'a> Step<'a> {
     /// Changes a task, its wait version and its moment of change.
     pub(crate) fn update_task(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
         let now = self.now;
+        let around = Around { pools: &self.state.pools, children: &self.state.children };
         let Some(run) = self.state.runs.get_mut(&id.run) else { return };
         let definition = &self.state.definitions[&run.definition];
         let renewed = self.state.volatile.renewed_until(run, id.index);
@@ -117,7 +118,7 @@ impl<'a> Step<'a> {
         change(task);
         task.wait_version += 1;
         task.updated_at = now;
-        self.state.volatile.index_task(run, definition, id.index);
+        self.state.volatile.index_task(run, definition, id.index, around);
         self.state.volatile.move_again(moved, run, definition, id.index);
         let key = task_key(run, id.index);
         self.visited.insert(id.run);

@@ -301,6 +301,8 @@ fn build(draft: Draft, links: Vec<Links>) -> Stored {
         timeout: draft.timeout.unwrap_or(RUN_TIMEOUT),
         max_parallel: draft.max_parallel,
         inputs: draft.inputs,
+        output: None,
+        on_deadlock: None,
         tasks,
     }
 }

@@ -3,11 +3,19 @@
 //! Everything derived is kept by pairs of `index_*` and `unindex_*` around each change, and `load`
 //! runs only the first of each pair, so the two cannot disagree.
 
+mod graph;
+mod waiters;
+
+pub(crate) use graph::Around;
+pub use graph::{Graph, Lent, Party};
+pub use waiters::Waiters;
+
 use crate::{
     AttemptId, CommitSeq, Millis, RunId, TaskId, TaskIndex, Timestamp,
     deadline::{Deadline, heartbeat_deadline},
+    event::Caller,
     ready::{Ready, Request, Resource},
-    run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
+    run::{Lease, Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
     settings::Bounds,
     worker::{Serves, Workers},
     workflow::{Definition, TaskDef, TaskKind},
@@ -36,8 +44,22 @@ pub struct Volatile {
     pub leases: BTreeMap<WorkerId, BTreeSet<TaskId>>,
     /// Workers that another boot of the same name has replaced, the latest last: their offers are out of date.
     pub replaced: std::collections::VecDeque<WorkerId>,
-    /// Units held, by pool or lock.
+    /// Units held, by pool or lock. What an ancestor lends is held by that alone.
     pub held: BTreeMap<String, u32>,
+    /// Units and slots that are lent now, by who lends them.
+    pub lent: BTreeMap<(TaskId, Lent), u32>,
+    /// Who has something of whom.
+    pub borrowers: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// Attempts of a worker that are performed in a lent slot, beside its own.
+    pub beside: BTreeMap<WorkerId, u32>,
+    /// Running attempts that wait.
+    pub waiters: Waiters,
+    /// Who asked last how the wait of an attempt goes.
+    pub asking: BTreeMap<TaskId, Caller>,
+    /// The wait graph.
+    pub graph: Graph,
+    /// What is done about those who can never move; told with the settings.
+    pub monitor: crate::settings::Monitor,
     /// Per unfinished run: what would be counted over its tasks.
     pub tallies: BTreeMap<RunId, Tally>,
     /// Unfinished tasks of all runs.
@@ -106,8 +128,8 @@ impl Tally {
     }
 }
 
-/// The moments that a run or a task waits for: three at most.
-pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 3];
+/// The moments that a run or a task waits for: four at most.
+pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 4];
 
 /// A deadline that comes later than its row says.
 pub(crate) struct Moved {
@@ -121,27 +143,34 @@ impl Volatile {
     pub(crate) fn index_run(&mut self, run: &Run, definition: &Definition) {
         self.expect(run_deadlines(run));
         self.tallies.entry(run.id).or_default();
-        *self.pins.entry(definition.body.hash.clone()).or_default() += 1;
+        self.graph.add_run(run, definition);
+        for hash in run.definitions() {
+            *self.pins.entry(hash.clone()).or_default() += 1;
+        }
         if let Some(idempotency) = &run.idempotency {
             self.idempotency.insert(idempotency.key.clone(), run.id);
         }
     }
 
     /// Takes a run out of the indices, after its tasks.
-    pub(crate) fn unindex_run(&mut self, run: &Run) {
+    pub(crate) fn unindex_run(&mut self, run: &Run, status: crate::run::RunStatus) {
         self.forget(run_deadlines(run));
         self.tallies.remove(&run.id);
-        decrement(&mut self.pins, &run.definition, 1);
+        self.graph.remove_run(run, status);
+        for hash in run.definitions() {
+            decrement(&mut self.pins, hash, 1);
+        }
         if let Some(idempotency) = &run.idempotency {
             self.idempotency.remove(&idempotency.key);
         }
     }
 
-    /// Renews the deadlines of a run around a change of its own fields. One that stays keeps where it was moved to.
-    pub(crate) fn replace_run_deadlines(&mut self, before: Deadlines, run: &Run) {
+    /// Renews what is known of a run around a change of its own fields. A deadline that stays keeps where it was moved to.
+    pub(crate) fn replace_run(&mut self, before: Deadlines, run: &Run) {
         let after = run_deadlines(run);
         self.forget(before.map(|deadline| deadline.filter(|_| !after.contains(&deadline))));
         self.expect(after.map(|deadline| deadline.filter(|_| !before.contains(&deadline))));
+        self.graph.run_changed(run);
     }
 
     fn expect(&mut self, deadlines: Deadlines) {
@@ -190,7 +219,7 @@ impl Volatile {
     }
 
     /// Takes a task into the indices.
-    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
+    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex, around: Around<'_>) {
         let (task, def) = (run.task(index), definition.task(index));
         self.expect(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
@@ -203,7 +232,7 @@ impl Volatile {
                     increment(&mut self.by_queue, queue, 1);
                 }
                 if wait.on == WaitOn::Grant {
-                    self.ready.add(request(run.id, definition, index), wait.seq, wait.since, run.id.task(index));
+                    self.ready.add(request(run, definition, index), wait.seq, wait.since, run.id.task(index));
                 }
             }
             Phase::Leased(lease) => {
@@ -222,16 +251,77 @@ impl Volatile {
                     }
                 }
                 for (pool, units) in &lease.holds {
-                    increment(&mut self.held, pool, *units);
+                    let own = units - lease.borrowed_of(pool);
+                    if own > 0 {
+                        increment(&mut self.held, pool, own);
+                    }
+                }
+                self.index_loans(run.id.task(index), lease);
+                if let Some(parked) = lease.parked.as_ref().filter(|_| lease.waits()) {
+                    self.waiters.add(run.id.task(index), parked);
                 }
             }
-            Phase::Ended(_) => tally.unhandled += u32::from(is_unhandled(task, def)),
+            Phase::Ended(end) => {
+                tally.unhandled += u32::from(is_unhandled(task, def));
+                self.graph.task_ended(run.id.task(index), end.status);
+            }
+        }
+        if task.end().is_none() {
+            self.graph.add_task(run, definition, index, &self.workers, around);
+        }
+    }
+
+    /// Counts what an attempt has of its ancestors.
+    fn index_loans(&mut self, id: TaskId, lease: &Lease) {
+        for (loan, units) in lease.loans() {
+            self.borrowers.entry(loan.0).or_default().insert(id);
+            *self.lent.entry(loan).or_default() += units;
+        }
+        if lease.slot_of.is_some() {
+            *self.beside.entry(lease.worker.clone()).or_default() += 1;
+        }
+    }
+
+    fn unindex_loans(&mut self, id: TaskId, lease: &Lease) {
+        for (loan, units) in lease.loans() {
+            let lender = loan.0;
+            decrement(&mut self.lent, &loan, units);
+            if let Some(borrowers) = self.borrowers.get_mut(&lender) {
+                borrowers.remove(&id);
+                if borrowers.is_empty() {
+                    self.borrowers.remove(&lender);
+                }
+            }
+            // It may have waited for that to be back, and those below it for that to be free.
+            self.waiters.look_at(lender);
+            match loan.1 {
+                Lent::Pool(pool) => self.pool_freed(&pool),
+                Lent::Slot => self.slots_freed(),
+            }
+        }
+        if lease.slot_of.is_some() {
+            decrement(&mut self.beside, &lease.worker, 1);
+        }
+    }
+
+    /// A pool may have more free units, or serve others than before.
+    pub(crate) fn pool_freed(&mut self, pool: &str) {
+        self.waiters.freed(pool);
+        self.ready.freed(Resource::Pool(pool.to_owned()));
+    }
+
+    /// Takes a task into the wait graph anew: what it waits for has changed elsewhere.
+    pub(crate) fn graph_again(&mut self, run: &Run, definition: &Definition, index: TaskIndex, around: Around<'_>) {
+        self.graph.remove_task(run.id.task(index));
+        if run.task(index).end().is_none() {
+            self.graph.add_task(run, definition, index, &self.workers, around);
         }
     }
 
     /// Takes a task out of the indices, before it changes.
     pub(crate) fn unindex_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
+        self.graph.remove_task(run.id.task(index));
         self.forget(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
         tally.by_status[task.status() as usize] -= 1;
@@ -243,7 +333,7 @@ impl Volatile {
                     decrement(&mut self.by_queue, queue, 1);
                 }
                 if wait.on == WaitOn::Grant {
-                    self.ready.remove(&request(run.id, definition, index), wait.seq, run.id.task(index));
+                    self.ready.remove(&request(run, definition, index), wait.seq, run.id.task(index));
                 }
             }
             Phase::Leased(lease) => {
@@ -263,8 +353,19 @@ impl Volatile {
                     self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
                 }
                 for (pool, units) in &lease.holds {
-                    decrement(&mut self.held, pool, *units);
-                    self.ready.freed(Resource::Pool(pool.clone()));
+                    let own = units - lease.borrowed_of(pool);
+                    if own > 0 {
+                        decrement(&mut self.held, pool, own);
+                    }
+                    self.pool_freed(pool);
+                }
+                self.unindex_loans(run.id.task(index), lease);
+                if let Some(parked) = lease.parked.as_ref().filter(|_| lease.waits()) {
+                    self.waiters.remove(run.id.task(index), parked);
+                    for (pool, _) in parked.on.units() {
+                        // New grants stood back for it.
+                        self.ready.freed(Resource::Pool(pool.to_owned()));
+                    }
                 }
                 self.ready.freed(Resource::Parallel(run.id));
             }
@@ -276,13 +377,13 @@ impl Volatile {
     fn task_deadlines(&self, run: &Run, def: &TaskDef, index: TaskIndex) -> Deadlines {
         let (id, task) = (run.id.task(index), run.task(index));
         if run.poisoned.is_some() {
-            return [None; 3];
+            return [None; 4];
         }
         match &task.phase {
             Phase::Waiting(wait) if wait.deadline < run.deadline => {
-                [Some((wait.deadline, Deadline::TaskWait(id))), None, None]
+                [Some((wait.deadline, Deadline::TaskWait(id))), None, None, None]
             }
-            Phase::Waiting(_) | Phase::Ended(_) => [None; 3],
+            Phase::Waiting(_) | Phase::Ended(_) => [None; 4],
             Phase::Leased(lease) => {
                 let attempt = id.attempt(task.attempts);
                 let first = match &lease.stopping {
@@ -291,13 +392,16 @@ impl Volatile {
                 };
                 let expiry = lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)));
                 let silence = heartbeat_deadline(lease, def).map(|stored| (stored, Deadline::Heartbeat(attempt)));
-                [Some(first), expiry, silence]
+                let parked =
+                    lease.parked.as_ref().filter(|parked| lease.stopping.is_none() && parked.wake_at < lease.deadline);
+                let wake = parked.map(|parked| (parked.wake_at, Deadline::AttemptWait(attempt)));
+                [Some(first), expiry, silence, wake]
             }
         }
     }
 
     /// Which of a task's deadlines were moved, and where to.
-    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 3] {
+    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 4] {
         let moved = |(stored, deadline)| Some(Moved { stored, deadline, to: *self.moved.get(&deadline)? });
         self.task_deadlines(run, definition.task(index), index).map(|of_task| of_task.and_then(moved))
     }
@@ -305,7 +409,7 @@ impl Volatile {
     /// Moves those of a task's deadlines again that were moved before it changed, and are stored as they were.
     pub(crate) fn move_again(
         &mut self,
-        before: [Option<Moved>; 3],
+        before: [Option<Moved>; 4],
         run: &Run,
         definition: &Definition,
         index: TaskIndex,
@@ -352,8 +456,9 @@ impl Volatile {
     /// work only where a slot is free.
     pub(crate) fn worker_for(&self, prefetchable: bool, crews: &[Arc<Serves>]) -> Option<&WorkerId> {
         let factor = if prefetchable { self.bounds.prefetch_factor } else { 1 };
-        let room =
-            |(worker, slots): &(&WorkerId, u32)| slots.saturating_mul(factor).saturating_sub(self.leases_of(worker));
+        let room = |(worker, slots): &(&WorkerId, u32)| {
+            slots.saturating_mul(factor).saturating_sub(self.own_leases_of(worker))
+        };
         let workers = crews.iter().flat_map(|crew| self.workers.of_crew(crew).rev());
         let roomiest = workers.max_by_key(room)?;
         (room(&roomiest) > 0).then_some(roomiest.0)
@@ -364,6 +469,11 @@ impl Volatile {
         for crew in self.workers.crews() {
             self.ready.freed(Resource::Slot(Arc::clone(crew)));
         }
+    }
+
+    /// Attempts that a worker has in slots of its own.
+    pub(crate) fn own_leases_of(&self, worker: &WorkerId) -> u32 {
+        self.leases_of(worker).saturating_sub(self.beside.get(worker).copied().unwrap_or_default())
     }
 
     /// Attempts that a worker has.
@@ -389,17 +499,18 @@ impl Volatile {
 }
 
 /// What a queued task must be granted, all at once.
-pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> Request {
+pub(crate) fn request(run: &Run, definition: &Definition, index: TaskIndex) -> Request {
     Request {
         demand: Arc::clone(&definition.demands[index.0 as usize]),
-        parallel: definition.body.max_parallel.map(|_| run),
+        parallel: definition.body.max_parallel.map(|_| run.id),
+        owed: run.parent.as_ref().filter(|parent| parent.is_owed).map(|_| run.id),
     }
 }
 
 /// The queue of a task that ever stands in one.
 pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
     match def.kind {
-        TaskKind::Sleep(_) | TaskKind::Signal(_) => None,
+        TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) => None,
         TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => Some(def.queue_name()),
     }
 }
@@ -413,10 +524,10 @@ pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
 /// The moments that a run itself waits for.
 pub(crate) fn run_deadlines(run: &Run) -> Deadlines {
     if run.ending.is_some() || run.poisoned.is_some() {
-        return [None; 3];
+        return [None; 4];
     }
     let start = run.start_at.filter(|_| !run.started);
-    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id))), None]
+    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id))), None, None]
 }
 
 /// Counts one more, without a new key where there is one.

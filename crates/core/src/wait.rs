@@ -19,6 +19,7 @@ mod generate;
 mod graph;
 mod input;
 mod obstacle;
+mod parked;
 mod part;
 mod price;
 mod reach;
@@ -40,6 +41,7 @@ pub use price::Price;
 pub use reach::reach;
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
+pub(crate) use snapshot::among;
 pub use snapshot::snapshot;
 pub use why::{Mover, Subject, Why, why};
 

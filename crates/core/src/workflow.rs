@@ -8,7 +8,7 @@ mod http;
 
 pub use http::{Http, HttpRules};
 
-use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
+use crate::{deadlock::Policy, id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,6 +53,12 @@ pub struct Stored {
     /// Declared inputs by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, InputDecl>,
+    /// What a run gives the task that spawned it; texts in it are templates. None: the outputs of its tasks by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<serde_json::Value>,
+    /// What is done about a proved deadlock whose victim is a run of it; none: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadlock: Option<Policy>,
     /// The tasks in file order; a [`TaskIndex`] is a place in this list.
     pub tasks: Vec<TaskDef>,
 }
@@ -168,9 +174,60 @@ pub enum TaskKind {
     /// Nothing, for so long; needs no worker.
     Sleep(Millis),
     /// Nothing, until somebody sends its run this signal, whose payload is its output; needs no worker.
-    Signal(Arc<str>),
+    Signal(Await),
+    /// Runs of another workflow; needs no worker.
+    Workflow(Box<Child>),
     /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
     Noop,
+}
+
+/// What a `signal` task waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Await {
+    /// The signal's name.
+    pub name: Arc<str>,
+    /// Only these tasks send it; none: anybody may.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<TaskIndex>,
+}
+
+/// The runs that a `workflow` task is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Child {
+    /// The workflow's name.
+    pub workflow: Arc<str>,
+    /// What each run is given; texts in it are templates.
+    pub input: serde_json::Value,
+    /// Whether they go on when the task ends.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub detached: bool,
+    /// What follows when one of them does not end well.
+    #[serde(default)]
+    pub on_child_failure: OnChildFailure,
+    /// One run for each item of a list; none: one run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+}
+
+/// What follows for a `workflow` task when one of its runs does not end well.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnChildFailure {
+    /// The others are cancelled and the task fails.
+    #[default]
+    Fail,
+    /// The others go on; the task completes and says how each ended.
+    Continue,
+}
+
+/// A list, with a run for each item.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ForEach {
+    /// A list, or a text that is a template of one.
+    pub items: serde_json::Value,
+    /// Runs at once, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_parallel: Option<u32>,
 }
 
 /// The call of a `worker` task.
@@ -357,8 +414,8 @@ impl Definition {
         let mut known = BTreeSet::new();
         let mut awaiting: BTreeMap<Arc<str>, Vec<TaskIndex>> = BTreeMap::new();
         for (index, task) in body.indexed() {
-            if let TaskKind::Signal(name) = &task.kind {
-                awaiting.entry(Arc::clone(name)).or_default().push(index);
+            if let TaskKind::Signal(signal) = &task.kind {
+                awaiting.entry(Arc::clone(&signal.name)).or_default().push(index);
             }
         }
         let demands = body.tasks.iter().map(|task| shared(&mut known, demand(task))).collect();
@@ -445,10 +502,18 @@ impl From<Definition> for Stored {
 }
 
 impl TaskKind {
+    /// The signal that it waits for, and the tasks that alone send it; none of them: anybody may.
+    pub fn awaits(&self) -> Option<(&Arc<str>, &[TaskIndex])> {
+        match self {
+            Self::Signal(signal) => Some((&signal.name, &signal.from)),
+            _ => None,
+        }
+    }
+
     /// All tries of a task that says nothing: nobody repeats a user's command unasked.
     pub const fn default_attempts(&self) -> u32 {
         match self {
-            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Signal(_) | Self::Noop => 1,
+            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Signal(_) | Self::Workflow(_) | Self::Noop => 1,
             // A request carries a key by which its tries can be told to be one.
             Self::Http(_) => 4,
         }

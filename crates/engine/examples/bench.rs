@@ -199,6 +199,7 @@ fn submission(definition: &Arc<Definition>) -> Submit {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     }
 }
 

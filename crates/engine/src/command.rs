@@ -47,9 +47,12 @@ impl Engine {
         let run = self.new_run();
         match self.command(|caller| submit.event(run, facts, caller)).await? {
             Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Signalled { .. } | Answer::Paused(_) | Answer::Done => {
-                Ok(Accepted { run, existing: false })
-            }
+            Answer::Cancelling { .. }
+            | Answer::Signalled { .. }
+            | Answer::Waits(_)
+            | Answer::Spawned { .. }
+            | Answer::Paused(_)
+            | Answer::Done => Ok(Accepted { run, existing: false }),
         }
     }
 

@@ -21,8 +21,8 @@ use unknot_core::{
         Problem, Rules,
     },
     workflow::{
-        Call, Command, Definition, DefinitionHash, Http, HttpRules, InputDecl, InputType, Limits, OnLost, Priority,
-        Stored, TaskKind, Until, When,
+        Await, Call, Command, Definition, DefinitionHash, Http, HttpRules, InputDecl, InputType, Limits, OnLost,
+        Priority, Stored, TaskKind, Until, When,
     },
 };
 
@@ -211,7 +211,7 @@ fn kind(kind: file::KindFile, timeout: Option<Duration>) -> TaskKind {
             input: call.input.unwrap_or_else(|| serde_json::Value::Object(Default::default())),
         }),
         file::KindFile::Sleep(length) => TaskKind::Sleep(millis(length)),
-        file::KindFile::Signal(name) => TaskKind::Signal(name.into()),
+        file::KindFile::Signal(name) => TaskKind::Signal(Await { name: name.into(), from: Vec::new() }),
     }
 }
 

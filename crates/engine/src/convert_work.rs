@@ -121,6 +121,7 @@ pub(crate) fn stop_reason(reason: StopReason) -> api::StopReason {
         StopReason::Cancelled | StopReason::RunEnding => api::StopReason::Cancelled,
         StopReason::TimedOut => api::StopReason::TimedOut,
         StopReason::Heartbeat => api::StopReason::Heartbeat,
+        StopReason::Deadlock => api::StopReason::Deadlock,
     }
 }
 

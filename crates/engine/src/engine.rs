@@ -141,6 +141,8 @@ pub struct Submit {
     pub start_at: Option<Timestamp>,
     /// What is taken over from a run that ended, of the same definition.
     pub takes_over: Option<TakeOver>,
+    /// The workflows that it calls, and those that these call, by name.
+    pub calls: BTreeMap<Arc<str>, Arc<Definition>>,
 }
 
 impl Submit {
@@ -156,6 +158,7 @@ impl Submit {
             source: self.source,
             start_at: self.start_at,
             takes_over: self.takes_over,
+            calls: self.calls,
             facts,
             caller,
         }))
@@ -543,9 +546,12 @@ impl Submitted<'_> {
     pub fn wait(self) -> Result<Accepted, CommandError> {
         match self.asked.wait()? {
             Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Signalled { .. } | Answer::Paused(_) | Answer::Done => {
-                Ok(Accepted { run: self.run, existing: false })
-            }
+            Answer::Cancelling { .. }
+            | Answer::Signalled { .. }
+            | Answer::Waits(_)
+            | Answer::Spawned { .. }
+            | Answer::Paused(_)
+            | Answer::Done => Ok(Accepted { run: self.run, existing: false }),
         }
     }
 }

@@ -57,6 +57,7 @@ fn submit(engine: &Engine, length_ms: u64) -> RunId {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     };
     engine.submit(submit).expect("it is accepted").run
 }

@@ -52,6 +52,7 @@ fn finished(engine: &Engine) -> RunId {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     };
     let run = engine.submit(submit).expect("it is accepted").run;
     loop {

@@ -53,6 +53,7 @@ fn submit() -> Submit {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     }
 }
 

@@ -152,13 +152,17 @@ impl From<Refusal> for Problem {
             Refusal::RunEnded { .. }
             | Refusal::RunEnding(_)
             | Refusal::KeyReused { .. }
+            | Refusal::NotLeased(_)
+            | Refusal::WaitsAlready { .. }
             | Refusal::NothingToDecide(_) => Self::conflict(text),
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }
-            Refusal::PoolTooSmall { .. } | Refusal::InputTooLarge { .. } | Refusal::TooManySignals { .. } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
-            }
+            Refusal::PoolTooSmall { .. }
+            | Refusal::InputTooLarge { .. }
+            | Refusal::BadWait(_)
+            | Refusal::BadPool(_)
+            | Refusal::TooManySignals { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, text),
             Refusal::FactsTooOld => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(Duration::from_secs(1))
             }

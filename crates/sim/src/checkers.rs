@@ -65,7 +65,7 @@ impl Mirror {
                     self.finished.insert(*run, finished.status);
                 }
                 (Key::Quarantine(_), _) => self.quarantined += 1,
-                (Key::Finished(_) | Key::DeadLetter(_), _) => {}
+                (Key::Finished(_) | Key::DeadLetter(_) | Key::Deadlock(_), _) => {}
                 (key, Some(row)) => {
                     self.live.insert(key.clone(), row.clone());
                 }

@@ -142,6 +142,7 @@ impl Workload {
             source: None,
             start_at: planned.delay.map(|delay| now.plus(delay)),
             takes_over: None,
+            calls: BTreeMap::new(),
             facts,
             caller,
         })))
@@ -225,5 +226,5 @@ fn settings(chance: &mut Chance) -> Settings {
         live_tasks_max: *chance.weighted(&[(8, 1_000_000), (1, 60)]),
         ..Bounds::default()
     };
-    Settings { queues, pools, bounds }
+    Settings { queues, pools, bounds, ..Settings::default() }
 }

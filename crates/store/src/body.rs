@@ -32,6 +32,8 @@ pub(crate) enum Kind {
     DeadLetter,
     Workflow,
     Quarantine,
+    Child,
+    Deadlock,
 }
 
 impl Encoder {
@@ -49,6 +51,8 @@ impl Encoder {
             Row::DeadLetter(letter) => self.json(letter),
             Row::Workflow(workflow) => self.json(workflow),
             Row::Quarantine(quarantined) => self.json(quarantined),
+            Row::Child(child) => self.json(child),
+            Row::Deadlock(deadlock) => self.json(deadlock),
         }
     }
 
@@ -78,6 +82,8 @@ pub(crate) fn decode(kind: Kind, body: &str) -> Result<Row, StoreError> {
         Kind::DeadLetter => from_json(body).map(Row::DeadLetter),
         Kind::Workflow => from_json(body).map(|workflow| Row::Workflow(Box::new(workflow))),
         Kind::Quarantine => from_json(body).map(Row::Quarantine),
+        Kind::Child => from_json(body).map(Row::Child),
+        Kind::Deadlock => from_json(body).map(|deadlock| Row::Deadlock(Box::new(deadlock))),
     };
     row.map_err(|error| unreadable(kind, &error))
 }
@@ -115,7 +121,7 @@ fn unreadable(kind: Kind, error: &serde_json::Error) -> StoreError {
 
 impl Kind {
     /// All of them, in the order in which they are declared.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Definition,
         Self::Run,
         Self::Task,
@@ -127,6 +133,8 @@ impl Kind {
         Self::DeadLetter,
         Self::Workflow,
         Self::Quarantine,
+        Self::Child,
+        Self::Deadlock,
     ];
 
     /// The kind of row that belongs under a key.
@@ -143,6 +151,8 @@ impl Kind {
             Key::DeadLetter(_) => Self::DeadLetter,
             Key::Workflow(..) => Self::Workflow,
             Key::Quarantine(_) => Self::Quarantine,
+            Key::Child(..) => Self::Child,
+            Key::Deadlock(_) => Self::Deadlock,
         }
     }
 
@@ -160,6 +170,8 @@ impl Kind {
             Self::DeadLetter => "dead_letter",
             Self::Workflow => "workflow",
             Self::Quarantine => "quarantine",
+            Self::Child => "child",
+            Self::Deadlock => "deadlock",
         }
     }
 
@@ -170,14 +182,15 @@ impl Kind {
             Self::Run | Self::Finished => &["run_id"],
             Self::Task | Self::DeadLetter => &["run_id", "place"],
             Self::Pool | Self::Queue | Self::PausedWorkflow => &["name"],
-            Self::Continuation | Self::Quarantine => &["seq"],
+            Self::Continuation | Self::Quarantine | Self::Deadlock => &["seq"],
+            Self::Child => &["run_id", "place", "key"],
             Self::Workflow => &["name", "seq"],
         }
     }
 
     /// Whether the brain holds such rows in memory, so that a load returns them.
     pub(crate) const fn is_live(self) -> bool {
-        !matches!(self, Self::Finished | Self::DeadLetter | Self::Workflow | Self::Quarantine)
+        !matches!(self, Self::Finished | Self::DeadLetter | Self::Workflow | Self::Quarantine | Self::Deadlock)
     }
 }
 
@@ -189,21 +202,24 @@ pub(crate) fn check_pair(key: &Key, row: &Row) -> Result<(), String> {
         (Key::Finished(id), Row::Finished(finished)) => *id == finished.run.id,
         (Key::DeadLetter(task), Row::DeadLetter(letter)) => *task == letter.task,
         (Key::Workflow(name, _), Row::Workflow(workflow)) => *name == workflow.name,
+        (Key::Deadlock(seq), Row::Deadlock(deadlock)) => *seq == deadlock.seq,
         (Key::Task(_), Row::Task(_))
         | (Key::Pool(_), Row::Pool(_))
         | (Key::Queue(_), Row::Queue(_))
         | (Key::PausedWorkflow(_), Row::PausedWorkflow(_))
         | (Key::Continuation(_), Row::Continuation(_))
-        | (Key::Quarantine(_), Row::Quarantine(_)) => true,
+        | (Key::Quarantine(_), Row::Quarantine(_))
+        | (Key::Child(..), Row::Child(_)) => true,
         _ => false,
     };
     if fits { Ok(()) } else { Err(format!("a row of another kind or id stands under {key:?}")) }
 }
 
-/// The definition that a live run pins.
-pub(crate) fn pinned(row: &Row) -> Option<&DefinitionHash> {
-    match row {
-        Row::Run(run) => Some(&run.definition),
+/// The definitions that a live run pins.
+pub(crate) fn pinned(row: &Row) -> impl Iterator<Item = &DefinitionHash> {
+    let run = match row {
+        Row::Run(run) => Some(run),
         _ => None,
-    }
+    };
+    run.into_iter().flat_map(|run| run.definitions())
 }

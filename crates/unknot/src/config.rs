@@ -187,6 +187,7 @@ impl Config {
                 queues: typed::queues(&values),
                 pools: typed::pools(&values),
                 bounds: typed::bounds(&values),
+                ..Settings::default()
             },
             retention: Retention {
                 keep: values.length("retention.keep", None),

@@ -170,7 +170,7 @@ impl Step<'_> {
     }
 
     /// The work ran and failed, or was out of time: the user's retries count.
-    fn handler_failure(&mut self, id: TaskId, error: TaskError, next_try: NextTry, detail: Detail) {
+    pub(crate) fn handler_failure(&mut self, id: TaskId, error: TaskError, next_try: NextTry, detail: Detail) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
         let failures = self.task(id).map_or(0, |task| task.failures.handler) + 1;
@@ -291,6 +291,7 @@ impl Step<'_> {
             }
             // Stopped by its worker alone, which shuts down: as if it had never been given.
             (None, None) => self.released(id),
+            (Some(StopReason::Deadlock), None) => self.retry_victim(id, detail),
             (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.count_loss(id, message, detail),
         }
     }
@@ -389,6 +390,7 @@ impl Step<'_> {
             }
             Deadline::LeaseExpiry(attempt) => self.lease_expired(attempt),
             Deadline::Heartbeat(attempt) => self.silent(attempt),
+            Deadline::AttemptWait(attempt) => self.attempt_wait_due(attempt),
             Deadline::StopExpiry(attempt) => {
                 let fenced_at =
                     |lease: &Lease| lease.stopping.as_ref().map_or(crate::Timestamp(u64::MAX), |s| s.fenced_at);

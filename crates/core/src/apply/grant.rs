@@ -1,16 +1,24 @@
 //! Giving ready tasks to workers: slot, pools and locks in one atomic grant, in the stored order.
 
+use super::render::Rendered;
 use crate::{
     Fence, State, TaskId, Timestamp,
     deadline::attempt_deadline,
-    effect::{Assignment, Effect, Work as Performed},
+    effect::{Assignment, Effect, Work},
     ready::{Next, Ready, Request, Resource, Supply},
     row::{Detail, HistoryKind},
     run::{Lease, Phase, Place, Task, WorkerId},
     step::Step,
-    worker::Serves,
+    worker::{Serves, WorkKind},
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
+
+/// What the brain itself takes: tasks that are runs of other workflows.
+static BRAIN: LazyLock<Arc<Serves>> =
+    LazyLock::new(|| Arc::new(Serves { queues: None, kinds: Some(BTreeSet::from([WorkKind::Workflow])) }));
 
 /// Grants of one step; the rest follow in the next.
 const GRANTS_PER_STEP: usize = 256;
@@ -30,19 +38,25 @@ impl Supply for State {
     }
 
     fn crews(&self, request: &Request) -> Vec<Arc<Serves>> {
+        if request.demand.kind == WorkKind::Workflow {
+            return vec![Arc::clone(&BRAIN)];
+        }
         self.volatile.workers.serving(&request.demand.queue, &request.demand.kind).cloned().collect()
     }
 
     fn free(&self, resource: &Resource, request: &Request) -> u32 {
         match resource {
-            Resource::Slot(crew) => {
-                let worker = self.volatile.worker_for(request.demand.prefetchable, std::slice::from_ref(crew));
-                worker.map_or(0, |_| 1)
-            }
+            Resource::Slot(_) if request.demand.kind == WorkKind::Workflow => 1,
+            Resource::Slot(crew) => u32::from(self.slot_for(request, std::slice::from_ref(crew)).is_some()),
             Resource::NoSlot(..) => 0,
             Resource::Pool(name) => {
-                let held = self.volatile.held.get(name).copied().unwrap_or_default();
-                self.pools.get(name).map_or(0, |pool| pool.size.saturating_sub(held))
+                let free = self.free_units(name);
+                match request.owed {
+                    Some(run) => free.max(self.lent_units(run, name)),
+                    // Attempts that wait come before new grants.
+                    None if self.volatile.waiters.is_claimed(name, free, None) => 0,
+                    None => free,
+                }
             }
             Resource::Parallel(run) => {
                 let most = self.definition(*run).body.max_parallel.unwrap_or(u32::MAX);
@@ -76,6 +90,13 @@ impl Step<'_> {
         while left > 0 && !self.is_full() {
             // Whoever was granted before is not to blame for the choice of the next.
             self.state.volatile.at_work = None;
+            // Attempts that hold something come before those that are to have something.
+            if let Some(id) = self.next_waiter() {
+                self.state.volatile.at_work = Some(id.run);
+                left -= usize::from(self.look_at_wait(id));
+                self.drain();
+                continue;
+            }
             let Some((request, id, crews)) = self.next_ready() else { break };
             left -= 1;
             self.state.volatile.at_work = Some(id.run);
@@ -85,7 +106,9 @@ impl Step<'_> {
             }
             self.drain();
         }
-        self.state.volatile.grants_due = left == 0 || self.is_full();
+        let is_left = self.state.volatile.waiters.is_due();
+        self.state.volatile.grants_due = left == 0 || self.is_full() || is_left;
+        self.judge();
         self.close_step();
     }
 
@@ -130,8 +153,8 @@ impl Step<'_> {
         answer
     }
 
-    fn grant(&mut self, id: TaskId, request: &Request, crews: &[Arc<Serves>], work: Performed) {
-        let Some(worker) = self.state.volatile.worker_for(request.demand.prefetchable, crews).cloned() else { return };
+    fn grant(&mut self, id: TaskId, request: &Request, crews: &[Arc<Serves>], work: Rendered) {
+        let Some((worker, slot_of)) = self.state.slot_for(request, crews) else { return };
         debug_assert!(
             request.needs().all(|(resource, units)| self.state.free(&resource, request) >= units),
             "{id} is granted what is not there"
@@ -150,9 +173,15 @@ impl Step<'_> {
             seq: self.next_seq(),
             place,
             holds: request.demand.resources.clone(),
-            prefetched: request.demand.prefetchable,
+            borrowed: self
+                .state
+                .sources(id.run, request.demand.resources.iter().map(|(name, units)| (&**name, *units))),
+            slot_of,
+            prefetched: request.demand.prefetchable && slot_of.is_none(),
             granted_at: self.now,
-            started_at: None,
+            started_at: worker.is_brain().then_some(self.now),
+            parked: None,
+            answered: None,
             deadline: attempt_deadline(self.now, &self.state.runs[&id.run], def),
             expires_at: self.lease_expiry(&worker, def.queue_name()),
             stopping: None,
@@ -163,6 +192,10 @@ impl Step<'_> {
             task.phase = Phase::Leased(Box::new(lease));
         });
         self.record_task(id, HistoryKind::TaskGranted, Detail::of("worker", &worker.name));
+        let work = match work {
+            Rendered::Runs(inputs) => return self.begin_children(id, inputs),
+            Rendered::Hand(work) => work,
+        };
         if let Some(assignment) = assignment(self.state, id, work) {
             self.decision.effects.push(Effect::Start(Box::new(assignment)));
         }
@@ -170,12 +203,13 @@ impl Step<'_> {
 
     /// When the lease of a remote worker runs out; the server's own worker is reconciled instead.
     fn lease_expiry(&self, worker: &WorkerId, queue: &str) -> Option<Timestamp> {
-        (!worker.is_local()).then(|| self.now.plus(self.state.queue_settings(queue).visibility_timeout))
+        (!worker.is_local() && !worker.is_brain())
+            .then(|| self.now.plus(self.state.queue_settings(queue).visibility_timeout))
     }
 }
 
 /// What a hand needs to perform the attempt that a task is leased for.
-pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<Assignment> {
+pub(crate) fn assignment(state: &State, id: TaskId, work: Work) -> Option<Assignment> {
     let run = state.runs.get(&id.run)?;
     let task = run.task(id.index);
     let lease = task.lease()?;
@@ -193,5 +227,6 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         heartbeat: def.heartbeat_timeout,
         ladder: def.cancel,
         lease: lease.expires_at.map(|_| state.queue_settings(def.queue_name()).visibility_timeout),
+        in_lent_slot: lease.slot_of.is_some(),
     })
 }

@@ -28,6 +28,7 @@ impl Step<'_> {
             Work::Launch { from } => self.launch(run, from),
             Work::Settle { task, from } => self.settle(run, task, from),
             Work::Signal { first, from } => self.deliver(run, first, from),
+            Work::Spawn { task } => self.spawn_next(run.task(task)),
             Work::Close { from } => self.close(run, from),
         }
     }
@@ -136,8 +137,10 @@ impl Step<'_> {
                 self.wait(id, WaitOn::Sleep, Some(self.now.plus(*length)), OnExpiry::Complete);
                 self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
-            TaskKind::Signal(name) => self.await_signal(id, name, def.timeout),
-            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => self.queue_at(id, None),
+            TaskKind::Signal(signal) => self.await_signal(id, &signal.name, def.timeout),
+            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Workflow(_) | TaskKind::Noop => {
+                self.queue_at(id, None)
+            }
         }
     }
 
@@ -171,6 +174,7 @@ impl Step<'_> {
             None => (outer, OnExpiry::RunTimesOut),
         };
         let wait = Wait { on, seq: place.seq, since: place.since, deadline, on_expiry };
+        self.leave_lease(id);
         self.update_task(id, |task| task.phase = Phase::Waiting(wait));
     }
 
@@ -206,6 +210,8 @@ impl Step<'_> {
             None => detail,
         };
         let end = End { status, at: self.now, reason: reason.map(Into::into) };
+        self.leave_lease(id);
+        self.leave_children(id);
         self.update_task(id, |task| {
             task.phase = Phase::Ended(end);
             task.suspect = None;
@@ -224,6 +230,15 @@ impl Step<'_> {
             self.begin_ending(id.run, EndCause::Failed, why, "system", false);
         } else {
             self.push_work(id.run, Work::Settle { task: id.index, from: 0 });
+        }
+    }
+
+    /// A task's attempt, if it has one, is over: nobody asks for its wait any more, and what it lends is theirs who
+    /// have it.
+    fn leave_lease(&mut self, id: TaskId) {
+        if self.task(id).is_some_and(|task| task.lease().is_some()) {
+            self.stop_waiting(id);
+            self.pass_on_loans(id);
         }
     }
 
@@ -281,7 +296,11 @@ impl Step<'_> {
         let detail = run.ending.as_ref().map(|ending| Detail::of("reason", &*ending.reason)).unwrap_or_default();
         self.record(id, kind, detail);
         self.drop_continuations(id);
+        let (parent, output) = (self.run(id).and_then(|run| run.parent.clone()), self.run_output(id, status));
         self.retire(id, status);
+        if let Some(parent) = parent {
+            self.child_ended(&parent, id, status, output);
+        }
     }
 
     /// Costs the same for a run of any size: its tasks are moved, not copied. They are dropped with the batch.
@@ -290,7 +309,7 @@ impl Step<'_> {
         let volatile = &mut self.state.volatile;
         run.counts = Some(volatile.tally(id).counts()).filter(|_| !run.is_inline());
         // Of tasks that have ended, the indices hold nothing but the run's own tally.
-        volatile.unindex_run(&run);
+        volatile.unindex_run(&run, status);
         let commit = volatile.commit;
         volatile.recent.push_back(RecentEnd { commit, run: id, status, idempotency: run.idempotency.clone() });
         if volatile.recent.len() > RECENT_ENDS_MAX
@@ -298,9 +317,11 @@ impl Step<'_> {
         {
             volatile.recent_floor = forgotten.commit;
         }
-        if !volatile.pins.contains_key(&run.definition) {
-            // The row stays for the finished run; only memory lets go.
-            self.state.definitions.remove(&run.definition);
+        for hash in run.definitions() {
+            if !volatile.pins.contains_key(hash) {
+                // The row stays for the finished run; only memory lets go.
+                self.state.definitions.remove(hash);
+            }
         }
         let task_count = u32::try_from(run.tasks.len()).unwrap_or(u32::MAX);
         if !run.is_inline() {

@@ -10,7 +10,6 @@ use crate::{
     settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     step::Step,
     validate::is_name,
-    workflow::TaskKind,
 };
 use std::collections::BTreeMap;
 
@@ -43,6 +42,8 @@ impl Step<'_> {
         self.update_run(id, |run| drop(run.signals.insert(request.name.clone(), signal)));
         let told = Detail::of("signal", &*request.name).with("by", &*request.by);
         self.record(id, HistoryKind::SignalReceived, told);
+        self.state.volatile.waiters.signalled(id, &request.name);
+        self.state.volatile.graph.signalled(id, &request.name);
         if let Some(first) = waiting {
             self.push_work(id, Work::Signal { first: *first, from: 0 });
         }
@@ -62,7 +63,7 @@ impl Step<'_> {
     /// Gives the signal that `first` waits for to the next task that waits for it as well, one a call.
     pub(crate) fn deliver(&mut self, run: RunId, first: TaskIndex, from: u32) {
         let definition = self.definition(run);
-        let TaskKind::Signal(name) = &definition.task(first).kind else { return };
+        let Some((name, _)) = definition.task(first).kind.awaits() else { return };
         let Some(&task) = definition.awaiting.get(name).and_then(|tasks| tasks.get(from as usize)) else { return };
         self.push_work(run, Work::Signal { first, from: from + 1 });
         self.look();

@@ -1,9 +1,8 @@
 //! What a running attempt waits for: it keeps its lease and what it holds meanwhile.
 
-use super::is_zero;
 use crate::{Seq, TaskIndex, time::Timestamp, workflow::Until};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Conditions of one wait, at most.
 pub const TERMS_MAX: usize = 1_000;
@@ -25,6 +24,8 @@ pub struct Parked {
     pub since: Timestamp,
     /// Until when at the latest; inside its attempt's own.
     pub deadline: Timestamp,
+    /// When it is looked at next by itself: its deadline, or a timer in it that comes before that.
+    pub wake_at: Timestamp,
     /// What happens then.
     pub then: AtDeadline,
 }
@@ -58,6 +59,8 @@ pub enum Awaited {
         /// Which end counts.
         until: Until,
     },
+    /// The ends of all runs that its task spawned, those detached left out.
+    Children,
     /// A signal to its run.
     Signal {
         /// Its name.
@@ -81,7 +84,7 @@ pub enum Awaited {
 }
 
 /// How the last wait of an attempt ended, for whoever asks again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// The wait's name.
     pub name: String,
@@ -90,13 +93,22 @@ pub struct Answered {
     /// Units that were granted with it, by pool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub granted: BTreeMap<String, u32>,
+    /// The signals in it that had been sent.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub signals: BTreeSet<String>,
+    /// The children in it that had ended, by key.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub children: BTreeSet<String>,
 }
 
 /// A child run, as its parent task knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
-    /// Its id.
+    /// Its id, also before it begins.
     pub run: crate::RunId,
+    /// What it is to be given, until it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<super::JsonText>,
     /// Whether it goes on when its parent's task ends.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub detached: bool,
@@ -106,9 +118,13 @@ pub struct Child {
     /// What it gives its parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<super::JsonText>,
-    /// Tries of its parent's task that had been made when it was spawned.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub of_try: u32,
+}
+
+impl Child {
+    /// Whether whoever waits for all children waits for it: one that is detached, until it begins.
+    pub fn is_awaited(&self) -> bool {
+        self.ended.is_none() && (!self.detached || self.input.is_some())
+    }
 }
 
 impl Awaited {
@@ -128,6 +144,20 @@ impl Awaited {
             Self::AtLeast { of, .. } => of.iter().flat_map(Self::terms).collect(),
             term => vec![term],
         }
+    }
+
+    /// Whether it waits for runs that its task spawned: whoever does so lends them what it holds.
+    pub fn has_children(&self) -> bool {
+        self.terms().iter().any(|term| matches!(term, Self::Child { .. } | Self::Children))
+    }
+
+    /// The first timer in it that comes after a moment.
+    pub fn next_timer(&self, after: Timestamp) -> Option<Timestamp> {
+        let timers = self.terms().into_iter().filter_map(|term| match term {
+            Self::Timer { at } => Some(*at),
+            _ => None,
+        });
+        timers.filter(|at| *at > after).min()
     }
 
     /// How deep expressions stand in each other.

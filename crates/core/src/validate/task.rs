@@ -19,7 +19,8 @@ pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Pr
         TaskKind::Exec(Command::Shell(line)) => check_line(task, line, problems),
         TaskKind::Http(request) => http::check(task, request, problems),
         TaskKind::Worker(call) => names::check_value(&call.handler, "handler", || path("worker"), problems),
-        TaskKind::Signal(name) => names::check_value(name, "signal", || path("signal"), problems),
+        TaskKind::Signal(signal) => names::check_value(&signal.name, "signal", || path("signal"), problems),
+        TaskKind::Workflow(child) => names::check_value(&child.workflow, "workflow", || path("workflow"), problems),
         TaskKind::Sleep(_) | TaskKind::Noop => {}
     }
     for (name, value) in &task.env {
@@ -62,7 +63,12 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
     let command: &[String] = match &task.kind {
         TaskKind::Exec(Command::Argv(arguments)) => arguments,
         TaskKind::Exec(Command::Shell(line)) => std::slice::from_ref(line),
-        TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => &[],
+        TaskKind::Http(_)
+        | TaskKind::Worker(_)
+        | TaskKind::Workflow(_)
+        | TaskKind::Sleep(_)
+        | TaskKind::Signal(_)
+        | TaskKind::Noop => &[],
     };
     let values = values::texts(task);
     let own = || command.iter().chain(task.env.values()).chain(&task.cwd).map(String::as_str);

@@ -16,6 +16,14 @@ pub(super) fn texts(task: &DraftTask) -> Vec<(String, &str)> {
             texts_of_value("input".to_owned(), &call.input, &mut texts);
             texts
         }
+        TaskKind::Workflow(child) => {
+            let mut texts = Vec::new();
+            texts_of_value("input".to_owned(), &child.input, &mut texts);
+            if let Some(each) = &child.for_each {
+                texts_of_value("for_each".to_owned(), &each.items, &mut texts);
+            }
+            texts
+        }
         TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => Vec::new(),
     }
 }
@@ -34,6 +42,7 @@ pub(super) fn other_bytes(task: &DraftTask) -> usize {
             names + http.body.as_ref().map_or(0, |body| body.to_string().len())
         }
         TaskKind::Worker(call) => call.input.to_string().len(),
+        TaskKind::Workflow(child) => child.input.to_string().len(),
         TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Snapshot, Verdict,
-    explain::explain,
+    explain::{Explained, explain},
     graph::Graph,
     reduce::{Assume, Reduced, Reduction, cautious},
     repair::{Repair, repairs},
@@ -26,6 +26,9 @@ pub struct Analysis {
     pub repairs: Vec<Repair>,
     /// Sentences for people, the shortest cycle first, each cycle in its order.
     pub explanation: Vec<String>,
+    /// The cycles that these tell of, each in its order.
+    #[serde(skip)]
+    pub cycles: Vec<Vec<String>>,
 }
 
 /// Judges a snapshot and says why. Linear in its size, but for the choice of victims, whose effort is bounded.
@@ -38,8 +41,8 @@ pub fn analyze(snapshot: &Snapshot) -> Analysis {
     let graph = Graph::of(&residue);
     let settled = Reduction::settled(&graph, Assume { outside: true, order: true });
     let repairs = repairs(snapshot, &settled);
-    let explanation = explain(snapshot, &verdict, &settled, &repairs);
-    Analysis { verdict, victims: ids, exact, repairs, explanation }
+    let Explained { sentences: explanation, cycles } = explain(snapshot, &verdict, &settled, &repairs);
+    Analysis { verdict, victims: ids, exact, repairs, explanation, cycles }
 }
 
 /// Judges two reads of one system that were taken without a consistent cut; the second was begun after the first had

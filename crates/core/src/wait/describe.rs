@@ -1,10 +1,10 @@
 //! One sentence about what a task waits for.
 
-use super::obstacle::Obstacle;
+use super::{obstacle::Obstacle, parked};
 use crate::{
     State, TaskId, TaskIndex, Timestamp,
     run::{OnExpiry, Phase, Run, Task, WaitOn},
-    workflow::{Definition, Need, TaskKind, Until, When},
+    workflow::{Definition, Need, Until, When},
 };
 
 /// Names that a sentence lists before it only counts.
@@ -43,9 +43,11 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Grant => Obstacle::of(state, run, definition, id).sentence(state),
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
-                WaitOn::Signal => match &definition.task(id.index).kind {
-                    TaskKind::Signal(name) => format!("waits for signal `{name}`"),
-                    _ => "waits for a signal".to_owned(),
+                WaitOn::Signal => match definition.task(id.index).kind.awaits() {
+                    Some((name, from)) => {
+                        format!("waits for {}", parked::signal(definition, name, from))
+                    }
+                    None => "waits for a signal".to_owned(),
                 },
                 WaitOn::Confirmation => confirmation(task),
                 WaitOn::Decision => "waits for somebody to decide: how its last attempt ended is unknown".to_owned(),
@@ -58,8 +60,9 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
             };
             Described { sentence, since: wait.since, bound: Some(Bound { at: wait.deadline, then }) }
         }
-        Phase::Leased(lease) => match &lease.stopping {
-            None => Described {
+        Phase::Leased(lease) => match (&lease.stopping, &lease.parked) {
+            (None, Some(wait)) => parked::describe(state, run, id, lease, wait),
+            (None, None) => Described {
                 sentence: match (lease.started_at, lease.prefetched) {
                     (Some(_), _) => format!("is performed by worker `{}`", lease.worker.name),
                     (None, false) => format!("waits for worker `{}` to start it", lease.worker.name),
@@ -70,7 +73,7 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 since: lease.started_at.unwrap_or(lease.granted_at),
                 bound: Some(Bound { at: lease.deadline, then: "it is stopped" }),
             },
-            Some(stopping) => Described {
+            (Some(stopping), _) => Described {
                 sentence: format!("waits for worker `{}` to stop it", lease.worker.name),
                 since: stopping.since,
                 bound: Some(Bound { at: stopping.fenced_at, then: "it is given up" }),

@@ -60,7 +60,7 @@ impl Obstacle {
         if let Some(held) = held(state, run) {
             return held;
         }
-        let asked = request(run.id, definition, id.index);
+        let asked = request(run, definition, id.index);
         if let Some(closed) = state.closed(&asked) {
             return closed_to(state, closed, &asked);
         }

@@ -4,8 +4,8 @@ use super::{Described, describe, describe::Bound, obstacle::Obstacle};
 use crate::{
     RunId, State, TaskId, TaskIndex, Timestamp,
     ready::Resource,
-    run::{Lease, Phase, Run, RunStatus, Task, WaitOn},
-    workflow::{Definition, TaskKind, When},
+    run::{Awaited, Lease, Phase, Run, RunStatus, Task, WaitOn},
+    workflow::{Definition, When},
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -200,14 +200,15 @@ impl Walk<'_> {
         let task = run.task(id.index);
         let causes = match &task.phase {
             _ if run.poisoned.is_some() => Causes::none(Mover::Force),
+            Phase::Leased(lease) if lease.waits() => self.parked(run, id, lease),
             Phase::Leased(lease) => Causes::none(Mover::Worker(Arc::clone(&lease.worker.name))),
             Phase::Waiting(wait) => match wait.on {
                 WaitOn::Needs => needs(run, definition, id.index),
                 WaitOn::Grant => self.grant(Obstacle::of(self.state, run, definition, id), id),
                 WaitOn::Backoff | WaitOn::Sleep => Causes::none(Mover::Time),
-                WaitOn::Signal => Causes::none(match &definition.task(id.index).kind {
-                    TaskKind::Signal(name) => Mover::Signal(Arc::clone(name)),
-                    _ => Mover::Brain,
+                WaitOn::Signal => Causes::none(match definition.task(id.index).kind.awaits() {
+                    Some((name, _)) => Mover::Signal(Arc::clone(name)),
+                    None => Mover::Brain,
                 }),
                 WaitOn::Decision => Causes::none(Mover::Decision),
                 WaitOn::Confirmation => Causes::none(Mover::Confirmation),
@@ -243,6 +244,47 @@ impl Walk<'_> {
                 self.oldest(tasks.map(|(index, _)| run.task(index)), |_| true)
             }
             Obstacle::Behind(resource) => self.behind(&resource),
+        }
+    }
+
+    /// What an attempt waits for, of whatever kind: whoever holds it, and runs that it spawned.
+    fn parked(&self, run: &Run, id: TaskId, lease: &Lease) -> Causes {
+        let Some(parked) = &lease.parked else { return Causes::none(Mover::Brain) };
+        let children = self.state.children.get(&id);
+        let (mut subjects, mut mover) = (Vec::new(), None);
+        for term in parked.on.terms() {
+            match term {
+                Awaited::Units { pool, units } => {
+                    let poisoned = self.state.pools.get(pool).is_some_and(|pool| pool.poisoned.is_some());
+                    if poisoned {
+                        mover = Some(Mover::Confirmation);
+                    } else if self.state.free_units(pool) < *units {
+                        let leases = self.state.volatile.leases.values().flatten().copied();
+                        subjects.extend(self.oldest(leases, |lease| lease.holds.contains_key(pool)).subjects);
+                    }
+                }
+                Awaited::Child { key, .. } => {
+                    let open = children.and_then(|children| children.get(key)).filter(|child| child.ended.is_none());
+                    subjects.extend(open.map(|child| Subject::Run(child.run)));
+                }
+                Awaited::Children => {
+                    let open = children.into_iter().flatten().filter(|(_, child)| child.is_awaited());
+                    subjects.extend(open.map(|(_, child)| Subject::Run(child.run)));
+                }
+                Awaited::Signal { name, from } => {
+                    let open = from.iter().filter(|sender| run.task(**sender).end().is_none());
+                    subjects.extend(open.map(|sender| Subject::Task(run.id.task(*sender))));
+                    mover = Some(Mover::Signal(name.as_str().into()));
+                }
+                Awaited::Timer { .. } => mover = mover.or(Some(Mover::Time)),
+                Awaited::AtLeast { .. } => {}
+            }
+        }
+        let own = subjects.iter().position(|subject| *subject == Subject::Task(id));
+        own.map(|own| subjects.remove(own));
+        match (subjects.is_empty(), mover) {
+            (false, _) => Causes::of(subjects.into_iter()),
+            (true, mover) => Causes::none(mover.unwrap_or(Mover::Brain)),
         }
     }
 

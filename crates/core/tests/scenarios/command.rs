@@ -5,8 +5,8 @@
 //!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
 //!   unkillable`, `cancel RUN [force]`, `signal RUN NAME [JSON | big BYTES]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
-//!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
-//! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
+//!   retry|fail`, `ask A …` (see `ask.rs`), `set POOL SIZE [lend] | gone`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
+//! * settings: `pool NAME SIZE [lend]`, `resolve | alert`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
 //! * questions: `show [RUN]`, `waits`, `why RUN|TASK`, `pools`, `letters`, `steps MOST`.
 
@@ -29,6 +29,8 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
     match command.as_str() {
         "worker" | "leave" => worker(story, &command, words),
         "submit" => submit(story, words),
+        "ask" => crate::ask::ask(story, words),
+        "set" => set_pool(story, words),
         "start" | "renew" => report(story, &command, words),
         "end" => end(story, words),
         "advance" => advance(story, words),
@@ -50,12 +52,28 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         }
         "quarantine" => quarantine(story, words),
         "pool" | "queue" | "bound" => settings(story, &command, words),
+        "resolve" | "alert" => {
+            story.world.settings.monitor.cancel_on_deadlock = command == "resolve";
+            let settings = story.world.settings.clone();
+            story.happen(Event::SettingsApplied(Box::new(settings)));
+        }
         "reload" => reload(story),
         "chance" => chance(story, words),
         "by" => story.by_hand = words.word("`hand` or `itself`") == "hand",
         "show" | "waits" | "why" | "pools" | "letters" | "steps" => print::answer(story, &command, words),
         _ => panic!("no command `{command}`"),
     }
+}
+
+fn set_pool(story: &mut Story, mut words: Words) {
+    let name = words.word("a pool");
+    let pool = match words.word("its size").as_str() {
+        "gone" => None,
+        size => Some(PoolSettings { size: size.parse().expect("a size"), lend: words.take("lend") }),
+    };
+    words.end();
+    let caller = story.caller();
+    story.happen(Event::PoolSet { name, pool, caller });
 }
 
 fn worker(story: &mut Story, command: &str, mut words: Words) {
@@ -104,6 +122,7 @@ fn submit(story: &mut Story, mut words: Words) {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: crate::ask::calls(story, &definition),
         facts: Facts { as_of: story.world.state.commit(), ..Facts::default() },
         caller: story.caller(),
     };
@@ -331,7 +350,8 @@ fn settings(story: &mut Story, command: &str, mut words: Words) {
     match command {
         "pool" => {
             let size = words.number("its size");
-            settings.pools.insert(name, PoolSettings { size, lend: false });
+            let lend = words.take("lend");
+            settings.pools.insert(name, PoolSettings { size, lend });
         }
         "queue" => {
             let queue = settings.queues.entry(name).or_default();

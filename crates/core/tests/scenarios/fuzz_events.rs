@@ -162,6 +162,7 @@ impl Life {
             source: None,
             start_at: self.random.one_in(5).then(|| self.world.now.plus(Millis::from_secs(30))),
             takes_over: None,
+            calls: BTreeMap::new(),
             facts: Facts::default(),
             caller,
         }))

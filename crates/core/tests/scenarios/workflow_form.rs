@@ -19,9 +19,12 @@
 use crate::words::{Words, length};
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
-    Millis,
+    Millis, TaskIndex,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
-    workflow::{Call, Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When},
+    workflow::{
+        Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, OnChildFailure, OnLost,
+        Priority, TaskKind, Until, When,
+    },
 };
 
 /// Reads `workflow …` and its task lines.
@@ -94,11 +97,45 @@ fn task(name: String, mut words: Words) -> DraftTask {
                 task.kind = TaskKind::Worker(Call { handler, input });
             }
             "input" => {
-                let TaskKind::Worker(call) = &mut task.kind else { panic!("an `input` follows a `worker`") };
-                call.input = serde_json::from_str(&words.word("JSON")).expect("JSON");
+                let input = serde_json::from_str(&words.word("JSON")).expect("JSON");
+                match &mut task.kind {
+                    TaskKind::Worker(call) => call.input = input,
+                    TaskKind::Workflow(child) => child.input = input,
+                    _ => panic!("an `input` follows a `worker` or a `workflow`"),
+                }
             }
             "noop" => task.kind = TaskKind::Noop,
-            "signal" => task.kind = TaskKind::Signal(words.word("a signal").into()),
+            "signal" => task.kind = TaskKind::Signal(Await { name: words.word("a signal").into(), from: Vec::new() }),
+            // Places of tasks: names are not known yet.
+            "from" => {
+                let TaskKind::Signal(signal) = &mut task.kind else { panic!("a `from` follows a `signal`") };
+                let places = words.word("places");
+                signal.from = list(&places).map(|place| TaskIndex(number(place).unsigned_abs())).collect();
+            }
+            "workflow" => {
+                task.kind = TaskKind::Workflow(Box::new(Child {
+                    workflow: words.word("a workflow").into(),
+                    input: serde_json::json!({}),
+                    detached: false,
+                    on_child_failure: OnChildFailure::Fail,
+                    for_each: None,
+                }))
+            }
+            "each" | "parallel" | "detached" | "goes_on" => {
+                let TaskKind::Workflow(child) = &mut task.kind else { panic!("`{key}` follows a `workflow`") };
+                match key.as_str() {
+                    "detached" => child.detached = true,
+                    "goes_on" => child.on_child_failure = OnChildFailure::Continue,
+                    "each" => {
+                        let items = serde_json::from_str(&words.word("a list")).expect("JSON");
+                        child.for_each = Some(ForEach { items, max_parallel: None });
+                    }
+                    _ => {
+                        let each = child.for_each.as_mut().expect("`parallel` follows `each`");
+                        each.max_parallel = Some(words.number("how many"));
+                    }
+                }
+            }
             "sleep" => task.kind = TaskKind::Sleep(words.length("sleep")),
             "needs" => task.needs = needs(&words.word("needs")),
             "when" => task.when = When::Expr(words.word("an expression")),

@@ -122,6 +122,7 @@ async fn take_further(app: &Arc<App>, run: RunId, from_scratch: bool) -> Answer<
         source: old.source.clone(),
         start_at: None,
         takes_over: Some(TakeOver { run, completed, letters: before.letters }),
+        calls: Default::default(),
     };
     Ok(accept(app, submit).await?.run)
 }

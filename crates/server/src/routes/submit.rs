@@ -182,6 +182,7 @@ fn wish(
         source,
         start_at,
         takes_over: None,
+        calls: Default::default(),
     })
 }
 

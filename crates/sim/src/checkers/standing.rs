@@ -127,6 +127,7 @@ fn takes(serves: &Serves, def: &TaskDef) -> bool {
         TaskKind::Http(_) => WorkKind::Http,
         TaskKind::Exec(_) => WorkKind::Exec,
         TaskKind::Worker(call) => WorkKind::Handler(Arc::clone(&call.handler)),
+        TaskKind::Workflow(_) => WorkKind::Workflow,
     };
     serves.takes(def.queue_name(), &kind)
 }

@@ -150,6 +150,10 @@ fn leased(at: Timestamp) -> Phase {
         deadline: at.plus(Millis::from_hours(1)),
         expires_at: None,
         stopping: None,
+        parked: None,
+        answered: None,
+        borrowed: std::collections::BTreeMap::new(),
+        slot_of: None,
     }))
 }
 

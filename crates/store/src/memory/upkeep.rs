@@ -70,7 +70,7 @@ impl Maintenance for MemoryMaintenance {
                     Row::Finished(finished) => &finished.run,
                     _ => continue,
                 };
-                if !space.rows.contains_key(&Key::Definition(run.definition.clone())) {
+                if run.definitions().any(|hash| !space.rows.contains_key(&Key::Definition(hash.clone()))) {
                     report.report(format!("{namespace}: {key:?} names a definition that is not stored"));
                 }
             }
@@ -158,7 +158,7 @@ impl Space {
                 _ => continue,
             };
             runs.insert(run.id);
-            named.insert(run.definition.clone());
+            named.extend(run.definitions().cloned());
         }
         self.history.retain(|_, kept| kept.entries.iter().any(|entry| runs.contains(&entry.run)));
         self.rows.retain(|key, _| !matches!(key, Key::Definition(hash) if !named.contains(hash)));

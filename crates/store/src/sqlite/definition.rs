@@ -55,6 +55,8 @@ fn head(body: &Stored) -> Stored {
         timeout: body.timeout,
         max_parallel: body.max_parallel,
         inputs: body.inputs.clone(),
+        output: body.output.clone(),
+        on_deadlock: body.on_deadlock,
         tasks: Vec::new(),
     }
 }

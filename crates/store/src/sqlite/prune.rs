@@ -159,7 +159,10 @@ pub(super) fn delete_finished(connection: &Connection, ns: i64, run: &str) -> ru
     }
     let sql = "UPDATE finished_count SET runs = runs - 1 WHERE ns = ?1 AND status = ?2";
     connection.prepare_cached(sql)?.execute(params![ns, status])?;
-    release_definition(connection, ns, &gone.run.definition)?;
+    let called = gone.run.calls.values().filter(|hash| **hash != gone.run.definition);
+    for hash in std::iter::once(&gone.run.definition).chain(called) {
+        release_definition(connection, ns, hash)?;
+    }
     Ok(Some(gone))
 }
 
@@ -193,6 +196,8 @@ pub(super) struct Gone {
 struct GoneRun {
     definition: DefinitionHash,
     first_commit: CommitSeq,
+    #[serde(default)]
+    calls: BTreeMap<String, DefinitionHash>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }

@@ -268,6 +268,7 @@ impl Session {
                 source: Some(self.source.clone()),
                 start_at: self.start_at(engine.now()),
                 takes_over: None,
+                calls: Default::default(),
             })
             .map_err(failed)?;
         let focus = self.choice.ending.iter().copied().chain([accepted.run]).collect();

@@ -87,7 +87,10 @@ fn whoever_comes_first_in_the_order_wins() {
 fn what_holds_without_a_file_is_what_each_part_has_by_itself() {
     let config = config("{}", &[]);
     let queues = [("default".to_owned(), QueueSettings::default())].into();
-    assert_eq!(config.settings, Settings { queues, pools: BTreeMap::new(), bounds: Bounds::default() });
+    assert_eq!(
+        config.settings,
+        Settings { queues, pools: BTreeMap::new(), bounds: Bounds::default(), ..Settings::default() }
+    );
     assert_eq!(config.retention, Retention::default());
     assert_eq!(config.rate, Rate::default());
     assert_eq!(config.max_dependency_depth, Rules::default().max_dependency_depth);
