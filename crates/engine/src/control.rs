@@ -233,7 +233,7 @@ fn answer(engine: &Engine, looks: Look, line: &str) -> Value {
         Ok(Answer::Waits(_) | Answer::Done) => json!({"held": null}),
         Err(error) => {
             let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. } | Refusal::NoSignalName(_)));
-            json!({"error": crate::threads::with_causes(&error), "unknown": is_unknown})
+            json!({"error": unknot_api::with_causes(&error), "unknown": is_unknown})
         }
     }
 }

@@ -20,6 +20,7 @@ use std::{
     thread,
     time::Duration,
 };
+use unknot_api::with_causes;
 use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
@@ -226,18 +227,6 @@ fn unresolved(error: StoreError) -> StoreReport {
 fn unloaded(error: StoreError) -> StoreReport {
     let text = with_causes(&error);
     if error.is_retryable() { StoreReport::Unloaded(text) } else { StoreReport::Corrupt(text) }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use unknot_api::client::{Client, ClientError};
+use unknot_api::with_causes;
 use unknot_api::work::{Assignment, Note, Outcome, Report, ReportBody, Work};
 use unknot_api::worker::{self as wire, Register};
 
@@ -193,18 +194,6 @@ impl From<ClientError> for SourceError {
     fn from(error: ClientError) -> Self {
         Self { message: with_causes(&error) }
     }
-}
-
-/// An error with its causes, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 impl WorkSource for RemoteSource {

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::time::Duration;
+use unknot_api::with_causes;
 use unknot_api::{report::Report, rest};
 use unknot_engine::{CommandError, core::effect::Refusal, store::StoreError};
 
@@ -109,18 +110,6 @@ impl IntoResponse for Problem {
         }
         response
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 impl From<StoreError> for Problem {

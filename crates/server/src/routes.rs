@@ -121,9 +121,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         in_our_namespace(&parts.headers)?;
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(found)) => Ok(Self(found)),
-            Err(error) => {
-                Err(Problem::bad(format!("the query cannot be used: {}", crate::problem::with_causes(&error))))
-            }
+            Err(error) => Err(Problem::bad(format!("the query cannot be used: {}", unknot_api::with_causes(&error)))),
         }
     }
 }

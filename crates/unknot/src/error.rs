@@ -272,19 +272,8 @@ fn rendered(error: &Error) -> String {
 pub(crate) fn with_causes(error: &Error) -> String {
     match error {
         Error::File(report) => report.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        other => chain(other),
+        other => unknot_api::with_causes(other),
     }
-}
-
-/// Any error with its causes, in one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
 
 fn finding(path: &str, message: &str, help: Option<&str>) -> String {
