@@ -10,6 +10,7 @@
 //! The threads share nothing but bounded queues; the watcher belongs to none of them and reads atomics.
 
 use crate::{
+    alerts::{self, Alerts, Dispatch, Watch},
     callers::{Answered, Callers},
     clock::Clock,
     driver::{Driver, StoreRequest},
@@ -68,6 +69,8 @@ pub struct Options {
     pub guard: GuardCommand,
     /// How long finished runs are kept.
     pub retention: Retention,
+    /// Who is told of incidents and how; `settings.alerts` follows from it.
+    pub alerts: Alerts,
     /// Only these runs are served until [`Engine::focus`] says otherwise; none: all.
     pub focus: Option<BTreeSet<RunId>>,
 }
@@ -184,6 +187,8 @@ pub struct Engine {
     worker: Option<WorkerHandle>,
     upkeep: Option<Upkeep>,
     watcher: Option<Watcher>,
+    dispatch: Option<Dispatch>,
+    watch: Option<Watch>,
     /// Attempts of an earlier process that were ended at the start.
     reconciled: usize,
 }
@@ -201,6 +206,7 @@ impl Engine {
         let reads = Reads::open(&*store, options.namespace.clone())?;
         let maintenance = store.maintenance()?;
         let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
+        let (alerts, orders) = alerts::Desk::new(options.alerts.clone(), options.namespace.clone());
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
             inbox: Inbox::default(),
@@ -208,10 +214,12 @@ impl Engine {
             stream: Stream::default(),
             progress: Progress::default(),
             desks: Desks::new(local),
+            alerts,
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        let settings = with_all_queues(options.settings.clone(), driver.state().queues.keys());
+        let settings = Settings { alerts: options.alerts.settings(), ..options.settings.clone() };
+        let settings = with_all_queues(settings, driver.state().queues.keys());
         Self::begin(&shared, settings, &options, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
@@ -220,6 +228,8 @@ impl Engine {
         };
         let owned = (options.namespace.clone(), epoch);
         let watcher = Watcher::start(&shared, &options.data)?;
+        let dispatch = Dispatch::start(&shared, orders)?;
+        let watch = Watch::start(&shared)?;
         let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
@@ -230,6 +240,8 @@ impl Engine {
             worker,
             upkeep: Some(upkeep),
             watcher: Some(watcher),
+            dispatch: Some(dispatch),
+            watch: Some(watch),
             reconciled,
         })
     }
@@ -331,12 +343,34 @@ impl Engine {
     }
 
     /// Other queues, pools and bounds from now on, for what waits already as well. Queues and pools that are not
-    /// named keep what they have: tasks may hold it.
+    /// named keep what they have: tasks may hold it. Who is told of incidents follows from [`Engine::alert`].
     ///
     /// # Errors
     /// If the brain has too much before it.
     pub fn apply_settings(&self, settings: Settings) -> Result<(), CommandError> {
+        let settings = Settings { alerts: self.shared.alerts.alerts().settings(), ..settings };
         Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
+    }
+
+    /// Tells others of incidents from now on, or in another way; the brain hears of it with the next
+    /// [`Engine::apply_settings`].
+    pub fn alert(&self, alerts: Alerts) {
+        self.shared.alerts.change(alerts);
+    }
+
+    /// Sends a target an alert now, outside of the outbox; `None` if there is no such target.
+    pub async fn test_alert(&self, target: &str) -> Option<alerts::Tested> {
+        alerts::test(&self.shared.alerts.alerts(), target, &self.shared.clock).await
+    }
+
+    /// The targets of alerts, by name.
+    pub fn alert_targets(&self) -> Vec<String> {
+        self.shared.alerts.alerts().targets.keys().cloned().collect()
+    }
+
+    /// What was counted of alerts since the start.
+    pub fn alert_figures(&self) -> alerts::Figures {
+        self.shared.alerts.figures()
     }
 
     /// Keeps ended runs so long from now on.
@@ -441,6 +475,13 @@ impl Engine {
         }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.stop();
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        // What was sent is to be written down, too.
+        if let Some(dispatch) = self.dispatch.take() {
+            dispatch.stop(&self.shared.alerts);
         }
         self.shared.inbox.stop();
         for thread in [self.brain.take(), self.writer.take()].into_iter().flatten() {

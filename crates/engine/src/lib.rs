@@ -4,6 +4,7 @@
 //! `threads.rs` (what runs where). `convert.rs` and `convert_work.rs` are the only places where the
 //! core's types and the wire's meet.
 
+pub mod alerts;
 mod callers;
 mod clock;
 mod command;
@@ -20,6 +21,7 @@ mod progress;
 mod reads;
 mod reconcile;
 mod remote;
+pub mod spans;
 mod stream;
 mod threads;
 mod upkeep;

@@ -76,6 +76,7 @@ impl Served {
             settings: setup.settings,
             guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
             retention: Retention::default(),
+            alerts: Default::default(),
             focus: None,
         };
         let engine = Arc::new(Engine::start(wrap(Box::new(store)), options).unwrap());
