@@ -5,6 +5,7 @@
 //! refused if a key is unknown.
 
 mod admin;
+mod alert;
 mod cancel;
 mod run;
 
@@ -13,6 +14,7 @@ pub use admin::{
     DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
     Registration, Stats, WaitGraph, Worker,
 };
+pub use alert::{Alert, AlertState, AlertTarget, AlertTestRequest, AlertTested};
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
     Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Signal,

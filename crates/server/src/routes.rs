@@ -1,6 +1,7 @@
 //! All operations of the API, and how their requests are read.
 
 mod again;
+mod alerts;
 mod attempts;
 mod cancel;
 mod events;
@@ -64,6 +65,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         workers::operations(),
         attempts::operations(),
         operate::operations(),
+        alerts::operations(),
         health::operations(),
         metrics::operations(),
         pages::operations(),
