@@ -190,8 +190,8 @@ fn is_not_forgotten(run: &Run, definition: &Definition, index: TaskIndex) {
     let Some(wait) = run.task(index).wait().filter(|_| run.poisoned.is_none()) else { return };
     let (id, task, def) = (run.id.task(index), run.task(index), definition.task(index));
     assert!(run.ending.is_none(), "{id} still waits and its run comes to its end");
-    if let (WaitOn::Signal, TaskKind::Signal(name)) = (wait.on, &def.kind) {
-        assert!(!run.signals.contains_key(&**name), "{id} waits for a signal that has been sent");
+    if let (WaitOn::Signal, TaskKind::Signal(signal)) = (wait.on, &def.kind) {
+        assert!(!run.signals.contains_key(&*signal.name), "{id} waits for a signal that has been sent");
     }
     if wait.on != WaitOn::Needs || !run.started {
         return;

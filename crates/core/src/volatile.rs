@@ -399,7 +399,7 @@ pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> 
 /// The queue of a task that ever stands in one.
 pub(crate) fn queue_of(def: &TaskDef) -> Option<&str> {
     match def.kind {
-        TaskKind::Sleep(_) | TaskKind::Signal(_) => None,
+        TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) => None,
         TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => Some(def.queue_name()),
     }
 }

@@ -40,7 +40,7 @@ impl WorkKind {
             TaskKind::Exec(_) => Self::Exec,
             TaskKind::Http(_) => Self::Http,
             TaskKind::Worker(call) => Self::Handler(Arc::clone(&call.handler)),
-            TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => Self::Noop,
+            TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) | TaskKind::Noop => Self::Noop,
         }
     }
 }

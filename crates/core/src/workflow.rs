@@ -4,8 +4,10 @@
 //! by each of its runs for life. Names have become indices, limits have been derived, every rule
 //! has been checked; nothing here can be wrong any more.
 
+mod child;
 mod http;
 
+pub use child::{Await, Child, ForEach, OnChildFailure};
 pub use http::{Http, HttpRules};
 
 use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
@@ -53,8 +55,33 @@ pub struct Stored {
     /// Declared inputs by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, InputDecl>,
+    /// What a run gives the task that started it: each text in it is a template, rendered when the run has completed.
+    /// None: the outputs of its tasks by name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub output: Option<serde_json::Value>,
+    /// What is done about a proved deadlock in which a run is the victim; none: as the namespace has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadlock: Option<OnDeadlock>,
+    /// After so long without progress a pending task is stale, more than zero; none: as the namespace has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_stale: Option<Millis>,
+    /// After so long without progress a run is stale, more than zero; none: as the namespace has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_stale: Option<Millis>,
     /// The tasks in file order; a [`TaskIndex`] is a place in this list.
     pub tasks: Vec<TaskDef>,
+}
+
+/// What is done about a proved deadlock in which a run of the workflow is the victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnDeadlock {
+    /// The victim's attempt is tried again, where its task may be; else its run is cancelled.
+    Retry,
+    /// The victim's run is cancelled.
+    Cancel,
+    /// Somebody is told, nothing else.
+    Alert,
 }
 
 /// A declared input.
@@ -168,7 +195,9 @@ pub enum TaskKind {
     /// Nothing, for so long; needs no worker.
     Sleep(Millis),
     /// Nothing, until somebody sends its run this signal, whose payload is its output; needs no worker.
-    Signal(Arc<str>),
+    Signal(Await),
+    /// Runs of another workflow, until they have ended; needs no worker.
+    Workflow(Box<Child>),
     /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
     Noop,
 }
@@ -357,8 +386,8 @@ impl Definition {
         let mut known = BTreeSet::new();
         let mut awaiting: BTreeMap<Arc<str>, Vec<TaskIndex>> = BTreeMap::new();
         for (index, task) in body.indexed() {
-            if let TaskKind::Signal(name) = &task.kind {
-                awaiting.entry(Arc::clone(name)).or_default().push(index);
+            if let TaskKind::Signal(signal) = &task.kind {
+                awaiting.entry(Arc::clone(&signal.name)).or_default().push(index);
             }
         }
         let demands = body.tasks.iter().map(|task| shared(&mut known, demand(task))).collect();
@@ -414,7 +443,7 @@ impl Stored {
 pub struct Contradiction {
     /// The task.
     pub task: String,
-    /// What its needs or its fallback name.
+    /// What its needs, its fallback or its signal name.
     pub named: TaskIndex,
     /// How many tasks there are.
     pub tasks: usize,
@@ -429,7 +458,12 @@ impl TryFrom<Stored> for Definition {
                 OnFailure::Fallback(fallback) => Some(fallback),
                 OnFailure::Fail | OnFailure::Continue => None,
             };
-            let mut named = task.needs.of.iter().map(|need| need.task).chain(fallback);
+            let senders = match &task.kind {
+                TaskKind::Signal(signal) => signal.from.as_slice(),
+                _ => &[],
+            };
+            let needs = task.needs.of.iter().map(|need| need.task);
+            let mut named = needs.chain(fallback).chain(senders.iter().copied());
             if let Some(named) = named.find(|named| named.0 as usize >= body.tasks.len()) {
                 return Err(Contradiction { task: task.name.to_string(), named, tasks: body.tasks.len() });
             }
@@ -448,7 +482,7 @@ impl TaskKind {
     /// All tries of a task that says nothing: nobody repeats a user's command unasked.
     pub const fn default_attempts(&self) -> u32 {
         match self {
-            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Signal(_) | Self::Noop => 1,
+            Self::Exec(_) | Self::Worker(_) | Self::Sleep(_) | Self::Signal(_) | Self::Workflow(_) | Self::Noop => 1,
             // A request carries a key by which its tries can be told to be one.
             Self::Http(_) => 4,
         }

@@ -108,7 +108,7 @@ impl Progress {
     /// The signal that a task waits for, if it waits for one.
     fn signal(&self, index: TaskIndex) -> String {
         match &self.definition.task(index).kind {
-            TaskKind::Signal(name) => name.to_string(),
+            TaskKind::Signal(signal) => signal.name.to_string(),
             _ => String::new(),
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::{
     RunId, TaskId, TaskIndex, Timestamp,
+    apply::attempt::error,
     continuation::Work,
     row::{DeadLetter, Detail, FinishedRun, HistoryKind, Key, Row},
     run::{End, EndCause, Ending, JsonText, OnExpiry, Phase, Place, Run, RunStatus, TaskEnd, TaskError, Wait, WaitOn},
@@ -136,7 +137,11 @@ impl Step<'_> {
                 self.wait(id, WaitOn::Sleep, Some(self.now.plus(*length)), OnExpiry::Complete);
                 self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
-            TaskKind::Signal(name) => self.await_signal(id, name, def.timeout),
+            TaskKind::Signal(signal) => self.await_signal(id, &signal.name, def.timeout),
+            TaskKind::Workflow(child) => {
+                let message = format!("this version does not start runs of `{}` yet", child.workflow);
+                self.fail(id, error("workflow", &message, None), Detail::NONE);
+            }
             TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => self.queue_at(id, None),
         }
     }

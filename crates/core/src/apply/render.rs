@@ -43,7 +43,7 @@ pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<W
             let input = with_renderer(run, definition, |renderer| value("input", &call.input, renderer))?;
             return Ok(Work::Handler(Call { handler: Arc::clone(&call.handler), input }));
         }
-        TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => return Ok(Work::Noop),
+        TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) | TaskKind::Noop => return Ok(Work::Noop),
     };
     with_renderer(run, definition, |renderer| {
         let mut text = |key: &dyn Fn() -> String, source: &str| {

@@ -10,7 +10,7 @@ use crate::{
     settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     step::Step,
     validate::is_name,
-    workflow::TaskKind,
+    workflow::{Await, TaskKind},
 };
 use std::collections::BTreeMap;
 
@@ -62,7 +62,7 @@ impl Step<'_> {
     /// Gives the signal that `first` waits for to the next task that waits for it as well, one a call.
     pub(crate) fn deliver(&mut self, run: RunId, first: TaskIndex, from: u32) {
         let definition = self.definition(run);
-        let TaskKind::Signal(name) = &definition.task(first).kind else { return };
+        let TaskKind::Signal(Await { name, .. }) = &definition.task(first).kind else { return };
         let Some(&task) = definition.awaiting.get(name).and_then(|tasks| tasks.get(from as usize)) else { return };
         self.push_work(run, Work::Signal { first, from: from + 1 });
         self.look();

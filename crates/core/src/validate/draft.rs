@@ -2,7 +2,7 @@
 
 use crate::{
     time::Millis,
-    workflow::{InputDecl, Limits, OnLost, Priority, TaskKind, Until, When},
+    workflow::{InputDecl, Limits, OnDeadlock, OnLost, Priority, TaskKind, Until, When},
 };
 use std::collections::BTreeMap;
 
@@ -17,6 +17,14 @@ pub struct Draft {
     pub max_parallel: Option<u32>,
     /// Declared inputs; none declared means that any are taken.
     pub inputs: BTreeMap<String, InputDecl>,
+    /// What a run gives the task that started it.
+    pub output: Option<serde_json::Value>,
+    /// What is done about a deadlock in which a run is the victim.
+    pub on_deadlock: Option<OnDeadlock>,
+    /// When a pending task counts as stale.
+    pub pending_stale: Option<Millis>,
+    /// When a run counts as stale.
+    pub workflow_stale: Option<Millis>,
     /// The tasks, in the order of the file.
     pub tasks: Vec<DraftTask>,
 }
@@ -26,8 +34,10 @@ pub struct Draft {
 pub struct DraftTask {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// What it does. Of a signal, who sends it is still open: see `senders`.
     pub kind: TaskKind,
+    /// The tasks that send the signal that it waits for, by name; none: anybody may.
+    pub senders: Vec<String>,
     /// What must have ended before.
     pub needs: DraftNeeds,
     /// Whether it runs at all.
@@ -138,6 +148,7 @@ impl DraftTask {
         Self {
             name: name.into(),
             kind,
+            senders: Vec::new(),
             needs: DraftNeeds::default(),
             when: When::default(),
             priority: Priority::default(),

@@ -44,7 +44,7 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
                 WaitOn::Signal => match &definition.task(id.index).kind {
-                    TaskKind::Signal(name) => format!("waits for signal `{name}`"),
+                    TaskKind::Signal(signal) => format!("waits for signal `{}`", signal.name),
                     _ => "waits for a signal".to_owned(),
                 },
                 WaitOn::Confirmation => confirmation(task),

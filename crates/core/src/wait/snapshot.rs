@@ -215,7 +215,7 @@ fn pool_id(name: &str) -> String {
 /// The signal that a task waits for: of its run, by name.
 fn signal_id(run: RunId, definition: &Definition, index: TaskIndex) -> String {
     match &definition.task(index).kind {
-        TaskKind::Signal(name) => format!("signal:{run}:{name}"),
+        TaskKind::Signal(signal) => format!("signal:{run}:{}", signal.name),
         _ => format!("signal:{}", run.task(index)),
     }
 }

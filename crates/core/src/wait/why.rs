@@ -206,7 +206,7 @@ impl Walk<'_> {
                 WaitOn::Grant => self.grant(Obstacle::of(self.state, run, definition, id), id),
                 WaitOn::Backoff | WaitOn::Sleep => Causes::none(Mover::Time),
                 WaitOn::Signal => Causes::none(match &definition.task(id.index).kind {
-                    TaskKind::Signal(name) => Mover::Signal(Arc::clone(name)),
+                    TaskKind::Signal(signal) => Mover::Signal(Arc::clone(&signal.name)),
                     _ => Mover::Brain,
                 }),
                 WaitOn::Decision => Causes::none(Mover::Decision),

@@ -21,7 +21,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
-    workflow::{Call, Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When},
+    workflow::{
+        Await, Call, Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When,
+    },
 };
 
 /// Reads `workflow …` and its task lines.
@@ -98,7 +100,7 @@ fn task(name: String, mut words: Words) -> DraftTask {
                 call.input = serde_json::from_str(&words.word("JSON")).expect("JSON");
             }
             "noop" => task.kind = TaskKind::Noop,
-            "signal" => task.kind = TaskKind::Signal(words.word("a signal").into()),
+            "signal" => task.kind = TaskKind::Signal(Await::anybodys(words.word("a signal"))),
             "sleep" => task.kind = TaskKind::Sleep(words.length("sleep")),
             "needs" => task.needs = needs(&words.word("needs")),
             "when" => task.when = When::Expr(words.word("an expression")),

@@ -143,7 +143,7 @@ fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(rest::Wait,
             Said::Grant(describe(state, id)?.sentence)
         }
         WaitOn::Signal => match &state.definition(id.run).task(id.index).kind {
-            TaskKind::Signal(name) => Said::Signal(name.to_string()),
+            TaskKind::Signal(signal) => Said::Signal(signal.name.to_string()),
             _ => return None,
         },
         WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => return None,

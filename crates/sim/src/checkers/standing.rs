@@ -123,7 +123,7 @@ fn crews_with_room<'s>(state: &'s State, def: &TaskDef) -> Vec<&'s Serves> {
 
 fn takes(serves: &Serves, def: &TaskDef) -> bool {
     let kind = match &def.kind {
-        TaskKind::Noop | TaskKind::Sleep(_) | TaskKind::Signal(_) => WorkKind::Noop,
+        TaskKind::Noop | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) => WorkKind::Noop,
         TaskKind::Http(_) => WorkKind::Http,
         TaskKind::Exec(_) => WorkKind::Exec,
         TaskKind::Worker(call) => WorkKind::Handler(Arc::clone(&call.handler)),

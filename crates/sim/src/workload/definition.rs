@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis, TaskIndex,
     workflow::{
-        Backoff, Call, Command, Definition, DefinitionHash, Ladder, Limits, Need, Needs, OnFailure, OnLost, Priority,
-        Retry, Stored, TaskDef, TaskKind, Until, When,
+        Await, Backoff, Call, Command, Definition, DefinitionHash, Ladder, Limits, Need, Needs, OnFailure, OnLost,
+        Priority, Retry, Stored, TaskDef, TaskKind, Until, When,
     },
 };
 
@@ -52,6 +52,10 @@ pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Def
         timeout,
         max_parallel,
         inputs: BTreeMap::new(),
+        output: None,
+        on_deadlock: None,
+        pending_stale: None,
+        workflow_stale: None,
         tasks,
     }))
 }
@@ -82,7 +86,7 @@ fn task(chance: &mut Chance, index: u32) -> TaskDef {
     let exec = TaskKind::Exec(Command::Argv(vec!["work".to_owned(), "{{ input.word }}".to_owned()]));
     let sleep = TaskKind::Sleep(Millis(chance.between(0, 20_000)));
     let call = TaskKind::Worker(Call { handler: HANDLER.into(), input: json!({"word": "{{ input.word }}"}) });
-    let signal = TaskKind::Signal((*chance.pick(&SIGNALS)).into());
+    let signal = TaskKind::Signal(Await::anybodys(*chance.pick(&SIGNALS)));
     TaskDef {
         kind: chance.weighted(&[(6, exec), (2, call), (3, TaskKind::Noop), (2, sleep), (1, signal)]).clone(),
         when: when(chance),

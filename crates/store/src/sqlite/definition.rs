@@ -55,6 +55,10 @@ fn head(body: &Stored) -> Stored {
         timeout: body.timeout,
         max_parallel: body.max_parallel,
         inputs: body.inputs.clone(),
+        output: body.output.clone(),
+        on_deadlock: body.on_deadlock,
+        pending_stale: body.pending_stale,
+        workflow_stale: body.workflow_stale,
         tasks: Vec::new(),
     }
 }

@@ -139,6 +139,7 @@ fn kinds(definition: &Definition) -> BTreeMap<&'static str, u64> {
             TaskKind::Worker(_) => "worker",
             TaskKind::Sleep(_) => "sleep",
             TaskKind::Signal(_) => "signal",
+            TaskKind::Workflow(_) => "workflow",
             TaskKind::Noop => "noop",
         };
         *kinds.entry(kind).or_default() += 1;

@@ -100,7 +100,7 @@ impl View {
     /// The signal that a task waits for, as far as that is known.
     fn signal(&self, index: TaskIndex, wait: &rest::Wait) -> String {
         let defined = self.task_def(index).and_then(|def| match &def.kind {
-            TaskKind::Signal(name) => Some(name.to_string()),
+            TaskKind::Signal(signal) => Some(signal.name.to_string()),
             _ => None,
         });
         wait.signal.clone().or(defined).unwrap_or_else(|| "NAME".to_owned())
