@@ -19,7 +19,7 @@
 use crate::words::{Words, length};
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
-    Millis, TaskIndex,
+    Millis,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
     workflow::{
         Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, OnChildFailure, OnLost,
