@@ -8,7 +8,7 @@ use crate::{
     row::{Detail, HistoryKind, Key},
     run::{
         Answered, AtDeadline, Awaited, Child, Lease, NAME_MAX, NESTING_MAX, Parked, Phase, RunStatus, StopReason,
-        TERMS_MAX, Task,
+        TERMS_MAX, Task, WaitOutcome,
     },
     settings::Pool,
     step::Step,
@@ -175,17 +175,19 @@ impl Step<'_> {
 
     /// What became of a wait, with what came of its conditions.
     fn wait_answer(&self, id: TaskId, answered: &Answered) -> WaitAnswer {
-        if !answered.is_met {
-            return WaitAnswer::TimedOut;
-        }
         let run = self.run(id.run);
         let payload = |name: &String| Some((name.clone(), run?.signals.get(name)?.payload.clone()));
         let known = self.state.children.get(&id);
         let ended = |key: &String| Some((key.clone(), known?.get(key)?.clone()));
-        WaitAnswer::Met {
-            granted: answered.granted.clone(),
-            signals: answered.signals.iter().filter_map(payload).collect(),
-            children: answered.children.iter().filter_map(ended).collect(),
+        let children = answered.children.iter().filter_map(ended).collect();
+        match answered.outcome {
+            WaitOutcome::TimedOut => WaitAnswer::TimedOut,
+            WaitOutcome::Impossible => WaitAnswer::Impossible { children },
+            WaitOutcome::Met => WaitAnswer::Met {
+                granted: answered.granted.clone(),
+                signals: answered.signals.iter().filter_map(payload).collect(),
+                children,
+            },
         }
     }
 
@@ -276,7 +278,7 @@ impl Step<'_> {
         }
         let never = |term: &Awaited| !self.never_holds(id, term);
         if parked.on.met(&never).is_none() && !self.state.has_lent(id) {
-            self.give_up_wait(id, &parked, "it can not come any more");
+            self.give_up_wait(id, &parked, WaitOutcome::Impossible);
             return true;
         }
         false
@@ -340,7 +342,7 @@ impl Step<'_> {
         };
         let answered = Answered {
             name: parked.name.clone(),
-            is_met: true,
+            outcome: WaitOutcome::Met,
             granted: granted.clone(),
             signals: met.iter().filter_map(name).collect(),
             children: self.ended_children(id, met),
@@ -382,21 +384,25 @@ impl Step<'_> {
     }
 
     /// An attempt's wait comes to nothing.
-    fn give_up_wait(&mut self, id: TaskId, parked: &Parked, why: &str) {
+    fn give_up_wait(&mut self, id: TaskId, parked: &Parked, outcome: WaitOutcome) {
+        let why = match outcome {
+            WaitOutcome::Impossible => "it can not hold any more",
+            WaitOutcome::TimedOut | WaitOutcome::Met => "its deadline has come",
+        };
         let told = Detail::of("wait", &*parked.name).with("why", why).with("waited_ms", self.now.since(parked.since).0);
         self.record_task(id, HistoryKind::WaitEnded, told);
         if self.is_brains(id) {
             self.unpark(id, None);
             return self.children_ended(id);
         }
-        let answered = Answered { name: parked.name.clone(), ..Answered::default() };
-        match parked.then {
-            AtDeadline::GiveUp => {
-                self.unpark(id, Some(answered));
-                self.tell_asking(id, WaitAnswer::TimedOut);
-            }
-            AtDeadline::Stop => self.stop_attempt(id, StopReason::TimedOut),
+        if parked.then == AtDeadline::Stop && outcome == WaitOutcome::TimedOut {
+            return self.stop_attempt(id, StopReason::TimedOut);
         }
+        let children = self.ended_children(id, &parked.on.terms().into_iter().cloned().collect::<Vec<_>>());
+        let answered = Answered { name: parked.name.clone(), outcome, children, ..Answered::default() };
+        let answer = self.wait_answer(id, &answered);
+        self.unpark(id, Some(answered));
+        self.tell_asking(id, answer);
     }
 
     /// A timer in an attempt's wait has come, or its deadline.
@@ -409,7 +415,7 @@ impl Step<'_> {
         }
         if !self.look_at_wait(id) {
             if parked.deadline <= self.now {
-                return self.give_up_wait(id, &parked, "its deadline has come");
+                return self.give_up_wait(id, &parked, WaitOutcome::TimedOut);
             }
             let next: Timestamp = parked.on.next_timer(self.now).map_or(parked.deadline, |at| at.min(parked.deadline));
             self.update_task(id, |task| {

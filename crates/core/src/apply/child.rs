@@ -227,6 +227,9 @@ impl Step<'_> {
         } else {
             self.push_work(id.run, Work::Spawn { task: id.index });
         }
+        if self.is_frozen(id.run) {
+            return;
+        }
         let is_stopping = self.task(id).and_then(Task::lease).is_some_and(|lease| lease.stopping.is_some());
         if is_stopping && !self.has_open_children(id) {
             self.settle_stopped(id, "stopped", "its runs have ended", Detail::NONE);
@@ -308,11 +311,16 @@ impl Step<'_> {
     /// A task has ended: what it knew of its runs is forgotten, and those that are not detached end as well.
     pub(crate) fn leave_children(&mut self, id: TaskId) {
         let Some(children) = self.state.children.remove(&id) else { return };
-        let why = format!("the task that spawned it has ended: `{}`", self.definition(id.run).task(id.index).name);
+        let ending = self.run(id.run).and_then(|run| run.ending.clone());
+        let why = match &ending {
+            Some(ending) => ending.reason.clone(),
+            None => format!("the task that spawned it has ended: `{}`", self.definition(id.run).task(id.index).name),
+        };
+        let is_forced = ending.is_some_and(|ending| ending.force);
         for (key, child) in children {
             self.touch(Key::Child(id, key));
             if child.is_awaited() && child.input.is_none() {
-                self.begin_ending(child.run, EndCause::Cancelled, why.clone(), "system", false);
+                self.begin_ending(child.run, EndCause::Cancelled, why.clone(), "system", is_forced);
             }
         }
     }

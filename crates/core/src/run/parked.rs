@@ -83,13 +83,26 @@ pub enum Awaited {
     },
 }
 
+/// How a wait of an attempt ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitOutcome {
+    /// It held.
+    Met,
+    /// Its deadline came first.
+    #[default]
+    TimedOut,
+    /// It could not hold any more.
+    Impossible,
+}
+
 /// How the last wait of an attempt ended, for whoever asks again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// The wait's name.
     pub name: String,
-    /// Whether it held; false: its deadline came first.
-    pub is_met: bool,
+    /// How.
+    pub outcome: WaitOutcome,
     /// Units that were granted with it, by pool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub granted: BTreeMap<String, u32>,
