@@ -9,6 +9,7 @@ use std::{
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
     row::{DeadLetter, FinishedRun, HistoryEntry, Loaded, Pause, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
@@ -127,6 +128,13 @@ pub trait Reader: Send {
         after: Option<Seq>,
         size: PageSize,
     ) -> Answer<Page<(Seq, Quarantined), Seq>>;
+
+    /// Incidents that are open, or that somebody is still to be told of, the oldest first: at most
+    /// [`ALERTS_MAX`](unknot_core::alert::ALERTS_MAX).
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>>;
 
     /// What operators hold of queues and workflows, the first of each by name. Held runs say so themselves.
     ///

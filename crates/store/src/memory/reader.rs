@@ -12,6 +12,7 @@ use std::{
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
     row::{DeadLetter, Key, Loaded, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
     settings::Queue,
@@ -261,6 +262,17 @@ impl Reader for MemoryReader {
                 _ => None,
             });
             Page::cut(events.take(size.items() + 1).collect(), size, |(seq, _)| *seq)
+        })
+    }
+
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>> {
+        self.ask(namespace, |space| {
+            let rows = space.rows.range(Key::Alert(Seq(0))..);
+            let alerts = rows.filter_map(|(key, kept)| match (key, &kept.row) {
+                (Key::Alert(seq), Row::Alert(alert)) => Some((*seq, Alert::clone(alert))),
+                _ => None,
+            });
+            alerts.collect()
         })
     }
 

@@ -29,6 +29,7 @@ use std::{
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    alert::{ALERTS_MAX, Alert},
     row::{DeadLetter, FinishedRun, Loaded, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
     settings::Queue,
@@ -391,6 +392,18 @@ impl Reader for SqliteReader {
                 Ok(())
             })?;
             Ok(Page::cut(found, size, |(seq, _)| *seq))
+        })
+    }
+
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>> {
+        self.ask(namespace, |snapshot| {
+            let mut found: Vec<(Seq, Alert)> = Vec::new();
+            let sql = "SELECT seq, body FROM alert WHERE ns = ?1 ORDER BY seq LIMIT ?2";
+            snapshot.each(sql, (snapshot.ns, int(ALERTS_MAX as u64)), |row| {
+                found.push((Seq(number(row, 0)?), decode_as(Kind::Alert, text(row, 1)?)?));
+                Ok(())
+            })?;
+            Ok(found)
         })
     }
 
