@@ -41,8 +41,8 @@ pub use price::Price;
 pub use reach::reach;
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
-pub(crate) use snapshot::among;
 pub use snapshot::snapshot;
+pub(crate) use snapshot::{DECLARED, among};
 pub use why::{Mover, Subject, Why, why};
 
 /// The wait graph of a namespace at one moment.

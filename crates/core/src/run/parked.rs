@@ -28,6 +28,23 @@ pub struct Parked {
     pub wake_at: Timestamp,
     /// What happens then.
     pub then: AtDeadline,
+    /// Set if it is over but for what the attempt has lent: it goes on once that is back, and lends no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+/// How a wait has ended whose attempt does not go on yet, because what it has lent is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// It holds.
+    Met,
+    /// Its deadline has come.
+    TimedOut,
+    /// It can not hold any more.
+    Impossible,
+    /// It was withdrawn.
+    Withdrawn,
 }
 
 /// What happens when an attempt's wait is not over in time.
