@@ -12,8 +12,8 @@ mod wait_for;
 
 pub use admin::{
     BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
-    DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
-    Registration, Stats, WaitGraph, Worker,
+    DecisionRequest, Health, HealthState, Paused, Pool, PoolRemoved, PoolRequest, PoolShare, Progress, Queue,
+    QueueSettings, Registered, RegisteredVersion, Registration, Stats, WaitGraph, Worker,
 };
 pub use attempt::{
     AtDeadline, ChildRun, EndedChild, ReleaseRequest, SpawnRequest, Spawned, WaitOutcome, WaitRequest, WaitResult,

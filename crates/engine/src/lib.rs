@@ -4,13 +4,16 @@
 //! `threads.rs` (what runs where). `convert.rs` and `convert_work.rs` are the only places where the
 //! core's types and the wire's meet.
 
+mod attempt_tokens;
 mod callers;
+pub mod calls;
 mod clock;
 mod command;
 pub mod control;
 pub mod convert;
 mod convert_work;
 mod desk;
+mod door;
 pub mod driver;
 mod engine;
 mod inbox;
@@ -20,21 +23,26 @@ mod progress;
 mod reads;
 mod reconcile;
 mod remote;
+pub mod secrets;
 mod stream;
+mod submit;
 mod threads;
 mod upkeep;
 mod watcher;
 mod witness;
 mod worker;
 
+pub use attempt_tokens::{AttemptTokens, Right as AttemptRight};
 pub use clock::Clock;
 pub use convert_work::folder as attempt_folder;
-pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit, Submitted};
+pub use door::{Kin, KnownChild, WAIT_MAX, WaitWish};
+pub use engine::{ATTEMPTS, CommandError, Engine, Options, StartError, Submitted};
 pub use inbox::LaneFull;
 pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
 pub use remote::{Claimed, LeaseUnknown, REMOTE_SLOTS_MAX, Registration, WORKERS_MAX, WorkerError};
 pub use stream::{Heard, Lines, RunLines, Subscription};
+pub use submit::{Accepted, Submit};
 pub use unknot_hands::{
     artifacts,
     removal::remove_whole,
