@@ -117,16 +117,20 @@ pub struct Settings {
     pub monitor: Monitor,
 }
 
-/// What is done about those who can never move.
+/// What is done about those who can never move, and when others are told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Monitor {
     /// Whether a proved deadlock is resolved without asking; otherwise somebody is told.
     pub cancel_on_deadlock: bool,
+    /// A task that has not begun for so long is told of.
+    pub pending_stale: Millis,
+    /// A run without progress for so long is told of.
+    pub workflow_stale: Millis,
 }
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self { cancel_on_deadlock: true }
+        Self { cancel_on_deadlock: true, pending_stale: Millis::from_mins(15), workflow_stale: Millis::from_hours(1) }
     }
 }
 

@@ -187,7 +187,7 @@ impl Config {
                 queues: typed::queues(&values),
                 pools: typed::pools(&values),
                 bounds: typed::bounds(&values),
-                ..Settings::default()
+                monitor: typed::monitor(&values),
             },
             retention: Retention {
                 keep: values.length("retention.keep", None),
@@ -235,7 +235,7 @@ impl Config {
         let deadlock = Deadlock {
             check_interval_s: self.values.number("deadlock.check_interval_s", None),
             pending_stale_s: self.values.number("deadlock.pending_stale_s", None),
-            cancel: *self.values.get("deadlock.cancel_on_deadlock", None) == Value::Truth(true),
+            cancel: self.settings.monitor.cancel_on_deadlock,
             has_webhook: *self.values.get("deadlock.alert_webhook", None) != Value::Nothing,
         };
         Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate, deadlock }

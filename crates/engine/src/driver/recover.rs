@@ -173,6 +173,7 @@ impl Driver {
             Ok(mut state) => {
                 state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
                 state.volatile.focus = self.state.volatile.focus.take();
+                state.volatile.monitor = self.state.volatile.monitor;
                 // No event of before the load comes again to give out what was ready then.
                 state.volatile.grants_due = true;
                 self.state = state;

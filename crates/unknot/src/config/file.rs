@@ -67,11 +67,14 @@ impl<'s> Read<'s> {
             _ => return self.wrong(spot, "this value cannot stand here", Some("a map of keys".to_owned())),
         };
         let known = keys::below(&spot.pattern);
+        let has_monitor = spot.path.is_empty() && entries.iter().any(|entry| entry.key == "deadlock");
         for entry in entries {
             // The seed writes the same keys below `orchestrator: {deadlock: …}`.
             let is_seeds = (spot.pattern.is_empty() && entry.key == "orchestrator")
                 || (spot.path == "orchestrator" && entry.key == "deadlock");
-            if is_seeds {
+            if is_seeds && has_monitor {
+                self.monitor_twice(entry);
+            } else if is_seeds {
                 self.section(&entry.node, &Spot { pattern: "deadlock".to_owned(), ..spot.below("", &entry.key) });
             } else if known == ["*"] {
                 self.named(entry, spot);
@@ -82,6 +85,18 @@ impl<'s> Read<'s> {
                 self.problems.push((unknown(entry, &known).at(below.path), OnKey::Yes));
             }
         }
+    }
+
+    /// The monitor's keys stand in both places where they may.
+    fn monitor_twice(&mut self, orchestrator: &Entry<'_>) {
+        let below = match &orchestrator.node.value {
+            document::Value::Map(entries) if entries.iter().any(|entry| entry.key == "deadlock") => ".deadlock",
+            _ => "",
+        };
+        let path = format!("orchestrator{below}");
+        let problem = Diagnostic::new(Code::Exclusive, format!("`deadlock` and `{path}` both stand in this file"));
+        let problem = problem.help("keep one of the two: they are the same section");
+        self.problems.push((problem.at(path), OnKey::Yes));
     }
 
     fn named(&mut self, entry: &Entry<'_>, spot: &Spot) {
@@ -114,7 +129,8 @@ impl<'s> Read<'s> {
         let setting = Setting { value, origin: Origin::File { line } };
         if self.values.set(Place::new(index, spot.name.clone()), setting).is_some() {
             let problem = Diagnostic::new(Code::Exclusive, format!("`{}` stands in this file twice", key.path));
-            let problem = problem.help("keep one of `deadlock` and `orchestrator`: they are the same");
+            let problem =
+                problem.help("keep one of `orchestrator` and `orchestrator.deadlock`: they are the same section");
             self.problems.push((problem.at(&*spot.path), OnKey::Yes));
         }
     }

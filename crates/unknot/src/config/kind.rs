@@ -103,6 +103,11 @@ impl Kind {
         if fits { self.read(text) } else { Err(self.wrong(text)) }
     }
 
+    /// Whether a value of this kind is better not shown.
+    pub(crate) fn may_be_secret(self) -> bool {
+        matches!(self, Self::Text | Self::Texts | Self::Url(_))
+    }
+
     fn value(self, text: &str) -> Option<Value> {
         Some(match self {
             Self::Text | Self::Path => Value::Text(Some(text).filter(|text| !text.is_empty())?.to_owned()),

@@ -2,7 +2,10 @@
 
 use super::*;
 use unknot_api::report::Diagnostic;
-use unknot_engine::core::settings::{Bounds, PoolSettings, QueueSettings};
+use unknot_engine::core::{
+    Millis,
+    settings::{Monitor, PoolSettings, QueueSettings},
+};
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Values, Vec<String>), Error> {
     let source = Source::new("unknot.yaml", text.as_bytes()).expect("text");
@@ -63,7 +66,21 @@ fn what_cannot_stand_there_is_told_with_its_place() {
         ("inboxes: {a: {workflow: f.yaml}}\n", "1:11 `inboxes.a` needs either `file` or `folder` ()"),
         (
             "deadlock: {pending_stale_s: 1}\norchestrator: {deadlock: {pending_stale_s: 2}}\n",
-            "2:27 `deadlock.pending_stale_s` stands in this file twice (keep one of `deadlock` and `orchestrator`: they are the same)",
+            "2:16 `deadlock` and `orchestrator.deadlock` both stand in this file (keep one of the two: they are the same section)",
+        ),
+        (
+            "deadlock: {pending_stale_s: 1}\norchestrator: {check_interval_s: 2}\n",
+            "2:1 `deadlock` and `orchestrator` both stand in this file (keep one of the two: they are the same section)",
+        ),
+        (
+            "orchestrator: {pending_stale_s: 1, deadlock: {pending_stale_s: 2}}\n",
+            "1:47 `deadlock.pending_stale_s` stands in this file twice (keep one of `orchestrator` and `orchestrator.deadlock`: they are the same section)",
+        ),
+        ("deadlock: {check_interval_s: 0}\n", "1:30 this value cannot stand here (a whole number, 1 or more)"),
+        ("deadlock: {check_interval: 30}\n", "1:12 unknown key `check_interval` (did you mean `check_interval_s`?)"),
+        (
+            "deadlock: {alert_webhook: hooks.example.org}\n",
+            "1:27 this value cannot stand here (an address that begins with `http://` or `https://`)",
         ),
     ] {
         check(text, expected);
@@ -87,10 +104,7 @@ fn whoever_comes_first_in_the_order_wins() {
 fn what_holds_without_a_file_is_what_each_part_has_by_itself() {
     let config = config("{}", &[]);
     let queues = [("default".to_owned(), QueueSettings::default())].into();
-    assert_eq!(
-        config.settings,
-        Settings { queues, pools: BTreeMap::new(), bounds: Bounds::default(), ..Settings::default() }
-    );
+    assert_eq!(config.settings, Settings { queues, ..Settings::default() });
     assert_eq!(config.retention, Retention::default());
     assert_eq!(config.rate, Rate::default());
     assert_eq!(config.max_dependency_depth, Rules::default().max_dependency_depth);
@@ -100,7 +114,7 @@ fn what_holds_without_a_file_is_what_each_part_has_by_itself() {
 /// The seed's `config.yaml`, and the same keys in our own place.
 #[test]
 fn the_seeds_keys_are_read_in_both_places() {
-    let keys = "check_interval_s: 30, pending_stale_s: 900, workflow_stale_s: 3600, cancel_on_deadlock: true, \
+    let keys = "check_interval_s: 30, pending_stale_s: 600, workflow_stale_s: 1800, cancel_on_deadlock: false, \
                 alert_webhook: \"\", max_dependency_depth: 7";
     for text in [
         format!("orchestrator: {{deadlock: {{{keys}}}}}"),
@@ -108,12 +122,15 @@ fn the_seeds_keys_are_read_in_both_places() {
         format!("deadlock: {{{keys}}}"),
     ] {
         let config = config(&text, &[]);
-        assert_eq!(config.max_dependency_depth, 7);
-        assert_eq!(config.values.number("deadlock.check_interval_s", None), 30);
-        assert_eq!(
-            config.all_notices(),
-            ["`deadlock.check_interval_s` is understood, and does nothing yet in this version"]
-        );
+        assert_eq!(config.rules().max_dependency_depth, 7, "workflows are checked against it");
+        assert_eq!(config.changeable().deadlock.check_interval_s, 30);
+        let monitor = Monitor {
+            cancel_on_deadlock: false,
+            pending_stale: Millis::from_mins(10),
+            workflow_stale: Millis::from_mins(30),
+        };
+        assert_eq!(config.settings.monitor, monitor);
+        assert!(config.all_notices().is_empty(), "{:?}", config.all_notices());
     }
 }
 
