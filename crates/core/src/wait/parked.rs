@@ -53,7 +53,7 @@ fn awaited(state: &State, run: &Run, id: TaskId, on: &Awaited) -> String {
             }
         }
         Awaited::Signal { name, from } => signal(&state.definitions[&run.definition], name, from),
-        Awaited::Timer { at } => format!("{}", at.calendar()),
+        Awaited::Timer { at } => at.calendar().to_string(),
         Awaited::AtLeast { k, of } => {
             let mut parts: Vec<String> = of.iter().take(NAMES_MAX).map(|part| inner(state, run, id, part)).collect();
             if of.len() > NAMES_MAX {

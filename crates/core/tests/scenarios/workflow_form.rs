@@ -106,12 +106,7 @@ fn task(name: String, mut words: Words) -> DraftTask {
             }
             "noop" => task.kind = TaskKind::Noop,
             "signal" => task.kind = TaskKind::Signal(Await { name: words.word("a signal").into(), from: Vec::new() }),
-            // Places of tasks: names are not known yet.
-            "from" => {
-                let TaskKind::Signal(signal) = &mut task.kind else { panic!("a `from` follows a `signal`") };
-                let places = words.word("places");
-                signal.from = list(&places).map(|place| TaskIndex(number(place).unsigned_abs())).collect();
-            }
+            "from" => task.senders = list(&words.word("tasks")).map(str::to_owned).collect(),
             "workflow" => {
                 task.kind = TaskKind::Workflow(Box::new(Child {
                     workflow: words.word("a workflow").into(),
