@@ -159,6 +159,14 @@ pub enum Event {
         /// Whom to answer.
         caller: Caller,
     },
+    /// The monitor has looked: what stands still for too long is to be kept and told, and which verdicts are over. From
+    /// the engine, as of an earlier commit: what has moved since is left alone. Answered.
+    FindingsReported {
+        /// What was found and what is over.
+        findings: Box<Findings>,
+        /// Whom to answer.
+        caller: Caller,
+    },
     /// A pool is made, resized, or taken away. From the API side; answered.
     PoolSet {
         /// Which.
@@ -192,6 +200,15 @@ pub enum Event {
     },
     /// An event that failed alone was put aside. From the driver.
     EventQuarantined(Box<crate::row::Quarantined>),
+}
+
+/// What the monitor has to tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Runs that stand still.
+    pub found: Vec<crate::monitor::Found>,
+    /// Verdicts that are over, whole as they are kept.
+    pub over: Vec<crate::deadlock::Deadlock>,
 }
 
 /// What a running attempt can ask for.

@@ -20,7 +20,7 @@ use unknot_core::{
     AttemptId, Fence, RunId, TaskId, TaskIndex,
     deadline::Deadline,
     effect::Effect,
-    event::{Caller, Event},
+    event::{Caller, Event, Findings},
     row::Row,
     workflow::Definition,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Story {
     pub(crate) boots: BTreeMap<String, u64>,
     /// Whether what is due waits for `> turn` instead of happening by itself.
     pub(crate) by_hand: bool,
+    /// What the monitor saw and has not told yet.
+    pub(crate) seen: Findings,
     callers: u64,
     told: String,
 }
