@@ -3,7 +3,7 @@
 use super::{Disk, Space};
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Namespace, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary, StoreError, WorkflowVersion,
+    RunRecord, RunSummary, StoreError, VerdictFilter, WorkflowVersion, body::without_graph,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,6 +12,7 @@ use std::{
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
+    deadlock::Deadlock,
     row::{DeadLetter, Key, Loaded, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
     settings::Queue,
@@ -261,6 +262,31 @@ impl Reader for MemoryReader {
                 _ => None,
             });
             Page::cut(events.take(size.items() + 1).collect(), size, |(seq, _)| *seq)
+        })
+    }
+
+    fn verdicts(
+        &mut self,
+        namespace: &Namespace,
+        filter: &VerdictFilter,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<Deadlock, Seq>> {
+        let high = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Key::Deadlock(after)));
+        self.ask(namespace, |space| {
+            let rows = space.rows.range((Bound::Unbounded, high)).rev();
+            let verdicts = rows.filter_map(|(_, kept)| match &kept.row {
+                Row::Deadlock(verdict) if filter.accepts(verdict) => Some(without_graph(verdict)),
+                _ => None,
+            });
+            Page::cut(verdicts.take(size.items() + 1).collect(), size, |verdict: &Deadlock| verdict.seq)
+        })
+    }
+
+    fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>> {
+        self.ask(namespace, |space| match &space.rows.get(&Key::Deadlock(verdict))?.row {
+            Row::Deadlock(verdict) => Some(Deadlock::clone(verdict)),
+            _ => None,
         })
     }
 

@@ -12,11 +12,11 @@ use super::{
     int,
     load::load,
     rows::{each_row, number, text},
-    schema,
+    schema, verdict,
 };
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Namespace, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary, StoreError, WorkflowVersion,
+    RunRecord, RunSummary, StoreError, VerdictFilter, WorkflowVersion,
     body::{Kind, decode_as},
 };
 use rusqlite::{Connection, OptionalExtension, Params};
@@ -29,6 +29,7 @@ use std::{
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    deadlock::Deadlock,
     row::{DeadLetter, FinishedRun, Loaded, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
     settings::Queue,
@@ -392,6 +393,24 @@ impl Reader for SqliteReader {
             })?;
             Ok(Page::cut(found, size, |(seq, _)| *seq))
         })
+    }
+
+    fn verdicts(
+        &mut self,
+        namespace: &Namespace,
+        filter: &VerdictFilter,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<Deadlock, Seq>> {
+        self.ask(namespace, |snapshot| {
+            let clock = || snapshot.look_at_the_clock();
+            let found = verdict::list(snapshot.connection, snapshot.ns, filter, after, one_more(size), clock)?;
+            Ok(Page::cut(found, size, |verdict| verdict.seq))
+        })
+    }
+
+    fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>> {
+        self.ask(namespace, |snapshot| verdict::read(snapshot.connection, snapshot.ns, verdict))
     }
 
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
