@@ -4,6 +4,7 @@
 //! can fail: a wish that cannot be met is refused in its answer, a report that is too late is
 //! counted, and what the types cannot exclude is an assertion.
 
+mod alert;
 mod ask;
 mod attempt;
 mod child;
@@ -21,6 +22,7 @@ mod suspect;
 
 use crate::{
     State,
+    alert::Incident,
     decision::Decision,
     event::{Envelope, Event},
     step::Step,
@@ -68,6 +70,10 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::GrantsDue => {}
         Event::RunPoisoned { run, error } => step.poison(*run, error),
         Event::EventQuarantined(quarantined) => step.quarantine(quarantined),
+        Event::AlertRaised(incident) => step.raise(Incident::clone(incident)),
+        Event::AlertResolved { key } => step.end_incident(key),
+        Event::AlertDelivered { alert, target, news } => step.alert_delivered(*alert, target, *news),
+        Event::AlertFailed(failed) => step.alert_failed(failed),
     }
     match &envelope.event {
         // What puts a failure aside must not fail on the next one: the grants follow by themselves.

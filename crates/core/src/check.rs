@@ -6,7 +6,8 @@
 mod touched;
 
 use crate::{
-    State, TaskId, TaskIndex, Timestamp,
+    Seq, State, TaskId, TaskIndex, Timestamp,
+    alert::ALERTS_MAX,
     deadline::Deadline,
     ready::{Rank, Supply, slots},
     row::{Loaded, Row},
@@ -15,7 +16,7 @@ use crate::{
     wait::{reduce, snapshot},
     workflow::{Definition, Until, When},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use touched::touched;
 
@@ -33,6 +34,7 @@ pub fn whole(state: &State) {
     units_are_conserved(state);
     nobody_is_left_standing(state);
     verdicts_are_exact(state);
+    alerts_are_kept(state);
     for continuation in state.continuations.values() {
         assert!(state.runs.contains_key(&continuation.run), "work is left of {}, which has ended", continuation.run);
     }
@@ -74,7 +76,7 @@ fn difference(state: &State, again: &State) -> String {
     match state.runs.values().find(|run| again.runs.get(&run.id) != Some(*run)) {
         Some(run) => format!("in memory {run:?}, stored {:?}", again.runs.get(&run.id)),
         None => format!(
-            "counters {:?} / {:?}, {} / {} runs, {} / {} continuations, pools {:?} / {:?}",
+            "counters {:?} / {:?}, {} / {} runs, {} / {} continuations, pools {:?} / {:?}, alerts {:?} / {:?}",
             state.meta,
             again.meta,
             state.runs.len(),
@@ -82,7 +84,9 @@ fn difference(state: &State, again: &State) -> String {
             state.continuations.len(),
             again.continuations.len(),
             state.pools,
-            again.pools
+            again.pools,
+            state.alerts,
+            again.alerts
         ),
     }
 }
@@ -130,6 +134,24 @@ fn units_are_conserved(state: &State) {
             pool.size
         );
     }
+}
+
+/// Rule 12: no alert is kept that has nothing left to do, none more than may be, and each that has is watched.
+fn alerts_are_kept(state: &State) {
+    assert!(state.alerts.len() <= ALERTS_MAX, "{} alerts are kept", state.alerts.len());
+    let mut open = BTreeMap::new();
+    for (seq, alert) in &state.alerts {
+        assert!(!alert.is_finished(), "{seq:?} has nothing left to do: {alert:?}");
+        assert!(*seq < state.meta.next_seq, "{seq:?} has a place that was not given out");
+        if let Some(at) = alert.next_moment() {
+            let is_watched = state.volatile.deadlines.contains(&(at, Deadline::AlertDelivery(*seq)));
+            assert!(is_watched, "nobody waits for the next try of {seq:?}");
+        }
+        let before = alert.is_open().then(|| open.insert(&alert.incident.key, *seq)).flatten();
+        assert_eq!(before, None, "`{}` is open twice", alert.incident.key);
+    }
+    let kept: BTreeMap<&String, Seq> = state.volatile.alerting.open.iter().map(|(key, seq)| (key, *seq)).collect();
+    assert_eq!(kept, open, "open incidents");
 }
 
 /// A run whose tasks have all ended is not unfinished, unless it has not been let go yet.

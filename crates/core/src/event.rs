@@ -5,6 +5,7 @@
 
 use crate::{
     AttemptId, CommitSeq, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
+    alert::{FailedDelivery, Incident, News},
     deadline::Deadline,
     row::{Detail, RegisteredWorkflow},
     run::{AtDeadline, Awaited, Idempotency, JsonText, RunStatus, WorkerId},
@@ -198,6 +199,25 @@ pub enum Event {
         /// What went wrong.
         error: String,
     },
+    /// A figure has been beyond its threshold for as long as its rule says, or something else was found that people
+    /// should know. From the engine. One that is open already changes nothing.
+    AlertRaised(Box<Incident>),
+    /// An incident is over. From the engine.
+    AlertResolved {
+        /// Its key.
+        key: String,
+    },
+    /// A target was told. From the engine; sent again after a restart, if that was not durable.
+    AlertDelivered {
+        /// Of which alert.
+        alert: Seq,
+        /// Who.
+        target: String,
+        /// What.
+        news: News,
+    },
+    /// A target could not be told. From the engine.
+    AlertFailed(Box<FailedDelivery>),
     /// An event that failed alone was put aside. From the driver.
     EventQuarantined(Box<crate::row::Quarantined>),
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    alert::Alert,
     continuation::Continuation,
     deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
@@ -38,6 +39,8 @@ pub struct State {
     pub children: BTreeMap<TaskId, BTreeMap<String, Child>>,
     /// Work that was too large for one step.
     pub continuations: BTreeMap<Seq, Continuation>,
+    /// Incidents that are open, or that somebody is still to be told of.
+    pub alerts: BTreeMap<Seq, Alert>,
     /// What is derived from the above, or may be lost.
     pub volatile: Volatile,
 }
@@ -111,6 +114,9 @@ impl State {
                 (Key::Child(task, key), Row::Child(child)) => {
                     state.children.entry(task).or_default().insert(key, child);
                 }
+                (Key::Alert(seq), Row::Alert(alert)) => {
+                    state.alerts.insert(seq, *alert);
+                }
                 (key, _) => return Err(LoadError::Mismatched(key)),
             }
         }
@@ -153,7 +159,7 @@ impl State {
         self.volatile = volatile;
     }
 
-    /// Takes every run and every task into the indices: the runs first, since tasks wait for them.
+    /// Takes every run, every task and every alert into the indices: the runs first, since tasks wait for them.
     pub(crate) fn index_all(&self, volatile: &mut Volatile) {
         let around = Around { pools: &self.pools, children: &self.children };
         for run in self.runs.values() {
@@ -163,6 +169,9 @@ impl State {
             for (index, _) in run.indexed_tasks() {
                 volatile.index_task(run, &self.definitions[&run.definition], index, around);
             }
+        }
+        for (seq, alert) in &self.alerts {
+            volatile.index_alert(*seq, alert);
         }
     }
 
@@ -205,6 +214,7 @@ impl State {
             Key::PausedWorkflow(name) => self.paused_workflows.get(name).cloned().map(Row::PausedWorkflow),
             Key::Continuation(seq) => self.continuations.get(seq).cloned().map(Row::Continuation),
             Key::Child(task, key) => self.children.get(task)?.get(key).cloned().map(Row::Child),
+            Key::Alert(seq) => self.alerts.get(seq).map(|alert| Row::Alert(Box::new(alert.clone()))),
             Key::Finished(_) | Key::DeadLetter(_) | Key::Workflow(..) | Key::Quarantine(_) | Key::Deadlock(_) => None,
         }
     }
@@ -230,6 +240,7 @@ impl State {
         keys.extend(self.continuations.keys().copied().map(Key::Continuation));
         let children = self.children.iter().flat_map(|(task, of)| of.keys().map(|key| Key::Child(*task, key.clone())));
         keys.extend(children);
+        keys.extend(self.alerts.keys().copied().map(Key::Alert));
         keys.into_iter().filter_map(|key| self.row(&key).map(|row| (key, row))).collect()
     }
 
@@ -243,6 +254,7 @@ impl State {
             && self.paused_workflows == other.paused_workflows
             && self.children == other.children
             && self.continuations == other.continuations
+            && self.alerts == other.alerts
     }
 
     /// An unfinished run's task.

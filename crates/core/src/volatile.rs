@@ -3,6 +3,7 @@
 //! Everything derived is kept by pairs of `index_*` and `unindex_*` around each change, and `load`
 //! runs only the first of each pair, so the two cannot disagree.
 
+pub mod alerting;
 mod graph;
 mod waiters;
 
@@ -60,6 +61,8 @@ pub struct Volatile {
     pub graph: Graph,
     /// What is done about those who can never move; told with the settings.
     pub monitor: crate::settings::Monitor,
+    /// Who is told of incidents, told with the settings; and who was told when.
+    pub alerting: alerting::Alerting,
     /// Per unfinished run: what would be counted over its tasks.
     pub tallies: BTreeMap<RunId, Tally>,
     /// Unfinished tasks of all runs.

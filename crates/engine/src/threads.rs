@@ -21,7 +21,12 @@ use std::{
     time::Duration,
 };
 use unknot_api::with_causes;
-use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
+use unknot_core::{
+    CommitSeq, Millis, Timestamp,
+    alert::{FailedDelivery, Notice},
+    effect::Effect,
+    event::{Event, NextTry},
+};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
@@ -159,6 +164,11 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
             Effect::Acknowledge { worker, attempt, fence, accepted } => {
                 shared.desks.settled(worker.as_ref(), attempt, fence, accepted);
             }
+            Effect::Notify(notice) => shared.inbox.work([unsent(*notice)]),
+            Effect::GiveUpAlert { key, target, why } => {
+                let target = target.as_deref().unwrap_or("all");
+                log::error!(incident = key.as_str(), target, why = why.as_str(); "an alert is given up");
+            }
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
     }
@@ -166,6 +176,13 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
     tell_of_runs(&turn.history);
     shared.stream.publish(driver.durable(), turn.history);
+}
+
+/// No target can be configured, so there is nothing to send by.
+fn unsent(notice: Notice) -> Event {
+    let Notice { alert, target, news, tries, .. } = notice;
+    let error = "this version sends no alerts".to_owned();
+    Event::AlertFailed(Box::new(FailedDelivery { alert, target, news, tries, error, next_try: NextTry::Useless }))
 }
 
 /// Sixty-four bits of chance from the system's own source, by way of the hasher's keys.

@@ -36,6 +36,7 @@ pub(crate) enum Kind {
     Quarantine,
     Child,
     Deadlock,
+    Alert,
 }
 
 impl Encoder {
@@ -55,6 +56,7 @@ impl Encoder {
             Row::Quarantine(quarantined) => self.json(quarantined),
             Row::Child(child) => self.json(child),
             Row::Deadlock(deadlock) => self.json(deadlock),
+            Row::Alert(alert) => self.json(alert),
         }
     }
 
@@ -106,6 +108,7 @@ pub(crate) fn decode(kind: Kind, body: &str) -> Result<Row, StoreError> {
         Kind::Quarantine => from_json(body).map(Row::Quarantine),
         Kind::Child => from_json(body).map(Row::Child),
         Kind::Deadlock => from_json(body).map(|deadlock| Row::Deadlock(Box::new(deadlock))),
+        Kind::Alert => from_json(body).map(|alert| Row::Alert(Box::new(alert))),
     };
     row.map_err(|error| unreadable(kind, &error))
 }
@@ -143,7 +146,7 @@ fn unreadable(kind: Kind, error: &serde_json::Error) -> StoreError {
 
 impl Kind {
     /// All of them, in the order in which they are declared.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Definition,
         Self::Run,
         Self::Task,
@@ -157,6 +160,7 @@ impl Kind {
         Self::Quarantine,
         Self::Child,
         Self::Deadlock,
+        Self::Alert,
     ];
 
     /// The kind of row that belongs under a key.
@@ -175,6 +179,7 @@ impl Kind {
             Key::Quarantine(_) => Self::Quarantine,
             Key::Child(..) => Self::Child,
             Key::Deadlock(_) => Self::Deadlock,
+            Key::Alert(_) => Self::Alert,
         }
     }
 
@@ -194,6 +199,7 @@ impl Kind {
             Self::Quarantine => "quarantine",
             Self::Child => "child",
             Self::Deadlock => "deadlock",
+            Self::Alert => "alert",
         }
     }
 
@@ -204,7 +210,7 @@ impl Kind {
             Self::Run | Self::Finished => &["run_id"],
             Self::Task | Self::DeadLetter => &["run_id", "place"],
             Self::Pool | Self::Queue | Self::PausedWorkflow => &["name"],
-            Self::Continuation | Self::Quarantine | Self::Deadlock => &["seq"],
+            Self::Continuation | Self::Quarantine | Self::Deadlock | Self::Alert => &["seq"],
             Self::Child => &["run_id", "place", "key"],
             Self::Workflow => &["name", "seq"],
         }
@@ -231,6 +237,7 @@ pub(crate) fn check_pair(key: &Key, row: &Row) -> Result<(), String> {
         | (Key::PausedWorkflow(_), Row::PausedWorkflow(_))
         | (Key::Continuation(_), Row::Continuation(_))
         | (Key::Quarantine(_), Row::Quarantine(_))
+        | (Key::Alert(_), Row::Alert(_))
         | (Key::Child(..), Row::Child(_)) => true,
         _ => false,
     };

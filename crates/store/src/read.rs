@@ -9,6 +9,7 @@ use std::{
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
     deadlock::{Deadlock, Finding},
     row::{DeadLetter, FinishedRun, HistoryEntry, Loaded, Pause, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
@@ -146,6 +147,13 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::run`].
     fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>>;
+
+    /// Incidents that are open, or that somebody is still to be told of, the oldest first: at most
+    /// [`ALERTS_MAX`](unknot_core::alert::ALERTS_MAX).
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>>;
 
     /// What operators hold of queues and workflows, the first of each by name. Held runs say so themselves.
     ///

@@ -188,6 +188,7 @@ impl Config {
                 pools: typed::pools(&values),
                 bounds: typed::bounds(&values),
                 monitor: typed::monitor(&values),
+                ..Settings::default()
             },
             retention: Retention {
                 keep: values.length("retention.keep", None),

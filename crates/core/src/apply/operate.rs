@@ -3,6 +3,7 @@
 use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     RunId, Seq, TaskId, Timestamp,
+    alert::Incident,
     deadline::Deadline,
     deadlock::Deadlock,
     due::effects_due_to,
@@ -39,6 +40,7 @@ impl Step<'_> {
         for (name, wanted) in &settings.pools {
             self.apply_pool(name, *wanted);
         }
+        self.apply_alerts(&settings.alerts);
         self.state.volatile.ready.review();
     }
 
@@ -137,7 +139,7 @@ impl Step<'_> {
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
+            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) | Deadline::AlertDelivery(_) => false,
             Deadline::TaskWait(task) => {
                 // Nobody could say either that an attempt is gone.
                 let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;
@@ -348,5 +350,6 @@ impl Step<'_> {
     pub(crate) fn quarantine(&mut self, quarantined: &Quarantined) {
         let seq = self.next_seq();
         self.decision.written.push((Key::Quarantine(seq), Some(Row::Quarantine(quarantined.clone()))));
+        self.raise(Incident::quarantined(quarantined.run, &quarantined.error));
     }
 }

@@ -6,6 +6,7 @@
 //!   unkillable`, `cancel RUN [force]`, `signal RUN NAME [JSON | big BYTES]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `ask A …` (see `ask.rs`), `set POOL SIZE [lend] | gone`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
+//! * alerts: see `alert.rs`;
 //! * settings: `pool NAME SIZE [lend]`, `resolve | alert`, `stale PENDING WORKFLOW`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
 //! * the monitor: `scan` looks for those that stand still, and reports them; `look` only looks, and `report` sends that;
@@ -32,6 +33,9 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         "submit" => submit(story, words),
         "ask" => crate::ask::ask(story, words),
         "set" => set_pool(story, words),
+        "target" | "rate" | "rules" | "raise" | "over" | "sent" | "unsent" | "alerts" => {
+            crate::alert::obey(story, &command, words);
+        }
         "start" | "renew" => report(story, &command, words),
         "end" => end(story, words),
         "advance" => advance(story, words),

@@ -14,6 +14,7 @@ use std::{
 };
 use unknot_core::{
     AttemptId, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
+    alert::{About, FailedDelivery, Incident, News, Severity},
     deadline::Deadline,
     effect::Effect,
     event::{
@@ -22,7 +23,7 @@ use unknot_core::{
     },
     row::{Detail, Quarantined},
     run::{Idempotency, JsonText, WorkerId},
-    settings::{PoolSettings, QueueSettings, Settings},
+    settings::{AlertTarget, PoolSettings, QueueSettings, Settings},
     worker::{Serves, WorkKind},
     workflow::Definition,
 };
@@ -100,7 +101,7 @@ impl Life {
 
     fn any_event(&mut self) -> Event {
         let caller = Caller(self.random.next());
-        match self.random.below(21) {
+        match self.random.below(23) {
             0..=2 => self.submission(caller),
             3 => {
                 let queues = self.random.one_in(3).then(|| BTreeSet::from(["default".into()]));
@@ -131,6 +132,7 @@ impl Life {
                 let signal = Box::new(SignalRequest { name: name.to_owned(), payload, by, facts });
                 Event::SignalSent { run, signal, caller }
             }
+            21..=22 => self.alert(),
             13 => Event::Paused { target: self.target(), by: "ann".to_owned(), caller },
             14 => Event::Resumed { target: self.target(), by: "ann".to_owned(), caller },
             15 => self.operation(caller),
@@ -240,7 +242,52 @@ impl Life {
             let max_queue_size = self.random.below(30) as u32;
             settings.queues.insert("slow".to_owned(), QueueSettings { max_queue_size, ..QueueSettings::default() });
         }
+        settings.alerts.alerts_max = 1 + self.random.below(3) as u32;
+        for target in ["ops", "oncall"] {
+            let (is_there, send_resolved) = (!self.random.one_in(4), self.random.one_in(2));
+            if is_there {
+                let least = Severity::ALL[self.random.below(2)];
+                settings.alerts.targets.insert(target.to_owned(), AlertTarget { send_resolved, least });
+            }
+        }
         Event::SettingsApplied(Box::new(settings))
+    }
+
+    /// An incident begins or ends, or something is said of a delivery: of one that is under way, or of none.
+    fn alert(&mut self) -> Event {
+        let key = format!("disk:{}", self.random.below(6));
+        let known = self.world.state.alerts.len();
+        let (alert, target) = match known {
+            0 => (Seq(self.random.next() % 100), "ops".to_owned()),
+            _ => {
+                let place = self.random.below(known);
+                let seq = *self.world.state.alerts.keys().nth(place).expect("one of them");
+                (seq, ["ops", "oncall", "nobody"][self.random.below(3)].to_owned())
+            }
+        };
+        let news = if self.random.one_in(2) { News::Raised } else { News::Resolved };
+        match self.random.below(6) {
+            0..=1 => Event::AlertRaised(Box::new(Incident {
+                key,
+                severity: Severity::ALL[self.random.below(4)],
+                summary: "as chance has it".to_owned(),
+                about: About::Quarantined { run: None },
+                is_momentary: self.random.one_in(3),
+            })),
+            2 => Event::AlertResolved { key },
+            3 => Event::AlertDelivered { alert, target, news },
+            4 => Event::DeadlinePassed(Deadline::AlertDelivery(alert)),
+            _ => {
+                let tries = 1 + self.random.below(4) as u32;
+                let next_try = match self.random.below(3) {
+                    0 => NextTry::Useless,
+                    1 => NextTry::NotBefore(Millis::from_hours(2)),
+                    _ => NextTry::AsUsual,
+                };
+                let error = "webhook timeout".to_owned();
+                Event::AlertFailed(Box::new(FailedDelivery { alert, target, news, tries, error, next_try }))
+            }
+        }
     }
 
     /// A lease that was given, as it was or a little off.

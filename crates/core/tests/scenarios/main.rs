@@ -6,6 +6,7 @@
 //! `story.rs`, that of its commands in `command.rs`, that of its workflows in `workflow_form.rs`.
 #![expect(clippy::disallowed_methods, reason = "tests read and bless files")]
 
+mod alert;
 mod ask;
 mod bounds;
 mod command;

@@ -112,6 +112,8 @@ fn kind(effect: &Effect) -> &'static str {
         Effect::Stop { .. } => "stop",
         Effect::Kill { .. } => "kill",
         Effect::Acknowledge { .. } => "acknowledge",
+        Effect::Notify(_) => "tell",
+        Effect::GiveUpAlert { .. } => "give up",
         Effect::Reply { .. } => "answer",
     }
 }
@@ -134,6 +136,10 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
         Effect::Acknowledge { attempt, accepted, .. } => {
             let verdict = if *accepted { "counted" } else { "refused" };
             format!("acknowledge {}#{}: {verdict}", story.task_name(attempt.task), attempt.number)
+        }
+        Effect::Notify(notice) => crate::alert::told(notice),
+        Effect::GiveUpAlert { key, target, why } => {
+            format!("give up {key} at {}: {why}", target.as_deref().unwrap_or("all"))
         }
         Effect::Reply { answer: Err(refusal), .. } => format!("refused: {refusal}"),
         Effect::Reply { answer: Ok(answer), .. } => match answer {

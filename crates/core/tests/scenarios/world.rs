@@ -18,8 +18,8 @@ use unknot_core::{
 pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// Chance that moves no pause: the middle of what jitter draws from.
 pub(crate) const EVEN_CHANCE: u64 = 1 << 63;
-/// Unfinished tasks up to which everything is checked after every single event.
-const CHECK_EACH_MAX: u32 = 64;
+/// Unfinished tasks and alerts up to which everything is checked after every single event.
+const CHECK_EACH_MAX: usize = 64;
 /// Above that, everything is checked after so many events.
 const CHECK_EVERY: u64 = 500;
 
@@ -68,7 +68,8 @@ impl World {
         self.coverage.after(before, &self.state, &decision);
         self.keep(commit, &decision);
         self.events += 1;
-        if self.state.live_tasks() <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
+        let many = self.state.live_tasks() as usize + self.state.alerts.len();
+        if many <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
             self.check();
         }
         decision
@@ -201,5 +202,6 @@ fn through_json(row: &Row) -> Row {
         Row::Quarantine(content) => Row::Quarantine(again(content)),
         Row::Child(content) => Row::Child(again(content)),
         Row::Deadlock(content) => Row::Deadlock(again(content)),
+        Row::Alert(content) => Row::Alert(again(content)),
     }
 }

@@ -12,6 +12,7 @@ use std::{
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
     deadlock::Deadlock,
     row::{DeadLetter, Key, Loaded, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
@@ -287,6 +288,17 @@ impl Reader for MemoryReader {
         self.ask(namespace, |space| match &space.rows.get(&Key::Deadlock(verdict))?.row {
             Row::Deadlock(verdict) => Some(Deadlock::clone(verdict)),
             _ => None,
+        })
+    }
+
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>> {
+        self.ask(namespace, |space| {
+            let rows = space.rows.range(Key::Alert(Seq(0))..);
+            let alerts = rows.filter_map(|(key, kept)| match (key, &kept.row) {
+                (Key::Alert(seq), Row::Alert(alert)) => Some((*seq, Alert::clone(alert))),
+                _ => None,
+            });
+            alerts.collect()
         })
     }
 

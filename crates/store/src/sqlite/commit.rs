@@ -224,7 +224,9 @@ impl Writer<'_> {
                 place.push(ToSqlOutput::from(name.as_str()));
             }
             Key::Workflow(name, seq) => place.extend([ToSqlOutput::from(name.as_str()), number(seq.0)]),
-            Key::Continuation(seq) | Key::Quarantine(seq) | Key::Deadlock(seq) => place.push(number(seq.0)),
+            Key::Continuation(seq) | Key::Quarantine(seq) | Key::Deadlock(seq) | Key::Alert(seq) => {
+                place.push(number(seq.0));
+            }
             Key::Child(task, key) => {
                 place.extend([id(&task.run), number(task.index.0.into()), ToSqlOutput::from(key.as_str())]);
             }

@@ -29,6 +29,7 @@ use std::{
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    alert::{ALERTS_MAX, Alert},
     deadlock::Deadlock,
     row::{DeadLetter, FinishedRun, Loaded, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
@@ -411,6 +412,18 @@ impl Reader for SqliteReader {
 
     fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>> {
         self.ask(namespace, |snapshot| verdict::read(snapshot.connection, snapshot.ns, verdict))
+    }
+
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>> {
+        self.ask(namespace, |snapshot| {
+            let mut found: Vec<(Seq, Alert)> = Vec::new();
+            let sql = "SELECT seq, body FROM alert WHERE ns = ?1 ORDER BY seq LIMIT ?2";
+            snapshot.each(sql, (snapshot.ns, int(ALERTS_MAX as u64)), |row| {
+                found.push((Seq(number(row, 0)?), decode_as(Kind::Alert, text(row, 1)?)?));
+                Ok(())
+            })?;
+            Ok(found)
+        })
     }
 
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
