@@ -229,6 +229,8 @@ pub struct Findings {
     pub found: Vec<crate::monitor::Found>,
     /// Verdicts that are over, whole as they are kept.
     pub over: Vec<crate::deadlock::Deadlock>,
+    /// Runs about which there is no other verdict of that kind that is open: whoever was told is told that it is over.
+    pub calm: Vec<(crate::deadlock::Finding, RunId)>,
 }
 
 /// What a running attempt can ask for.

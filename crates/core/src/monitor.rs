@@ -4,8 +4,11 @@
 //! whoever performs it brings the state as the store has it, and sends what came of it as
 //! [`FindingsReported`](crate::event::Event::FindingsReported), which leaves alone what has moved meanwhile.
 
+pub mod audit;
+
 use crate::{
     Millis, RunId, Seq, State, TaskId, Timestamp,
+    alert::Incident,
     deadlock::{Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, cut},
     wait::{Cause, Mover, Snapshot, Stuck, Verdict, Watched, mover, reach, stuck},
 };
@@ -39,6 +42,8 @@ pub struct Look {
     pub found: Vec<Found>,
     /// Verdicts that were open and are over.
     pub over: Vec<Seq>,
+    /// Runs that were told of by those alone.
+    pub calm: Vec<(Finding, RunId)>,
     /// Runs that stand still for too long, also those that are told of already.
     pub stuck: usize,
 }
@@ -65,8 +70,16 @@ pub fn look(state: &State, graph: &Snapshot, verdict: &Verdict, open: &[Deadlock
             found.push(Found::of(state, graph, stuck.clone(), others));
         }
     }
-    let is_over = |open: &&Deadlock| is_over(state, open, &standing, watched);
-    Look { found, over: open.iter().filter(is_over).map(|open| open.seq).collect(), stuck: standing.len() }
+    let (over, open): (Vec<&Deadlock>, Vec<&Deadlock>) =
+        open.iter().partition(|open| is_over(state, open, &standing, watched));
+    // Whoever is told of a deadlock is not told of which sort.
+    let keys = |verdicts: &[&Deadlock]| -> BTreeMap<String, (Finding, RunId)> {
+        let all = verdicts.iter().flat_map(|verdict| of_open(verdict));
+        all.map(|(kind, run)| (Incident::stuck_key(kind, run), (kind, run))).collect()
+    };
+    let left = keys(&open);
+    let calm = keys(&over).into_iter().filter(|(key, _)| !left.contains_key(key)).map(|(_, told)| told).collect();
+    Look { found, over: over.iter().map(|over| over.seq).collect(), calm, stuck: standing.len() }
 }
 
 /// Whether those that a verdict is about have moved.

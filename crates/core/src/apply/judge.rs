@@ -3,6 +3,7 @@
 use super::attempt::error;
 use crate::{
     RunId, TaskId,
+    alert::{Incident, Stuck},
     deadlock::{Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
     retry,
     row::{Detail, HistoryKind, Key, Row},
@@ -115,18 +116,30 @@ impl Step<'_> {
             false_positive: None,
             ended_at: None,
         };
-        self.record_verdict(&deadlock);
-        self.decision.written.push((Key::Deadlock(seq), Some(Row::Deadlock(Box::new(deadlock)))));
+        self.keep_verdict(deadlock);
     }
 
-    /// Tells each run that a verdict is about of it.
-    pub(crate) fn record_verdict(&mut self, deadlock: &Deadlock) {
-        let line = if deadlock.kind.is_proved() { HistoryKind::DeadlockDetected } else { HistoryKind::StallDetected };
-        for run in deadlock.runs() {
-            let own = deadlock.members.iter().filter(|member| member.task.run == run).count();
-            let told = Detail::of("verdict", VerdictId(deadlock.seq).to_string()).with("kind", deadlock.kind.word());
-            self.record(run, line, told.with("members", deadlock.members.len() as u64).with("tasks", own as u64));
+    /// Keeps a verdict, and tells each run that it is about, and people outside.
+    pub(crate) fn keep_verdict(&mut self, verdict: Deadlock) {
+        let line = if verdict.kind.is_proved() { HistoryKind::DeadlockDetected } else { HistoryKind::StallDetected };
+        for run in verdict.runs() {
+            let own = verdict.members.iter().filter(|member| member.task.run == run).count();
+            let told = Detail::of("verdict", VerdictId(verdict.seq).to_string()).with("kind", verdict.kind.word());
+            self.record(run, line, told.with("members", verdict.members.len() as u64).with("tasks", own as u64));
+            let Some(found) = self.run(run) else { continue };
+            let stuck = Stuck {
+                finding: verdict.kind,
+                verdict: Some(verdict.seq),
+                run,
+                workflow: found.workflow.to_string(),
+                tasks: u32::try_from(own).unwrap_or(u32::MAX),
+                last_update: found.updated_at,
+                auto_cancel: self.state.volatile.monitor.cancel_on_deadlock,
+                explanation: verdict.explanation.clone(),
+            };
+            self.raise(Incident::stuck(stuck));
         }
+        self.decision.written.push((Key::Deadlock(verdict.seq), Some(Row::Deadlock(Box::new(verdict)))));
     }
 
     /// What its workflow says is done about a victim, else the configuration.

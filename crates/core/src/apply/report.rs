@@ -1,6 +1,7 @@
 //! What the monitor found: kept and told, if it still stands.
 
 use crate::{
+    alert::Incident,
     deadlock::{Deadlock, VerdictId},
     effect::Answer,
     event::{Caller, Findings},
@@ -14,6 +15,7 @@ impl Step<'_> {
     pub(crate) fn report(&mut self, findings: &Findings, caller: Caller) {
         findings.found.iter().for_each(|found| self.keep_finding(found));
         findings.over.iter().for_each(|over| self.end_verdict(over));
+        findings.calm.iter().for_each(|(finding, run)| self.end_incident(&Incident::stuck_key(*finding, *run)));
         self.reply(caller, Ok(Answer::Done));
     }
 
@@ -21,8 +23,7 @@ impl Step<'_> {
     fn keep_finding(&mut self, found: &Found) {
         let Some(verdict) = found.verdict(self.state, self.now) else { return };
         let verdict = Deadlock { seq: self.next_seq(), ..verdict };
-        self.record_verdict(&verdict);
-        self.decision.written.push((Key::Deadlock(verdict.seq), Some(Row::Deadlock(Box::new(verdict)))));
+        self.keep_verdict(verdict);
     }
 
     /// Those that a verdict is about have moved.

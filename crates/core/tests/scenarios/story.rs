@@ -59,6 +59,12 @@ pub(crate) fn tell(text: &str) -> (String, Coverage) {
 /// Tells a story that may go on.
 pub(crate) fn begin(text: &str) -> Story {
     let mut story = Story::default();
+    go_on(&mut story, text);
+    story
+}
+
+/// Tells more of a story.
+pub(crate) fn go_on(story: &mut Story, text: &str) {
     let mut lines = text.lines().filter(|line| !line.starts_with(INDENT)).peekable();
     while let Some(line) = lines.next() {
         story.write(line);
@@ -70,7 +76,7 @@ pub(crate) fn begin(text: &str) -> Story {
             }
             story.define(line, &tasks);
         } else if let Some(line) = line.strip_prefix("> ") {
-            command::obey(&mut story, Words::of(line));
+            command::obey(story, Words::of(line));
             if !story.by_hand {
                 story.follow();
             }
@@ -78,7 +84,6 @@ pub(crate) fn begin(text: &str) -> Story {
             assert!(line.is_empty() || line.starts_with('#'), "a line is a comment, a workflow or begins with `> `");
         }
     }
-    story
 }
 
 impl Story {

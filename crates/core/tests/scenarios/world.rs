@@ -153,7 +153,7 @@ impl World {
         let watched = wait::Watched { now: self.now, since: BEGIN };
         let seen = monitor::look(&self.state, &graph, &wait::reduce(&graph), &open, watched);
         let over = open.into_iter().filter(|open| seen.over.contains(&open.seq)).collect();
-        let findings = Findings { found: seen.found.clone(), over };
+        let findings = Findings { found: seen.found.clone(), over, calm: seen.calm.clone() };
         (seen, findings)
     }
 
