@@ -14,6 +14,9 @@ pub const GRAPH_NODES_MAX: usize = 1_000;
 /// Members of a verdict that are listed.
 pub(crate) const MEMBERS_MAX: usize = 100;
 
+/// The reason of a run that is cancelled to end a deadlock.
+pub const AUTO_CANCEL: &str = "auto-cancel: deadlock detected";
+
 /// A verdict's number, printed `dl_7`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VerdictId(pub Seq);

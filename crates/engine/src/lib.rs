@@ -4,6 +4,8 @@
 //! `threads.rs` (what runs where). `convert.rs` and `convert_work.rs` are the only places where the
 //! core's types and the wire's meet.
 
+mod asked;
+mod beside;
 mod callers;
 mod clock;
 mod command;
@@ -15,11 +17,14 @@ pub mod driver;
 mod engine;
 mod inbox;
 mod local;
+mod monitor;
 mod overview;
 mod progress;
 mod reads;
 mod reconcile;
 mod remote;
+#[cfg(test)]
+mod said;
 mod stream;
 mod threads;
 mod upkeep;
@@ -27,10 +32,12 @@ mod watcher;
 mod witness;
 mod worker;
 
+pub use beside::Beside;
 pub use clock::Clock;
 pub use convert_work::folder as attempt_folder;
 pub use engine::{ATTEMPTS, Accepted, CommandError, Engine, Options, StartError, Submit, Submitted};
 pub use inbox::LaneFull;
+pub use monitor::{MonitorView, TASKS_MAX as MONITOR_TASKS_MAX};
 pub use overview::{Overview, QueueView, WorkerView};
 pub use progress::Health;
 pub use remote::{Claimed, LeaseUnknown, REMOTE_SLOTS_MAX, Registration, WORKERS_MAX, WorkerError};

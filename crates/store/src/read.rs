@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 pub use unknot_core::event::Facts;
 use unknot_core::{
@@ -201,6 +202,9 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::run`].
     fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError>;
+
+    /// Lets each answer take so long from now on: for who reads very much, and seldom.
+    fn set_limit(&mut self, limit: Duration);
 }
 
 /// What a reader says to a question.

@@ -4,7 +4,7 @@ use super::attempt::error;
 use crate::{
     RunId, TaskId,
     alert::{Incident, Stuck},
-    deadlock::{Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
+    deadlock::{AUTO_CANCEL, Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
     retry,
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason},
@@ -17,8 +17,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How often an attempt of a task is stopped to end a deadlock before its run is cancelled instead.
 const VICTIM_MAX: u32 = 5;
-/// The reason of a run that is cancelled to end a deadlock.
-pub(crate) const AUTO_CANCEL: &str = "auto-cancel: deadlock detected";
 
 impl Step<'_> {
     /// Looks whether the step has left anybody who can never move.

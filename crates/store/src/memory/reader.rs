@@ -9,6 +9,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
+    time::Duration,
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
@@ -346,6 +347,9 @@ impl Reader for MemoryReader {
     fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
         Ok(self.disk.lock().get(namespace).map(Space::live).unwrap_or_default())
     }
+
+    /// Nothing here takes long.
+    fn set_limit(&mut self, _: Duration) {}
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |space| {

@@ -26,6 +26,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
@@ -460,6 +461,10 @@ impl Reader for SqliteReader {
     fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
         self.deadline.start();
         load(&self.connection, namespace).map_err(|error| self.too_slow(error))
+    }
+
+    fn set_limit(&mut self, limit: Duration) {
+        self.deadline.set_limit(limit);
     }
 }
 
