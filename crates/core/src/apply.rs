@@ -19,6 +19,7 @@ mod report;
 mod signal;
 mod submit;
 mod suspect;
+mod wake;
 
 use crate::{
     State,
@@ -77,7 +78,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
     }
     match &envelope.event {
         // What puts a failure aside must not fail on the next one: the grants follow by themselves.
-        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_apart(),
+        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_aside(),
         event if grants_apart && !matches!(event, Event::GrantsDue) => step.settle_apart(),
         _ => step.settle_all(),
     }

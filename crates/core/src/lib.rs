@@ -30,7 +30,7 @@ pub mod wait;
 pub mod worker;
 pub mod workflow;
 
-pub use apply::apply;
+pub use apply::{ANCESTORS_MAX, CHILDREN_MAX, apply};
 pub use decision::Decision;
 pub use id::{AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex};
 pub use state::State;

@@ -7,7 +7,7 @@ mod parked;
 mod status;
 
 pub use lease::{Lease, Place, StopReason, Stopping};
-pub use parked::{Answered, AtDeadline, Awaited, Child, NAME_MAX, NESTING_MAX, Parked, TERMS_MAX};
+pub use parked::{Answered, AtDeadline, Awaited, Child, NAME_MAX, NESTING_MAX, Over, Parked, TERMS_MAX, WaitOutcome};
 pub use status::{RunStatus, TaskEnd, TaskStatus};
 
 use crate::{

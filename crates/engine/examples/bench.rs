@@ -157,6 +157,7 @@ impl Bench {
             guard: GuardCommand { program: self.guard.clone(), args: vec!["__guard".into()] },
             retention: Retention::default(),
             focus: None,
+            door: None,
         };
         let engine = Engine::start(Box::new(store), options)?;
         let heard = engine.subscribe();

@@ -64,6 +64,7 @@ async fn measure(data: PathBuf, rounds: usize) -> Outcome<Vec<Duration>> {
         guard: GuardCommand { program: "true".into(), args: Vec::new() },
         retention: Retention::default(),
         focus: None,
+        door: None,
     };
     let engine = Arc::new(Engine::start(Box::new(store), options)?);
     let session = engine.register_worker(&Registration {

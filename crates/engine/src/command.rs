@@ -3,8 +3,9 @@
 use crate::{
     asked::ANSWER_WITHIN,
     driver::Driver,
-    engine::{Accepted, CommandError, Engine, Submit},
+    engine::{CommandError, Engine},
     overview::Overview,
+    submit::{Accepted, Submit},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::timeout};
@@ -27,7 +28,7 @@ impl Engine {
         let (sender, answer) = oneshot::channel();
         // Fails only if nobody awaits the answer any more.
         let caller = self.shared.callers.register(Box::new(move |answered| sender.send(answered).unwrap_or_default()));
-        let forget = Forget { engine: self, caller };
+        let forget = self.forgetting(caller);
         self.shared.inbox.control(event(caller))?;
         let answered = timeout(ANSWER_WITHIN, answer).await;
         drop(forget);
@@ -35,6 +36,11 @@ impl Engine {
             Ok(Ok(answered)) => Ok(answered?),
             Ok(Err(_)) | Err(_) => Err(self.no_answer()),
         }
+    }
+
+    /// Forgets a caller that gives up, once it is dropped.
+    pub(crate) fn forgetting(&self, caller: Caller) -> Forget<'_> {
+        Forget { engine: self, caller }
     }
 
     /// Has a workflow executed; `facts` are those of its idempotency key.
@@ -92,7 +98,7 @@ impl Engine {
 }
 
 /// Forgets a caller that gives up, also by being dropped.
-struct Forget<'e> {
+pub(crate) struct Forget<'e> {
     engine: &'e Engine,
     caller: Caller,
 }

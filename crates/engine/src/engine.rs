@@ -11,10 +11,12 @@
 
 use crate::{
     asked::Asked,
+    attempt_tokens::AttemptTokens,
     callers::Callers,
     clock::Clock,
     driver::{Driver, StoreRequest},
     inbox::{Inbox, LaneFull},
+    local::Door,
     monitor::{Figures, Monitor},
     overview::Overview,
     progress::{Health, Progress},
@@ -22,13 +24,14 @@ use crate::{
     reconcile::reconcile,
     remote::Desks,
     stream::{Stream, Subscription},
+    submit::{Accepted, Submit},
     threads::{self, Shared},
     upkeep::Upkeep,
     watcher::Watcher,
     worker::{self, WorkerHandle},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
@@ -38,11 +41,10 @@ use std::{
 use unknot_core::{
     Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
-    event::{Caller, CancelRequest, Event, Facts, PauseTarget, SignalRequest, Submission, TakeOver},
-    run::{Idempotency, JsonText, WorkerId},
+    event::{Caller, CancelRequest, Event, Facts, PauseTarget, SignalRequest},
+    run::{JsonText, WorkerId},
     settings::Settings,
     state::LoadError,
-    workflow::Definition,
 };
 use unknot_hands::GuardCommand;
 use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store, StoreError};
@@ -67,6 +69,9 @@ pub struct Options {
     pub retention: Retention,
     /// Only these runs are served until [`Engine::focus`] says otherwise; none: all.
     pub focus: Option<BTreeSet<RunId>>,
+    /// The address at which attempts of the local worker can ask for something, if anybody answers there: that of the
+    /// door that whoever starts the engine opens.
+    pub door: Option<String>,
 }
 
 /// Why an engine does not start.
@@ -81,6 +86,9 @@ pub enum StartError {
     /// The system refuses a thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
+    /// The secret by which tokens of attempts are known cannot be read or made.
+    #[error("cannot use the secret of the attempts' tokens in the data folder")]
+    Secret(#[source] io::Error),
 }
 
 /// Why a command has no answer.
@@ -119,62 +127,11 @@ pub enum CommandError {
     },
 }
 
-/// A wish to execute a workflow.
-#[derive(Clone, Debug)]
-pub struct Submit {
-    /// The workflow.
-    pub definition: Arc<Definition>,
-    /// The input, checked, defaults filled in.
-    pub input: serde_json::Value,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Who submits.
-    pub client_id: Option<String>,
-    /// Set if a repetition must find the same run.
-    pub idempotency: Option<Idempotency>,
-    /// Path of the workflow file, absolute.
-    pub source: Option<String>,
-    /// Not before this moment.
-    pub start_at: Option<Timestamp>,
-    /// What is taken over from a run that ended, of the same definition.
-    pub takes_over: Option<TakeOver>,
-    /// The workflows that it calls, and those that these call, by name.
-    pub calls: BTreeMap<Arc<str>, Arc<Definition>>,
-}
-
-impl Submit {
-    /// The event that has it executed.
-    pub(crate) fn event(self, run: RunId, facts: Facts, caller: Caller) -> Event {
-        Event::RunSubmitted(Box::new(Submission {
-            run,
-            definition: self.definition,
-            input: JsonText::of(&self.input),
-            labels: self.labels,
-            client_id: self.client_id,
-            idempotency: self.idempotency,
-            source: self.source,
-            start_at: self.start_at,
-            takes_over: self.takes_over,
-            calls: self.calls,
-            facts,
-            caller,
-        }))
-    }
-}
-
-/// A run that exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Its id.
-    pub run: RunId,
-    /// Whether it did so before, under the same idempotency key.
-    pub existing: bool,
-}
-
 /// A running engine. Dropping it stops everything it started, attempts included, within their ladders.
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     data: PathBuf,
+    attempt_tokens: Arc<AttemptTokens>,
     reads: Reads,
     brain: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
@@ -198,6 +155,7 @@ impl Engine {
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reads = Reads::open(&*store, options.namespace.clone())?;
         let (maintenance, watching) = (store.maintenance()?, store.reader()?);
+        let attempt_tokens = Arc::new(AttemptTokens::open(&options.data).map_err(StartError::Secret)?);
         let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
@@ -216,7 +174,10 @@ impl Engine {
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
             0 => None,
-            slots => Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots)?),
+            slots => {
+                let door = options.door.map(|url| Door { url, tokens: Arc::clone(&attempt_tokens) });
+                Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots, door)?)
+            }
         };
         let owned = (options.namespace.clone(), epoch);
         let watcher = Watcher::start(&shared, &options.data)?;
@@ -226,6 +187,7 @@ impl Engine {
         Ok(Self {
             shared,
             data: options.data,
+            attempt_tokens,
             reads,
             brain: Some(brain),
             writer: Some(writer),
@@ -405,6 +367,11 @@ impl Engine {
     /// The data folder.
     pub fn data(&self) -> &Path {
         &self.data
+    }
+
+    /// The tokens of attempts.
+    pub fn attempt_tokens(&self) -> &AttemptTokens {
+        &self.attempt_tokens
     }
 
     /// Gives the local worker no new work from now on; what runs goes on.

@@ -43,6 +43,7 @@ fn engine() -> (Engine, TempDir) {
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
         focus: None,
+        door: None,
     };
     (Engine::start(Box::new(MemoryStore::default()), options).expect("an engine"), folder)
 }

@@ -33,6 +33,7 @@ fn start(store: &MemoryStore, data: &Path, keep: Millis) -> Engine {
         guard: GuardCommand { program: "/nonexistent".into(), args: Vec::new() },
         retention: Retention { keep, ..Retention::default() },
         focus: None,
+        door: None,
     };
     Engine::start(Box::new(store.clone()), options).expect("an engine")
 }

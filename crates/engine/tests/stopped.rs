@@ -32,6 +32,7 @@ fn engine() -> (Engine, FaultPlan, TempDir) {
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
         focus: None,
+        door: None,
     };
     let plan = FaultPlan::default();
     let store = FaultyStore::new(MemoryStore::default(), plan.clone());

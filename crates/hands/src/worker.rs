@@ -241,7 +241,7 @@ impl<S: WorkSource> Loop<S> {
             let source = self.source.clone();
             self.report = Some(after(self.report_failures, async move { source.report(batch).await }));
         }
-        let held = self.queue.len() + self.running.len();
+        let held = self.queue.iter().filter(|queued| !queued.assignment.in_lent_slot).count() + self.own_running();
         let total = (self.config.slots + self.config.prefetch)
             .saturating_sub(held)
             .min(UNSETTLED_MAX.saturating_sub(self.outbox.len()));
@@ -328,9 +328,24 @@ impl<S: WorkSource> Loop<S> {
         }
     }
 
+    /// Attempts that run in slots of the worker's own.
+    fn own_running(&self) -> usize {
+        self.running.values().filter(|running| !running.in_lent_slot).count()
+    }
+
+    /// The next attempt that there is a slot for: any, or one that has the slot of an attempt that waits here.
+    fn next_queued(&mut self) -> Option<Queued> {
+        match self.own_running() < self.config.slots {
+            true => self.queue.pop_front(),
+            false => {
+                let place = self.queue.iter().position(|queued| queued.assignment.in_lent_slot)?;
+                self.queue.remove(place)
+            }
+        }
+    }
+
     fn start_queued(&mut self) {
-        while self.running.len() < self.config.slots {
-            let Some(Queued { assignment, leased_at }) = self.queue.pop_front() else { return };
+        while let Some(Queued { assignment, leased_at }) = self.next_queued() {
             let lease = held::lease(&assignment, leased_at);
             if lease.as_ref().is_some_and(|(lease, _)| lease.kill_at().left().is_zero()) {
                 // It is somebody else's by now, or soon.
@@ -367,7 +382,8 @@ impl<S: WorkSource> Loop<S> {
         let (attempt, fence) = (assignment.attempt.clone(), assignment.fence);
         let (lease, renewal) = lease.unzip();
         let term_ms = assignment.lease_ms;
-        self.running.insert(attempt.clone(), Running { fence, wish, term_ms, renewal });
+        let in_lent_slot = assignment.in_lent_slot;
+        self.running.insert(attempt.clone(), Running { fence, wish, term_ms, renewal, in_lent_slot });
         let bench = self.bench.clone();
         // A request goes with the task that performs it; processes may outlive theirs.
         let leaves_nothing = matches!(assignment.work, Work::Http(_));

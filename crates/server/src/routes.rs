@@ -1,13 +1,16 @@
 //! All operations of the API, and how their requests are read.
 
 mod again;
+mod asks;
 mod attempts;
+mod calls;
 mod cancel;
 mod events;
 mod health;
 mod metrics;
 mod operate;
 mod pages;
+mod pools;
 mod runs;
 mod signals;
 mod submit;
@@ -63,6 +66,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         workflows::operations(),
         workers::operations(),
         attempts::operations(),
+        asks::operations(),
+        pools::operations(),
         operate::operations(),
         health::operations(),
         metrics::operations(),

@@ -9,8 +9,7 @@ use crate::{
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason},
     step::Step,
-    volatile::Party,
-    wait::{Analysis, NodeState, Snapshot, among, analyze},
+    wait::{Analysis, DECLARED, Snapshot},
     workflow::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,58 +18,18 @@ use std::collections::{BTreeMap, BTreeSet};
 const VICTIM_MAX: u32 = 5;
 
 impl Step<'_> {
-    /// Looks whether the step has left anybody who can never move.
-    pub(crate) fn judge(&mut self) {
-        self.refresh_graph();
-        let graph = &mut self.state.volatile.graph;
-        let condemned = graph.take_condemned();
-        if condemned.is_empty() {
-            return;
+    /// Looks whether the step has left anybody who can never move: the next cause is told, and acted upon. Says whether
+    /// there was one.
+    pub(crate) fn judge(&mut self) -> bool {
+        self.state.refresh_graph();
+        if !self.state.volatile.graph.has_news() {
+            return false;
         }
-        let dead: BTreeSet<Party> = graph.deadlocked().collect();
-        let new: BTreeSet<Party> = condemned.into_iter().filter(|party| self.is_judged(*party)).collect();
-        let before: BTreeSet<Party> = dead.difference(&new).copied().collect();
-        let graph = self.picture(&new, &before);
-        let analysis = analyze(&graph);
-        // Whoever only waits behind a cause that was told is no cause.
-        if !analysis.verdict.deadlocked.is_empty() {
-            self.tell_deadlock(graph, analysis);
-            self.drain();
-        }
-    }
-
-    /// Whether a dead party is one to tell of: what comes to its end anyway is not.
-    fn is_judged(&self, party: Party) -> bool {
-        let run = match party {
-            Party::Run(run) => run,
-            Party::Task(task) => task.run,
-        };
-        self.run(run).is_some_and(|run| run.ending.is_none() && run.poisoned.is_none())
-    }
-
-    /// The graph of those who are dead. Of those who were so before, only that they never end: they are not judged again.
-    fn picture(&self, new: &BTreeSet<Party>, before: &BTreeSet<Party>) -> Snapshot {
-        let all: BTreeSet<Party> = new.union(before).copied().collect();
-        let mut graph = among(self.state, self.now, &all);
-        if !before.is_empty() {
-            let before: BTreeSet<String> = before.iter().map(id_of).collect();
-            for node in graph.nodes.iter_mut().filter(|node| before.contains(&node.id)) {
-                node.state = NodeState::External;
-            }
-            graph.waits.retain(|wait| !before.contains(&wait.node));
-        }
-        graph
-    }
-
-    /// Tracked runs whose waits were made from what is so no more are taken in anew.
-    fn refresh_graph(&mut self) {
-        for run in self.state.volatile.graph.take_stale() {
-            let Some(run) = self.run(run) else { continue };
-            let (id, open) = (run.id, run.indexed_tasks().filter(|(_, task)| task.end().is_none()));
-            for index in open.map(|(index, _)| index).collect::<Vec<_>>() {
-                self.reindex(id.task(index));
-            }
-        }
+        let put_off = self.state.continuations.values().map(|continuation| continuation.run);
+        let busy = self.at_work().chain(put_off).chain(self.state.volatile.waiters.due_runs()).collect();
+        let Some((graph, analysis)) = self.state.next_cause(self.now, &busy) else { return false };
+        self.tell_deadlock(graph, analysis);
+        true
     }
 
     /// All tasks of a run belong to the graph from now on.
@@ -80,9 +39,7 @@ impl Step<'_> {
         }
         let Some(found) = self.state.runs.get(&run) else { return };
         self.state.volatile.graph.track(found, &self.state.definitions[&found.definition]);
-        for index in found.indexed_tasks().map(|(index, _)| index).collect::<Vec<_>>() {
-            self.reindex(run.task(index));
-        }
+        self.reindex_all(run);
     }
 
     fn tell_deadlock(&mut self, graph: Snapshot, analysis: Analysis) {
@@ -216,15 +173,13 @@ impl Step<'_> {
             let kind = if resource.units == 1 { "lock" } else { "pool" };
             Some((format!("`{}`", resource.id), format!("{kind} `{name}`")))
         };
+        let signal = |consumable: &crate::wait::Consumable| {
+            let name = consumable.id.strip_prefix("signal:")?.strip_suffix(DECLARED)?.split_once(':')?.1;
+            Some((format!("`{}`", consumable.id), format!("signal `{name}`")))
+        };
         let nodes = graph.nodes.iter().filter_map(|known| node(&known.id));
-        nodes.chain(graph.resources.iter().filter_map(pool)).collect()
-    }
-}
-
-fn id_of(party: &Party) -> String {
-    match party {
-        Party::Task(task) => task.to_string(),
-        Party::Run(run) => run.to_string(),
+        let resources = graph.resources.iter().filter_map(pool);
+        nodes.chain(resources).chain(graph.consumables.iter().filter_map(signal)).collect()
     }
 }
 

@@ -9,21 +9,17 @@ use crate::{
 
 /// What a running attempt waits for, since when, until when, and what then.
 pub(super) fn describe(state: &State, run: &Run, id: TaskId, lease: &Lease, parked: &Parked) -> Described {
-    let is_over = lease.lends() && state.volatile.borrowers.contains_key(&id) && !has_open_children(state, id);
-    let sentence = match is_over {
+    let sentence = match parked.over.is_some() {
         true => "waits for what it has lent to its runs to be given back".to_owned(),
         false => format!("waits for {}", awaited(state, run, id, &parked.on)),
     };
     let then = match (lease.worker.is_brain(), parked.then) {
+        (false, _) if parked.over.is_some() => "it is stopped",
         (true, _) => "it and its runs are stopped",
         (false, AtDeadline::GiveUp) => "its attempt is told, and goes on without",
         (false, AtDeadline::Stop) => "it is stopped",
     };
     Described { sentence, since: parked.since, bound: Some(Bound { at: parked.deadline, then }) }
-}
-
-fn has_open_children(state: &State, id: TaskId) -> bool {
-    state.children.get(&id).into_iter().flatten().any(|(_, child)| child.is_awaited())
 }
 
 /// An expression, to be read after `waits for`.

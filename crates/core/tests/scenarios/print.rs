@@ -8,7 +8,7 @@ use unknot_core::{
     effect::{Answer, Assignment, Effect, WaitAnswer, Work},
     event::Event,
     row::{Fact, HistoryEntry, HistoryKind, Row},
-    run::Phase,
+    run::{Child, Phase},
     wait::{self, Described, Subject, Why},
     workflow::Command,
 };
@@ -163,6 +163,11 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
                     line.push_str(&format!(" {key}={}{output}", child.ended.map_or("", |end| end.word())));
                 }
                 line
+            }
+            Answer::Waits(WaitAnswer::Impossible { children }) => {
+                let ended =
+                    |(key, child): (&String, &Child)| format!(" {key}={}", child.ended.map_or("", |end| end.word()));
+                format!("answer: impossible{}", children.iter().map(ended).collect::<String>())
             }
             Answer::Waits(WaitAnswer::TimedOut) => "answer: timed out".to_owned(),
             Answer::Waits(WaitAnswer::Withdrawn) => "answer: withdrawn".to_owned(),

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::{
-    engine::{Options, Submit},
+    engine::Options,
     said::said,
     stream::{Heard, Subscription},
+    submit::Submit,
 };
 use serde_json::json;
 use unknot_core::{
@@ -41,6 +42,7 @@ impl Bench {
             guard: GuardCommand { program: "/nonexistent".into(), args: Vec::new() },
             retention: Retention::default(),
             focus: None,
+            door: None,
         };
         let engine = Engine::start(Box::new(faulty), options).unwrap();
         let work = Work::new(Arc::clone(&engine.shared), store.reader().unwrap(), Namespace::default());

@@ -26,6 +26,7 @@ pub(super) fn engine(config: &Config, focus: BTreeSet<RunId>, attempt: &str) -> 
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
         retention: config.retention,
         focus: Some(focus),
+        door: None,
     };
     Engine::start(Box::new(store), options).map_err(Error::start)
 }

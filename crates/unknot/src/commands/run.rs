@@ -242,6 +242,7 @@ impl Session {
             guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
             retention: self.config.retention,
             focus: Some(focus),
+            door: None,
         }
     }
 

@@ -19,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use unknot_api::client::Address;
 use unknot_engine::{
     Engine, Options,
     control::Control,
@@ -89,6 +90,7 @@ fn options(config: &Config) -> Options {
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
         retention: config.retention,
         focus: None,
+        door: Some(Address::Local(Server::socket(&config.data)).to_string()),
     }
 }
 
