@@ -15,6 +15,7 @@ mod loan;
 mod operate;
 mod progress;
 mod render;
+mod report;
 mod signal;
 mod submit;
 mod suspect;
@@ -55,6 +56,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
         Event::SettingsApplied(settings) => step.apply_settings(settings),
         Event::DeadlockMarked { deadlock, caller } => step.mark_deadlock(deadlock, *caller),
+        Event::FindingsReported { findings, caller } => step.report(findings, *caller),
         Event::PoolSet { name, pool, caller } => step.set_pool(name, *pool, *caller),
         Event::RunsFocused(focus) => step.focus(focus.clone()),
         Event::WorkerJoined { worker, slots, serves } => step.join(worker, *slots, serves),

@@ -14,6 +14,7 @@ pub mod due;
 pub mod effect;
 pub mod event;
 pub mod id;
+pub mod monitor;
 pub mod ready;
 pub mod retry;
 pub mod row;

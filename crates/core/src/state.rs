@@ -386,6 +386,7 @@ fn stored_run(run: &Run, volatile: &Volatile) -> Run {
         ending: run.ending.clone(),
         signals: run.signals.clone(),
         output_bytes: run.output_bytes,
+        updated_at: run.updated_at,
         counts: Some(volatile.tally(run.id).counts()),
         tasks: Vec::new(),
     }

@@ -93,9 +93,11 @@ impl<'a> Step<'a> {
 
     /// Changes a run's own fields.
     pub(crate) fn update_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
+        let now = self.now;
         let Some(run) = self.state.runs.get_mut(&id) else { return };
         let before = run_deadlines(run);
         change(run);
+        run.updated_at = now;
         self.state.volatile.replace_run(before, run);
         self.visited.insert(id);
         self.touch(Key::Run(id));
@@ -118,6 +120,7 @@ impl<'a> Step<'a> {
         change(task);
         task.wait_version += 1;
         task.updated_at = now;
+        run.updated_at = now;
         self.state.volatile.index_task(run, definition, id.index, shared);
         self.state.volatile.move_again(moved, run, definition, id.index);
         let key = task_key(run, id.index);

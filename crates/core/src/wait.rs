@@ -28,6 +28,7 @@ mod reduce;
 mod repair;
 mod residue;
 mod snapshot;
+mod stuck;
 mod victims;
 mod why;
 
@@ -45,7 +46,8 @@ pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
 pub use snapshot::snapshot;
 pub(crate) use snapshot::{DECLARED, among};
-pub use why::{Mover, Subject, Why, why};
+pub use stuck::{Cause, Stuck, Watched, stuck};
+pub use why::{Mover, Subject, Why, mover, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -10,12 +10,14 @@
 //! The threads share nothing but bounded queues; the watcher belongs to none of them and reads atomics.
 
 use crate::{
+    asked::Asked,
     attempt_tokens::AttemptTokens,
-    callers::{Answered, Callers},
+    callers::Callers,
     clock::Clock,
     driver::{Driver, StoreRequest},
     inbox::{Inbox, LaneFull},
     local::Door,
+    monitor::{Figures, Monitor},
     overview::Overview,
     progress::{Health, Progress},
     reads::{Reads, Sort},
@@ -49,11 +51,6 @@ use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store
 
 /// The folder of all attempts, below the data folder.
 pub const ATTEMPTS: &str = "attempts";
-/// How long a caller waits for an answer before it is told to ask again.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-
-/// How often a caller looks whether an answer can come at all.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -139,6 +136,7 @@ pub struct Engine {
     brain: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
     worker: Option<WorkerHandle>,
+    monitor: Option<Monitor>,
     upkeep: Option<Upkeep>,
     watcher: Option<Watcher>,
     /// Attempts of an earlier process that were ended at the start.
@@ -156,7 +154,7 @@ impl Engine {
         let epoch = store.acquire(&options.namespace, &owner)?;
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reads = Reads::open(&*store, options.namespace.clone())?;
-        let maintenance = store.maintenance()?;
+        let (maintenance, watching) = (store.maintenance()?, store.reader()?);
         let attempt_tokens = Arc::new(AttemptTokens::open(&options.data).map_err(StartError::Secret)?);
         let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
         let shared = Arc::new(Shared {
@@ -166,6 +164,8 @@ impl Engine {
             stream: Stream::default(),
             progress: Progress::default(),
             desks: Desks::new(local),
+            monitor: Figures::default(),
+            verdicts: tokio::sync::Mutex::default(),
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
@@ -181,6 +181,8 @@ impl Engine {
         };
         let owned = (options.namespace.clone(), epoch);
         let watcher = Watcher::start(&shared, &options.data)?;
+        let monitor = options.settings.monitor;
+        let monitor = Monitor::start(&shared, watching, options.namespace.clone(), monitor)?;
         let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
@@ -190,6 +192,7 @@ impl Engine {
             brain: Some(brain),
             writer: Some(writer),
             worker,
+            monitor: Some(monitor),
             upkeep: Some(upkeep),
             watcher: Some(watcher),
             reconciled,
@@ -298,6 +301,7 @@ impl Engine {
     /// # Errors
     /// If the brain has too much before it.
     pub fn apply_settings(&self, settings: Settings) -> Result<(), CommandError> {
+        self.shared.monitor.set_interval(Duration::from_millis(settings.monitor.check_interval.0));
         Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
     }
 
@@ -406,6 +410,10 @@ impl Engine {
             self.dismiss();
             end(worker);
         }
+        // While it can still be answered.
+        if let Some(monitor) = self.monitor.take() {
+            monitor.stop();
+        }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.stop();
         }
@@ -431,9 +439,7 @@ impl Engine {
 
     /// Why a command stayed without an answer.
     pub(crate) fn no_answer(&self) -> CommandError {
-        let blocked = self.health().blocked;
-        let cause = blocked.map(|blocked| format!(", nothing can be committed: {}", blocked.cause)).unwrap_or_default();
-        CommandError::NoAnswer { waited: ANSWER_WITHIN, cause }
+        self.shared.no_answer()
     }
 
     /// Whether a command can be carried out now at all.
@@ -441,26 +447,11 @@ impl Engine {
     /// # Errors
     /// If the brain has stopped, or nothing can be committed.
     pub(crate) fn accepts(&self) -> Result<(), CommandError> {
-        let health = self.health();
-        if let Some(cause) = health.fatal {
-            return Err(CommandError::Stopped { cause });
-        }
-        match health.blocked {
-            Some(blocked) => {
-                Err(CommandError::Blocked { lasting: self.now().since(blocked.since), cause: blocked.cause })
-            }
-            None => Ok(()),
-        }
+        self.shared.accepts()
     }
 
     fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Asked<'_>, CommandError> {
-        self.accepts()?;
-        let (sender, answer) = mpsc::sync_channel(1);
-        // The channel has room for the one answer; a receiver that is gone wants none.
-        let caller =
-            self.shared.callers.register(Box::new(move |answered| sender.try_send(answered).unwrap_or_default()));
-        self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
-        Ok(Asked { engine: self, caller, answer })
+        self.shared.ask(event)
     }
 }
 
@@ -471,32 +462,6 @@ fn with_all_queues<'q>(mut settings: Settings, stored: impl Iterator<Item = &'q 
         settings.queues.entry(queue.clone()).or_default();
     }
     settings
-}
-
-/// A command under way.
-struct Asked<'e> {
-    engine: &'e Engine,
-    caller: Caller,
-    answer: mpsc::Receiver<Answered>,
-}
-
-impl Asked<'_> {
-    /// The answer, once what it says is durable.
-    fn wait(self) -> Result<Answer, CommandError> {
-        let mut waited = Duration::ZERO;
-        while waited < ANSWER_WITHIN {
-            if let Ok(answered) = self.answer.recv_timeout(LOOK_EVERY) {
-                return Ok(answered?);
-            }
-            waited += LOOK_EVERY;
-            if let Some(cause) = self.engine.health().fatal {
-                self.engine.shared.callers.forget(self.caller);
-                return Err(CommandError::Stopped { cause });
-            }
-        }
-        self.engine.shared.callers.forget(self.caller);
-        Err(self.engine.no_answer())
-    }
 }
 
 /// A submission under way.

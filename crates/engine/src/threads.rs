@@ -5,6 +5,7 @@ use crate::{
     clock::Clock,
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
+    monitor::Figures,
     progress::{Doing, Part, Progress},
     remote::Desks,
     stream::Stream,
@@ -48,6 +49,9 @@ pub(crate) struct Shared {
     pub(crate) stream: Stream,
     pub(crate) progress: Progress,
     pub(crate) desks: Desks,
+    pub(crate) monitor: Figures,
+    /// Whoever changes a verdict, from reading it until that is durable.
+    pub(crate) verdicts: tokio::sync::Mutex<()>,
 }
 
 /// Runs the driver until it is told to stop or can not go on.
@@ -175,6 +179,7 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     shared.desks.wake();
     shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
     tell_of_runs(&turn.history);
+    shared.monitor.hear(&turn.history, shared.clock.now());
     shared.stream.publish(driver.durable(), turn.history);
 }
 

@@ -85,6 +85,7 @@ pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
         input: run.input.value(),
         start_at: run.start_at.map(moment),
         deadline: moment(run.deadline),
+        updated_at: Some(moment(run.updated_at.max(run.submitted_at))),
         poisoned: run.poisoned.clone(),
         ending: run.ending.as_ref().map(|ending| rest::Ending {
             cause: word(&ending.cause),

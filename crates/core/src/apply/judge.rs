@@ -3,22 +3,19 @@
 use super::attempt::error;
 use crate::{
     RunId, TaskId,
-    deadlock::{Deadlock, Finding, GRAPH_NODES_MAX, Member, Outcome, Policy},
+    alert::{Incident, Stuck},
+    deadlock::{AUTO_CANCEL, Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
     retry,
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason},
     step::Step,
-    wait::{Analysis, DECLARED, Snapshot, describe},
+    wait::{Analysis, DECLARED, Snapshot},
     workflow::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often an attempt of a task is stopped to end a deadlock before its run is cancelled instead.
 const VICTIM_MAX: u32 = 5;
-/// Members of a verdict that are listed.
-const MEMBERS_MAX: usize = 100;
-/// The reason of a run that is cancelled to end a deadlock.
-pub(crate) const AUTO_CANCEL: &str = "auto-cancel: deadlock detected";
 
 impl Step<'_> {
     /// Looks whether the step has left anybody who can never move: the next cause is told, and acted upon. Says whether
@@ -65,20 +62,39 @@ impl Step<'_> {
             behind: analysis.verdict.deadlocked.len() - analysis.verdict.core.len(),
             members,
             explanation,
-            graph: cut(graph, &analysis.verdict.core),
+            graph: cut(graph, &analysis.verdict.core.iter().cloned().collect()),
             victims: victims.iter().filter_map(|id| id.parse().ok()).collect(),
             exact: analysis.exact,
             repairs: analysis.repairs,
             policy,
             outcome,
             false_positive: None,
+            ended_at: None,
         };
-        let runs: BTreeSet<RunId> = deadlock.members.iter().map(|member| member.task.run).collect();
-        for run in runs {
-            let told = Detail::of("verdict", format!("dl_{}", seq.0)).with("members", deadlock.members.len() as u64);
-            self.record(run, HistoryKind::DeadlockDetected, told);
+        self.keep_verdict(deadlock);
+    }
+
+    /// Keeps a verdict, and tells each run that it is about, and people outside.
+    pub(crate) fn keep_verdict(&mut self, verdict: Deadlock) {
+        let line = if verdict.kind.is_proved() { HistoryKind::DeadlockDetected } else { HistoryKind::StallDetected };
+        for run in verdict.runs() {
+            let own = verdict.members.iter().filter(|member| member.task.run == run).count();
+            let told = Detail::of("verdict", VerdictId(verdict.seq).to_string()).with("kind", verdict.kind.word());
+            self.record(run, line, told.with("members", verdict.members.len() as u64).with("tasks", own as u64));
+            let Some(found) = self.run(run) else { continue };
+            let stuck = Stuck {
+                finding: verdict.kind,
+                verdict: Some(verdict.seq),
+                run,
+                workflow: found.workflow.to_string(),
+                tasks: u32::try_from(own).unwrap_or(u32::MAX),
+                last_update: found.updated_at,
+                auto_cancel: self.state.volatile.monitor.cancel_on_deadlock,
+                explanation: verdict.explanation.clone(),
+            };
+            self.raise(Incident::stuck(stuck));
         }
-        self.decision.written.push((Key::Deadlock(seq), Some(Row::Deadlock(Box::new(deadlock)))));
+        self.decision.written.push((Key::Deadlock(verdict.seq), Some(Row::Deadlock(Box::new(verdict)))));
     }
 
     /// What its workflow says is done about a victim, else the configuration.
@@ -136,34 +152,7 @@ impl Step<'_> {
         let told = analysis.cycles.iter().flatten().chain(&analysis.verdict.core);
         let mut seen = BTreeSet::new();
         let tasks = told.filter_map(|id| id.parse::<TaskId>().ok()).filter(|id| seen.insert(*id));
-        tasks.take(MEMBERS_MAX).filter_map(|id| self.member(id)).collect()
-    }
-
-    fn member(&self, id: TaskId) -> Option<Member> {
-        let described = describe(self.state, id)?;
-        let (run, definition) = (self.run(id.run)?, self.definition(id.run));
-        let task = self.task(id)?;
-        let holds = task.lease().into_iter().flat_map(|lease| &lease.holds);
-        Some(Member {
-            task: id,
-            name: definition.task(id.index).name.clone(),
-            workflow: run.workflow.clone(),
-            attempt: task.attempts,
-            version: task.wait_version,
-            sentence: described.sentence,
-            since: described.since,
-            deadline: described.bound.map_or(run.deadline, |bound| bound.at),
-            holds: holds.map(|(pool, units)| self.units_of(pool, *units)).collect(),
-        })
-    }
-
-    /// Units of a pool, for people.
-    fn units_of(&self, pool: &str, units: u32) -> String {
-        match self.state.pools.get(pool).map(|pool| pool.size) {
-            Some(1) => format!("lock `{pool}`"),
-            Some(size) => format!("{units} of {size} units of pool `{pool}`"),
-            None => format!("{units} units of pool `{pool}`"),
-        }
+        tasks.take(MEMBERS_MAX).filter_map(|id| Member::of(self.state, id)).collect()
     }
 
     /// What the ids of a graph are called in sentences.
@@ -206,18 +195,4 @@ fn named(sentence: &str, names: &BTreeMap<String, String>) -> String {
         told.push_str(names.get(&quoted).unwrap_or(&quoted));
     }
     told
-}
-
-/// A graph cut to its cause and a number of others.
-fn cut(mut graph: Snapshot, core: &[String]) -> Snapshot {
-    if graph.nodes.len() <= core.len() + GRAPH_NODES_MAX {
-        return graph;
-    }
-    let core: BTreeSet<&str> = core.iter().map(String::as_str).collect();
-    let others = graph.nodes.iter().map(|node| node.id.as_str()).filter(|id| !core.contains(id)).take(GRAPH_NODES_MAX);
-    let kept: BTreeSet<String> = core.iter().copied().chain(others).map(str::to_owned).collect();
-    graph.nodes.retain(|node| kept.contains(&node.id));
-    graph.waits.retain(|wait| kept.contains(&wait.node));
-    graph.holds.retain(|hold| kept.contains(&hold.node));
-    graph
 }

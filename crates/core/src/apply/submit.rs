@@ -115,6 +115,7 @@ impl Step<'_> {
             ending: None,
             signals: BTreeMap::new(),
             output_bytes: 0,
+            updated_at: self.now,
             counts: None,
             tasks: Vec::new(),
         };

@@ -95,6 +95,9 @@ fn written(story: &Story, row: Option<&Row>) -> Option<String> {
 
 fn verdict(deadlock: &Deadlock) -> String {
     let victims: Vec<String> = deadlock.victims.iter().map(ToString::to_string).collect();
+    if deadlock.ended_at.is_some() {
+        return format!("dl_{} is over", deadlock.seq.0);
+    }
     let mut line = format!("{:?}, {:?}: victims {}", deadlock.kind, deadlock.outcome, victims.join(" "));
     if deadlock.behind > 0 {
         line.push_str(&format!("; {} behind", deadlock.behind));
