@@ -38,6 +38,8 @@ pub(crate) enum Error {
     ConfigUnreadable { path: PathBuf, source: io::Error },
     #[error("the variable `{name}` cannot be used: {problem}")]
     Variable { name: String, problem: String, expected: Option<String>, help: Option<String> },
+    #[error("{problem}")]
+    Unset { problem: String },
     #[error("`{given}` is no input: {problem}")]
     Input { given: String, problem: String },
     #[error("`{given}` is no {what}")]
@@ -173,7 +175,7 @@ impl Error {
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
-            Self::Variable { .. } => "UK0335",
+            Self::Variable { .. } | Self::Unset { .. } => "UK0335",
             Self::WorkerRefused { .. } => "UK0336",
             Self::NoServer { .. } => "UK0330",
             // The server's own code, which has a page here as well.
@@ -201,6 +203,7 @@ impl Error {
             | Self::WorkflowUnreadable { .. }
             | Self::ConfigUnreadable { .. }
             | Self::Variable { .. }
+            | Self::Unset { .. }
             | Self::Input { .. }
             | Self::Value { .. }
             | Self::NoSuchRun { .. }

@@ -241,6 +241,7 @@ impl Session {
             settings: self.config.settings.clone(),
             guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
             retention: self.config.retention,
+            alerts: self.config.alerts.clone(),
             focus: Some(focus),
             door: None,
         }
