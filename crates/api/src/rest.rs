@@ -6,20 +6,26 @@
 
 mod admin;
 mod alert;
+mod attempt;
 mod cancel;
 mod run;
+mod wait_for;
 
 pub use admin::{
     BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
-    DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
-    Registration, Stats, WaitGraph, Worker,
+    DecisionRequest, Health, HealthState, Paused, Pool, PoolRemoved, PoolRequest, PoolShare, Progress, Queue,
+    QueueSettings, Registered, RegisteredVersion, Registration, Stats, WaitGraph, Worker,
 };
 pub use alert::{Alert, AlertState, AlertTarget, AlertTestRequest, AlertTested};
+pub use attempt::{
+    AtDeadline, ChildRun, EndedChild, ReleaseRequest, SpawnRequest, Spawned, WaitOutcome, WaitRequest, WaitResult,
+};
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
     Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Signal,
     SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, Why, WorkflowChoice,
 };
+pub use wait_for::{ChildEnd, WaitFor};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

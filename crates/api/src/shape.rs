@@ -11,7 +11,7 @@ mod values;
 pub(crate) use fields::{Definitions, Fields, Record, record_schema};
 pub use units::{Duration, Moment, Size};
 pub use values::Text;
-pub(crate) use values::{Table, read_word, word_schema};
+pub(crate) use values::{Table, read_word, text_of, word_schema};
 
 use crate::{
     document::{Node, ScalarKind, Value},

@@ -4,12 +4,16 @@
 //! type. What the keys mean together is checked elsewhere, by the rules of the core. Each key is
 //! listed once, in a `fields` function, for the reader and the schema alike.
 
+mod child;
 mod http;
 mod needs;
+mod signal;
 mod task;
 
+pub use child::{ChildFile, ItemsFile, OnChildFailureFile};
 pub use http::{HttpFile, HttpTimeoutsFile, MethodFile};
 pub use needs::{NeedFile, NeedsFile, UntilFile};
+pub use signal::SignalFile;
 pub use task::{
     BackoffFile, CancelFile, CommandFile, KindFile, LimitsFile, OnFailureFile, OnLostFile, PriorityFile, RetryFile,
     TaskFile, WhenFile,
@@ -42,8 +46,27 @@ pub struct WorkflowFile {
     pub labels: Vec<(String, Text)>,
     /// Declared inputs.
     pub input: Vec<(String, InputFile)>,
+    /// What a run gives whoever started it: a value whose texts are templates.
+    pub output: Option<serde_json::Value>,
+    /// What is done about a deadlock in which a run is the victim.
+    pub on_deadlock: Option<OnDeadlockFile>,
+    /// When a pending task counts as stale.
+    pub pending_stale: Option<Duration>,
+    /// When a run counts as stale.
+    pub workflow_stale: Option<Duration>,
     /// The tasks.
     pub tasks: Vec<(String, TaskFile)>,
+}
+
+/// What is done about a proved deadlock in which a run of the workflow is the victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDeadlockFile {
+    /// The victim is tried again, where that may be.
+    Retry,
+    /// Its run is cancelled.
+    Cancel,
+    /// Somebody is told.
+    Alert,
 }
 
 /// A declared input.
@@ -113,6 +136,10 @@ impl Record for WorkflowFile {
                 .optional("input", "Declared inputs by name, at least one. Without this key a run takes any.")
                 .map(|Inputs(list)| list)
                 .unwrap_or_default(),
+            output: fields.optional("output", "What a run gives the task that started it: any value, its texts are templates (default: the outputs of its tasks by name)."),
+            on_deadlock: fields.optional("on_deadlock", "What is done about a proved deadlock in which a run is the victim: `retry`, `cancel` or `alert` (default: as `deadlock.cancel_on_deadlock` of the configuration says)."),
+            pending_stale: fields.optional("pending_stale", "After so long without any progress a pending task is called stale (default: `deadlock.pending_stale_s` of the configuration)."),
+            workflow_stale: fields.optional("workflow_stale", "After so long without any progress a run is called stale (default: `deadlock.workflow_stale_s` of the configuration)."),
             tasks: fields
                 .required(&["tasks"], "The tasks by name: small letters, digits, `_` and `-`, beginning with a letter.")
                 .map(|Table(list)| list)
@@ -169,6 +196,20 @@ impl InputTypeFile {
 }
 
 impl Shape for InputTypeFile {
+    fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        read_word(&Self::WORDS, node, reader)
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        word_schema(&Self::WORDS)
+    }
+}
+
+impl OnDeadlockFile {
+    const WORDS: [(&'static str, Self); 3] = [("retry", Self::Retry), ("cancel", Self::Cancel), ("alert", Self::Alert)];
+}
+
+impl Shape for OnDeadlockFile {
     fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         read_word(&Self::WORDS, node, reader)
     }

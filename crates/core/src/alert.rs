@@ -252,10 +252,9 @@ pub struct FailedDelivery {
 impl Incident {
     /// That a run does not move.
     pub fn stuck(stuck: Stuck) -> Self {
-        let (kind, severity) = match stuck.finding {
-            Finding::Deadlocked | Finding::Orphaned => ("deadlock", Severity::Critical),
-            Finding::Stalled => ("stalled", Severity::Warning),
-            Finding::Starved => ("starved", Severity::Warning),
+        let severity = match stuck.finding {
+            Finding::Deadlocked | Finding::Orphaned => Severity::Critical,
+            Finding::Stalled | Finding::Starved => Severity::Warning,
         };
         let what = match stuck.finding {
             Finding::Deadlocked => "is deadlocked",
@@ -265,8 +264,13 @@ impl Incident {
         };
         let tasks = if stuck.tasks == 1 { "1 stuck task".to_owned() } else { format!("{} stuck tasks", stuck.tasks) };
         let summary = format!("run {} of workflow {} {what}, with {tasks}", stuck.run, stuck.workflow);
-        let key = format!("{kind}:{}", stuck.run);
+        let key = Self::stuck_key(stuck.finding, stuck.run);
         Self { key, severity, summary, about: About::Stuck(Box::new(stuck)), is_momentary: false }
+    }
+
+    /// The key of the incident that a run does not move.
+    pub fn stuck_key(finding: Finding, run: RunId) -> String {
+        format!("{}:{run}", stuck_word(finding))
     }
 
     /// That an event was put aside.
@@ -300,11 +304,7 @@ impl Incident {
     /// A short word for its kind.
     pub fn kind(&self) -> &'static str {
         match &self.about {
-            About::Stuck(stuck) => match stuck.finding {
-                Finding::Deadlocked | Finding::Orphaned => "deadlock",
-                Finding::Stalled => "stalled",
-                Finding::Starved => "starved",
-            },
+            About::Stuck(stuck) => stuck_word(stuck.finding),
             About::Breach(breach) => breach.metric.word(),
             About::Quarantined { .. } => "quarantine",
             About::Test => "test",
@@ -320,6 +320,15 @@ impl Incident {
             stuck.explanation.iter_mut().for_each(|sentence| shorten(sentence, TEXT_BYTES_MAX));
         }
         self
+    }
+}
+
+/// A word for runs that do not move. Those that are proved dead are one kind for whoever is told.
+fn stuck_word(finding: Finding) -> &'static str {
+    match finding {
+        Finding::Deadlocked | Finding::Orphaned => "deadlock",
+        Finding::Stalled => "stalled",
+        Finding::Starved => "starved",
     }
 }
 

@@ -15,9 +15,11 @@ mod loan;
 mod operate;
 mod progress;
 mod render;
+mod report;
 mod signal;
 mod submit;
 mod suspect;
+mod wake;
 
 use crate::{
     State,
@@ -54,6 +56,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
         Event::SettingsApplied(settings) => step.apply_settings(settings),
         Event::DeadlockMarked { deadlock, caller } => step.mark_deadlock(deadlock, *caller),
+        Event::FindingsReported { findings, caller } => step.report(findings, *caller),
         Event::PoolSet { name, pool, caller } => step.set_pool(name, *pool, *caller),
         Event::RunsFocused(focus) => step.focus(focus.clone()),
         Event::WorkerJoined { worker, slots, serves } => step.join(worker, *slots, serves),
@@ -75,7 +78,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
     }
     match &envelope.event {
         // What puts a failure aside must not fail on the next one: the grants follow by themselves.
-        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_apart(),
+        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_aside(),
         event if grants_apart && !matches!(event, Event::GrantsDue) => step.settle_apart(),
         _ => step.settle_all(),
     }

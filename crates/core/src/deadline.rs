@@ -3,7 +3,7 @@
 use crate::{
     AttemptId, Millis, RunId, Seq, TaskId, Timestamp,
     run::{Lease, Run},
-    workflow::TaskDef,
+    workflow::{TaskDef, TaskKind},
 };
 
 /// What a moment in the index of deadlines is for.
@@ -74,8 +74,10 @@ pub fn reserve(remaining: Millis, ladder_total: Millis) -> Millis {
 pub fn attempt_deadline(start: Timestamp, run: &Run, task: &TaskDef) -> Timestamp {
     let remaining = run.deadline.since(start);
     let room = Millis(remaining.0 - reserve(remaining, task.cancel.total()).0);
+    // Runs of other workflows take as long as they take.
+    let usual = if matches!(task.kind, TaskKind::Workflow(_)) { room } else { ATTEMPT_TIMEOUT_DEFAULT };
     // A start that is reported after the run's own end, by a brain that was late, has no time at all.
-    start.plus(task.timeout.unwrap_or(ATTEMPT_TIMEOUT_DEFAULT).min(room)).min(run.deadline)
+    start.plus(task.timeout.unwrap_or(usual).min(room)).min(run.deadline)
 }
 
 #[cfg(test)]

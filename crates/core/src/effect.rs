@@ -208,6 +208,11 @@ pub enum WaitAnswer {
     },
     /// Its deadline came first.
     TimedOut,
+    /// It can not hold any more: a child in it did not end as it was to.
+    Impossible {
+        /// The children in it that have ended, by key.
+        children: BTreeMap<String, Child>,
+    },
     /// It was withdrawn.
     Withdrawn,
 }

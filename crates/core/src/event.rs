@@ -160,6 +160,14 @@ pub enum Event {
         /// Whom to answer.
         caller: Caller,
     },
+    /// The monitor has looked: what stands still for too long is to be kept and told, and which verdicts are over. From
+    /// the engine, as of an earlier commit: what has moved since is left alone. Answered.
+    FindingsReported {
+        /// What was found and what is over.
+        findings: Box<Findings>,
+        /// Whom to answer.
+        caller: Caller,
+    },
     /// A pool is made, resized, or taken away. From the API side; answered.
     PoolSet {
         /// Which.
@@ -212,6 +220,17 @@ pub enum Event {
     AlertFailed(Box<FailedDelivery>),
     /// An event that failed alone was put aside. From the driver.
     EventQuarantined(Box<crate::row::Quarantined>),
+}
+
+/// What the monitor has to tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Runs that stand still.
+    pub found: Vec<crate::monitor::Found>,
+    /// Verdicts that are over, whole as they are kept.
+    pub over: Vec<crate::deadlock::Deadlock>,
+    /// Runs about which there is no other verdict of that kind that is open: whoever was told is told that it is over.
+    pub calm: Vec<(crate::deadlock::Finding, RunId)>,
 }
 
 /// What a running attempt can ask for.

@@ -14,6 +14,7 @@ pub mod due;
 pub mod effect;
 pub mod event;
 pub mod id;
+pub mod monitor;
 pub mod ready;
 pub mod retry;
 pub mod row;
@@ -29,7 +30,7 @@ pub mod wait;
 pub mod worker;
 pub mod workflow;
 
-pub use apply::apply;
+pub use apply::{ANCESTORS_MAX, CHILDREN_MAX, apply};
 pub use decision::Decision;
 pub use id::{AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex};
 pub use state::State;

@@ -271,6 +271,16 @@ impl Ready {
         queues
     }
 
+    /// Whether somebody in line asks for this kind of work.
+    pub(crate) fn asks_for(&self, kind: &WorkKind) -> bool {
+        self.groups.keys().any(|request| request.demand.kind == *kind)
+    }
+
+    /// All lines, each with what its tasks ask for; without those set aside.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&Request, &BTreeMap<Seq, (TaskId, Timestamp)>)> {
+        self.groups.iter().map(|(request, group)| (request, &group.line))
+    }
+
     /// The task that stands first at a resource, if anybody stands there.
     pub(crate) fn first_at(&self, resource: &Resource) -> Option<TaskId> {
         let (rank, request) = self.standing.get(resource)?.first()?;

@@ -302,4 +302,8 @@ pub enum HistoryKind {
     ChildEnded,
     /// A deadlock was proved that the run is part of.
     DeadlockDetected,
+    /// It stands still for too long, and is not proved dead.
+    StallDetected,
+    /// It moved again.
+    StallEnded,
 }

@@ -157,11 +157,18 @@ pub struct Monitor {
     pub pending_stale: Millis,
     /// A run without progress for so long is told of.
     pub workflow_stale: Millis,
+    /// How often the monitor looks. The brain itself has no use for it.
+    pub check_interval: Millis,
 }
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self { cancel_on_deadlock: true, pending_stale: Millis::from_mins(15), workflow_stale: Millis::from_hours(1) }
+        Self {
+            cancel_on_deadlock: true,
+            pending_stale: Millis::from_mins(15),
+            workflow_stale: Millis::from_hours(1),
+            check_interval: Millis::from_mins(1),
+        }
     }
 }
 

@@ -98,6 +98,11 @@ impl<'s> Template<'s> {
         self.expressions().flat_map(|expression| &expression.names)
     }
 
+    /// Whether it is one expression and nothing else, so that what it gives keeps its type.
+    pub(crate) fn is_one_expression(&self) -> bool {
+        matches!(self.pieces[..], [Piece::Expression(_)])
+    }
+
     fn expressions(&self) -> impl Iterator<Item = &Expression<'s>> {
         self.pieces.iter().filter_map(|piece| match piece {
             Piece::Expression(expression) => Some(expression),

@@ -6,6 +6,7 @@
 //!
 //! Problems carry a path such as `tasks.b.needs[1]`; whoever read the file knows its line.
 
+mod child;
 mod draft;
 mod graph;
 mod http;
@@ -32,7 +33,7 @@ pub(crate) use problem::clip;
 use crate::{
     id::TaskIndex,
     time::Millis,
-    workflow::{Definition, DefinitionHash, InputDecl, Need, Needs, OnFailure, Stored, TaskDef, When},
+    workflow::{Definition, DefinitionHash, InputDecl, Need, Needs, OnFailure, Stored, TaskDef, TaskKind, When},
 };
 use graph::Graph;
 use problem::{Problems, join_key};
@@ -77,6 +78,8 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
     let mut problems = Problems::default();
     let mut warnings = Problems::default();
     check_run(&draft, &mut problems);
+    child::check_monitor(&draft, &mut problems);
+    child::check_output(&draft, &mut problems);
     let index = index_tasks(&draft, &mut problems);
     let run_timeout = draft.timeout.unwrap_or(RUN_TIMEOUT);
     for task in &draft.tasks {
@@ -86,6 +89,7 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
     }
     resources::check_count(&draft.tasks, &rules.pools, &mut problems);
     resources::check_queues(&draft.tasks, &mut problems);
+    references::check_output(&draft, &index, &mut problems);
     let links = resolve(&draft, &index, &mut problems);
     check_fallbacks(&draft, &links, &mut problems);
     check_graph(&draft, &index, &links, rules, &mut problems);
@@ -98,6 +102,8 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
 struct Links {
     needs: Vec<Need>,
     fallback: Option<TaskIndex>,
+    /// Who sends the signal that it waits for.
+    senders: Vec<TaskIndex>,
 }
 
 type Index<'d> = BTreeMap<&'d str, TaskIndex>;
@@ -162,7 +168,8 @@ fn resolve(draft: &Draft, index: &Index<'_>, problems: &mut Problems) -> Vec<Lin
             },
             _ => None,
         };
-        links.push(Links { needs, fallback });
+        let senders = child::senders(draft, task, index, problems);
+        links.push(Links { needs, fallback, senders });
     }
     links
 }
@@ -272,6 +279,7 @@ fn check_graph(draft: &Draft, index: &Index<'_>, links: &[Links], rules: &Rules,
                 .help("each arrow reads \"waits for\"; remove one of them")
         }),
         Ok(order) => {
+            check_senders(links, &chain, name, problems);
             let deepest = graph.longest_chain(&order);
             if deepest.len() > rules.max_dependency_depth as usize {
                 problems.add(|| {
@@ -292,6 +300,29 @@ fn check_graph(draft: &Draft, index: &Index<'_>, links: &[Links], rules: &Rules,
     }
 }
 
+/// Refuses a signal whose sender can start only after it has come.
+fn check_senders<'d>(
+    links: &[Links],
+    chain: &impl Fn(&[u32]) -> String,
+    name: impl Fn(u32) -> &'d str,
+    problems: &mut Problems,
+) {
+    if links.iter().all(|links| links.senders.is_empty()) {
+        return;
+    }
+    let Err(cycle) = Graph::with_senders(links).order() else { return };
+    // Without senders there is no circle, so one of its arrows is from a signal to a sender.
+    let is_sent = |pair: &&[u32]| links[pair[0] as usize].senders.contains(&TaskIndex(pair[1]));
+    let waiting = cycle.windows(2).find(is_sent).map_or(cycle[0], |pair| pair[0]);
+    problems.add(|| {
+        let path = format!("{}.signal.from", join_key("tasks", name(waiting)));
+        let message = format!("a signal is waited for by those who send it, in a circle: {}", chain(&cycle));
+        Problem::new(Code::Cycle, path, message)
+            .on_key()
+            .help("each arrow reads \"waits for\"; let a task send it that does not need it, or remove a need")
+    });
+}
+
 /// The validated form of a draft that passed every check.
 fn build(draft: Draft, links: Vec<Links>) -> Stored {
     let tasks = draft.tasks.into_iter().zip(links).map(|(task, links)| build_task(task, links)).collect();
@@ -301,8 +332,10 @@ fn build(draft: Draft, links: Vec<Links>) -> Stored {
         timeout: draft.timeout.unwrap_or(RUN_TIMEOUT),
         max_parallel: draft.max_parallel,
         inputs: draft.inputs,
-        output: None,
-        on_deadlock: None,
+        output: draft.output,
+        on_deadlock: draft.on_deadlock,
+        pending_stale: draft.pending_stale,
+        workflow_stale: draft.workflow_stale,
         tasks,
     }
 }
@@ -318,9 +351,13 @@ fn build_task(task: DraftTask, links: Links) -> TaskDef {
         (DraftOnFailure::Continue, _) => OnFailure::Continue,
         _ => OnFailure::Fail,
     };
+    let mut kind = task.kind;
+    if let TaskKind::Signal(signal) = &mut kind {
+        signal.from = links.senders;
+    }
     TaskDef {
         name: task.name.into(),
-        kind: task.kind,
+        kind,
         needs: Needs { at_least, of: links.needs },
         when: task.when,
         priority: task.priority,

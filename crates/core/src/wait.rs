@@ -21,12 +21,14 @@ mod input;
 mod obstacle;
 mod parked;
 mod part;
+mod pools;
 mod price;
 mod reach;
 mod reduce;
 mod repair;
 mod residue;
 mod snapshot;
+mod stuck;
 mod victims;
 mod why;
 
@@ -37,13 +39,15 @@ pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use draw::{dot, mermaid};
 pub use generate::Generate;
 pub use input::{Fault, Input};
+pub use pools::{AtPool, Share, at_pools};
 pub use price::Price;
 pub use reach::reach;
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
-pub(crate) use snapshot::among;
 pub use snapshot::snapshot;
-pub use why::{Mover, Subject, Why, why};
+pub(crate) use snapshot::{DECLARED, among};
+pub use stuck::{Cause, Stuck, Watched, stuck};
+pub use why::{Mover, Subject, Why, mover, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

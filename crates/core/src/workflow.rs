@@ -4,8 +4,10 @@
 //! by each of its runs for life. Names have become indices, limits have been derived, every rule
 //! has been checked; nothing here can be wrong any more.
 
+mod child;
 mod http;
 
+pub use child::{Await, Child, ForEach, OnChildFailure};
 pub use http::{Http, HttpRules};
 
 use crate::{deadlock::Policy, id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
@@ -53,12 +55,19 @@ pub struct Stored {
     /// Declared inputs by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<String, InputDecl>,
-    /// What a run gives the task that spawned it; texts in it are templates. None: the outputs of its tasks by name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What a run gives the task that started it: each text in it is a template, rendered when the run has completed.
+    /// None: the outputs of its tasks by name.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub output: Option<serde_json::Value>,
-    /// What is done about a proved deadlock whose victim is a run of it; none: as configured.
+    /// What is done about a proved deadlock in which a run is the victim; none: as the namespace has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_deadlock: Option<Policy>,
+    /// After so long without progress a pending task is stale, more than zero; none: as the namespace has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending_stale: Option<Millis>,
+    /// After so long without progress a run is stale, more than zero; none: as the namespace has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workflow_stale: Option<Millis>,
     /// The tasks in file order; a [`TaskIndex`] is a place in this list.
     pub tasks: Vec<TaskDef>,
 }
@@ -175,59 +184,10 @@ pub enum TaskKind {
     Sleep(Millis),
     /// Nothing, until somebody sends its run this signal, whose payload is its output; needs no worker.
     Signal(Await),
-    /// Runs of another workflow; needs no worker.
+    /// Runs of another workflow, until they have ended; needs no worker.
     Workflow(Box<Child>),
     /// Nothing, at once, by a worker: what benchmarks and tests run. No file can ask for it.
     Noop,
-}
-
-/// What a `signal` task waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Await {
-    /// The signal's name.
-    pub name: Arc<str>,
-    /// Only these tasks send it; none: anybody may.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub from: Vec<TaskIndex>,
-}
-
-/// The runs that a `workflow` task is made of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Child {
-    /// The workflow's name.
-    pub workflow: Arc<str>,
-    /// What each run is given; texts in it are templates.
-    pub input: serde_json::Value,
-    /// Whether they go on when the task ends.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub detached: bool,
-    /// What follows when one of them does not end well.
-    #[serde(default)]
-    pub on_child_failure: OnChildFailure,
-    /// One run for each item of a list; none: one run.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub for_each: Option<ForEach>,
-}
-
-/// What follows for a `workflow` task when one of its runs does not end well.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnChildFailure {
-    /// The others are cancelled and the task fails.
-    #[default]
-    Fail,
-    /// The others go on; the task completes and says how each ended.
-    Continue,
-}
-
-/// A list, with a run for each item.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ForEach {
-    /// A list, or a text that is a template of one.
-    pub items: serde_json::Value,
-    /// Runs at once, at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_parallel: Option<u32>,
 }
 
 /// The call of a `worker` task.
@@ -471,7 +431,7 @@ impl Stored {
 pub struct Contradiction {
     /// The task.
     pub task: String,
-    /// What its needs or its fallback name.
+    /// What its needs, its fallback or its signal name.
     pub named: TaskIndex,
     /// How many tasks there are.
     pub tasks: usize,
@@ -486,7 +446,12 @@ impl TryFrom<Stored> for Definition {
                 OnFailure::Fallback(fallback) => Some(fallback),
                 OnFailure::Fail | OnFailure::Continue => None,
             };
-            let mut named = task.needs.of.iter().map(|need| need.task).chain(fallback);
+            let senders = match &task.kind {
+                TaskKind::Signal(signal) => signal.from.as_slice(),
+                _ => &[],
+            };
+            let needs = task.needs.of.iter().map(|need| need.task);
+            let mut named = needs.chain(fallback).chain(senders.iter().copied());
             if let Some(named) = named.find(|named| named.0 as usize >= body.tasks.len()) {
                 return Err(Contradiction { task: task.name.to_string(), named, tasks: body.tasks.len() });
             }

@@ -158,6 +158,7 @@ impl Bench {
             retention: Retention::default(),
             alerts: Default::default(),
             focus: None,
+            door: None,
         };
         let engine = Engine::start(Box::new(store), options)?;
         let heard = engine.subscribe();

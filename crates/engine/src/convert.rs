@@ -16,13 +16,14 @@ use unknot_api::{
 };
 use unknot_core::{
     Millis, Timestamp,
+    deadlock::Policy,
     validate::{
         self, Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask, NeedsCount, On,
         Problem, Rules,
     },
     workflow::{
-        Await, Call, Command, Definition, DefinitionHash, Http, HttpRules, InputDecl, InputType, Limits, OnLost,
-        Priority, Stored, TaskKind, Until, When,
+        Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, InputDecl, InputType,
+        Limits, OnChildFailure, OnLost, Priority, Stored, TaskKind, Until, When,
     },
 };
 
@@ -157,6 +158,10 @@ fn draft(workflow: file::WorkflowFile) -> Draft {
         timeout: workflow.timeout.map(millis),
         max_parallel: workflow.max_parallel,
         inputs: workflow.input.into_iter().map(|(name, input)| (name, declared(input))).collect(),
+        output: workflow.output.map(sorted),
+        on_deadlock: workflow.on_deadlock.map(on_deadlock),
+        pending_stale: workflow.pending_stale.map(millis),
+        workflow_stale: workflow.workflow_stale.map(millis),
         tasks: workflow.tasks.into_iter().map(|(name, task)| draft_task(name, task)).collect(),
     }
 }
@@ -170,17 +175,32 @@ fn declared(input: file::InputFile) -> InputDecl {
         file::InputTypeFile::Array => InputType::Array,
         file::InputTypeFile::Object => InputType::Object,
     });
-    let default = input.default.map(|mut value| {
-        value.sort_all_objects();
-        value
-    });
-    InputDecl { type_, default, description: input.description }
+    InputDecl { type_, default: input.default.map(sorted), description: input.description }
+}
+
+/// A free value with its keys in order, so that their order in the file does not count.
+fn sorted(mut value: serde_json::Value) -> serde_json::Value {
+    value.sort_all_objects();
+    value
+}
+
+fn on_deadlock(on_deadlock: file::OnDeadlockFile) -> Policy {
+    match on_deadlock {
+        file::OnDeadlockFile::Retry => Policy::Retry,
+        file::OnDeadlockFile::Cancel => Policy::Cancel,
+        file::OnDeadlockFile::Alert => Policy::Alert,
+    }
 }
 
 fn draft_task(name: String, task: file::TaskFile) -> DraftTask {
     let limits = task.limits.map(limits).unwrap_or_default();
+    let senders = match &task.kind {
+        file::KindFile::Signal(signal) => signal.from.clone(),
+        _ => Vec::new(),
+    };
     DraftTask {
         name,
+        senders,
         kind: kind(task.kind, task.timeout),
         needs: task.needs.map(needs).unwrap_or_default(),
         when: task.when.map(when).unwrap_or_default(),
@@ -211,7 +231,25 @@ fn kind(kind: file::KindFile, timeout: Option<Duration>) -> TaskKind {
             input: call.input.unwrap_or_else(|| serde_json::Value::Object(Default::default())),
         }),
         file::KindFile::Sleep(length) => TaskKind::Sleep(millis(length)),
-        file::KindFile::Signal(name) => TaskKind::Signal(Await { name: name.into(), from: Vec::new() }),
+        file::KindFile::Signal(signal) => TaskKind::Signal(Await::anybodys(signal.name)),
+        file::KindFile::Workflow(started) => TaskKind::Workflow(Box::new(child(*started))),
+    }
+}
+
+/// The runs that a task starts; without `input` each is given an empty object.
+fn child(child: file::ChildFile) -> Child {
+    let on_child_failure = match child.on_child_failure {
+        None | Some(file::OnChildFailureFile::Fail) => OnChildFailure::Fail,
+        Some(file::OnChildFailureFile::Continue) => OnChildFailure::Continue,
+    };
+    let for_each =
+        child.for_each.map(|file::ItemsFile(items)| ForEach { items: sorted(items), max_parallel: child.max_parallel });
+    Child {
+        workflow: child.workflow.into(),
+        input: child.input.map_or_else(|| serde_json::Value::Object(Default::default()), sorted),
+        detached: child.detached.unwrap_or(false),
+        on_child_failure,
+        for_each,
     }
 }
 

@@ -6,6 +6,7 @@ use crate::{
     clock::Clock,
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
+    monitor::Figures,
     progress::{Doing, Part, Progress},
     remote::Desks,
     stream::Stream,
@@ -44,6 +45,9 @@ pub(crate) struct Shared {
     pub(crate) stream: Stream,
     pub(crate) progress: Progress,
     pub(crate) desks: Desks,
+    pub(crate) monitor: Figures,
+    /// Whoever changes a verdict, from reading it until that is durable.
+    pub(crate) verdicts: tokio::sync::Mutex<()>,
     pub(crate) alerts: alerts::Desk,
 }
 
@@ -169,6 +173,7 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     shared.desks.wake();
     shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
     tell_of_runs(&turn.history);
+    shared.monitor.hear(&turn.history, shared.clock.now());
     shared.stream.publish(driver.durable(), turn.history);
 }
 

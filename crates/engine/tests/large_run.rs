@@ -44,6 +44,7 @@ fn engine() -> (Engine, TempDir) {
         retention: Retention::default(),
         alerts: Default::default(),
         focus: None,
+        door: None,
     };
     (Engine::start(Box::new(MemoryStore::default()), options).expect("an engine"), folder)
 }

@@ -34,6 +34,7 @@ fn start(store: &MemoryStore, data: &Path, keep: Millis) -> Engine {
         retention: Retention { keep, ..Retention::default() },
         alerts: Default::default(),
         focus: None,
+        door: None,
     };
     Engine::start(Box::new(store.clone()), options).expect("an engine")
 }

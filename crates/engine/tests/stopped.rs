@@ -33,6 +33,7 @@ fn engine() -> (Engine, FaultPlan, TempDir) {
         retention: Retention::default(),
         alerts: Default::default(),
         focus: None,
+        door: None,
     };
     let plan = FaultPlan::default();
     let store = FaultyStore::new(MemoryStore::default(), plan.clone());

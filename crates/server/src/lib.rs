@@ -14,7 +14,6 @@
 //! threads of its own, within a bound, and what must answer although the store is stuck is told from memory.
 
 mod app;
-mod attempts;
 mod auth;
 mod files;
 mod listen;

@@ -2,7 +2,6 @@
 
 use crate::{
     app::{App, Changeable, Options},
-    attempts::AttemptTokens,
     auth::{Peer, Sessions, is_loopback},
     problem::Problem,
     rim, routes,
@@ -72,7 +71,7 @@ pub enum StartError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
-    /// The system refuses a thread, chance, or the secret file of attempts.
+    /// The system refuses a thread or chance.
     #[error("cannot start the server's threads")]
     System(#[source] io::Error),
 }
@@ -118,10 +117,9 @@ impl Server {
             true => None,
             false => Some(sessions.new_link().map_err(StartError::System)?),
         };
-        let attempts = AttemptTokens::open(&data).map_err(StartError::System)?;
         let counting = Counting::start(&engine).map_err(StartError::System)?;
         let (stop, stopping) = watch::channel(false);
-        let app = App::new(engine, tokens, attempts, sessions, counting.tally(), options, stopping.clone());
+        let app = App::new(engine, tokens, sessions, counting.tally(), options, stopping.clone());
         let app = Arc::new(app);
         let door = Door {
             router: router(&app),

@@ -46,6 +46,11 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, detail)
     }
 
+    /// Whether what was named is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     /// What happened this time.
     pub(crate) fn detail(&self) -> &str {
         &self.detail

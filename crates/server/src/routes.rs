@@ -2,13 +2,16 @@
 
 mod again;
 mod alerts;
+mod asks;
 mod attempts;
+mod calls;
 mod cancel;
 mod events;
 mod health;
 mod metrics;
 mod operate;
 mod pages;
+mod pools;
 mod runs;
 mod signals;
 mod submit;
@@ -64,6 +67,8 @@ pub(crate) fn operations() -> Vec<Operation> {
         workflows::operations(),
         workers::operations(),
         attempts::operations(),
+        asks::operations(),
+        pools::operations(),
         operate::operations(),
         alerts::operations(),
         health::operations(),

@@ -16,7 +16,7 @@ use unknot_engine::{
         row::{DeadLetter, Pause},
         run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
-        wait::{OpenNeeds, Subject, Why},
+        wait::{AtPool, OpenNeeds, Share, Subject, Why},
         worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
@@ -87,6 +87,7 @@ pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
         input: run.input.value(),
         start_at: run.start_at.map(moment),
         deadline: moment(run.deadline),
+        updated_at: Some(moment(run.updated_at.max(run.submitted_at))),
         poisoned: run.poisoned.clone(),
         ending: run.ending.as_ref().map(|ending| rest::Ending {
             cause: word(&ending.cause),
@@ -247,12 +248,38 @@ pub(crate) fn queue(name: &str, queue: &QueueView) -> rest::Queue {
     }
 }
 
+/// A pool without who is there.
 pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
     rest::Pool {
         name: name.to_owned(),
         size: pool.size,
         held: *held,
+        lend: pool.lend,
         poisoned: pool.poisoned.as_ref().map(|poison| poison.message.clone()),
+        waiting: 0,
+        holders: Vec::new(),
+        waiters: Vec::new(),
+    }
+}
+
+/// A pool with who is there.
+pub(crate) fn whole_pool(name: &str, at: &AtPool) -> rest::Pool {
+    rest::Pool {
+        waiting: at.waiting,
+        holders: at.holders.iter().map(share).collect(),
+        waiters: at.waiters.iter().map(share).collect(),
+        ..pool(name, &(at.pool.clone(), at.held))
+    }
+}
+
+fn share(share: &Share) -> rest::PoolShare {
+    rest::PoolShare {
+        task_id: share.task.to_string(),
+        run_id: share.task.run.to_string(),
+        task: share.name.clone(),
+        workflow_name: share.workflow.clone(),
+        units: share.units,
+        since: moment(share.since),
     }
 }
 

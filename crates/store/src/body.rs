@@ -8,7 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 use unknot_core::{
     CommitSeq,
+    deadlock::Deadlock,
     row::{HistoryEntry, Key, Row},
+    wait::Snapshot,
     workflow::{Definition, DefinitionHash},
 };
 
@@ -58,6 +60,12 @@ impl Encoder {
         }
     }
 
+    /// The body of a verdict without its graph, and its graph.
+    pub(crate) fn verdict(&mut self, verdict: &Deadlock) -> Result<(String, String), String> {
+        let body = self.json(&without_graph(verdict))?.to_owned();
+        Ok((body, self.json(&verdict.graph)?.to_owned()))
+    }
+
     /// The body of a batch's history: one list.
     pub(crate) fn history(&mut self, entries: &[HistoryEntry]) -> Result<&str, String> {
         self.json(entries)
@@ -67,6 +75,20 @@ impl Encoder {
         self.buffer.clear();
         serde_json::to_writer(&mut self.buffer, value).map_err(|error| format!("a row cannot be written: {error}"))?;
         std::str::from_utf8(&self.buffer).map_err(|error| format!("a row is not text: {error}"))
+    }
+}
+
+/// A verdict as lists have it.
+pub(crate) fn without_graph(verdict: &Deadlock) -> Deadlock {
+    Deadlock {
+        graph: Snapshot::default(),
+        members: verdict.members.clone(),
+        explanation: verdict.explanation.clone(),
+        victims: verdict.victims.clone(),
+        repairs: verdict.repairs.clone(),
+        outcome: verdict.outcome.clone(),
+        false_positive: verdict.false_positive.clone(),
+        ..*verdict
     }
 }
 

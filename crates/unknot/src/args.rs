@@ -3,11 +3,13 @@
 mod again;
 mod alerts;
 mod analyze;
+mod door;
 mod operate;
 
 pub(crate) use again::*;
 pub(crate) use alerts::*;
 pub(crate) use analyze::*;
+pub(crate) use door::*;
 pub(crate) use operate::*;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -91,6 +93,18 @@ pub(crate) enum Command {
     Why(Why),
     /// Send a run a signal that a task of it waits for, such as an approval
     Signal(Signal),
+    /// In a task's script: take locks and units of pools, and hold them
+    #[command(after_long_help = LOCK_EXAMPLES)]
+    Lock(Lock),
+    /// In a task's script: give locks and units of pools back
+    #[command(after_long_help = UNLOCK_EXAMPLES)]
+    Unlock(Unlock),
+    /// In a task's script: wait for signals, runs, locks, timers
+    #[command(after_long_help = WAIT_EXAMPLES)]
+    Wait(Wait),
+    /// In a task's script: have a run of another workflow made
+    #[command(after_long_help = SPAWN_EXAMPLES)]
+    Spawn(Spawn),
     /// Hold a queue, a workflow or a run: nothing new of it starts
     #[command(after_long_help = PAUSE_EXAMPLES)]
     Pause(Hold),

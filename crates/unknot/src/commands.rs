@@ -12,6 +12,7 @@ mod dead;
 mod events;
 mod hold;
 mod list;
+mod lock;
 mod logs;
 mod ls;
 mod registered;
@@ -20,10 +21,12 @@ mod serve;
 
 mod show;
 mod signal;
+mod spawn;
 mod store;
 mod submit;
 mod token;
 mod top;
+mod wait;
 mod why;
 mod worker;
 
@@ -55,6 +58,10 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Cancel(cancel) => cancel::perform(&cancel, &mut out),
         Command::Why(asked) => why::perform(&asked, &mut out),
         Command::Signal(signal) => signal::perform(&signal.what, &mut out),
+        Command::Lock(lock) => lock::acquire(&lock, &mut out),
+        Command::Unlock(unlock) => lock::give_back(&unlock, &mut out),
+        Command::Wait(asked) => wait::perform(&asked, &mut out),
+        Command::Spawn(spawn) => spawn::perform(&spawn, &mut out),
         Command::Pause(hold) => hold::pause(&hold.what, &mut out),
         Command::Resume(hold) => hold::resume(&hold.what, &mut out),
         Command::Top(top) => top::perform(&top, &mut out),

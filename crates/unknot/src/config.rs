@@ -200,6 +200,7 @@ impl Config {
             },
             retention: Retention {
                 keep: values.length("retention.keep", None),
+                verdicts_keep: values.length("retention.verdicts", None),
                 bytes_max: values.number("retention.size", None),
                 ..Retention::default()
             },

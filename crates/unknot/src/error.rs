@@ -95,6 +95,10 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
+    #[error("`unknot {command}` asks for the task around it, and this is no task's process")]
+    OutsideTask { command: &'static str },
+    #[error("{problem}")]
+    Usage { problem: String },
     #[error("cannot read the wait graph `{}`", path.display())]
     GraphUnreadable { path: PathBuf, source: io::Error },
     #[error("`{}` is no wait graph: {fault}", path.display())]
@@ -180,6 +184,8 @@ impl Error {
             Self::Address(_) | Self::TokenFile { .. } => "UK0332",
             Self::Tokens(_) => "UK0333",
             Self::Unsendable { .. } => "UK0334",
+            Self::OutsideTask { .. } => "UK0337",
+            Self::Usage { .. } => "UK0304",
             Self::GraphUnreadable { .. } => "UK0350",
             Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
@@ -212,6 +218,8 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::Tokens(TokenError::Refused(_))
             | Self::Unsendable { .. }
+            | Self::OutsideTask { .. }
+            | Self::Usage { .. }
             | Self::GraphUnreadable { .. }
             | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),

@@ -6,21 +6,25 @@ use unknot_engine::core::run::RunStatus;
 /// The exit statuses. `args.rs` lists them in the help of `run`, `args/analyze.rs` in that of `analyze`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Done; the run is COMPLETED.
-    Success = 0,
-    /// The run FAILED, or a check found something.
-    Failed = 1,
-    /// What was typed, or the workflow file, cannot be used.
-    Usage = 2,
-    /// The run was CANCELLED.
-    Cancelled = 3,
-    /// The run TIMED_OUT.
-    TimedOut = 4,
-    /// The store, the disk or the system stands in the way.
-    Environment = 5,
-    /// Cut short: a second Ctrl-C or TERM killed everything, nobody reads what is printed, or the run was left to its
+    /// 0. Done; the run is COMPLETED.
+    Success,
+    /// 1. The run FAILED, or a check found something.
+    Failed,
+    /// 2. What was typed, or the workflow file, cannot be used.
+    Usage,
+    /// 3. The run was CANCELLED.
+    Cancelled,
+    /// 4. The run TIMED_OUT.
+    TimedOut,
+    /// 5. The store, the disk or the system stands in the way.
+    Environment,
+    /// 75, as `EX_TEMPFAIL` of sysexits.h: what was waited for was not there in time.
+    NotInTime,
+    /// What the command that was run ended with.
+    Command(u8),
+    /// 130. Cut short: a second Ctrl-C or TERM killed everything, nobody reads what is printed, or the run was left to its
     /// server. What became of the run is told beside it.
-    Killed = 130,
+    Killed,
 }
 
 impl Exit {
@@ -39,8 +43,25 @@ impl Exit {
     }
 }
 
+impl Exit {
+    /// The number.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Cancelled => 3,
+            Self::TimedOut => 4,
+            Self::Environment => 5,
+            Self::NotInTime => 75,
+            Self::Command(code) => code,
+            Self::Killed => 130,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(exit as u8)
+        Self::from(exit.code())
     }
 }

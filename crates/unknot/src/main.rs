@@ -8,6 +8,7 @@ mod args;
 mod attempt_folder;
 mod commands;
 mod config;
+mod door;
 mod error;
 mod exit;
 mod feed;

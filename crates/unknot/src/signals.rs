@@ -64,7 +64,7 @@ pub(crate) fn listen() -> Result<Interrupts, Error> {
             sender.try_send((interrupt, taken)).unwrap_or_default();
             if first.is_some() && waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 // Without another word or lock: whoever holds one may be what hangs.
-                low_level::exit(Exit::Killed as i32);
+                low_level::exit(Exit::Killed.code().into());
             }
             first.get_or_insert_with(|| (interrupt, Instant::now()));
         }
@@ -107,6 +107,18 @@ impl Interrupt {
             Self::Int => "Ctrl-C",
             Self::Term => "TERM",
             Self::Hup => "HUP",
+        }
+    }
+
+    /// Sends it to another process as well. One that has just ended has nothing to be told.
+    pub(crate) fn pass_on(self, process: u32) {
+        let number = match self {
+            Self::Int => rustix::process::Signal::INT,
+            Self::Term => rustix::process::Signal::TERM,
+            Self::Hup => rustix::process::Signal::HUP,
+        };
+        if let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw) {
+            rustix::process::kill_process(process, number).unwrap_or_default();
         }
     }
 

@@ -51,13 +51,67 @@ pub struct QueueSettings {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// Units there are.
+    /// Units there are. Fewer than are held: it was made smaller, and nothing more is granted until enough is given back.
     pub size: u32,
     /// Units that attempts hold.
     pub held: u32,
+    /// Whether an attempt that waits for runs that it spawned lends them what it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lend: bool,
     /// Why it is closed: a holder could not be confirmed dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,
+    /// How many tasks and attempts wait for some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u64,
+    /// Who holds some, the longest first: at most 100. What is lent is held by its lender alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<PoolShare>,
+    /// Who waits for some, the first first: at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiters: Vec<PoolShare>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a task holds of a pool, or waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolShare {
+    /// Which task.
+    pub task_id: String,
+    /// Of which run.
+    pub run_id: String,
+    /// The task's name.
+    pub task: String,
+    /// The name of its workflow.
+    pub workflow_name: String,
+    /// How many units.
+    pub units: u32,
+    /// Since when: of a holder, since its attempt was granted.
+    pub since: Moment,
+}
+
+/// What a pool is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolRequest {
+    /// Units, at least 1. Fewer than are held now takes nothing away: nothing more is granted until enough is given back.
+    #[schemars(range(min = 1))]
+    pub size: u32,
+    /// Whether an attempt that waits for runs that it spawned lends them what it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lend: bool,
+}
+
+/// A pool that is no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolRemoved {
+    /// Its name.
+    pub name: String,
+    /// Whether the configuration names it: then it comes back at the next start or reload.
+    pub is_configured: bool,
 }
 
 /// A worker that is connected.

@@ -28,12 +28,24 @@ pub struct RunRequest {
     /// local socket only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Definitions of workflows that it calls, directly or not, by name. Others are those that are registered now: the
+    /// run is pinned to them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<String, Map<String, Value>>,
 }
 
 impl RunRequest {
     /// A wish to execute that workflow, with its defaults.
     pub fn of(workflow: WorkflowChoice) -> Self {
-        Self { workflow, input: Map::new(), labels: BTreeMap::new(), client_id: None, start_at: None, source: None }
+        Self {
+            workflow,
+            input: Map::new(),
+            labels: BTreeMap::new(),
+            client_id: None,
+            start_at: None,
+            source: None,
+            calls: BTreeMap::new(),
+        }
     }
 }
 
@@ -112,6 +124,9 @@ pub struct Run {
     pub start_at: Option<Moment>,
     /// When it is TIMED_OUT at the latest.
     pub deadline: Moment,
+    /// When anything of it or of its tasks last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Moment>,
     /// Why it is frozen: one of its events failed. Only `DELETE …/cancel` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,

@@ -109,6 +109,17 @@ impl Fields<'_, '_, '_> {
         }
     }
 
+    /// Refuses a key that means nothing without another one.
+    pub(crate) fn only_beside(&mut self, name: &'static str, other: &'static str, help: &'static str) {
+        let Self::Reading(reading) = self else { return };
+        let Some(alone) = reading.entries.iter().find(|entry| entry.key == name) else { return };
+        if !reading.entries.iter().any(|entry| entry.key == other) {
+            reading.reader.tell(alone.key_span, || {
+                Diagnostic::new(Code::MissingKey, format!("`{name}` stands only beside `{other}`")).help(help)
+            });
+        }
+    }
+
     /// Of keys that exclude each other, refuses all but the first.
     pub(crate) fn exclusive(&mut self, names: &[&'static str]) {
         let Self::Reading(reading) = self else { return };

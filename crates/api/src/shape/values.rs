@@ -22,7 +22,7 @@ pub(super) fn scalar<'n, 's>(node: &'n Node<'s>) -> Option<&'n Scalar<'s>> {
     }
 }
 
-pub(super) fn text_of<'n>(node: &'n Node<'_>) -> Option<&'n str> {
+pub(crate) fn text_of<'n>(node: &'n Node<'_>) -> Option<&'n str> {
     scalar(node).filter(|scalar| scalar.kind == ScalarKind::Text).map(|scalar| &*scalar.text)
 }
 
@@ -59,6 +59,26 @@ impl Shape for Text {
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
         json!({"type": ["string", "number", "boolean"]})
+    }
+}
+
+impl Shape for bool {
+    fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        match scalar(node).map(|scalar| scalar.kind) {
+            Some(ScalarKind::True) => Some(true),
+            Some(ScalarKind::False) => Some(false),
+            _ => {
+                let help = text_of(node)
+                    .filter(|text| matches!(*text, "true" | "false"))
+                    .map(|text| format!("write `{text}` without quotes"));
+                reader.wrong_with(node, "`true` or `false`", help);
+                None
+            }
+        }
+    }
+
+    fn schema(_: &mut Definitions) -> serde_json::Value {
+        json!({"type": "boolean"})
     }
 }
 

@@ -1,6 +1,11 @@
 //! One task of a workflow file.
 
-use super::{http::HttpFile, needs::NeedsFile};
+use super::{
+    child::{ChildFile, child},
+    http::HttpFile,
+    needs::NeedsFile,
+    signal::SignalFile,
+};
 use crate::{
     document::{Node, ScalarKind, Value},
     report::{Code, Diagnostic},
@@ -59,7 +64,9 @@ pub enum KindFile {
     /// Nothing, for so long.
     Sleep(Duration),
     /// Nothing, until this signal is sent to its run.
-    Signal(String),
+    Signal(SignalFile),
+    /// Runs of another workflow.
+    Workflow(Box<ChildFile>),
 }
 
 /// The call of a `worker` task.
@@ -182,13 +189,13 @@ impl Record for TaskFile {
 
     fn fields(fields: &mut Fields<'_, '_, '_>) -> Self {
         let kind = kind(fields);
-        let task = Self {
+        Self {
             kind,
             needs: fields.optional("needs", "What must have ended before: a list means all, `{any: […]}` one, `{at_least: 2, of: […]}` so many."),
             when: fields.optional("when", "`always`, `fallback` (only as somebody's fallback), or an expression without braces that gives true or false."),
             priority: fields.optional("priority", "Its class in the queue; medium if nothing is said."),
             queue: fields.optional("queue", "The queue where it stands when ready (default `default`)."),
-            timeout: fields.optional("timeout", "Bound of one attempt, from its start (default 1h, or what the run has left)."),
+            timeout: fields.optional("timeout", "Bound of one attempt, from its start (default 1h, or what the run has left); of a wait for a signal or for runs (default: what the run has left)."),
             queue_timeout: fields.optional("queue_timeout", "Bound of standing in the queue (default: what the run has left)."),
             heartbeat_timeout: fields.optional("heartbeat_timeout", "Longest silence of an attempt (default off where it runs beside the server)."),
             retry: fields.optional("retry", "Tries after failures."),
@@ -200,9 +207,7 @@ impl Record for TaskFile {
             pools: fields.optional("pools", "Units of pools that it holds while it runs, granted all at once, with its locks.").map(|Table(list)| list).unwrap_or_default(),
             locks: fields.optional("locks", "Locks that it holds while it runs.").unwrap_or_default(),
             limits: fields.optional("limits", "Bounds on what an attempt may use."),
-        };
-        later(fields);
-        task
+        }
     }
 }
 
@@ -213,54 +218,49 @@ const KINDS: [&str; 7] = ["exec", "sleep", "http", "worker", "workflow", "signal
 /// lock that is not held must not look as if it were.
 const OF_ATTEMPTS: [&str; 12] = [
     "priority",
-    "queue",
     "queue_timeout",
+    "pools",
+    "locks",
+    "queue",
     "heartbeat_timeout",
     "retry",
     "on_lost",
     "cancel",
     "env",
     "cwd",
-    "pools",
-    "locks",
     "limits",
 ];
+
+/// How many of them a task that starts runs obeys as well: what it holds is granted to it in turn.
+const OF_GRANTS: usize = 4;
 
 /// What only processes of the task's own can obey.
 const OF_PROCESSES: [&str; 3] = ["env", "cwd", "limits"];
 
-/// The words of the language that this version cannot do yet.
-const LATER: [(&str, &str); 3] = [("workflow", "child runs"), ("chat", "the gateway"), ("for_each", "child runs")];
-
-fn later(fields: &mut Fields<'_, '_, '_>) {
-    if fields.has("for_each") || fields.has("workflow") {
-        fields.later("max_parallel", "child runs");
-        if !fields.has("worker") {
-            fields.later("input", "child runs");
-        }
-    }
-    for (word, with) in LATER {
-        fields.later(word, with);
-    }
-}
-
-fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
-    fields.exclusive(&["exec", "http", "worker", "sleep", "signal"]);
-    if !["exec", "http", "worker"].iter().any(|kind| fields.has(kind)) {
+/// Refuses what excludes each other in one task.
+fn exclusive(fields: &mut Fields<'_, '_, '_>) {
+    fields.exclusive(&["exec", "http", "worker", "workflow", "sleep", "signal"]);
+    let has = |fields: &Fields<'_, '_, '_>, kinds: &[&str]| kinds.iter().any(|kind| fields.has(kind));
+    if !has(fields, &["exec", "http", "worker"]) {
         for kind in ["sleep", "signal"] {
             OF_ATTEMPTS.iter().for_each(|name| fields.exclusive(&[kind, name]));
         }
+        OF_ATTEMPTS[OF_GRANTS..].iter().for_each(|name| fields.exclusive(&["workflow", name]));
     }
-    if !fields.has("exec") && !fields.has("sleep") && !fields.has("signal") {
+    if !has(fields, &["exec", "sleep", "signal"]) {
         for kind in ["http", "worker"] {
             OF_PROCESSES.iter().for_each(|name| fields.exclusive(&[kind, name]));
         }
         // A request has clocks of its own instead.
         fields.exclusive(&["http", "heartbeat_timeout"]);
     }
-    if !fields.has("worker") {
+    if !has(fields, &["worker", "workflow"]) {
         ["exec", "http", "sleep", "signal"].iter().for_each(|kind| fields.exclusive(&[kind, "input"]));
     }
+}
+
+fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
+    exclusive(fields);
     let exec = fields.optional(
         "exec",
         "A process: a list is a program with arguments (each a template), a string goes to the shell.",
@@ -270,19 +270,24 @@ fn kind(fields: &mut Fields<'_, '_, '_>) -> KindFile {
         "A request over HTTP; a try that fails for reasons that may pass is followed by up to 3 more.",
     );
     let handler = fields.optional("worker", "A handler that a worker elsewhere has: it is called with `input`.");
-    let input = fields.optional("input", "What the handler is given (default `{}`); its texts are templates, and one that is exactly one `{{ … }}` keeps its JSON type.");
+    let input = fields.optional("input", "What the handler, or each run that is started, is given (default `{}`); its texts are templates, and one that is exactly one `{{ … }}` keeps its JSON type.");
     let sleep = fields.optional("sleep", "Nothing, for so long; needs no worker.");
-    let signal = fields.optional("signal", "Nothing, until somebody sends its run this signal, whose payload is its output: `unknot signal send RUN NAME`. `timeout` bounds the wait.");
+    let signal = fields.optional("signal", "Nothing, until somebody sends its run this signal (`{name: …, from: [TASK, …]}` takes it from these tasks only), whose payload is its output: `unknot signal send RUN NAME`. `timeout` bounds the wait.");
     fields.one_of(&KINDS, || {
         Diagnostic::new(Code::MissingKey, "the task has nothing to do")
-            .expected("one of `exec`, `http`, `worker`, `sleep`, `signal`")
+            .expected("one of `exec`, `http`, `worker`, `workflow`, `sleep`, `signal`")
     });
-    match (exec, http, handler, signal) {
+    // `input` belongs to the handler, if there is one beside.
+    let (called, given) = if handler.is_some() { (input, None) } else { (None, input) };
+    let child = child(fields, given);
+    fields.later("chat", "the gateway");
+    match (exec, http, handler, child, signal) {
         (Some(command), ..) => KindFile::Exec(command),
         (None, Some(request), ..) => KindFile::Http(Box::new(request)),
-        (None, None, Some(handler), _) => KindFile::Worker(CallFile { handler, input }),
-        (None, None, None, Some(name)) => KindFile::Signal(name),
-        (None, None, None, None) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
+        (None, None, Some(handler), ..) => KindFile::Worker(CallFile { handler, input: called }),
+        (None, None, None, Some(child), _) => KindFile::Workflow(Box::new(child)),
+        (None, None, None, None, Some(signal)) => KindFile::Signal(signal),
+        (None, None, None, None, None) => KindFile::Sleep(sleep.unwrap_or(Duration { ms: 0 })),
     }
 }
 

@@ -28,6 +28,23 @@ pub struct Parked {
     pub wake_at: Timestamp,
     /// What happens then.
     pub then: AtDeadline,
+    /// Set if it is over but for what the attempt has lent: it goes on once that is back, and lends no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+/// How a wait has ended whose attempt does not go on yet, because what it has lent is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// It holds.
+    Met,
+    /// Its deadline has come.
+    TimedOut,
+    /// It can not hold any more.
+    Impossible,
+    /// It was withdrawn.
+    Withdrawn,
 }
 
 /// What happens when an attempt's wait is not over in time.
@@ -83,13 +100,26 @@ pub enum Awaited {
     },
 }
 
+/// How a wait of an attempt ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitOutcome {
+    /// It held.
+    Met,
+    /// Its deadline came first.
+    #[default]
+    TimedOut,
+    /// It could not hold any more.
+    Impossible,
+}
+
 /// How the last wait of an attempt ended, for whoever asks again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// The wait's name.
     pub name: String,
-    /// Whether it held; false: its deadline came first.
-    pub is_met: bool,
+    /// How.
+    pub outcome: WaitOutcome,
     /// Units that were granted with it, by pool.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub granted: BTreeMap<String, u32>,
@@ -130,12 +160,20 @@ impl Child {
 impl Awaited {
     /// Every part.
     pub fn all(of: Vec<Self>) -> Self {
-        Self::AtLeast { k: u32::try_from(of.len()).unwrap_or(u32::MAX), of }
+        Self::at_least(u32::try_from(of.len()).unwrap_or(u32::MAX), of)
     }
 
     /// One part.
     pub fn any(of: Vec<Self>) -> Self {
-        Self::AtLeast { k: 1, of }
+        Self::at_least(1, of)
+    }
+
+    /// So many of the parts; one of one is that part itself.
+    pub fn at_least(k: u32, mut of: Vec<Self>) -> Self {
+        match (k, of.len()) {
+            (1, 1) => of.remove(0),
+            _ => Self::AtLeast { k, of },
+        }
     }
 
     /// Every condition in it, in order.

@@ -1,6 +1,7 @@
 //! The unchecked form of a workflow: what a file said, by name, before any rule was asked.
 
 use crate::{
+    deadlock::Policy,
     time::Millis,
     workflow::{InputDecl, Limits, OnLost, Priority, TaskKind, Until, When},
 };
@@ -17,6 +18,14 @@ pub struct Draft {
     pub max_parallel: Option<u32>,
     /// Declared inputs; none declared means that any are taken.
     pub inputs: BTreeMap<String, InputDecl>,
+    /// What a run gives the task that started it.
+    pub output: Option<serde_json::Value>,
+    /// What is done about a deadlock in which a run is the victim.
+    pub on_deadlock: Option<Policy>,
+    /// When a pending task counts as stale.
+    pub pending_stale: Option<Millis>,
+    /// When a run counts as stale.
+    pub workflow_stale: Option<Millis>,
     /// The tasks, in the order of the file.
     pub tasks: Vec<DraftTask>,
 }
@@ -26,8 +35,10 @@ pub struct Draft {
 pub struct DraftTask {
     /// Its name.
     pub name: String,
-    /// What it does.
+    /// What it does. Of a signal, who sends it is still open: see `senders`.
     pub kind: TaskKind,
+    /// The tasks that send the signal that it waits for, by name; none: anybody may.
+    pub senders: Vec<String>,
     /// What must have ended before.
     pub needs: DraftNeeds,
     /// Whether it runs at all.
@@ -138,6 +149,7 @@ impl DraftTask {
         Self {
             name: name.into(),
             kind,
+            senders: Vec::new(),
             needs: DraftNeeds::default(),
             when: When::default(),
             priority: Priority::default(),

@@ -25,6 +25,16 @@ impl Graph {
         graph
     }
 
+    /// The same, where whoever waits for a signal comes after those who send it. No order of ends follows from that: a
+    /// task sends while it runs.
+    pub(super) fn with_senders(links: &[Links]) -> Self {
+        let mut graph = Self::new(links);
+        for (task, links) in (0u32..).zip(links) {
+            links.senders.iter().for_each(|sender| graph.connect(sender.0, task));
+        }
+        graph
+    }
+
     fn connect(&mut self, earlier: u32, later: u32) {
         self.before[later as usize].push(earlier);
         self.after[earlier as usize].push(later);

@@ -7,10 +7,15 @@ const NAME_LEN_MAX: usize = 100;
 
 /// A workflow's name: small letters, digits and hyphens.
 pub(super) fn workflow(name: &str, problems: &mut Problems) {
+    workflow_at(name, || "name".to_owned(), problems);
+}
+
+/// The same where another workflow is named.
+pub(super) fn workflow_at(name: &str, path: impl FnOnce() -> String, problems: &mut Problems) {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if name.len() > NAME_LEN_MAX || !name.bytes().all(plain) || name.is_empty() || name.starts_with('-') {
         problems.add(|| {
-            Problem::new(Code::Name, "name", format!("`{}` is no name for a workflow", clip(name)))
+            Problem::new(Code::Name, path(), format!("`{}` is no name for a workflow", clip(name)))
                 .expected("up to 100 small letters, digits and hyphens, such as `daily-report`")
         });
     }

@@ -35,6 +35,8 @@ enum Place<'d> {
     Argument(usize),
     /// One of the texts of a request or call, counted as [`values::texts`] lists them.
     Value(usize),
+    /// One of the texts of a `for_each`, counted as [`values::item_texts`] lists them.
+    Item(usize),
     Env(&'d str),
     Cwd,
 }
@@ -58,7 +60,8 @@ pub(super) fn check(draft: &Draft, index: &Index<'_>, graph: &Graph, order: &[u3
                         Some(to) if graph.directly_before(to.0, from) => {}
                         Some(to) => far.push(Far { from, to: to.0, place }),
                     },
-                    Name::Input(Some(named)) => check_input_name(draft, named, place, task, problems),
+                    Name::Input(Some(named)) => check_input_name(draft, named, || place.path(task), problems),
+                    Name::Item if matches!(place, Place::Value(_)) && values::for_each(task).is_some() => {}
                     Name::Item => problems.add(|| no_item(place.path(task))),
                     Name::Input(None) | Name::Run => {}
                 }
@@ -80,6 +83,11 @@ fn each_template<'d>(task: &'d DraftTask, mut visit: impl FnMut(Place<'d>, &'d s
     }
     for (place, text) in values::templates(task) {
         visit(Place::Value(place), text);
+    }
+    for (place, (_, text)) in
+        values::item_texts(task).into_iter().enumerate().filter(|(_, (_, text))| is_template(text))
+    {
+        visit(Place::Item(place), text);
     }
     for (name, value) in task.env.iter().filter(|(_, value)| is_template(value)) {
         visit(Place::Env(name), value);
@@ -124,20 +132,19 @@ fn not_before(draft: &Draft, name: &Far<'_>, decided: bool) -> Problem {
     }
 }
 
-fn check_input_name(draft: &Draft, named: &str, place: Place<'_>, task: &DraftTask, problems: &mut Problems) {
+fn check_input_name(draft: &Draft, named: &str, path: impl FnOnce() -> String, problems: &mut Problems) {
     if draft.inputs.is_empty() || draft.inputs.contains_key(named) {
         return;
     }
     problems.add(|| {
-        Problem::new(Code::TemplateName, place.path(task), format!("unknown input `{}`", clip(named)))
+        Problem::new(Code::TemplateName, path(), format!("unknown input `{}`", clip(named)))
             .expected("an input that the workflow declares under `input`")
             .nearest(nearest(named, draft.inputs.keys().map(String::as_str)))
     });
 }
 
-/// No kind of task of this version stands for the items of a list.
 fn no_item(path: String) -> Problem {
-    Problem::new(Code::TemplateName, path, "`item` is seen only by a task with `for_each`")
+    Problem::new(Code::TemplateName, path, "`item` is seen only by the `input` of a task with `for_each`")
 }
 
 fn unknown_task(named: &str, index: &Index<'_>, path: String) -> Problem {
@@ -159,16 +166,45 @@ fn from_template(error: TemplateError, path: String) -> Problem {
     }
 }
 
+fn below(parent: String, text: Option<&(String, &str)>) -> String {
+    match text {
+        Some((path, _)) => format!("{parent}.{path}"),
+        None => parent,
+    }
+}
+
+/// Checks the texts of what a run gives back: rendered when all tasks have ended, they see each of them.
+pub(super) fn check_output(draft: &Draft, index: &Index<'_>, problems: &mut Problems) {
+    let Some(output) = &draft.output else { return };
+    for (path, text) in values::texts_of("output", output).into_iter().filter(|(_, text)| is_template(text)) {
+        let template = match Template::parse(text) {
+            Ok(template) => template,
+            Err(error) => {
+                problems.add(|| from_template(error, path));
+                continue;
+            }
+        };
+        for name in template.names() {
+            match name {
+                Name::Task { task, .. } if !index.contains_key(&**task) => {
+                    problems.add(|| unknown_task(task, index, path.clone()));
+                }
+                Name::Input(Some(named)) => check_input_name(draft, named, || path.clone(), problems),
+                Name::Item => problems.add(|| no_item(path.clone())),
+                Name::Task { .. } | Name::Input(None) | Name::Run => {}
+            }
+        }
+    }
+}
+
 impl Place<'_> {
     fn path(self, task: &DraftTask) -> String {
         let parent = join_key("tasks", &task.name);
         match self {
             Self::When => format!("{parent}.when"),
             Self::Argument(place) => format!("{parent}.exec[{place}]"),
-            Self::Value(place) => match values::texts(task).get(place) {
-                Some((path, _)) => format!("{parent}.{path}"),
-                None => parent,
-            },
+            Self::Value(place) => below(parent, values::texts(task).get(place)),
+            Self::Item(place) => below(parent, values::item_texts(task).get(place)),
             Self::Env(name) => join_key(&format!("{parent}.env"), name),
             Self::Cwd => format!("{parent}.cwd"),
         }

@@ -1,7 +1,7 @@
 //! Rules that one task keeps by itself: its command, environment, folder and queue.
 
 use super::{
-    Problem,
+    Problem, child,
     draft::DraftTask,
     http, names,
     problem::{Code, Problems, clip, join_key},
@@ -19,8 +19,11 @@ pub(super) fn check(task: &DraftTask, problems: &mut Problems, warnings: &mut Pr
         TaskKind::Exec(Command::Shell(line)) => check_line(task, line, problems),
         TaskKind::Http(request) => http::check(task, request, problems),
         TaskKind::Worker(call) => names::check_value(&call.handler, "handler", || path("worker"), problems),
-        TaskKind::Signal(signal) => names::check_value(&signal.name, "signal", || path("signal"), problems),
-        TaskKind::Workflow(child) => names::check_value(&child.workflow, "workflow", || path("workflow"), problems),
+        TaskKind::Signal(signal) => {
+            let at = || path(if task.senders.is_empty() { "signal" } else { "signal.name" });
+            names::check_value(&signal.name, "signal", at, problems);
+        }
+        TaskKind::Workflow(started) => child::check(task, started, problems),
         TaskKind::Sleep(_) | TaskKind::Noop => {}
     }
     for (name, value) in &task.env {
@@ -70,7 +73,8 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
         | TaskKind::Signal(_)
         | TaskKind::Noop => &[],
     };
-    let values = values::texts(task);
+    let mut values = values::texts(task);
+    values.extend(values::item_texts(task));
     let own = || command.iter().chain(task.env.values()).chain(&task.cwd).map(String::as_str);
     let texts = || own().chain(values.iter().map(|(_, text)| *text));
     let names: usize = task.env.keys().map(String::len).sum();
@@ -82,7 +86,7 @@ fn check_amount(task: &DraftTask, problems: &mut Problems) {
             Problem::new(Code::Range, path(), message)
                 .on_key()
                 .expected(format!(
-                    "at most {TASK_TEXT_MAX} in `exec`, `http`, `input`, `env` and `cwd`, 9 for each text included"
+                    "at most {TASK_TEXT_MAX} in `exec`, `http`, `input`, `for_each`, `env` and `cwd`, 9 for each text included"
                 ))
                 .help("put long text into a file that the task reads")
         });

@@ -3,29 +3,41 @@
 use super::{draft::DraftTask, problem::join_key};
 use crate::{
     template::is_template,
-    workflow::{Http, TaskKind},
+    workflow::{ForEach, Http, TaskKind},
 };
 use serde_json::Value;
 
-/// All of them with their places below the task, in the order in which they are rendered.
+/// All of them with their places below the task, in the order in which they are rendered; those of a `for_each` apart.
 pub(super) fn texts(task: &DraftTask) -> Vec<(String, &str)> {
     match &task.kind {
         TaskKind::Http(http) => texts_of_request(http),
-        TaskKind::Worker(call) => {
-            let mut texts = Vec::new();
-            texts_of_value("input".to_owned(), &call.input, &mut texts);
-            texts
-        }
-        TaskKind::Workflow(child) => {
-            let mut texts = Vec::new();
-            texts_of_value("input".to_owned(), &child.input, &mut texts);
-            if let Some(each) = &child.for_each {
-                texts_of_value("for_each".to_owned(), &each.items, &mut texts);
-            }
-            texts
-        }
+        TaskKind::Worker(call) => texts_of("input", &call.input),
+        TaskKind::Workflow(child) => texts_of("input", &child.input),
         TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => Vec::new(),
     }
+}
+
+/// The texts of the items of a `for_each`, which see no item themselves.
+pub(super) fn item_texts(task: &DraftTask) -> Vec<(String, &str)> {
+    match for_each(task) {
+        Some(each) => texts_of("for_each", &each.items),
+        None => Vec::new(),
+    }
+}
+
+/// The `for_each` of a task, if it has one.
+pub(super) fn for_each(task: &DraftTask) -> Option<&ForEach> {
+    match &task.kind {
+        TaskKind::Workflow(child) => child.for_each.as_ref(),
+        _ => None,
+    }
+}
+
+/// The texts of a value that stands at `path`.
+pub(super) fn texts_of<'v>(path: &str, value: &'v Value) -> Vec<(String, &'v str)> {
+    let mut texts = Vec::new();
+    texts_of_value(path.to_owned(), value, &mut texts);
+    texts
 }
 
 /// Those that are templates, with their places among all.
@@ -42,7 +54,10 @@ pub(super) fn other_bytes(task: &DraftTask) -> usize {
             names + http.body.as_ref().map_or(0, |body| body.to_string().len())
         }
         TaskKind::Worker(call) => call.input.to_string().len(),
-        TaskKind::Workflow(child) => child.input.to_string().len(),
+        TaskKind::Workflow(child) => {
+            let items = child.for_each.as_ref().map_or(0, |each| each.items.to_string().len());
+            items + child.input.to_string().len()
+        }
         TaskKind::Exec(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => 0,
     }
 }

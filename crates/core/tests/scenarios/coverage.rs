@@ -289,6 +289,7 @@ fn event_name(event: &Event) -> &'static str {
             Ask::Spawn { .. } => "AttemptAsked Spawn",
         },
         Event::DeadlockMarked { .. } => "DeadlockMarked",
+        Event::FindingsReported { .. } => "FindingsReported",
         Event::PoolSet { .. } => "PoolSet",
         Event::AttemptEnded(end) => match end.outcome {
             Outcome::Succeeded { .. } => "AttemptEnded Succeeded",

@@ -8,6 +8,7 @@
 
 mod alert;
 mod ask;
+mod audit;
 mod bounds;
 mod command;
 mod coverage;

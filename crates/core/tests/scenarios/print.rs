@@ -8,7 +8,7 @@ use unknot_core::{
     effect::{Answer, Assignment, Effect, WaitAnswer, Work},
     event::Event,
     row::{Fact, HistoryEntry, HistoryKind, Row},
-    run::Phase,
+    run::{Child, Phase},
     wait::{self, Described, Subject, Why},
     workflow::Command,
 };
@@ -95,6 +95,9 @@ fn written(story: &Story, row: Option<&Row>) -> Option<String> {
 
 fn verdict(deadlock: &Deadlock) -> String {
     let victims: Vec<String> = deadlock.victims.iter().map(ToString::to_string).collect();
+    if deadlock.ended_at.is_some() {
+        return format!("dl_{} is over", deadlock.seq.0);
+    }
     let mut line = format!("{:?}, {:?}: victims {}", deadlock.kind, deadlock.outcome, victims.join(" "));
     if deadlock.behind > 0 {
         line.push_str(&format!("; {} behind", deadlock.behind));
@@ -160,6 +163,11 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
                     line.push_str(&format!(" {key}={}{output}", child.ended.map_or("", |end| end.word())));
                 }
                 line
+            }
+            Answer::Waits(WaitAnswer::Impossible { children }) => {
+                let ended =
+                    |(key, child): (&String, &Child)| format!(" {key}={}", child.ended.map_or("", |end| end.word()));
+                format!("answer: impossible{}", children.iter().map(ended).collect::<String>())
             }
             Answer::Waits(WaitAnswer::TimedOut) => "answer: timed out".to_owned(),
             Answer::Waits(WaitAnswer::Withdrawn) => "answer: withdrawn".to_owned(),

@@ -1,7 +1,7 @@
 //! The small text form of workflows in stories.
 //!
 //! ```text
-//! workflow flow timeout 1h max_parallel 2
+//! workflow flow timeout 1h max_parallel 2 pending_stale 1m workflow_stale 10m
 //!   task a
 //!   task b needs a,c priority low queue slow pools render:2 locks disk retry 3 backoff 2s
 //!   task c needs any(a,b) | 2(a,b,d) | a:finished
@@ -19,7 +19,7 @@
 use crate::words::{Words, length};
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
-    Millis, TaskIndex,
+    Millis,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
     workflow::{
         Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, OnChildFailure, OnLost,
@@ -49,6 +49,8 @@ fn head_of(line: &str) -> Draft {
         match key.as_str() {
             "timeout" => draft.timeout = Some(words.length("timeout")),
             "max_parallel" => draft.max_parallel = Some(words.number("max_parallel")),
+            "pending_stale" => draft.pending_stale = Some(words.length("pending_stale")),
+            "workflow_stale" => draft.workflow_stale = Some(words.length("workflow_stale")),
             _ => panic!("a workflow has no `{key}`"),
         }
     }
@@ -106,12 +108,7 @@ fn task(name: String, mut words: Words) -> DraftTask {
             }
             "noop" => task.kind = TaskKind::Noop,
             "signal" => task.kind = TaskKind::Signal(Await { name: words.word("a signal").into(), from: Vec::new() }),
-            // Places of tasks: names are not known yet.
-            "from" => {
-                let TaskKind::Signal(signal) = &mut task.kind else { panic!("a `from` follows a `signal`") };
-                let places = words.word("places");
-                signal.from = list(&places).map(|place| TaskIndex(number(place).unsigned_abs())).collect();
-            }
+            "from" => task.senders = list(&words.word("tasks")).map(str::to_owned).collect(),
             "workflow" => {
                 task.kind = TaskKind::Workflow(Box::new(Child {
                     workflow: words.word("a workflow").into(),

@@ -7,7 +7,8 @@ use crate::coverage::Coverage;
 use std::collections::BTreeMap;
 use unknot_core::{
     CommitSeq, Decision, Millis, State, Timestamp, apply, check,
-    event::{Envelope, Event},
+    event::{Envelope, Event, Findings},
+    monitor::{self, Look},
     row::{Key, Loaded, Meta, Row},
     settings::{Bounds, Settings},
     wait,
@@ -137,6 +138,23 @@ impl World {
         }
         self.meta = self.state.meta;
         self.commit = commit;
+    }
+
+    /// What the monitor sees, and what it would tell; it watches since the story's begin.
+    pub(crate) fn look(&self) -> (Look, Findings) {
+        let verdicts = || {
+            self.rows.values().filter_map(|row| match row {
+                Row::Deadlock(verdict) => Some(&**verdict),
+                _ => None,
+            })
+        };
+        let open: Vec<_> = verdicts().filter(|verdict| verdict.ended_at.is_none()).cloned().collect();
+        let graph = wait::snapshot(&self.state, self.now);
+        let watched = wait::Watched { now: self.now, since: BEGIN };
+        let seen = monitor::look(&self.state, &graph, &wait::reduce(&graph), &open, watched);
+        let over = open.into_iter().filter(|open| seen.over.contains(&open.seq)).collect();
+        let findings = Findings { found: seen.found.clone(), over, calm: seen.calm.clone() };
+        (seen, findings)
     }
 
     /// What a store's `load` returns: of runs that ended, nothing.

@@ -300,6 +300,7 @@ mod tests {
             ladder: Ladder { told_ms: None, term_ms: 1, kill_ms: 1 },
             idempotency_key: "key".to_owned(),
             lease_ms: None,
+            in_lent_slot: false,
             env: BTreeMap::new(),
         };
         let left = place.path().join("attempts/att_1/artifacts");

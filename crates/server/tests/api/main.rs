@@ -5,6 +5,7 @@
 
 mod access;
 mod again;
+mod asks;
 mod attempts;
 mod bounds;
 mod browser;

@@ -54,6 +54,8 @@ pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Def
         inputs: BTreeMap::new(),
         output: None,
         on_deadlock: None,
+        pending_stale: None,
+        workflow_stale: None,
         tasks,
     }))
 }
@@ -84,7 +86,7 @@ fn task(chance: &mut Chance, index: u32) -> TaskDef {
     let exec = TaskKind::Exec(Command::Argv(vec!["work".to_owned(), "{{ input.word }}".to_owned()]));
     let sleep = TaskKind::Sleep(Millis(chance.between(0, 20_000)));
     let call = TaskKind::Worker(Call { handler: HANDLER.into(), input: json!({"word": "{{ input.word }}"}) });
-    let signal = TaskKind::Signal(Await { name: (*chance.pick(&SIGNALS)).into(), from: Vec::new() });
+    let signal = TaskKind::Signal(Await::anybodys(*chance.pick(&SIGNALS)));
     TaskDef {
         kind: chance.weighted(&[(6, exec), (2, call), (3, TaskKind::Noop), (2, sleep), (1, signal)]).clone(),
         when: when(chance),

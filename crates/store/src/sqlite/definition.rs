@@ -57,6 +57,8 @@ fn head(body: &Stored) -> Stored {
         inputs: body.inputs.clone(),
         output: body.output.clone(),
         on_deadlock: body.on_deadlock,
+        pending_stale: body.pending_stale,
+        workflow_stale: body.workflow_stale,
         tasks: Vec::new(),
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn engine(config: &Config, focus: BTreeSet<RunId>, attempt: &str) -> 
         retention: config.retention,
         alerts: config.alerts.clone(),
         focus: Some(focus),
+        door: None,
     };
     Engine::start(Box::new(store), options).map_err(Error::start)
 }

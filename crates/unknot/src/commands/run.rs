@@ -243,6 +243,7 @@ impl Session {
             retention: self.config.retention,
             alerts: self.config.alerts.clone(),
             focus: Some(focus),
+            door: None,
         }
     }
 

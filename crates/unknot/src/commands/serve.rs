@@ -19,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use unknot_api::client::Address;
 use unknot_engine::{
     Engine, Options,
     control::Control,
@@ -91,6 +92,7 @@ fn options(config: &Config) -> Options {
         retention: config.retention,
         alerts: config.alerts.clone(),
         focus: None,
+        door: Some(Address::Local(Server::socket(&config.data)).to_string()),
     }
 }
 

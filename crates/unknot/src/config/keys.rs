@@ -108,6 +108,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("limits.run_output_bytes_max", Kind::Size, Is("1MiB"), Reload, "All outputs of one run together."),
 
     key("retention.keep", Kind::Length, Is("7d"), Reload, "Runs that ended longer ago go."),
+    key("retention.verdicts", Kind::Length, Is("365d"), Reload, "Verdicts about work that stood still that are older go."),
     key("retention.size", Kind::Size, Is("2GiB"), Reload, "Above this size of the store, the runs that ended first go."),
 
     key("deadlock.check_interval_s", whole(1, MANY), Is("60"), Reload, "Seconds between two looks for work that is stuck."),

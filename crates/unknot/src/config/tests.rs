@@ -179,6 +179,7 @@ fn the_seeds_keys_are_read_in_both_places() {
             cancel_on_deadlock: false,
             pending_stale: Millis::from_mins(10),
             workflow_stale: Millis::from_mins(30),
+            check_interval: Millis::from_secs(30),
         };
         assert_eq!(config.settings.monitor, monitor);
         assert!(config.all_notices().is_empty(), "{:?}", config.all_notices());

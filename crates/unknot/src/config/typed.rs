@@ -44,6 +44,7 @@ pub(super) fn monitor(values: &Values) -> Monitor {
         cancel_on_deadlock: values.truth("deadlock.cancel_on_deadlock", None),
         pending_stale: Millis::from_secs(values.number("deadlock.pending_stale_s", None)),
         workflow_stale: Millis::from_secs(values.number("deadlock.workflow_stale_s", None)),
+        check_interval: Millis::from_secs(values.number("deadlock.check_interval_s", None)),
     }
 }
 

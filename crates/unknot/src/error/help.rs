@@ -55,6 +55,11 @@ impl Error {
             Self::GraphUnreadable { .. } | Self::NoGraph { .. } => {
                 "`unknot help analyze` has an example; docs/wait-graph.md says what a file may hold".to_owned()
             }
+            Self::OutsideTask { .. } => {
+                "call it in the script of a task: `exec: \"unknot lock gpu -- ./train.sh\"`; for locks that the whole task holds, \
+                 its `locks:` say so"
+                    .to_owned()
+            }
             Self::EngineStopped { .. } => {
                 "what was recorded is in the data folder; run the same command again".to_owned()
             }

@@ -82,7 +82,9 @@ impl Bound {
 pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound> {
     let run = definition.body.timeout;
     let tasks = || definition.body.tasks.iter();
-    let attempts = || tasks().filter(|task| !matches!(task.kind, TaskKind::Sleep(_) | TaskKind::Signal(_)));
+    let attempts = || {
+        tasks().filter(|task| !matches!(task.kind, TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_)))
+    };
     // A request has clocks of its own instead of a longest silence, and stops at once.
     let processes = || attempts().filter(|task| !matches!(task.kind, TaskKind::Http(_)));
     let mut bounds = vec![
@@ -140,6 +142,13 @@ pub(super) fn bounds(definition: &Definition, settings: &Settings) -> Vec<Bound>
     if tasks().any(|task| matches!(task.kind, TaskKind::Signal(_))) {
         let awaiting = tasks().filter(|task| matches!(task.kind, TaskKind::Signal(_)));
         bounds.push(Bound::of("a signal", awaiting, |task| match task.timeout {
+            Some(limit) => (limit.to_string(), false),
+            None => ("what the run has left".to_owned(), true),
+        }));
+    }
+    if tasks().any(|task| matches!(task.kind, TaskKind::Workflow(_))) {
+        let parents = tasks().filter(|task| matches!(task.kind, TaskKind::Workflow(_)));
+        bounds.push(Bound::of("child runs", parents, |task| match task.timeout {
             Some(limit) => (limit.to_string(), false),
             None => ("what the run has left".to_owned(), true),
         }));
