@@ -23,6 +23,7 @@
 //! come: error and message types are `non_exhaustive`.
 
 mod address;
+mod attempts;
 mod body;
 mod error;
 mod events;

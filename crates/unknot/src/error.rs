@@ -93,6 +93,8 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
+    #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
+    CalledTwice { name: String, first: PathBuf, second: PathBuf },
     #[error("cannot read the wait graph `{}`", path.display())]
     GraphUnreadable { path: PathBuf, source: io::Error },
     #[error("`{}` is no wait graph: {fault}", path.display())]
@@ -178,6 +180,7 @@ impl Error {
             Self::Address(_) | Self::TokenFile { .. } => "UK0332",
             Self::Tokens(_) => "UK0333",
             Self::Unsendable { .. } => "UK0334",
+            Self::CalledTwice { .. } => "UK0136",
             Self::GraphUnreadable { .. } => "UK0350",
             Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
@@ -209,6 +212,7 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::Tokens(TokenError::Refused(_))
             | Self::Unsendable { .. }
+            | Self::CalledTwice { .. }
             | Self::GraphUnreadable { .. }
             | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),
