@@ -99,6 +99,8 @@ pub(crate) enum Error {
     OutsideTask { command: &'static str },
     #[error("{problem}")]
     Usage { problem: String },
+    #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
+    CalledTwice { name: String, first: PathBuf, second: PathBuf },
     #[error("cannot read the wait graph `{}`", path.display())]
     GraphUnreadable { path: PathBuf, source: io::Error },
     #[error("`{}` is no wait graph: {fault}", path.display())]
@@ -186,6 +188,7 @@ impl Error {
             Self::Unsendable { .. } => "UK0334",
             Self::OutsideTask { .. } => "UK0337",
             Self::Usage { .. } => "UK0304",
+            Self::CalledTwice { .. } => "UK0136",
             Self::GraphUnreadable { .. } => "UK0350",
             Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
@@ -220,6 +223,7 @@ impl Error {
             | Self::Unsendable { .. }
             | Self::OutsideTask { .. }
             | Self::Usage { .. }
+            | Self::CalledTwice { .. }
             | Self::GraphUnreadable { .. }
             | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),
