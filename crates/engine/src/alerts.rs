@@ -18,6 +18,8 @@ mod secret;
 mod send;
 mod sign;
 mod slack;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 pub(crate) use dispatch::{Desk, Dispatch};

@@ -123,7 +123,7 @@ impl Dispatch {
 type Try = (Seq, String, News, u32);
 
 /// What is waited for and under way, by target.
-struct Lines {
+pub(super) struct Lines {
     shared: Arc<Shared>,
     source: Arc<str>,
     waiting: BTreeMap<String, VecDeque<Notice>>,
@@ -138,7 +138,7 @@ fn name_of(notice: &Notice) -> Try {
 }
 
 impl Lines {
-    fn new(shared: Arc<Shared>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
             source: source().into(),
@@ -207,7 +207,7 @@ impl Lines {
     }
 
     /// Says what came of a try: in the log, in the figures, to the brain.
-    fn report(&self, notice: &Notice, outcome: Result<String, Unsent>) {
+    pub(super) fn report(&self, notice: &Notice, outcome: Result<String, Unsent>) {
         let Notice { alert, target, news, tries, incident, .. } = notice;
         let counting = &self.shared.alerts.counting;
         let (kind, key) = (incident.kind(), incident.key.as_str());
