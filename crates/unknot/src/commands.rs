@@ -11,18 +11,23 @@ mod dead;
 mod events;
 mod hold;
 mod list;
+mod lock;
 mod logs;
 mod ls;
+mod pools;
 mod registered;
 mod run;
 mod serve;
 
 mod show;
 mod signal;
+mod spawn;
 mod store;
 mod submit;
 mod token;
 mod top;
+mod unlock;
+mod wait;
 mod why;
 mod worker;
 
@@ -59,7 +64,11 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Top(top) => top::perform(&top, &mut out),
         Command::Queues(listing) => list::queues(&listing, &mut out),
         Command::Workers(listing) => list::workers(&listing, &mut out),
-        Command::Pools(listing) => list::pools(&listing, &mut out),
+        Command::Pools(pools) => pools::perform(&pools, &mut out),
+        Command::Lock(asked) => lock::perform(&asked, &mut out),
+        Command::Unlock(asked) => unlock::perform(&asked),
+        Command::Wait(asked) => wait::perform(&asked, &mut out),
+        Command::Spawn(asked) => spawn::perform(&asked, &mut out),
         Command::Retry(retry) => again::retry(&retry, &mut out),
         Command::Decide(decide) => again::decide(&decide, &mut out),
         Command::Bulk(bulk) => again::bulk(&bulk, &mut out),

@@ -51,6 +51,7 @@ impl Error {
             Self::Unsendable { .. } => {
                 "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
             }
+            Self::NotInAttempt { instead, .. } => (*instead).to_owned(),
             Self::CalledTwice { .. } => "keep one of them in that folder, or give one another `name:`".to_owned(),
             Self::GraphUnreadable { .. } | Self::NoGraph { .. } => {
                 "`unknot help analyze` has an example; docs/wait-graph.md says what a file may hold".to_owned()

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
 mod analyze;
+mod attempt;
 mod config;
 mod disk;
 mod follow;
