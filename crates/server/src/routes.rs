@@ -22,13 +22,11 @@ mod workers;
 mod workflows;
 
 use crate::{
-    app::App,
     openapi,
-    operation::{self, Operation},
+    operation::Operation,
     problem::{Answer, Problem},
 };
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
@@ -37,7 +35,7 @@ use axum::{
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body as _;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
 use unknot_engine::store::{Namespace, PageSize};
 
@@ -80,9 +78,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     .collect()
 }
 
-/// The router of them all, and of the document that describes them.
-pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    operation::router(operations().into_iter().chain(openapi::operations()).collect(), app)
+/// All of them, and the document that describes them.
+pub(crate) fn all() -> Vec<Operation> {
+    operations().into_iter().chain(openapi::operations()).collect()
 }
 
 /// An answer as JSON.

@@ -5,9 +5,9 @@ use crate::{
     Moment,
     rest::{
         Alert, AlertTestRequest, AlertTested, Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus,
-        Cancelling, DeadLetter, Decision, DecisionRequest, Event, Health, Page, Paused, Pool, Queue, Registered,
-        Registration, RetryRequest, Run, RunCreated, RunRequest, RunSummary, SignalRequest, SignalSent, Stats, Task,
-        Why, Worker,
+        Cancelling, DeadLetter, Decision, DecisionRequest, Event, Health, Page, Paused, Pool, PoolRemoved, PoolRequest,
+        Queue, Registered, Registration, RetryRequest, Run, RunCreated, RunRequest, RunSummary, SignalRequest,
+        SignalSent, Stats, Task, Why, Worker,
     },
 };
 use hyper::{
@@ -278,6 +278,34 @@ impl Client {
         self.get("/pools").await
     }
 
+    /// A pool or lock.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pool(&self, name: &str) -> Result<Pool, ClientError> {
+        self.get(&format!("/pools/{}", segment(name))).await
+    }
+
+    /// Makes a pool, or gives it another size.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_pool(&self, name: &str, request: &PoolRequest) -> Result<Pool, ClientError> {
+        let path = format!("/pools/{}", segment(name));
+        let response = self.ask(Question::new(Method::PUT, &path).sending(request)?).await?;
+        self.understand(response).await
+    }
+
+    /// Removes a pool that nobody holds or needs.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; 409 if somebody does.
+    pub async fn remove_pool(&self, name: &str) -> Result<PoolRemoved, ClientError> {
+        let path = format!("/pools/{}", segment(name));
+        let response = self.ask(Question::new(Method::DELETE, &path)).await?;
+        self.understand(response).await
+    }
+
     /// The workers that are connected.
     ///
     /// # Errors
@@ -406,17 +434,17 @@ impl Client {
 }
 
 /// A path with parameters.
-struct Query {
-    text: String,
+pub(super) struct Query {
+    pub(super) text: String,
     sign: char,
 }
 
 impl Query {
-    fn new(path: &str) -> Self {
+    pub(super) fn new(path: &str) -> Self {
         Self { text: path.to_owned(), sign: '?' }
     }
 
-    fn add(&mut self, name: &str, value: Option<&str>) {
+    pub(super) fn add(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.text.push(self.sign);
             self.text.push_str(name);

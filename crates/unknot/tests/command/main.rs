@@ -4,6 +4,7 @@
 
 mod alerts;
 mod analyze;
+mod attempt;
 mod config;
 mod disk;
 mod follow;
