@@ -71,8 +71,8 @@ fn time_is_bounded_and_what_is_held_ends_with_its_attempt() {
     let bench = two(
         "unknot lock gpu && touch held && until test -e late; do sleep 0.01; done\n",
         "until test -e held; do sleep 0.01; done
-unknot lock gpu --within 50ms -- touch ran; echo $? > late
-unknot lock gpu --any spare; unknot unlock spare
+unknot lock gpu --within 50ms -- touch ran; code=$?
+unknot lock gpu --any spare; unknot unlock spare; echo $code > late
 unknot lock gpu && echo mine > end\n",
     );
     bench.run(&["run", "flow.yaml"]).code(0);
