@@ -147,6 +147,7 @@ pub(super) fn ago(length: Millis) -> String {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::alerts::{Secret, pagerduty, slack, webhook};
     use unknot_core::{
         RunId, Seq,
         alert::{Incident, Severity},
@@ -207,6 +208,36 @@ pub(super) mod tests {
     pub(crate) fn over(mut notice: Notice) -> Notice {
         (notice.news, notice.resolved_at) = (News::Resolved, Some(NOW));
         notice
+    }
+
+    /// The keys of an object, with those below them.
+    fn keys(value: &Value) -> Vec<String> {
+        match value {
+            Value::Object(object) => {
+                let below = |(key, value): (&String, &Value)| {
+                    let deeper = keys(value).into_iter().map(|deeper| format!("{key}.{deeper}")).collect::<Vec<_>>();
+                    std::iter::once(key.clone()).chain(deeper).collect::<Vec<_>>()
+                };
+                object.iter().flat_map(below).collect()
+            }
+            Value::Array(items) => items.iter().flat_map(keys).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+        }
+    }
+
+    /// What the documentation shows has the keys of what is sent, in their order.
+    #[test]
+    fn messages_are_as_documented() {
+        let page = include_str!("../../../../docs/alerts.md");
+        let blocks = page.split("```json\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0));
+        let shown: Vec<Value> = blocks.map(|json| serde_json::from_str(json).expect("JSON")).collect();
+        let (deadlock, backlog) = (deadlock(), backlog());
+        let sent = [
+            slack::body(&letter(&deadlock)),
+            pagerduty::body(&letter(&backlog), &Secret::new("0123456789abcdef0123456789abcdef")),
+            webhook::body(&letter(&deadlock)),
+        ];
+        assert_eq!(shown.iter().map(keys).collect::<Vec<_>>(), sent.iter().map(keys).collect::<Vec<_>>());
     }
 
     #[test]

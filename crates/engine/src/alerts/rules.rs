@@ -251,6 +251,7 @@ fn incident(key: String, name: &str, rule: &Rule, queue: Option<String>, value: 
     let (is, at_most, lasting) = (shown(value), shown(rule.threshold), rule.lasting);
     let of = queue.as_deref().map_or_else(String::new, |queue| format!("queue {queue}"));
     let what = match (rule.metric, &queue) {
+        (Metric::QueueSize, _) if value == 1.0 => format!("{of} has 1 task"),
         (Metric::QueueSize, _) => format!("{of} has {is} tasks"),
         (Metric::OldestAge, _) => format!("the oldest task in {of} has waited for {is}"),
         (Metric::LatencyP99, _) => format!("1 in 100 attempts in {of} takes {is} or more, waiting included"),

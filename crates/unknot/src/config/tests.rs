@@ -303,6 +303,37 @@ fn the_documented_example_is_sound() {
     assert_eq!(config.settings.queues["default"], QueueSettings::default());
 }
 
+/// Each example of the pages about deadlocks and alerts can be taken as it stands.
+#[test]
+fn documented_alerts_and_deadlocks_are_sound() {
+    let set =
+        [("SLACK_WEBHOOK", "https://hooks.slack.com/services/x"), ("PAGERDUTY_KEY", "k"), ("WAREHOUSE_SECRET", "s")];
+    let examples = |page: &'static str| {
+        let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+        blocks.map(|(example, _)| example).filter(|example| !example.starts_with("name:")).collect::<Vec<_>>()
+    };
+    let kinds = |example: &str| {
+        let found = alerts_of(example, &[], &set);
+        assert!(found.unset.is_empty(), "{:?}", found.unset);
+        let kind = |(name, target): (&String, &Target)| format!("{name} {}", target.kind.word());
+        (found.alerts.targets.iter().map(kind).collect::<Vec<_>>().join(", "), found.alerts.rules.len())
+    };
+    let told: Vec<_> = examples(include_str!("../../../../docs/alerts.md")).into_iter().map(kinds).collect();
+    let several = || "chat slack, on_call pagerduty, warehouse webhook".to_owned();
+    let expected = [
+        ("alert_webhook slack".to_owned(), 0),
+        ("alert_webhook pagerduty".to_owned(), 0),
+        (several(), 0),
+        (several(), 0),
+        ("chat slack".to_owned(), 5),
+        ("chat slack".to_owned(), 0),
+    ];
+    assert_eq!(told, expected);
+    let monitors = examples(include_str!("../../../../docs/deadlocks.md"));
+    assert!(monitors.len() >= 3, "{monitors:?}");
+    monitors.into_iter().for_each(|example| drop(config(example, &[])));
+}
+
 #[test]
 fn changes_are_found_by_their_place() {
     let before = read("pools: {gpu: {size: 1}}\nworker: {slots: 2}", &[]).expect("sound").0;
