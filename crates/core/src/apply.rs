@@ -4,6 +4,7 @@
 //! can fail: a wish that cannot be met is refused in its answer, a report that is too late is
 //! counted, and what the types cannot exclude is an assertion.
 
+mod alert;
 mod ask;
 mod attempt;
 mod child;
@@ -14,12 +15,15 @@ mod loan;
 mod operate;
 mod progress;
 mod render;
+mod report;
 mod signal;
 mod submit;
 mod suspect;
+mod wake;
 
 use crate::{
     State,
+    alert::Incident,
     decision::Decision,
     event::{Envelope, Event},
     step::Step,
@@ -52,6 +56,7 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::DeadLetterDropped { task, caller } => step.drop_dead_letter(*task, *caller),
         Event::SettingsApplied(settings) => step.apply_settings(settings),
         Event::DeadlockMarked { deadlock, caller } => step.mark_deadlock(deadlock, *caller),
+        Event::FindingsReported { findings, caller } => step.report(findings, *caller),
         Event::PoolSet { name, pool, caller } => step.set_pool(name, *pool, *caller),
         Event::RunsFocused(focus) => step.focus(focus.clone()),
         Event::WorkerJoined { worker, slots, serves } => step.join(worker, *slots, serves),
@@ -66,10 +71,14 @@ pub fn apply(state: &mut State, envelope: &Envelope) -> Decision {
         Event::GrantsDue => {}
         Event::RunPoisoned { run, error } => step.poison(*run, error),
         Event::EventQuarantined(quarantined) => step.quarantine(quarantined),
+        Event::AlertRaised(incident) => step.raise(Incident::clone(incident)),
+        Event::AlertResolved { key } => step.end_incident(key),
+        Event::AlertDelivered { alert, target, news } => step.alert_delivered(*alert, target, *news),
+        Event::AlertFailed(failed) => step.alert_failed(failed),
     }
     match &envelope.event {
         // What puts a failure aside must not fail on the next one: the grants follow by themselves.
-        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_apart(),
+        Event::RunPoisoned { .. } | Event::EventQuarantined(_) => step.settle_aside(),
         event if grants_apart && !matches!(event, Event::GrantsDue) => step.settle_apart(),
         _ => step.settle_all(),
     }

@@ -1,7 +1,7 @@
 //! The closed set of moments that the brain waits for.
 
 use crate::{
-    AttemptId, Millis, RunId, TaskId, Timestamp,
+    AttemptId, Millis, RunId, Seq, TaskId, Timestamp,
     run::{Lease, Run},
     workflow::{TaskDef, TaskKind},
 };
@@ -30,19 +30,22 @@ pub enum Deadline {
     AttemptWait(AttemptId),
     /// The ladder is at its end: the attempt is fenced. Set when it is asked to stop.
     StopExpiry(AttemptId),
+    /// A target is to be told of an alert again, or now that there is room for it. Ended when nobody is to be told.
+    AlertDelivery(Seq),
 }
 
 impl Deadline {
-    /// The run that the deadline belongs to.
-    pub const fn run(self) -> RunId {
+    /// The run that the deadline belongs to, if it belongs to one.
+    pub const fn run(self) -> Option<RunId> {
         match self {
-            Self::RunStart(run) | Self::RunTimeout(run) => run,
-            Self::TaskWait(task) | Self::CountsAsHigh(task) => task.run,
+            Self::RunStart(run) | Self::RunTimeout(run) => Some(run),
+            Self::TaskWait(task) | Self::CountsAsHigh(task) => Some(task.run),
             Self::AttemptTimeout(attempt)
             | Self::LeaseExpiry(attempt)
             | Self::Heartbeat(attempt)
             | Self::AttemptWait(attempt)
-            | Self::StopExpiry(attempt) => attempt.task.run,
+            | Self::StopExpiry(attempt) => Some(attempt.task.run),
+            Self::AlertDelivery(_) => None,
         }
     }
 }

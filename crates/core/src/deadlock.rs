@@ -1,15 +1,41 @@
 //! Verdicts of the wait graph, as they are kept for people: what stood still, why, and what was done about it.
 
 use crate::{
-    RunId, Seq, TaskId,
+    RunId, Seq, State, TaskId,
+    run::Task,
     time::Timestamp,
-    wait::{Repair, Snapshot},
+    wait::{Repair, Snapshot, describe},
 };
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
 
 /// Nodes of a stored graph beside the core; the rest is counted.
 pub const GRAPH_NODES_MAX: usize = 1_000;
+/// Members of a verdict that are listed.
+pub(crate) const MEMBERS_MAX: usize = 100;
+
+/// The reason of a run that is cancelled to end a deadlock.
+pub const AUTO_CANCEL: &str = "auto-cancel: deadlock detected";
+
+/// A verdict's number, printed `dl_7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct VerdictId(pub Seq);
+
+impl fmt::Display for VerdictId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "dl_{}", self.0.0)
+    }
+}
+
+impl FromStr for VerdictId {
+    type Err = crate::id::ParseIdError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix("dl_").filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
+        let number = digits.and_then(|digits| digits.parse().ok());
+        number.map(|number| Self(Seq(number))).ok_or_else(|| Self::Err::new(text, "a verdict's id (`dl_7`)"))
+    }
+}
 
 /// A verdict with its reasons, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +69,9 @@ pub struct Deadlock {
     /// Somebody's word that the verdict was wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub false_positive: Option<Mark>,
+    /// When those that stood still had moved again, as the monitor saw it; none: it has not seen that yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
 }
 
 /// What a verdict says.
@@ -57,6 +86,96 @@ pub enum Finding {
     Stalled,
     /// They could move, but others overtake them or no worker serves their queue.
     Starved,
+}
+
+impl Deadlock {
+    /// The runs that it is about, each once.
+    pub fn runs(&self) -> BTreeSet<RunId> {
+        self.members.iter().map(|member| member.task.run).collect()
+    }
+}
+
+impl Finding {
+    /// All of them, the worst first.
+    pub const ALL: [Self; 4] = [Self::Deadlocked, Self::Orphaned, Self::Stalled, Self::Starved];
+
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Deadlocked => "deadlocked",
+            Self::Orphaned => "orphaned",
+            Self::Stalled => "stalled",
+            Self::Starved => "starved",
+        }
+    }
+
+    /// Whether it is proved on the graph: time plays no part in it.
+    pub const fn is_proved(self) -> bool {
+        matches!(self, Self::Deadlocked | Self::Orphaned)
+    }
+}
+
+impl Outcome {
+    /// The words of all of them.
+    pub const WORDS: [&'static str; 3] = ["reported", "retried", "cancelled"];
+
+    /// Its word.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Reported => "reported",
+            Self::Retried(_) => "retried",
+            Self::Cancelled(_) => "cancelled",
+        }
+    }
+}
+
+impl Member {
+    /// A task as it stands; nothing if its run has ended.
+    pub(crate) fn of(state: &State, id: TaskId) -> Option<Self> {
+        let described = describe(state, id)?;
+        let run = state.runs.get(&id.run)?;
+        let task = run.task(id.index);
+        let holds = task.lease().into_iter().flat_map(|lease| &lease.holds);
+        Some(Self {
+            task: id,
+            name: state.definitions[&run.definition].task(id.index).name.clone(),
+            workflow: run.workflow.clone(),
+            attempt: task.attempts,
+            version: task.wait_version,
+            sentence: described.sentence,
+            since: described.since,
+            deadline: described.bound.map_or(run.deadline, |bound| bound.at),
+            holds: holds.map(|(pool, units)| units_of(state, pool, *units)).collect(),
+        })
+    }
+
+    /// Whether it stands as it did: nothing of its waits and holds has changed since.
+    pub fn stands(&self, state: &State) -> bool {
+        let same = |task: &Task| task.end().is_none() && task.wait_version == self.version;
+        state.task(self.task).is_some_and(same)
+    }
+}
+
+/// Units of a pool, for people.
+fn units_of(state: &State, pool: &str, units: u32) -> String {
+    match state.pools.get(pool).map(|pool| pool.size) {
+        Some(1) => format!("lock `{pool}`"),
+        Some(size) => format!("{units} of {size} units of pool `{pool}`"),
+        None => format!("{units} units of pool `{pool}`"),
+    }
+}
+
+/// A graph cut to its cause and a number of others.
+pub(crate) fn cut(mut graph: Snapshot, core: &BTreeSet<String>) -> Snapshot {
+    if graph.nodes.len() <= core.len() + GRAPH_NODES_MAX {
+        return graph;
+    }
+    let others = graph.nodes.iter().map(|node| &node.id).filter(|id| !core.contains(*id)).take(GRAPH_NODES_MAX);
+    let kept: BTreeSet<String> = core.iter().chain(others).cloned().collect();
+    graph.nodes.retain(|node| kept.contains(&node.id));
+    graph.waits.retain(|wait| kept.contains(&wait.node));
+    graph.holds.retain(|hold| kept.contains(&hold.node));
+    graph
 }
 
 /// Somebody who is part of a verdict's cause.

@@ -1,7 +1,8 @@
 //! Effects that follow from the state alone: what a restart has to do again.
 
 use crate::{
-    AttemptId, RunId, State, TaskId, TaskIndex,
+    AttemptId, RunId, Seq, State, TaskId, TaskIndex,
+    alert::Alert,
     apply::{Rendered, assignment, render},
     effect::Effect,
     run::{Lease, Run, Task, WorkerId},
@@ -9,10 +10,10 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
-/// The derived effects of a whole state, in the order of its runs.
+/// The derived effects of a whole state, in the order of its runs, and those of its outbox.
 ///
-/// Every one may have been performed before: a hand recognises attempt and fence. Attempts of a worker
-/// that is not `present` are left out: the engine confirms their end and reports them lost.
+/// Every one may have been performed before: a hand recognises attempt and fence, a receiver the alert's number. Attempts
+/// of a worker that is not `present` are left out: the engine confirms their end and reports them lost.
 pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Effect> {
     let of_run = |run: &Run| {
         let tasks = run.indexed_tasks();
@@ -20,7 +21,12 @@ pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Ef
         let present = tasks.filter(|(_, task)| task.lease().is_some_and(given));
         present.filter_map(|(index, _)| effect_due(state, run, index)).collect::<Vec<_>>()
     };
-    state.runs.values().flat_map(|run| of_run(run)).collect()
+    let of_alert = |(seq, alert): (&Seq, &Alert)| {
+        let notices = alert.deliveries.keys().filter_map(|target| alert.notice(*seq, target));
+        notices.map(|notice| Effect::Notify(Box::new(notice))).collect::<Vec<_>>()
+    };
+    let of_runs = state.runs.values().flat_map(|run| of_run(run));
+    of_runs.chain(state.alerts.iter().flat_map(of_alert)).collect()
 }
 
 /// The derived effects of one worker's leases.

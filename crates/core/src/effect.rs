@@ -5,10 +5,13 @@
 //!
 //! * **derived**: [`crate::due::effects_due`] yields it again after a load; performing it twice does no
 //!   harm, because it names attempt and fence;
+//! * **outbox**: a row stands for it, written in the same commit. It is performed at least once, until an event says
+//!   that it was; its number tells a repetition;
 //! * **ephemeral**: it may be lost.
 
 use crate::{
     AttemptId, Fence, RunId, TaskId,
+    alert::Notice,
     event::Caller,
     row::Pause,
     run::{Child, JsonText, RunStatus, StopReason, WorkerId},
@@ -56,6 +59,18 @@ pub enum Effect {
         fence: Fence,
         /// Whether the report counted; false: the lease was not its any more.
         accepted: bool,
+    },
+    /// Tell a target of an incident. *Outbox*: from each [`Delivery`](crate::alert::Delivery) that is under way, until
+    /// [`AlertDelivered`](crate::event::Event::AlertDelivered) or [`AlertFailed`](crate::event::Event::AlertFailed).
+    Notify(Box<Notice>),
+    /// Say in the log that somebody will not be told of an incident. *Ephemeral*: it is only said.
+    GiveUpAlert {
+        /// Which incident.
+        key: String,
+        /// Who is not told; none: nobody is.
+        target: Option<String>,
+        /// Why.
+        why: String,
     },
     /// Answer a caller. *Ephemeral*: it asks again with the same key.
     Reply {
@@ -327,6 +342,12 @@ impl Refusal {
     pub fn unknown_queue<'q>(name: &str, known: impl IntoIterator<Item = &'q str>) -> Self {
         let nearest = nearest(name, known).map(str::to_owned);
         Self::Unknown { kind: "queue", name: name.to_owned(), nearest }
+    }
+
+    /// There is no target of alerts of this name, among those that there are.
+    pub fn unknown_target<'t>(name: &str, known: impl IntoIterator<Item = &'t str>) -> Self {
+        let nearest = nearest(name, known).map(str::to_owned);
+        Self::Unknown { kind: "target of alerts", name: name.to_owned(), nearest }
     }
 }
 

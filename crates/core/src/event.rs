@@ -5,6 +5,7 @@
 
 use crate::{
     AttemptId, CommitSeq, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
+    alert::{FailedDelivery, Incident, News},
     deadline::Deadline,
     row::{Detail, RegisteredWorkflow},
     run::{AtDeadline, Awaited, Idempotency, JsonText, RunStatus, WorkerId},
@@ -160,6 +161,14 @@ pub enum Event {
         /// Whom to answer.
         caller: Caller,
     },
+    /// The monitor has looked: what stands still for too long is to be kept and told, and which verdicts are over. From
+    /// the engine, as of an earlier commit: what has moved since is left alone. Answered.
+    FindingsReported {
+        /// What was found and what is over.
+        findings: Box<Findings>,
+        /// Whom to answer.
+        caller: Caller,
+    },
     /// A pool is made, resized, or taken away. From the API side; answered.
     PoolSet {
         /// Which.
@@ -191,8 +200,38 @@ pub enum Event {
         /// What went wrong.
         error: String,
     },
+    /// A figure has been beyond its threshold for as long as its rule says, or something else was found that people
+    /// should know. From the engine. One that is open already changes nothing.
+    AlertRaised(Box<Incident>),
+    /// An incident is over. From the engine.
+    AlertResolved {
+        /// Its key.
+        key: String,
+    },
+    /// A target was told. From the engine; sent again after a restart, if that was not durable.
+    AlertDelivered {
+        /// Of which alert.
+        alert: Seq,
+        /// Who.
+        target: String,
+        /// What.
+        news: News,
+    },
+    /// A target could not be told. From the engine.
+    AlertFailed(Box<FailedDelivery>),
     /// An event that failed alone was put aside. From the driver.
     EventQuarantined(Box<crate::row::Quarantined>),
+}
+
+/// What the monitor has to tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Runs that stand still.
+    pub found: Vec<crate::monitor::Found>,
+    /// Verdicts that are over, whole as they are kept.
+    pub over: Vec<crate::deadlock::Deadlock>,
+    /// Runs about which there is no other verdict of that kind that is open: whoever was told is told that it is over.
+    pub calm: Vec<(crate::deadlock::Finding, RunId)>,
 }
 
 /// What a running attempt can ask for.

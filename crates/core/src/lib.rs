@@ -3,6 +3,7 @@
 //! Read `event.rs` first (what can happen) and `effect.rs` second (what is asked of the world).
 //! Everything here is synchronous and deterministic: no I/O, no clock, no randomness.
 
+pub mod alert;
 pub mod apply;
 pub mod check;
 pub mod continuation;
@@ -13,6 +14,7 @@ pub mod due;
 pub mod effect;
 pub mod event;
 pub mod id;
+pub mod monitor;
 pub mod ready;
 pub mod retry;
 pub mod row;

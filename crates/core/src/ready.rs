@@ -271,6 +271,11 @@ impl Ready {
         queues
     }
 
+    /// Whether somebody in line asks for this kind of work.
+    pub(crate) fn asks_for(&self, kind: &WorkKind) -> bool {
+        self.groups.keys().any(|request| request.demand.kind == *kind)
+    }
+
     /// All lines, each with what its tasks ask for; without those set aside.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&Request, &BTreeMap<Seq, (TaskId, Timestamp)>)> {
         self.groups.iter().map(|(request, group)| (request, &group.line))

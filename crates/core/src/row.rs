@@ -8,6 +8,7 @@ mod detail;
 
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
     continuation::Continuation,
     deadlock::Deadlock,
     run::{Child, JsonText, Run, RunStatus, Task, TaskError},
@@ -49,6 +50,8 @@ pub enum Key {
     Child(TaskId, String),
     /// A verdict of the wait graph: kept for people.
     Deadlock(Seq),
+    /// An incident that is open, or that somebody is still to be told of.
+    Alert(Seq),
 }
 
 /// The content of a row. Each variant belongs to the key of the same name.
@@ -80,6 +83,8 @@ pub enum Row {
     Child(Child),
     /// See [`Key::Deadlock`].
     Deadlock(Box<Deadlock>),
+    /// See [`Key::Alert`].
+    Alert(Box<Alert>),
 }
 
 /// Who holds something back, and since when.
@@ -189,7 +194,7 @@ pub struct Batch {
 /// Everything `load` returns: the live rows of a namespace.
 ///
 /// Holds `Definition` (those that live runs name), `Run`, `Task` (of live runs), `Pool`, `Queue`,
-/// `PausedWorkflow`, `Continuation` and `Child` rows, in key order.
+/// `PausedWorkflow`, `Continuation`, `Child` and `Alert` rows, in key order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
     /// The newest commit; zero in a new store.
@@ -297,4 +302,8 @@ pub enum HistoryKind {
     ChildEnded,
     /// A deadlock was proved that the run is part of.
     DeadlockDetected,
+    /// It stands still for too long, and is not proved dead.
+    StallDetected,
+    /// It moved again.
+    StallEnded,
 }

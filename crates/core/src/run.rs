@@ -7,7 +7,7 @@ mod parked;
 mod status;
 
 pub use lease::{Lease, Place, StopReason, Stopping};
-pub use parked::{Answered, AtDeadline, Awaited, Child, NAME_MAX, NESTING_MAX, Parked, TERMS_MAX, WaitOutcome};
+pub use parked::{Answered, AtDeadline, Awaited, Child, NAME_MAX, NESTING_MAX, Over, Parked, TERMS_MAX, WaitOutcome};
 pub use status::{RunStatus, TaskEnd, TaskStatus};
 
 use crate::{
@@ -101,6 +101,9 @@ pub struct Run {
     /// Bytes of its tasks' outputs together.
     #[serde(default)]
     pub output_bytes: u64,
+    /// When anything of it or of its tasks last changed. Zero in rows of before, until something does.
+    #[serde(default)]
+    pub updated_at: Timestamp,
     /// In the row of a run whose tasks are rows of their own: how many there are by status, for whoever
     /// looks at the run without reading them. None in memory, where the tasks themselves are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

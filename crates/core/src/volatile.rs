@@ -3,9 +3,12 @@
 //! Everything derived is kept by pairs of `index_*` and `unindex_*` around each change, and `load`
 //! runs only the first of each pair, so the two cannot disagree.
 
+pub mod alerting;
+mod children;
 mod graph;
 mod waiters;
 
+pub use children::Children;
 pub(crate) use graph::Around;
 pub use graph::{Graph, Lent, Party};
 pub use waiters::Waiters;
@@ -15,8 +18,8 @@ use crate::{
     deadline::{Deadline, heartbeat_deadline},
     event::Caller,
     ready::{Ready, Request, Resource},
-    run::{Lease, Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
-    settings::Bounds,
+    run::{Child, Lease, Parked, Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
+    settings::{Bounds, Pool},
     worker::{Serves, Workers},
     workflow::{Definition, TaskDef, TaskKind},
 };
@@ -52,6 +55,8 @@ pub struct Volatile {
     pub borrowers: BTreeMap<TaskId, BTreeSet<TaskId>>,
     /// Attempts of a worker that are performed in a lent slot, beside its own.
     pub beside: BTreeMap<WorkerId, u32>,
+    /// Runs that tasks spawned, counted.
+    pub children: Children,
     /// Running attempts that wait.
     pub waiters: Waiters,
     /// Who asked last how the wait of an attempt goes.
@@ -60,6 +65,8 @@ pub struct Volatile {
     pub graph: Graph,
     /// What is done about those who can never move; told with the settings.
     pub monitor: crate::settings::Monitor,
+    /// Who is told of incidents, told with the settings; and who was told when.
+    pub alerting: alerting::Alerting,
     /// Per unfinished run: what would be counted over its tasks.
     pub tallies: BTreeMap<RunId, Tally>,
     /// Unfinished tasks of all runs.
@@ -128,6 +135,13 @@ impl Tally {
     }
 }
 
+/// What of the state beside a run the indices are made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<'s> {
+    pub(crate) pools: &'s BTreeMap<String, Pool>,
+    pub(crate) children: &'s BTreeMap<TaskId, BTreeMap<String, Child>>,
+}
+
 /// The moments that a run or a task waits for: four at most.
 pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 4];
 
@@ -187,10 +201,21 @@ impl Volatile {
         }
     }
 
-    /// Takes out the deadlines of a run's tasks.
-    pub(crate) fn forget_tasks(&mut self, run: &Run, definition: &Definition) {
-        for (index, _) in run.indexed_tasks() {
+    /// Takes out what the tasks of a run wait for, which is to be frozen: their deadlines, and their attempts' waits.
+    pub(crate) fn forget_waits(&mut self, run: &Run, definition: &Definition) {
+        for (index, task) in run.indexed_tasks() {
             self.forget(self.task_deadlines(run, definition.task(index), index));
+            if let Some(parked) = task.lease().and_then(|lease| waiting(run, lease)) {
+                self.forget_waiter(run.id.task(index), parked);
+            }
+        }
+    }
+
+    fn forget_waiter(&mut self, id: TaskId, parked: &Parked) {
+        self.waiters.remove(id, parked);
+        for (pool, _) in parked.on.units() {
+            // New grants stood back for it.
+            self.ready.freed(Resource::Pool(pool.to_owned()));
         }
     }
 
@@ -219,7 +244,7 @@ impl Volatile {
     }
 
     /// Takes a task into the indices.
-    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex, around: Around<'_>) {
+    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex, shared: Shared<'_>) {
         let (task, def) = (run.task(index), definition.task(index));
         self.expect(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
@@ -257,18 +282,16 @@ impl Volatile {
                     }
                 }
                 self.index_loans(run.id.task(index), lease);
-                if let Some(parked) = lease.parked.as_ref().filter(|_| lease.waits()) {
+                if lease.lends() {
+                    self.look_below(run.id.task(index));
+                }
+                if let Some(parked) = waiting(run, lease) {
                     self.waiters.add(run.id.task(index), parked);
                 }
             }
-            Phase::Ended(end) => {
-                tally.unhandled += u32::from(is_unhandled(task, def));
-                self.graph.task_ended(run.id.task(index), end.status);
-            }
+            Phase::Ended(_) => tally.unhandled += u32::from(is_unhandled(task, def)),
         }
-        if task.end().is_none() {
-            self.graph.add_task(run, definition, index, &self.workers, around);
-        }
+        self.graph_again(run, definition, index, shared);
     }
 
     /// Counts what an attempt has of its ancestors.
@@ -294,13 +317,24 @@ impl Volatile {
             }
             // It may have waited for that to be back, and those below it for that to be free.
             self.waiters.look_at(lender);
+            self.look_below(lender);
             match loan.1 {
-                Lent::Pool(pool) => self.pool_freed(&pool),
+                Lent::Pool(pool) => {
+                    self.graph.loan_returned(lender);
+                    self.pool_freed(&pool);
+                }
                 Lent::Slot => self.slots_freed(),
             }
         }
         if lease.slot_of.is_some() {
             decrement(&mut self.beside, &lease.worker, 1);
+        }
+    }
+
+    /// A task may have something to lend: whoever waits below it may have it.
+    fn look_below(&mut self, lender: TaskId) {
+        for run in self.graph.runs_below(lender) {
+            self.waiters.look_at_run(run);
         }
     }
 
@@ -310,18 +344,17 @@ impl Volatile {
         self.ready.freed(Resource::Pool(pool.to_owned()));
     }
 
-    /// Takes a task into the wait graph anew: what it waits for has changed elsewhere.
-    pub(crate) fn graph_again(&mut self, run: &Run, definition: &Definition, index: TaskIndex, around: Around<'_>) {
-        self.graph.remove_task(run.id.task(index));
-        if run.task(index).end().is_none() {
-            self.graph.add_task(run, definition, index, &self.workers, around);
-        }
+    /// Has a task stand in the wait graph as it is now.
+    pub(crate) fn graph_again(&mut self, run: &Run, definition: &Definition, index: TaskIndex, shared: Shared<'_>) {
+        let Shared { pools, children } = shared;
+        let around = Around { pools, children, workers: &self.workers, counts: &self.children, lent: &self.lent };
+        self.graph.set_task(run, definition, index, around);
     }
 
-    /// Takes a task out of the indices, before it changes.
+    /// Takes a task out of the indices, before it changes. It leaves the wait graph, or stands there otherwise, when it is
+    /// taken in again.
     pub(crate) fn unindex_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
-        self.graph.remove_task(run.id.task(index));
         self.forget(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
         tally.by_status[task.status() as usize] -= 1;
@@ -360,12 +393,8 @@ impl Volatile {
                     self.pool_freed(pool);
                 }
                 self.unindex_loans(run.id.task(index), lease);
-                if let Some(parked) = lease.parked.as_ref().filter(|_| lease.waits()) {
-                    self.waiters.remove(run.id.task(index), parked);
-                    for (pool, _) in parked.on.units() {
-                        // New grants stood back for it.
-                        self.ready.freed(Resource::Pool(pool.to_owned()));
-                    }
+                if let Some(parked) = waiting(run, lease) {
+                    self.forget_waiter(run.id.task(index), parked);
                 }
                 self.ready.freed(Resource::Parallel(run.id));
             }
@@ -503,6 +532,11 @@ impl Volatile {
     pub fn tally(&self, run: RunId) -> Tally {
         self.tallies.get(&run).copied().unwrap_or_default()
     }
+}
+
+/// The wait of an attempt that goes on as soon as it may. Those of frozen runs do not, and stand before nobody.
+fn waiting<'l>(run: &Run, lease: &'l Lease) -> Option<&'l Parked> {
+    lease.parked.as_deref().filter(|_| lease.waits() && run.poisoned.is_none())
 }
 
 /// What a queued task must be granted, all at once.

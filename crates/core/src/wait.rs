@@ -28,6 +28,7 @@ mod reduce;
 mod repair;
 mod residue;
 mod snapshot;
+mod stuck;
 mod victims;
 mod why;
 
@@ -43,9 +44,10 @@ pub use price::Price;
 pub use reach::reach;
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
-pub(crate) use snapshot::among;
 pub use snapshot::snapshot;
-pub use why::{Mover, Subject, Why, why};
+pub(crate) use snapshot::{DECLARED, among};
+pub use stuck::{Cause, Stuck, Watched, stuck};
+pub use why::{Mover, Subject, Why, mover, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -1,15 +1,13 @@
 //! Commands and questions for callers that must not block a thread: the same as in `engine.rs`, awaited.
 
 use crate::{
+    asked::ANSWER_WITHIN,
     driver::Driver,
-    engine::{ANSWER_WITHIN, CommandError, Engine},
+    engine::{CommandError, Engine},
     overview::Overview,
     submit::{Accepted, Submit},
 };
-use std::{
-    sync::{Arc, mpsc::sync_channel},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::timeout};
 use unknot_core::{
     effect::Answer,
@@ -95,11 +93,7 @@ impl Engine {
         at_most: Duration,
         look: impl FnOnce(&Driver) -> T + Send + 'static,
     ) -> Option<T> {
-        let (sender, answer) = sync_channel(1);
-        // Fails only if nobody awaits the answer any more.
-        let question = Box::new(move |driver: &Driver| sender.send(look(driver)).unwrap_or_default());
-        self.shared.inbox.question(question).ok()?;
-        answer.recv_timeout(at_most).ok()
+        self.shared.peek_now(at_most, look)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The two threads that the driver runs on: one decides, one writes.
 
 use crate::{
+    alerts,
     callers::Callers,
     clock::Clock,
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
+    monitor::Figures,
     progress::{Doing, Part, Progress},
     remote::Desks,
     stream::Stream,
@@ -43,6 +45,10 @@ pub(crate) struct Shared {
     pub(crate) stream: Stream,
     pub(crate) progress: Progress,
     pub(crate) desks: Desks,
+    pub(crate) monitor: Figures,
+    /// Whoever changes a verdict, from reading it until that is durable.
+    pub(crate) verdicts: tokio::sync::Mutex<()>,
+    pub(crate) alerts: alerts::Desk,
 }
 
 /// Runs the driver until it is told to stop or can not go on.
@@ -159,12 +165,15 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
             Effect::Acknowledge { worker, attempt, fence, accepted } => {
                 shared.desks.settled(worker.as_ref(), attempt, fence, accepted);
             }
+            Effect::Notify(notice) => shared.alerts.notify(*notice),
+            Effect::GiveUpAlert { key, target, why } => shared.alerts.given_up(&key, target.as_deref(), &why),
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
     }
     shared.desks.wake();
     shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
     tell_of_runs(&turn.history);
+    shared.monitor.hear(&turn.history, shared.clock.now());
     shared.stream.publish(driver.durable(), turn.history);
 }
 

@@ -1,6 +1,7 @@
 //! All operations of the API, and how their requests are read.
 
 mod again;
+mod alerts;
 mod asks;
 mod attempts;
 mod calls;
@@ -67,6 +68,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         asks::operations(),
         pools::operations(),
         operate::operations(),
+        alerts::operations(),
         health::operations(),
         metrics::operations(),
         pages::operations(),

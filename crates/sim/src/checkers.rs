@@ -3,11 +3,14 @@
 
 mod moment;
 mod standing;
+mod told;
 
 use crate::hands::Right;
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
-    AttemptId, CommitSeq, Fence, RunId, State, TaskId, check,
+    AttemptId, CommitSeq, Fence, RunId, State, TaskId,
+    alert::Notice,
+    check,
     effect::{Answer, Assignment, Effect, Refusal},
     row::{Batch, Key, Loaded, Meta, Quarantined, Row},
     run::{End, Idempotency, Lease, Run, RunStatus, Task},
@@ -44,6 +47,8 @@ pub struct Checkers {
     holds: BTreeMap<Right, BTreeMap<String, u32>>,
     /// The most units that each pool ever had.
     pools: BTreeMap<String, u32>,
+    /// What was heard of incidents.
+    told: told::Told,
 }
 
 /// Rows, as a chain of batches makes them.
@@ -161,8 +166,14 @@ impl Checkers {
                 _ => {}
             }
         }
+        self.told.committed(&self.durable.live, batch)?;
         self.durable.take(batch);
         Ok(())
+    }
+
+    /// A target hears of an incident.
+    pub fn heard(&mut self, notice: &Notice) {
+        self.told.heard(notice);
     }
 
     fn tasks(&mut self, run: &Run) -> Checked {
@@ -212,7 +223,12 @@ impl Checkers {
                     None => Ok(()),
                 }
             }
-            Effect::Acknowledge { .. } | Effect::Reply { .. } => Ok(()),
+            Effect::Notify(notice) if notice.alert >= self.durable.meta.next_seq => {
+                Err(format!("{} is told before it is durable: {notice:?}", notice.target))
+            }
+            Effect::Acknowledge { .. } | Effect::Notify(_) | Effect::GiveUpAlert { .. } | Effect::Reply { .. } => {
+                Ok(())
+            }
         }
     }
 

@@ -10,9 +10,10 @@ use definition::{POOLS, QUEUES, UNITS_MAX};
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis, RunId, Timestamp,
+    alert::{About, Breach, Incident, Metric, Severity},
     event::{Caller, CancelRequest, Decision, Event, Facts, PauseTarget, Submission},
     run::{Idempotency, JsonText, WaitOn},
-    settings::{Bounds, PoolSettings, QueueSettings, Settings},
+    settings::{AlertSettings, AlertTarget, Bounds, PoolSettings, QueueSettings, Settings},
     state::State,
     workflow::Definition,
 };
@@ -35,6 +36,10 @@ pub enum Wish {
     Tend,
     /// Change the configuration.
     Configure,
+    /// Something is found that people should know, of these few.
+    Raise(u64),
+    /// It is over.
+    Over(u64),
 }
 
 /// One planned submission.
@@ -77,6 +82,10 @@ pub struct Size {
 
 /// The shortest term of a remote lease in any configuration.
 pub const SHORTEST_TERM: Millis = Millis::from_secs(20);
+/// Incidents that are told apart.
+const INCIDENTS: u64 = 6;
+/// Rules that they come from.
+const RULES: u64 = 3;
 /// Kinds of history lines after which a planted defect strikes, as Rust prints them.
 const PLANTS: [&str; 5] = ["RunSubmitted", "TaskGranted", "TaskCompleted", "TaskStarted", "TaskRetrying"];
 
@@ -106,6 +115,11 @@ impl Workload {
             let wish = chance
                 .weighted(&[(4, Wish::Cancel), (4, Wish::Signal), (2, pause), (3, Wish::Tend), (1, Wish::Configure)])
                 .clone();
+            at(chance, wish);
+        }
+        for _ in 0..chance.between(0, size.runs * 3) {
+            let incident = chance.between(0, INCIDENTS - 1);
+            let wish = chance.weighted(&[(3, Wish::Raise(incident)), (2, Wish::Over(incident))]).clone();
             at(chance, wish);
         }
         let mut settings = settings(chance);
@@ -226,5 +240,45 @@ fn settings(chance: &mut Chance) -> Settings {
         live_tasks_max: *chance.weighted(&[(8, 1_000_000), (1, 60)]),
         ..Bounds::default()
     };
-    Settings { queues, pools, bounds, ..Settings::default() }
+    Settings { queues, pools, bounds, alerts: alerts(chance), ..Settings::default() }
+}
+
+/// Targets are always the same: what is said to one that is gone is lost by somebody's wish.
+fn alerts(chance: &mut Chance) -> AlertSettings {
+    let target = |name: &str, send_resolved, least| (name.to_owned(), AlertTarget { send_resolved, least });
+    AlertSettings {
+        targets: [target("ops", false, Severity::Info), target("oncall", true, Severity::Error)].into(),
+        rules: [rule(chance.between(0, RULES - 1))].into(),
+        alerts_max: *chance.pick(&[1, 3, 20]),
+        window: Millis::from_secs(*chance.pick(&[20, 120])),
+    }
+}
+
+fn rule(number: u64) -> String {
+    format!("rule-{}", number % RULES)
+}
+
+/// That one of the few incidents has begun.
+pub fn raised(number: u64) -> Event {
+    let breach = Breach {
+        rule: rule(number),
+        metric: Metric::OldestAge,
+        queue: None,
+        value: 9.5,
+        threshold: 1.0,
+        lasting: Millis::from_secs(3),
+    };
+    let severity = if number.is_multiple_of(2) { Severity::Error } else { Severity::Warning };
+    let (summary, about) = ("something is slow".to_owned(), About::Breach(Box::new(breach)));
+    let is_momentary = number == 0;
+    Event::AlertRaised(Box::new(Incident { key: incident(number), severity, summary, about, is_momentary }))
+}
+
+/// That it is over.
+pub fn over(number: u64) -> Event {
+    Event::AlertResolved { key: incident(number) }
+}
+
+fn incident(number: u64) -> String {
+    format!("incident-{number}")
 }

@@ -7,6 +7,7 @@
 mod network;
 mod people;
 mod process;
+mod receivers;
 
 use crate::{
     Report,
@@ -21,7 +22,7 @@ use crate::{
 use people::Asked;
 use process::Process;
 use std::collections::BTreeMap;
-use unknot_core::{Millis, Timestamp, effect::Assignment, event::Event, run::WorkerId};
+use unknot_core::{Millis, Timestamp, alert::Notice, effect::Assignment, event::Event, run::WorkerId};
 
 /// Steps after which a world is said to run for ever.
 const STEPS_MAX: u64 = 300_000;
@@ -47,6 +48,8 @@ enum Happening {
     Reach { life: u32, event: Event },
     /// A worker of this boot is called.
     Call { worker: WorkerId, call: Call },
+    /// A target of alerts hears something, if the process of this life still sends it.
+    Told { life: u32, notice: Box<Notice> },
     /// Somebody wants something.
     Wish(Wish),
     /// Something goes wrong.
@@ -187,6 +190,10 @@ impl World {
                 Ok(())
             }
             Happening::Call { worker, call } => self.call(&worker, call),
+            Happening::Told { life, notice } => {
+                self.told(life, *notice);
+                Ok(())
+            }
             Happening::Wish(wish) => self.wish(wish),
             Happening::Fault(fault) => self.go_wrong(fault),
             Happening::Start => self.start(),
@@ -248,7 +255,7 @@ impl World {
         self.put(Millis::from_secs(30), Happening::Wish(Wish::Tend));
     }
 
-    /// Whether faults are over, everything is answered, and no run is left.
+    /// Whether faults are over, everything is answered, no run is left, and nobody is still to be told of anything.
     fn is_done(&self) -> bool {
         let is_answered = || self.workload.planned.iter().all(|planned| planned.is_settled());
         self.faults.is_over && self.process.as_ref().is_some_and(Process::is_empty) && is_answered()

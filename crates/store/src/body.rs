@@ -8,7 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 use unknot_core::{
     CommitSeq,
+    deadlock::Deadlock,
     row::{HistoryEntry, Key, Row},
+    wait::Snapshot,
     workflow::{Definition, DefinitionHash},
 };
 
@@ -34,6 +36,7 @@ pub(crate) enum Kind {
     Quarantine,
     Child,
     Deadlock,
+    Alert,
 }
 
 impl Encoder {
@@ -53,7 +56,14 @@ impl Encoder {
             Row::Quarantine(quarantined) => self.json(quarantined),
             Row::Child(child) => self.json(child),
             Row::Deadlock(deadlock) => self.json(deadlock),
+            Row::Alert(alert) => self.json(alert),
         }
+    }
+
+    /// The body of a verdict without its graph, and its graph.
+    pub(crate) fn verdict(&mut self, verdict: &Deadlock) -> Result<(String, String), String> {
+        let body = self.json(&without_graph(verdict))?.to_owned();
+        Ok((body, self.json(&verdict.graph)?.to_owned()))
     }
 
     /// The body of a batch's history: one list.
@@ -65,6 +75,20 @@ impl Encoder {
         self.buffer.clear();
         serde_json::to_writer(&mut self.buffer, value).map_err(|error| format!("a row cannot be written: {error}"))?;
         std::str::from_utf8(&self.buffer).map_err(|error| format!("a row is not text: {error}"))
+    }
+}
+
+/// A verdict as lists have it.
+pub(crate) fn without_graph(verdict: &Deadlock) -> Deadlock {
+    Deadlock {
+        graph: Snapshot::default(),
+        members: verdict.members.clone(),
+        explanation: verdict.explanation.clone(),
+        victims: verdict.victims.clone(),
+        repairs: verdict.repairs.clone(),
+        outcome: verdict.outcome.clone(),
+        false_positive: verdict.false_positive.clone(),
+        ..*verdict
     }
 }
 
@@ -84,6 +108,7 @@ pub(crate) fn decode(kind: Kind, body: &str) -> Result<Row, StoreError> {
         Kind::Quarantine => from_json(body).map(Row::Quarantine),
         Kind::Child => from_json(body).map(Row::Child),
         Kind::Deadlock => from_json(body).map(|deadlock| Row::Deadlock(Box::new(deadlock))),
+        Kind::Alert => from_json(body).map(|alert| Row::Alert(Box::new(alert))),
     };
     row.map_err(|error| unreadable(kind, &error))
 }
@@ -121,7 +146,7 @@ fn unreadable(kind: Kind, error: &serde_json::Error) -> StoreError {
 
 impl Kind {
     /// All of them, in the order in which they are declared.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Definition,
         Self::Run,
         Self::Task,
@@ -135,6 +160,7 @@ impl Kind {
         Self::Quarantine,
         Self::Child,
         Self::Deadlock,
+        Self::Alert,
     ];
 
     /// The kind of row that belongs under a key.
@@ -153,6 +179,7 @@ impl Kind {
             Key::Quarantine(_) => Self::Quarantine,
             Key::Child(..) => Self::Child,
             Key::Deadlock(_) => Self::Deadlock,
+            Key::Alert(_) => Self::Alert,
         }
     }
 
@@ -172,6 +199,7 @@ impl Kind {
             Self::Quarantine => "quarantine",
             Self::Child => "child",
             Self::Deadlock => "deadlock",
+            Self::Alert => "alert",
         }
     }
 
@@ -182,7 +210,7 @@ impl Kind {
             Self::Run | Self::Finished => &["run_id"],
             Self::Task | Self::DeadLetter => &["run_id", "place"],
             Self::Pool | Self::Queue | Self::PausedWorkflow => &["name"],
-            Self::Continuation | Self::Quarantine | Self::Deadlock => &["seq"],
+            Self::Continuation | Self::Quarantine | Self::Deadlock | Self::Alert => &["seq"],
             Self::Child => &["run_id", "place", "key"],
             Self::Workflow => &["name", "seq"],
         }
@@ -209,6 +237,7 @@ pub(crate) fn check_pair(key: &Key, row: &Row) -> Result<(), String> {
         | (Key::PausedWorkflow(_), Row::PausedWorkflow(_))
         | (Key::Continuation(_), Row::Continuation(_))
         | (Key::Quarantine(_), Row::Quarantine(_))
+        | (Key::Alert(_), Row::Alert(_))
         | (Key::Child(..), Row::Child(_)) => true,
         _ => false,
     };

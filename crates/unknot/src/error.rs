@@ -38,6 +38,8 @@ pub(crate) enum Error {
     ConfigUnreadable { path: PathBuf, source: io::Error },
     #[error("the variable `{name}` cannot be used: {problem}")]
     Variable { name: String, problem: String, expected: Option<String>, help: Option<String> },
+    #[error("{problem}")]
+    Unset { problem: String },
     #[error("`{given}` is no input: {problem}")]
     Input { given: String, problem: String },
     #[error("`{given}` is no {what}")]
@@ -93,8 +95,8 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
-    #[error("the condition of `--for` cannot be used: {problem}")]
-    Expression { problem: String },
+    #[error("{problem}")]
+    Usage { problem: String },
     #[error("`unknot {command}` is for use inside a task, and this is none")]
     NotInAttempt { command: &'static str, instead: &'static str },
     #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
@@ -161,7 +163,7 @@ impl Error {
             Self::WorkflowUnreadable { .. } => "UK0301",
             Self::ConfigUnreadable { .. } => "UK0302",
             Self::Input { .. } => "UK0303",
-            Self::Value { .. } | Self::Expression { .. } => "UK0304",
+            Self::Value { .. } | Self::Usage { .. } => "UK0304",
             Self::NoSuchRun { .. } | Self::NothingRan { .. } => "UK0305",
             Self::ManyRuns { .. } => "UK0306",
             Self::NoSuchTask { .. } => "UK0307",
@@ -175,7 +177,7 @@ impl Error {
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
-            Self::Variable { .. } => "UK0335",
+            Self::Variable { .. } | Self::Unset { .. } => "UK0335",
             Self::WorkerRefused { .. } => "UK0336",
             Self::NoServer { .. } => "UK0330",
             // The server's own code, which has a page here as well.
@@ -203,9 +205,10 @@ impl Error {
             | Self::WorkflowUnreadable { .. }
             | Self::ConfigUnreadable { .. }
             | Self::Variable { .. }
+            | Self::Unset { .. }
             | Self::Input { .. }
             | Self::Value { .. }
-            | Self::Expression { .. }
+            | Self::Usage { .. }
             | Self::NoSuchRun { .. }
             | Self::NothingRan { .. }
             | Self::ManyRuns { .. }

@@ -129,7 +129,9 @@ impl Progress {
             | HistoryKind::UnitsReleased
             | HistoryKind::ChildSpawned
             | HistoryKind::ChildEnded
-            | HistoryKind::DeadlockDetected => return,
+            | HistoryKind::DeadlockDetected
+            | HistoryKind::StallDetected
+            | HistoryKind::StallEnded => return,
             HistoryKind::RunStarted => return self.status = RunStatus::Running,
             HistoryKind::RunCancelling => return self.status = RunStatus::Cancelling,
             HistoryKind::RunPoisoned => return self.frozen = Some(word("error")),

@@ -4,9 +4,10 @@ use super::{Body, Client, ClientError, Events, Question};
 use crate::{
     Moment,
     rest::{
-        Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision,
-        DecisionRequest, Event, Health, Page, Paused, Pool, PoolRemoved, PoolRequest, Queue, Registered, Registration,
-        RetryRequest, Run, RunCreated, RunRequest, RunSummary, SignalRequest, SignalSent, Stats, Task, Why, Worker,
+        Alert, AlertTestRequest, AlertTested, Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus,
+        Cancelling, DeadLetter, Decision, DecisionRequest, Event, Health, Page, Paused, Pool, PoolRemoved, PoolRequest,
+        Queue, Registered, Registration, RetryRequest, Run, RunCreated, RunRequest, RunSummary, SignalRequest,
+        SignalSent, Stats, Task, Why, Worker,
     },
 };
 use hyper::{
@@ -15,6 +16,9 @@ use hyper::{
 };
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, time::Duration};
+
+/// How long a server may take to test targets: two messages of a minute each at most.
+const ALERTS_TEST_MAX: Duration = Duration::from_secs(120);
 
 /// Which runs are listed; all conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -319,6 +323,26 @@ impl Client {
         path.add("after", after);
         path.add("limit", Some(limit.to_string()).as_deref());
         self.get(&path.text).await
+    }
+
+    /// Incidents that are open, or that somebody is still to be told of.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn alerts(&self) -> Result<Vec<Alert>, ClientError> {
+        self.get("/alerts").await
+    }
+
+    /// Sends an alert to a target now, or to each, and tells what was answered.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also if there is no such target (status 404).
+    pub async fn test_alerts(&self, target: Option<&str>) -> Result<Vec<AlertTested>, ClientError> {
+        let request = AlertTestRequest { target: target.map(str::to_owned) };
+        let question = Question::new(Method::POST, "/alerts/test").sending(&request)?;
+        let question = Question { wait: ALERTS_TEST_MAX, ..question };
+        let response = self.ask(question).await?;
+        self.understand(response).await
     }
 
     /// Takes a run further that did not complete, in a new one.

@@ -124,6 +124,9 @@ pub struct Run {
     pub start_at: Option<Moment>,
     /// When it is TIMED_OUT at the latest.
     pub deadline: Moment,
+    /// When anything of it or of its tasks last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Moment>,
     /// Why it is frozen: one of its events failed. Only `DELETE …/cancel` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,

@@ -1,4 +1,4 @@
-//! What running attempts ask for: to wait, to give back, to spawn; and how their waits end.
+//! What running attempts ask for: to wait, to give back, to spawn.
 
 use super::attempt::cut;
 use crate::{
@@ -6,15 +6,11 @@ use crate::{
     effect::{Answer, Refusal, WaitAnswer},
     event::{Ask, Caller},
     row::{Detail, HistoryKind, Key},
-    run::{
-        Answered, AtDeadline, Awaited, Child, Lease, NAME_MAX, NESTING_MAX, Parked, Phase, RunStatus, StopReason,
-        TERMS_MAX, Task, WaitOutcome,
-    },
+    run::{Answered, AtDeadline, Awaited, NAME_MAX, NESTING_MAX, Over, Parked, Phase, TERMS_MAX, Task, WaitOutcome},
     settings::Pool,
     step::Step,
     validate::{is_name, nearest},
     wait::describe,
-    workflow::Until,
 };
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +30,10 @@ impl Step<'_> {
                 Ok(Some(answer)) => Ok(Answer::Waits(answer)),
                 Err(refusal) => Err(refusal),
             },
-            Ask::Withdraw { name } => Ok(Answer::Waits(self.withdraw(id, name))),
+            Ask::Withdraw { name } => match self.withdraw(id, name, caller) {
+                None => return,
+                Some(answer) => Ok(Answer::Waits(answer)),
+            },
             Ask::Release { units } => self.release(attempt, units).map(|()| Answer::Done),
             Ask::Spawn { key, submission, detached } => self.spawn(attempt, key, submission, *detached),
         };
@@ -58,9 +57,7 @@ impl Step<'_> {
                 return Err(Refusal::WaitsAlready { attempt, name: parked.name.clone() });
             }
             let deadline = parked.deadline;
-            if let Some(before) = self.state.volatile.asking.insert(id, caller) {
-                self.reply(before, Ok(Answer::Waits(WaitAnswer::Waiting { deadline })));
-            }
+            self.take_asking(id, caller, deadline);
             return Ok(None);
         }
         if let Some(answered) = lease.answered.as_ref().filter(|answered| answered.name == name) {
@@ -72,7 +69,7 @@ impl Step<'_> {
         let deadline = within.map_or(last, |within| self.now.plus(within).min(last));
         let wake_at = on.next_timer(self.now).map_or(deadline, |at| at.min(deadline));
         let (seq, since) = (self.next_seq(), self.now);
-        let parked = Parked { name: name.to_owned(), on: on.clone(), seq, since, deadline, wake_at, then };
+        let parked = Parked { name: name.to_owned(), on: on.clone(), seq, since, deadline, wake_at, then, over: None };
         self.state.volatile.asking.insert(id, caller);
         self.park(id, parked);
         Ok(None)
@@ -174,7 +171,7 @@ impl Step<'_> {
     }
 
     /// What became of a wait, with what came of its conditions.
-    fn wait_answer(&self, id: TaskId, answered: &Answered) -> WaitAnswer {
+    pub(crate) fn wait_answer(&self, id: TaskId, answered: &Answered) -> WaitAnswer {
         let run = self.run(id.run);
         let payload = |name: &String| Some((name.clone(), run?.signals.get(name)?.payload.clone()));
         let known = self.state.children.get(&id);
@@ -191,32 +188,29 @@ impl Step<'_> {
         }
     }
 
-    /// An attempt waits no more. Units that were granted before that stay its own.
-    fn withdraw(&mut self, id: TaskId, name: &str) -> WaitAnswer {
+    /// An attempt waits no more; nothing: it will be answered, once what it has lent is back. Units that were granted
+    /// before that stay its own.
+    fn withdraw(&mut self, id: TaskId, name: &str, caller: Caller) -> Option<WaitAnswer> {
         let lease = self.task(id).and_then(Task::lease);
-        let Some(parked) = lease.and_then(|lease| lease.parked.as_ref()).filter(|parked| parked.name == name) else {
+        let Some(parked) = lease.and_then(|lease| lease.parked.clone()).filter(|parked| parked.name == name) else {
             let answered = lease.and_then(|lease| lease.answered.clone()).filter(|answered| answered.name == name);
-            return answered.map_or(WaitAnswer::Withdrawn, |answered| self.wait_answer(id, &answered));
+            return Some(answered.map_or(WaitAnswer::Withdrawn, |answered| self.wait_answer(id, &answered)));
         };
-        let told = Detail::of("wait", &*parked.name).with("why", "withdrawn");
-        self.unpark(id, None);
-        self.record_task(id, HistoryKind::WaitEnded, told);
-        self.tell_asking(id, WaitAnswer::Withdrawn);
-        WaitAnswer::Withdrawn
+        if !self.state.has_lent(id) {
+            self.leave_wait(id, &parked);
+            return Some(WaitAnswer::Withdrawn);
+        }
+        self.take_asking(id, caller, parked.deadline);
+        if parked.over.is_none() {
+            self.await_loans(id, Over::Withdrawn);
+        }
+        None
     }
 
-    fn unpark(&mut self, id: TaskId, answered: Option<Answered>) {
-        self.update_task(id, |task| {
-            if let Phase::Leased(lease) = &mut task.phase {
-                lease.parked = None;
-                lease.answered = answered.map(Box::new);
-            }
-        });
-    }
-
-    fn tell_asking(&mut self, id: TaskId, answer: WaitAnswer) {
-        if let Some(caller) = self.state.volatile.asking.remove(&id) {
-            self.reply(caller, Ok(Answer::Waits(answer)));
+    /// Whoever asks now is answered once a wait is over; whoever asked before is told that it goes on.
+    fn take_asking(&mut self, id: TaskId, caller: Caller, deadline: Timestamp) {
+        if let Some(before) = self.state.volatile.asking.insert(id, caller) {
+            self.reply(before, Ok(Answer::Waits(WaitAnswer::Waiting { deadline })));
         }
     }
 
@@ -242,203 +236,6 @@ impl Step<'_> {
         });
         self.record_task(id, HistoryKind::UnitsReleased, Detail::of("units", json!(units)));
         Ok(())
-    }
-
-    /// The next attempt whose wait is worth a look.
-    pub(crate) fn next_waiter(&mut self) -> Option<TaskId> {
-        if !self.state.volatile.waiters.is_due() {
-            return None;
-        }
-        let mut waiters = std::mem::take(&mut self.state.volatile.waiters);
-        let state = &*self.state;
-        // Whoever is lent something may have it where nothing is free.
-        let may_lend = |pool: &str| !state.children.is_empty() && state.pools.get(pool).is_some_and(|pool| pool.lend);
-        let next = waiters.next(|pool| if may_lend(pool) { u32::MAX } else { state.free_units(pool) });
-        self.state.volatile.waiters = waiters;
-        next
-    }
-
-    /// Looks whether an attempt's wait is over; says whether it was.
-    pub(crate) fn look_at_wait(&mut self, id: TaskId) -> bool {
-        self.look();
-        let frozen = self.is_frozen(id.run);
-        let Some(lease) = self.task(id).and_then(Task::lease).filter(|lease| lease.waits() && !frozen) else {
-            return false;
-        };
-        let Some(parked) = lease.parked.clone() else { return false };
-        let (is_owed, holds) = (self.is_owed_attempt(id, lease), |term: &Awaited| self.holds(id, term));
-        let holds = |term: &Awaited| holds(term) && self.has_its_turn(&parked, term, is_owed);
-        if let Some(met) = parked.on.met(&holds) {
-            if self.state.has_lent(id) {
-                return false;
-            }
-            let met: Vec<Awaited> = met.into_iter().cloned().collect();
-            self.end_wait(id, &parked, &met);
-            return true;
-        }
-        let never = |term: &Awaited| !self.never_holds(id, term);
-        if parked.on.met(&never).is_none() && !self.state.has_lent(id) {
-            self.give_up_wait(id, &parked, WaitOutcome::Impossible);
-            return true;
-        }
-        false
-    }
-
-    /// Whether an attempt holds something that others could want, so that nobody may stand before it.
-    fn is_owed_attempt(&self, id: TaskId, lease: &Lease) -> bool {
-        !lease.holds.is_empty()
-            || self.run(id.run).and_then(|run| run.parent.as_ref()).is_some_and(|parent| parent.is_owed)
-    }
-
-    fn holds(&self, id: TaskId, term: &Awaited) -> bool {
-        match term {
-            Awaited::Units { pool, units } => {
-                let is_open = self.state.pools.get(pool).is_some_and(|pool| pool.poisoned.is_none());
-                let is_there = || self.state.free_units(pool) >= *units;
-                is_open && (is_there() || self.state.lender_of(id.run, pool, *units).is_some())
-            }
-            Awaited::Child { key, until } => {
-                let ended = self.state.children.get(&id).and_then(|of| of.get(key)).and_then(|child| child.ended);
-                ended.is_some_and(|status| *until == Until::Finished || status == RunStatus::Completed)
-            }
-            Awaited::Children => {
-                !self.state.children.get(&id).into_iter().flatten().any(|(_, child)| child.is_awaited())
-            }
-            Awaited::Signal { name, .. } => self.run(id.run).is_some_and(|run| run.signals.contains_key(name)),
-            Awaited::Timer { at } => *at <= self.now,
-            // Asked of conditions alone.
-            Awaited::AtLeast { .. } => false,
-        }
-    }
-
-    /// Whether nobody who came before stands at the same pool and finds too little there.
-    fn has_its_turn(&self, parked: &Parked, term: &Awaited, is_owed: bool) -> bool {
-        match term {
-            Awaited::Units { pool, .. } if !is_owed => {
-                let free = self.state.free_units(pool);
-                !self.state.volatile.waiters.is_claimed(pool, free, Some(parked.seq))
-            }
-            _ => true,
-        }
-    }
-
-    fn never_holds(&self, id: TaskId, term: &Awaited) -> bool {
-        let Awaited::Child { key, until: Until::Succeeded } = term else { return false };
-        let ended = self.state.children.get(&id).and_then(|of| of.get(key)).and_then(|child| child.ended);
-        ended.is_some_and(|status| status != RunStatus::Completed)
-    }
-
-    /// An attempt has what it waited for.
-    fn end_wait(&mut self, id: TaskId, parked: &Parked, met: &[Awaited]) {
-        let units = met.iter().filter_map(|term| match term {
-            Awaited::Units { pool, units } => Some((pool.clone(), *units)),
-            _ => None,
-        });
-        let granted: BTreeMap<String, u32> = units.collect();
-        let sources = self.state.sources(id.run, granted.iter().map(|(pool, units)| (&**pool, *units)));
-        let name = |term: &Awaited| match term {
-            Awaited::Signal { name, .. } => Some(name.clone()),
-            _ => None,
-        };
-        let answered = Answered {
-            name: parked.name.clone(),
-            outcome: WaitOutcome::Met,
-            granted: granted.clone(),
-            signals: met.iter().filter_map(name).collect(),
-            children: self.ended_children(id, met),
-        };
-        let told = Detail::of("wait", &*parked.name).with("waited_ms", self.now.since(parked.since).0);
-        let told = if granted.is_empty() { told } else { told.with("units", json!(granted)) };
-        if self.is_brains(id) {
-            self.unpark(id, None);
-            self.record_task(id, HistoryKind::WaitGranted, told);
-            return self.children_ended(id);
-        }
-        self.unpark(id, Some(answered.clone()));
-        if !granted.is_empty() {
-            self.update_task(id, |task| {
-                if let Phase::Leased(lease) = &mut task.phase {
-                    lease.take(&granted, &sources);
-                }
-            });
-        }
-        self.record_task(id, HistoryKind::WaitGranted, told);
-        let answer = self.wait_answer(id, &answered);
-        self.tell_asking(id, answer);
-    }
-
-    /// The children that the conditions of a wait were about.
-    fn ended_children(&self, id: TaskId, met: &[Awaited]) -> BTreeSet<String> {
-        let known: &BTreeMap<String, Child> = match self.state.children.get(&id) {
-            Some(known) => known,
-            None => return BTreeSet::new(),
-        };
-        let of = |term: &Awaited| match term {
-            Awaited::Child { key, .. } => vec![key.clone()],
-            Awaited::Children => {
-                known.iter().filter(|(_, child)| child.ended.is_some()).map(|(key, _)| key.clone()).collect()
-            }
-            _ => Vec::new(),
-        };
-        met.iter().flat_map(of).collect()
-    }
-
-    /// An attempt's wait comes to nothing.
-    fn give_up_wait(&mut self, id: TaskId, parked: &Parked, outcome: WaitOutcome) {
-        let why = match outcome {
-            WaitOutcome::Impossible => "it can not hold any more",
-            WaitOutcome::TimedOut | WaitOutcome::Met => "its deadline has come",
-        };
-        let told = Detail::of("wait", &*parked.name).with("why", why).with("waited_ms", self.now.since(parked.since).0);
-        self.record_task(id, HistoryKind::WaitEnded, told);
-        if self.is_brains(id) {
-            self.unpark(id, None);
-            return self.children_ended(id);
-        }
-        if parked.then == AtDeadline::Stop && outcome == WaitOutcome::TimedOut {
-            return self.stop_attempt(id, StopReason::TimedOut);
-        }
-        let children = self.ended_children(id, &parked.on.terms().into_iter().cloned().collect::<Vec<_>>());
-        let answered = Answered { name: parked.name.clone(), outcome, children, ..Answered::default() };
-        let answer = self.wait_answer(id, &answered);
-        self.unpark(id, Some(answered));
-        self.tell_asking(id, answer);
-    }
-
-    /// A timer in an attempt's wait has come, or its deadline.
-    pub(crate) fn attempt_wait_due(&mut self, attempt: AttemptId) {
-        let id = attempt.task;
-        let lease = self.task(id).filter(|task| task.attempts == attempt.number).and_then(Task::lease);
-        let Some(parked) = lease.filter(|lease| lease.waits()).and_then(|lease| lease.parked.clone()) else { return };
-        if parked.wake_at > self.now {
-            return;
-        }
-        if !self.look_at_wait(id) {
-            if parked.deadline <= self.now {
-                return self.give_up_wait(id, &parked, WaitOutcome::TimedOut);
-            }
-            let next: Timestamp = parked.on.next_timer(self.now).map_or(parked.deadline, |at| at.min(parked.deadline));
-            self.update_task(id, |task| {
-                if let Phase::Leased(lease) = &mut task.phase
-                    && let Some(parked) = &mut lease.parked
-                {
-                    parked.wake_at = next;
-                }
-            });
-        }
-    }
-
-    /// An attempt that waited is asked to stop: whoever asked for its wait is told.
-    pub(crate) fn stop_waiting(&mut self, id: TaskId) {
-        let attempt = id.attempt(self.task(id).map_or(0, |task| task.attempts));
-        if let Some(caller) = self.state.volatile.asking.remove(&id) {
-            self.reply(caller, Err(Refusal::NotLeased(attempt)));
-        }
-    }
-
-    /// Whether the brain itself performs a task.
-    pub(crate) fn is_brains(&self, id: TaskId) -> bool {
-        self.task(id).and_then(Task::lease).is_some_and(|lease| lease.worker.is_brain())
     }
 }
 

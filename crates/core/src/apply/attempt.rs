@@ -388,6 +388,7 @@ impl Step<'_> {
                     self.stop_attempt(attempt.task, StopReason::TimedOut);
                 }
             }
+            Deadline::AlertDelivery(alert) => self.alert_due(alert),
             Deadline::LeaseExpiry(attempt) => self.lease_expired(attempt),
             Deadline::Heartbeat(attempt) => self.silent(attempt),
             Deadline::AttemptWait(attempt) => self.attempt_wait_due(attempt),

@@ -13,7 +13,7 @@ use crate::{
     row::{Detail, HistoryKind, Key},
     run::{AtDeadline, Awaited, Child, EndCause, JsonText, NAME_MAX, Parent, Parked, RunStatus, Task},
     step::Step,
-    volatile::Around,
+    volatile::Shared,
     workflow::{Definition, Ladder, OnChildFailure, TaskKind},
 };
 use serde_json::{Value, json};
@@ -37,17 +37,16 @@ impl Step<'_> {
         if key.is_empty() || key.len() > NAME_MAX {
             return Err(Refusal::BadWait(format!("a child's key has 1 to {NAME_MAX} characters")));
         }
-        let children = self.state.children.get(&id);
-        if let Some(child) = children.and_then(|children| children.get(key)) {
+        if let Some(child) = self.child(id, key) {
             return Ok(Answer::Spawned { run: child.run, existing: true });
         }
-        if children.map_or(0, BTreeMap::len) >= CHILDREN_MAX {
+        if self.state.children.get(&id).map_or(0, BTreeMap::len) >= CHILDREN_MAX {
             return Err(Refusal::BadWait(format!("a task spawns {CHILDREN_MAX} runs at most")));
         }
         self.admit(submission)?;
         let parent = self.parent_of(id, key, detached)?;
         let child = Child { run: submission.run, input: None, detached, ended: None, output: None };
-        self.keep_child(id, key, child);
+        self.set_child(id, key, Some(child));
         self.create(submission, Some(parent));
         Ok(Answer::Spawned { run: submission.run, existing: false })
     }
@@ -63,9 +62,25 @@ impl Step<'_> {
         Ok(Parent { task: id, key: key.to_owned(), detached, above, is_owed })
     }
 
-    fn keep_child(&mut self, id: TaskId, key: &str, child: Child) {
-        self.state.children.entry(id).or_default().insert(key.to_owned(), child);
+    /// What a task knows of a run that it spawned; none: nothing any more.
+    fn set_child(&mut self, id: TaskId, key: &str, child: Option<Child>) {
+        let children = self.state.children.entry(id).or_default();
+        let counts = &mut self.state.volatile.children;
+        if let Some(before) = children.remove(key) {
+            counts.remove(id, key, &before);
+        }
+        if let Some(child) = child {
+            counts.add(id, key, &child);
+            children.insert(key.to_owned(), child);
+        }
+        if children.is_empty() {
+            self.state.children.remove(&id);
+        }
         self.touch(Key::Child(id, key.to_owned()));
+    }
+
+    fn child(&self, id: TaskId, key: &str) -> Option<&Child> {
+        self.state.children.get(&id).and_then(|children| children.get(key))
     }
 
     /// When a run that a task waits for has to be over: the task keeps back what it needs itself.
@@ -79,12 +94,11 @@ impl Step<'_> {
 
     /// A workflow task was granted what it needs: its runs are made, some at once and the others as these end.
     pub(crate) fn begin_children(&mut self, id: TaskId, inputs: Vec<Value>) {
-        let known = self.state.children.get(&id).map_or(0, BTreeMap::len);
         // A task that is tried again finds those that it had; what did not end well is made anew.
         for (place, input) in inputs.into_iter().enumerate() {
             let key = place.to_string();
-            let before = self.state.children.get(&id).and_then(|children| children.get(&key));
-            if known > 0 && before.is_some_and(|child| child.ended.is_none_or(|end| end == RunStatus::Completed)) {
+            let goes_on = |child: &Child| child.ended.is_none_or(|end| end == RunStatus::Completed);
+            if self.child(id, &key).is_some_and(goes_on) {
                 continue;
             }
             let run = self.new_run();
@@ -95,12 +109,13 @@ impl Step<'_> {
                 ended: None,
                 output: None,
             };
-            self.keep_child(id, &key, child);
+            self.set_child(id, &key, Some(child));
         }
         let Some(deadline) = self.task(id).and_then(Task::lease).map(|lease| lease.deadline) else { return };
         let (seq, since) = (self.next_seq(), self.now);
         let (on, name) = (Awaited::Children, "children".to_owned());
-        self.park(id, Parked { name, on, seq, since, deadline, wake_at: deadline, then: AtDeadline::Stop });
+        let then = AtDeadline::Stop;
+        self.park(id, Parked { name, on, seq, since, deadline, wake_at: deadline, then, over: None });
         self.push_work(id.run, Work::Spawn { task: id.index });
     }
 
@@ -123,23 +138,14 @@ impl Step<'_> {
         if !self.task(id).and_then(Task::lease).is_some_and(|lease| lease.waits()) {
             return;
         }
-        let children = self.state.children.get(&id).into_iter().flatten();
-        let (mut open, mut failed, mut next) = (0, false, None);
-        for (key, child) in children {
-            open += u32::from(child.input.is_none() && child.ended.is_none());
-            failed |= child.ended.is_some_and(|end| end != RunStatus::Completed);
-            if child.input.is_some() && child.ended.is_none() {
-                let place: u32 = key.parse().unwrap_or(u32::MAX);
-                next =
-                    Some(next.map_or((place, key.clone()), |before: (u32, String)| before.min((place, key.clone()))));
-            }
-        }
         self.look();
+        let children = &self.state.volatile.children;
         let most = call.for_each.as_ref().and_then(|each| each.max_parallel).unwrap_or(u32::MAX);
-        let Some((_, key)) = next.filter(|_| open < most) else { return };
-        if failed && call.on_child_failure == OnChildFailure::Fail {
+        let Some(place) = children.next(id).filter(|_| children.open(id) < most) else { return };
+        if children.has_failed(id) && call.on_child_failure == OnChildFailure::Fail {
             return;
         }
+        let key = place.to_string();
         self.push_work(id.run, Work::Spawn { task: id.index });
         if let Err(refusal) = self.begin_child(id, &key) {
             self.child_never_began(id, &key, &refusal);
@@ -159,8 +165,8 @@ impl Step<'_> {
             .map(|(name, hash)| (Arc::clone(name), Arc::clone(&self.state.definitions[hash])))
             .collect();
         let (labels, client_id, source) = (run.labels.clone(), run.client_id.clone(), run.source.clone());
-        let child = self.state.children.get(&id).and_then(|children| children.get(key)).cloned();
-        let Some(Child { run, input: Some(input), detached, .. }) = child else { return Ok(()) };
+        let Some(child) = self.child(id, key).cloned() else { return Ok(()) };
+        let Child { run, input: Some(input), detached, .. } = child.clone() else { return Ok(()) };
         let input = crate::validate::check_input(&called, as_map(input.value())).map_err(|problems| {
             let texts: Vec<String> =
                 problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
@@ -182,10 +188,7 @@ impl Step<'_> {
         };
         self.admit(&submission).map_err(|refusal| refusal.to_string())?;
         let parent = self.parent_of(id, key, detached).map_err(|refusal| refusal.to_string())?;
-        if let Some(child) = self.state.children.get_mut(&id).and_then(|children| children.get_mut(key)) {
-            child.input = None;
-        }
-        self.touch(Key::Child(id, key.to_owned()));
+        self.set_child(id, key, Some(Child { input: None, ..child }));
         self.create(&submission, Some(parent));
         Ok(())
     }
@@ -199,7 +202,8 @@ impl Step<'_> {
     /// A run that a task spawned has ended.
     pub(crate) fn child_ended(&mut self, parent: &Parent, run: RunId, status: RunStatus, output: Option<JsonText>) {
         let id = parent.task;
-        if !self.state.children.get(&id).is_some_and(|children| children.contains_key(&parent.key)) {
+        // One that was made anew under that key is another.
+        if self.child(id, &parent.key).is_none_or(|child| child.run != run) {
             return;
         }
         let told = Detail::of("key", &*parent.key).with("run", run.to_string()).with("status", status.word());
@@ -208,12 +212,9 @@ impl Step<'_> {
     }
 
     fn take_child_end(&mut self, id: TaskId, key: &str, status: RunStatus, output: Option<JsonText>) {
-        if let Some(child) = self.state.children.get_mut(&id).and_then(|children| children.get_mut(key)) {
-            child.ended = Some(status);
-            child.output = output;
-            child.input = None;
-        }
-        self.touch(Key::Child(id, key.to_owned()));
+        let Some(child) = self.child(id, key).cloned() else { return };
+        let had_failed = self.state.volatile.children.has_failed(id);
+        self.set_child(id, key, Some(Child { ended: Some(status), output, input: None, ..child }));
         self.reindex(id);
         self.state.volatile.waiters.look_at(id);
         if !self.is_brains(id) {
@@ -221,58 +222,55 @@ impl Step<'_> {
         }
         let definition = self.definition(id.run);
         let TaskKind::Workflow(call) = &definition.task(id.index).kind else { return };
-        if status != RunStatus::Completed && call.on_child_failure == OnChildFailure::Fail {
-            self.drop_unbegun(id);
-            self.end_children(id, "another run of the same task did not succeed");
-        } else {
-            self.push_work(id.run, Work::Spawn { task: id.index });
+        match status != RunStatus::Completed && call.on_child_failure == OnChildFailure::Fail {
+            true if had_failed => {}
+            true => self.push_work(id.run, Work::EndRuns { task: id.index, from: 0 }),
+            false => self.push_work(id.run, Work::Spawn { task: id.index }),
         }
-        if self.is_frozen(id.run) {
-            return;
-        }
+        self.stop_if_childless(id);
+    }
+
+    /// The brain's own attempt that is being stopped is gone with the last of its runs.
+    fn stop_if_childless(&mut self, id: TaskId) {
         let is_stopping = self.task(id).and_then(Task::lease).is_some_and(|lease| lease.stopping.is_some());
-        if is_stopping && !self.has_open_children(id) {
+        if is_stopping && !self.is_frozen(id.run) && !self.has_open_children(id) {
             self.settle_stopped(id, "stopped", "its runs have ended", Detail::NONE);
         }
     }
 
-    /// Those that have not begun never will.
-    fn drop_unbegun(&mut self, id: TaskId) {
-        let of = self.state.children.get_mut(&id).into_iter().flatten();
-        let unbegun: Vec<String> = of
-            .filter(|(_, child)| child.input.is_some() && child.ended.is_none())
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in unbegun {
-            if let Some(child) = self.state.children.get_mut(&id).and_then(|children| children.get_mut(&key)) {
-                (child.input, child.ended) = (None, Some(RunStatus::Cancelled));
-            }
-            self.touch(Key::Child(id, key));
-        }
-    }
-
     pub(crate) fn has_open_children(&self, id: TaskId) -> bool {
-        self.state.children.get(&id).into_iter().flatten().any(|(_, child)| child.is_awaited())
+        self.state.volatile.children.awaited(id) > 0
     }
 
-    /// Asks the runs that a task waits for to end.
-    pub(crate) fn end_children(&mut self, id: TaskId, why: &str) {
-        let children = self.state.children.get(&id).into_iter().flatten();
-        let open: Vec<RunId> = children
-            .filter(|(_, child)| child.is_awaited() && child.input.is_none())
-            .map(|(_, child)| child.run)
-            .collect();
-        for run in open {
-            self.begin_ending(run, EndCause::Cancelled, why.to_owned(), "system", false);
+    /// Asks the next run that a workflow task waits for to end, one a call. Those that have not begun never will.
+    pub(crate) fn end_next(&mut self, id: TaskId, from: u32) {
+        let (key, definition) = (from.to_string(), self.definition(id.run));
+        let TaskKind::Workflow(call) = &definition.task(id.index).kind else { return };
+        let Some(child) = self.child(id, &key).cloned() else { return };
+        self.look();
+        // A task that is tried again meanwhile has other runs.
+        let failed = call.on_child_failure == OnChildFailure::Fail && self.state.volatile.children.has_failed(id);
+        let why = match self.task(id).and_then(Task::lease).map(|lease| lease.stopping.is_some()) {
+            Some(true) => "the task that waits for it is stopped",
+            Some(false) if failed => "another run of the same task did not succeed",
+            Some(false) | None => return,
+        };
+        self.push_work(id.run, Work::EndRuns { task: id.index, from: from + 1 });
+        if child.is_awaited() && child.input.is_some() {
+            self.set_child(id, &key, Some(Child { ended: Some(RunStatus::Cancelled), input: None, ..child }));
+            self.reindex(id);
+            self.state.volatile.waiters.look_at(id);
+            self.stop_if_childless(id);
+        } else if child.is_awaited() {
+            self.begin_ending(child.run, EndCause::Cancelled, why.to_owned(), "system", false);
         }
     }
 
     /// The brain's own attempt is asked to stop: with its runs.
     pub(crate) fn stop_children(&mut self, id: TaskId) {
-        self.drop_unbegun(id);
-        self.end_children(id, "the task that waits for it is stopped");
-        if !self.has_open_children(id) {
-            self.settle_stopped(id, "stopped", "it was stopped", Detail::NONE);
+        match self.has_open_children(id) {
+            true => self.push_work(id.run, Work::EndRuns { task: id.index, from: 0 }),
+            false => self.settle_stopped(id, "stopped", "it was stopped", Detail::NONE),
         }
     }
 
@@ -310,18 +308,26 @@ impl Step<'_> {
 
     /// A task has ended: what it knew of its runs is forgotten, and those that are not detached end as well.
     pub(crate) fn leave_children(&mut self, id: TaskId) {
-        let Some(children) = self.state.children.remove(&id) else { return };
-        let ending = self.run(id.run).and_then(|run| run.ending.clone());
-        let why = match &ending {
-            Some(ending) => ending.reason.clone(),
-            None => format!("the task that spawned it has ended: `{}`", self.definition(id.run).task(id.index).name),
-        };
-        let is_forced = ending.is_some_and(|ending| ending.force);
-        for (key, child) in children {
-            self.touch(Key::Child(id, key));
-            if child.is_awaited() && child.input.is_none() {
-                self.begin_ending(child.run, EndCause::Cancelled, why.clone(), "system", is_forced);
-            }
+        if self.state.children.contains_key(&id) {
+            self.push_work(id.run, Work::Leave { task: id.index });
+        }
+    }
+
+    /// Forgets the next run that a task which has ended had spawned, one a call. Its own run ends only after that.
+    pub(crate) fn leave_next(&mut self, id: TaskId) {
+        self.look();
+        let children = self.state.children.get(&id).filter(|_| self.end_of(id).is_some());
+        let Some((key, child)) = children.and_then(|children| children.first_key_value()) else { return };
+        let (key, child) = (key.clone(), child.clone());
+        self.push_work(id.run, Work::Leave { task: id.index });
+        self.set_child(id, &key, None);
+        self.visit(id.run);
+        if child.is_awaited() && child.input.is_none() {
+            let ending = self.run(id.run).and_then(|run| run.ending.clone());
+            let task =
+                || format!("the task that spawned it has ended: `{}`", self.definition(id.run).task(id.index).name);
+            let why = ending.as_ref().map_or_else(task, |ending| ending.reason.clone());
+            self.begin_ending(child.run, EndCause::Cancelled, why, "system", ending.is_some_and(|ending| ending.force));
         }
     }
 
@@ -340,7 +346,16 @@ impl Step<'_> {
         Some(if output.0.len() <= most { output } else { JsonText::of(&json!({"error": text})) })
     }
 
-    /// Takes a task into the indices anew: what it waits for has changed elsewhere.
+    /// Has the tasks of a run stand in the wait graph as they are now.
+    pub(crate) fn reindex_all(&mut self, run: RunId) {
+        let Some(found) = self.state.runs.get(&run) else { return };
+        let open = found.indexed_tasks().filter(|(_, task)| task.end().is_none());
+        for index in open.map(|(index, _)| index).collect::<Vec<_>>() {
+            self.reindex(run.task(index));
+        }
+    }
+
+    /// Has a task stand in the wait graph as it is now: what it waits for has changed elsewhere.
     pub(crate) fn reindex(&mut self, id: TaskId) {
         let state = &mut *self.state;
         let Some(run) = state.runs.get(&id.run) else { return };
@@ -349,7 +364,7 @@ impl Step<'_> {
             run,
             definition,
             id.index,
-            Around { pools: &state.pools, children: &state.children },
+            Shared { pools: &state.pools, children: &state.children },
         );
     }
 }

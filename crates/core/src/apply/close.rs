@@ -58,7 +58,10 @@ impl Step<'_> {
         self.push_work(run, Work::Close { from: TaskIndex(from.0 + 1) });
         let id = run.task(from);
         match leased {
-            None => self.look(),
+            None => {
+                self.look();
+                self.leave_children(id);
+            }
             Some(false) => self.end_task(id, TaskEnd::Cancelled, Some(ending.reason), Detail::NONE),
             Some(true) => {
                 let reason = match ending.cause {

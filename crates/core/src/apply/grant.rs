@@ -83,22 +83,34 @@ impl Supply for State {
 impl Step<'_> {
     /// Meets the step's work and gives out what is ready, until neither leads to more or the step is full.
     pub(crate) fn settle_all(&mut self) {
-        self.drain();
-        self.state.volatile.grants_due = false;
         // Apart, each grant is a step of its own, so that it is known which one fails.
         let mut left = if self.state.volatile.grants_apart { 1 } else { GRANTS_PER_STEP };
-        while left > 0 && !self.is_full() {
+        loop {
+            self.drain();
+            self.give_out(&mut left);
+            // What is done about a deadlock is more work, and frees others.
+            if !self.judge() {
+                break;
+            }
+        }
+        self.state.volatile.grants_due = left == 0 || self.is_full() || self.state.volatile.waiters.is_due();
+        self.close_step();
+    }
+
+    /// Ends waits and grants what is ready, `left` of these at most.
+    fn give_out(&mut self, left: &mut usize) {
+        while *left > 0 && !self.is_full() {
             // Whoever was granted before is not to blame for the choice of the next.
             self.state.volatile.at_work = None;
             // Attempts that hold something come before those that are to have something.
             if let Some(id) = self.next_waiter() {
                 self.state.volatile.at_work = Some(id.run);
-                left -= usize::from(self.look_at_wait(id));
+                *left -= usize::from(self.look_at_wait(id));
                 self.drain();
                 continue;
             }
             let Some((request, id, crews)) = self.next_ready() else { break };
-            left -= 1;
+            *left -= 1;
             self.state.volatile.at_work = Some(id.run);
             match self.render(id) {
                 Ok(work) => self.grant(id, &request, &crews, work),
@@ -106,14 +118,20 @@ impl Step<'_> {
             }
             self.drain();
         }
-        let is_left = self.state.volatile.waiters.is_due();
-        self.state.volatile.grants_due = left == 0 || self.is_full() || is_left;
-        self.judge();
-        self.close_step();
     }
 
     /// Meets the step's work and leaves what is ready to a step of its own.
     pub(crate) fn settle_apart(&mut self) {
+        self.drain();
+        while self.judge() {
+            self.drain();
+        }
+        self.state.volatile.grants_due = true;
+        self.close_step();
+    }
+
+    /// Meets the work of a step that puts a failure aside: nothing that could fail as well.
+    pub(crate) fn settle_aside(&mut self) {
         self.drain();
         self.state.volatile.grants_due = true;
         self.close_step();
@@ -121,6 +139,7 @@ impl Step<'_> {
 
     fn close_step(&mut self) {
         self.save_rest();
+        self.state.refresh_graph();
         self.state.volatile.watch_ageing();
     }
 

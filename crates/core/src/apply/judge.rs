@@ -3,77 +3,33 @@
 use super::attempt::error;
 use crate::{
     RunId, TaskId,
-    deadlock::{Deadlock, Finding, GRAPH_NODES_MAX, Member, Outcome, Policy},
+    alert::{Incident, Stuck},
+    deadlock::{AUTO_CANCEL, Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
     retry,
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason},
     step::Step,
-    volatile::Party,
-    wait::{Analysis, NodeState, Snapshot, among, analyze, describe},
+    wait::{Analysis, DECLARED, Snapshot},
     workflow::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often an attempt of a task is stopped to end a deadlock before its run is cancelled instead.
 const VICTIM_MAX: u32 = 5;
-/// Members of a verdict that are listed.
-const MEMBERS_MAX: usize = 100;
-/// The reason of a run that is cancelled to end a deadlock.
-pub(crate) const AUTO_CANCEL: &str = "auto-cancel: deadlock detected";
 
 impl Step<'_> {
-    /// Looks whether the step has left anybody who can never move.
-    pub(crate) fn judge(&mut self) {
-        self.refresh_graph();
-        let graph = &mut self.state.volatile.graph;
-        let condemned = graph.take_condemned();
-        if condemned.is_empty() {
-            return;
+    /// Looks whether the step has left anybody who can never move: the next cause is told, and acted upon. Says whether
+    /// there was one.
+    pub(crate) fn judge(&mut self) -> bool {
+        self.state.refresh_graph();
+        if !self.state.volatile.graph.has_news() {
+            return false;
         }
-        let dead: BTreeSet<Party> = graph.deadlocked().collect();
-        let new: BTreeSet<Party> = condemned.into_iter().filter(|party| self.is_judged(*party)).collect();
-        let before: BTreeSet<Party> = dead.difference(&new).copied().collect();
-        let graph = self.picture(&new, &before);
-        let analysis = analyze(&graph);
-        // Whoever only waits behind a cause that was told is no cause.
-        if !analysis.verdict.deadlocked.is_empty() {
-            self.tell_deadlock(graph, analysis);
-            self.drain();
-        }
-    }
-
-    /// Whether a dead party is one to tell of: what comes to its end anyway is not.
-    fn is_judged(&self, party: Party) -> bool {
-        let run = match party {
-            Party::Run(run) => run,
-            Party::Task(task) => task.run,
-        };
-        self.run(run).is_some_and(|run| run.ending.is_none() && run.poisoned.is_none())
-    }
-
-    /// The graph of those who are dead. Of those who were so before, only that they never end: they are not judged again.
-    fn picture(&self, new: &BTreeSet<Party>, before: &BTreeSet<Party>) -> Snapshot {
-        let all: BTreeSet<Party> = new.union(before).copied().collect();
-        let mut graph = among(self.state, self.now, &all);
-        if !before.is_empty() {
-            let before: BTreeSet<String> = before.iter().map(id_of).collect();
-            for node in graph.nodes.iter_mut().filter(|node| before.contains(&node.id)) {
-                node.state = NodeState::External;
-            }
-            graph.waits.retain(|wait| !before.contains(&wait.node));
-        }
-        graph
-    }
-
-    /// Tracked runs whose waits were made from what is so no more are taken in anew.
-    fn refresh_graph(&mut self) {
-        for run in self.state.volatile.graph.take_stale() {
-            let Some(run) = self.run(run) else { continue };
-            let (id, open) = (run.id, run.indexed_tasks().filter(|(_, task)| task.end().is_none()));
-            for index in open.map(|(index, _)| index).collect::<Vec<_>>() {
-                self.reindex(id.task(index));
-            }
-        }
+        let put_off = self.state.continuations.values().map(|continuation| continuation.run);
+        let busy = self.at_work().chain(put_off).chain(self.state.volatile.waiters.due_runs()).collect();
+        let Some((graph, analysis)) = self.state.next_cause(self.now, &busy) else { return false };
+        self.tell_deadlock(graph, analysis);
+        true
     }
 
     /// All tasks of a run belong to the graph from now on.
@@ -83,9 +39,7 @@ impl Step<'_> {
         }
         let Some(found) = self.state.runs.get(&run) else { return };
         self.state.volatile.graph.track(found, &self.state.definitions[&found.definition]);
-        for index in found.indexed_tasks().map(|(index, _)| index).collect::<Vec<_>>() {
-            self.reindex(run.task(index));
-        }
+        self.reindex_all(run);
     }
 
     fn tell_deadlock(&mut self, graph: Snapshot, analysis: Analysis) {
@@ -108,20 +62,39 @@ impl Step<'_> {
             behind: analysis.verdict.deadlocked.len() - analysis.verdict.core.len(),
             members,
             explanation,
-            graph: cut(graph, &analysis.verdict.core),
+            graph: cut(graph, &analysis.verdict.core.iter().cloned().collect()),
             victims: victims.iter().filter_map(|id| id.parse().ok()).collect(),
             exact: analysis.exact,
             repairs: analysis.repairs,
             policy,
             outcome,
             false_positive: None,
+            ended_at: None,
         };
-        let runs: BTreeSet<RunId> = deadlock.members.iter().map(|member| member.task.run).collect();
-        for run in runs {
-            let told = Detail::of("verdict", format!("dl_{}", seq.0)).with("members", deadlock.members.len() as u64);
-            self.record(run, HistoryKind::DeadlockDetected, told);
+        self.keep_verdict(deadlock);
+    }
+
+    /// Keeps a verdict, and tells each run that it is about, and people outside.
+    pub(crate) fn keep_verdict(&mut self, verdict: Deadlock) {
+        let line = if verdict.kind.is_proved() { HistoryKind::DeadlockDetected } else { HistoryKind::StallDetected };
+        for run in verdict.runs() {
+            let own = verdict.members.iter().filter(|member| member.task.run == run).count();
+            let told = Detail::of("verdict", VerdictId(verdict.seq).to_string()).with("kind", verdict.kind.word());
+            self.record(run, line, told.with("members", verdict.members.len() as u64).with("tasks", own as u64));
+            let Some(found) = self.run(run) else { continue };
+            let stuck = Stuck {
+                finding: verdict.kind,
+                verdict: Some(verdict.seq),
+                run,
+                workflow: found.workflow.to_string(),
+                tasks: u32::try_from(own).unwrap_or(u32::MAX),
+                last_update: found.updated_at,
+                auto_cancel: self.state.volatile.monitor.cancel_on_deadlock,
+                explanation: verdict.explanation.clone(),
+            };
+            self.raise(Incident::stuck(stuck));
         }
-        self.decision.written.push((Key::Deadlock(seq), Some(Row::Deadlock(Box::new(deadlock)))));
+        self.decision.written.push((Key::Deadlock(verdict.seq), Some(Row::Deadlock(Box::new(verdict)))));
     }
 
     /// What its workflow says is done about a victim, else the configuration.
@@ -179,34 +152,7 @@ impl Step<'_> {
         let told = analysis.cycles.iter().flatten().chain(&analysis.verdict.core);
         let mut seen = BTreeSet::new();
         let tasks = told.filter_map(|id| id.parse::<TaskId>().ok()).filter(|id| seen.insert(*id));
-        tasks.take(MEMBERS_MAX).filter_map(|id| self.member(id)).collect()
-    }
-
-    fn member(&self, id: TaskId) -> Option<Member> {
-        let described = describe(self.state, id)?;
-        let (run, definition) = (self.run(id.run)?, self.definition(id.run));
-        let task = self.task(id)?;
-        let holds = task.lease().into_iter().flat_map(|lease| &lease.holds);
-        Some(Member {
-            task: id,
-            name: definition.task(id.index).name.clone(),
-            workflow: run.workflow.clone(),
-            attempt: task.attempts,
-            version: task.wait_version,
-            sentence: described.sentence,
-            since: described.since,
-            deadline: described.bound.map_or(run.deadline, |bound| bound.at),
-            holds: holds.map(|(pool, units)| self.units_of(pool, *units)).collect(),
-        })
-    }
-
-    /// Units of a pool, for people.
-    fn units_of(&self, pool: &str, units: u32) -> String {
-        match self.state.pools.get(pool).map(|pool| pool.size) {
-            Some(1) => format!("lock `{pool}`"),
-            Some(size) => format!("{units} of {size} units of pool `{pool}`"),
-            None => format!("{units} units of pool `{pool}`"),
-        }
+        tasks.take(MEMBERS_MAX).filter_map(|id| Member::of(self.state, id)).collect()
     }
 
     /// What the ids of a graph are called in sentences.
@@ -227,15 +173,13 @@ impl Step<'_> {
             let kind = if resource.units == 1 { "lock" } else { "pool" };
             Some((format!("`{}`", resource.id), format!("{kind} `{name}`")))
         };
+        let signal = |consumable: &crate::wait::Consumable| {
+            let name = consumable.id.strip_prefix("signal:")?.strip_suffix(DECLARED)?.split_once(':')?.1;
+            Some((format!("`{}`", consumable.id), format!("signal `{name}`")))
+        };
         let nodes = graph.nodes.iter().filter_map(|known| node(&known.id));
-        nodes.chain(graph.resources.iter().filter_map(pool)).collect()
-    }
-}
-
-fn id_of(party: &Party) -> String {
-    match party {
-        Party::Task(task) => task.to_string(),
-        Party::Run(run) => run.to_string(),
+        let resources = graph.resources.iter().filter_map(pool);
+        nodes.chain(resources).chain(graph.consumables.iter().filter_map(signal)).collect()
     }
 }
 
@@ -251,18 +195,4 @@ fn named(sentence: &str, names: &BTreeMap<String, String>) -> String {
         told.push_str(names.get(&quoted).unwrap_or(&quoted));
     }
     told
-}
-
-/// A graph cut to its cause and a number of others.
-fn cut(mut graph: Snapshot, core: &[String]) -> Snapshot {
-    if graph.nodes.len() <= core.len() + GRAPH_NODES_MAX {
-        return graph;
-    }
-    let core: BTreeSet<&str> = core.iter().map(String::as_str).collect();
-    let others = graph.nodes.iter().map(|node| node.id.as_str()).filter(|id| !core.contains(id)).take(GRAPH_NODES_MAX);
-    let kept: BTreeSet<String> = core.iter().copied().chain(others).map(str::to_owned).collect();
-    graph.nodes.retain(|node| kept.contains(&node.id));
-    graph.waits.retain(|wait| kept.contains(&wait.node));
-    graph.holds.retain(|hold| kept.contains(&hold.node));
-    graph
 }

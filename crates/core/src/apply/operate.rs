@@ -3,6 +3,7 @@
 use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     RunId, Seq, TaskId, Timestamp,
+    alert::Incident,
     deadline::Deadline,
     deadlock::Deadlock,
     due::effects_due_to,
@@ -39,6 +40,7 @@ impl Step<'_> {
         for (name, wanted) in &settings.pools {
             self.apply_pool(name, *wanted);
         }
+        self.apply_alerts(&settings.alerts);
         self.state.volatile.ready.review();
     }
 
@@ -50,6 +52,9 @@ impl Step<'_> {
             false => before.as_ref().and_then(|pool| pool.shrunk),
         };
         let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned, shrunk };
+        if before.as_ref().is_some_and(|before| before.lend != pool.lend) {
+            self.state.volatile.graph.lending_changed();
+        }
         if before.as_ref() != Some(&pool) {
             self.state.pools.insert(name.to_owned(), pool);
             self.touch(Key::Pool(name.to_owned()));
@@ -137,7 +142,7 @@ impl Step<'_> {
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
+            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) | Deadline::AlertDelivery(_) => false,
             Deadline::TaskWait(task) => {
                 // Nobody could say either that an attempt is gone.
                 let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;
@@ -172,7 +177,7 @@ impl Step<'_> {
         if self.state.volatile.workers.insert(worker, slots, serves) {
             self.state.volatile.ready.review();
         }
-        self.workers_changed();
+        self.workers_changed(worker);
         self.state.volatile.slots_freed();
         let effects = effects_due_to(self.state, worker);
         self.decision.effects.extend(effects);
@@ -216,12 +221,13 @@ impl Step<'_> {
             // Who stands at a crew that is no more would not hear of those that are.
             self.state.volatile.ready.review();
         }
-        self.workers_changed();
+        self.workers_changed(worker);
     }
 
-    fn workers_changed(&mut self) {
+    fn workers_changed(&mut self, worker: &WorkerId) {
         let volatile = &mut self.state.volatile;
-        volatile.graph.workers_changed(&volatile.workers);
+        let runs = volatile.leases.get(worker).into_iter().flatten().map(|task| task.run);
+        volatile.graph.workers_changed(&volatile.workers, runs);
     }
 
     /// Why a queue cannot be held or let go: there is none of that name. To hold one that does not exist would only make
@@ -336,10 +342,11 @@ impl Step<'_> {
         }
         let error = cut(error, MESSAGE_MAX);
         self.record(id, HistoryKind::RunPoisoned, Detail::of("error", error));
-        // None of its deadlines is waited for any more.
+        // None of its deadlines is waited for any more, and none of its waits.
         let definition = self.definition(id);
-        self.state.volatile.forget_tasks(&self.state.runs[&id], &definition);
+        self.state.volatile.forget_waits(&self.state.runs[&id], &definition);
         self.update_run(id, |run| run.poisoned = Some(error.to_owned()));
+        self.reindex_all(id);
         self.state.volatile.ready.review();
         self.drop_continuations(id);
     }
@@ -348,5 +355,6 @@ impl Step<'_> {
     pub(crate) fn quarantine(&mut self, quarantined: &Quarantined) {
         let seq = self.next_seq();
         self.decision.written.push((Key::Quarantine(seq), Some(Row::Quarantine(quarantined.clone()))));
+        self.raise(Incident::quarantined(quarantined.run, &quarantined.error));
     }
 }

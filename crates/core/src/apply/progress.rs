@@ -29,6 +29,8 @@ impl Step<'_> {
             Work::Settle { task, from } => self.settle(run, task, from),
             Work::Signal { first, from } => self.deliver(run, first, from),
             Work::Spawn { task } => self.spawn_next(run.task(task)),
+            Work::EndRuns { task, from } => self.end_next(run.task(task), from),
+            Work::Leave { task } => self.leave_next(run.task(task)),
             Work::Close { from } => self.close(run, from),
         }
     }
@@ -283,7 +285,10 @@ impl Step<'_> {
     /// Moves a run whose tasks have all ended among the finished ones.
     pub(crate) fn finish_if_done(&mut self, id: RunId) {
         let Some(run) = self.run(id) else { return };
-        if self.state.volatile.tally(id).open > 0 || !(run.started || run.ending.is_some()) {
+        if self.state.volatile.tally(id).open > 0
+            || !(run.started || run.ending.is_some())
+            || self.state.has_children(id)
+        {
             return;
         }
         let status = final_status(run);

@@ -10,7 +10,7 @@ use crate::{
     settings::Pool,
     state::task_key,
     step::Step,
-    volatile::{Around, queue_of},
+    volatile::{Shared, queue_of},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -115,6 +115,7 @@ impl Step<'_> {
             ending: None,
             signals: BTreeMap::new(),
             output_bytes: 0,
+            updated_at: self.now,
             counts: None,
             tasks: Vec::new(),
         };
@@ -126,9 +127,9 @@ impl Step<'_> {
             self.take_over(&mut run, before);
         }
         self.state.volatile.index_run(&run, &definition);
-        let around = Around { pools: &self.state.pools, children: &self.state.children };
+        let shared = Shared { pools: &self.state.pools, children: &self.state.children };
         for (index, _) in run.indexed_tasks() {
-            self.state.volatile.index_task(&run, &definition, index, around);
+            self.state.volatile.index_task(&run, &definition, index, shared);
         }
         self.state.runs.insert(submission.run, Box::new(run));
         self.touch(Key::Run(submission.run));

@@ -148,8 +148,13 @@ impl Lease {
         self.borrowed.iter().flat_map(of_pool).chain(slot)
     }
 
-    /// Whether its attempt waits for runs that its task spawned, and lends them what it holds.
-    pub fn lends(&self) -> bool {
+    /// Whether its attempt waits for runs that its task spawned. It does not go on before all that it has lent is back.
+    pub fn awaits_children(&self) -> bool {
         self.stopping.is_none() && self.parked.as_ref().is_some_and(|parked| parked.on.has_children())
+    }
+
+    /// Whether it lends them what it holds: until its wait is over.
+    pub fn lends(&self) -> bool {
+        self.awaits_children() && self.parked.as_ref().is_some_and(|parked| parked.over.is_none())
     }
 }

@@ -28,6 +28,23 @@ pub struct Parked {
     pub wake_at: Timestamp,
     /// What happens then.
     pub then: AtDeadline,
+    /// Set if it is over but for what the attempt has lent: it goes on once that is back, and lends no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over: Option<Over>,
+}
+
+/// How a wait has ended whose attempt does not go on yet, because what it has lent is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Over {
+    /// It holds.
+    Met,
+    /// Its deadline has come.
+    TimedOut,
+    /// It can not hold any more.
+    Impossible,
+    /// It was withdrawn.
+    Withdrawn,
 }
 
 /// What happens when an attempt's wait is not over in time.
@@ -143,12 +160,20 @@ impl Child {
 impl Awaited {
     /// Every part.
     pub fn all(of: Vec<Self>) -> Self {
-        Self::AtLeast { k: u32::try_from(of.len()).unwrap_or(u32::MAX), of }
+        Self::at_least(u32::try_from(of.len()).unwrap_or(u32::MAX), of)
     }
 
     /// One part.
     pub fn any(of: Vec<Self>) -> Self {
-        Self::AtLeast { k: 1, of }
+        Self::at_least(1, of)
+    }
+
+    /// So many of the parts; one of one is that part itself.
+    pub fn at_least(k: u32, mut of: Vec<Self>) -> Self {
+        match (k, of.len()) {
+            (1, 1) => of.remove(0),
+            _ => Self::AtLeast { k, of },
+        }
     }
 
     /// Every condition in it, in order.

@@ -6,24 +6,30 @@
 //!
 //! Queue order is no part of it: whoever holds something is not held up by it (`docs/decisions/0011`).
 
+mod lenders;
+mod needs;
+mod told;
+
 use crate::{
     RunId, Seq, TaskId, TaskIndex,
-    ready::Request,
-    run::{Awaited, Child, Lease, Phase, Run, RunStatus, TaskEnd, Wait, WaitOn},
+    run::{Awaited, Child, Lease, Phase, Run, RunStatus, TaskEnd},
     settings::Pool,
+    volatile::Children,
     wait::{
-        Queue, Until,
+        Queue,
         detector::{Change, ConsumableKey, Detector, End, Need, NodeKey, Place, ResourceKey},
     },
     worker::{Serves, Workers},
-    workflow::{self, Definition, When},
+    workflow::Definition,
 };
+use lenders::Lender;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
+use told::Told;
 
-/// Units of the resource that stands for "all tasks of a run have ended": each unfinished one holds one.
+/// Units of a resource that stands for "all of these have ended": each unfinished one holds one.
 const ALL_ENDED: u64 = 1 << 30;
 
 /// Somebody in the graph.
@@ -33,6 +39,21 @@ pub enum Party {
     Task(TaskId),
     /// A run that a task spawned.
     Run(RunId),
+}
+
+impl Party {
+    /// Whom an id in a snapshot names.
+    pub(crate) fn of(id: &str) -> Option<Self> {
+        id.parse().map(Self::Task).ok().or_else(|| id.parse().map(Self::Run).ok())
+    }
+
+    /// The run that it is, or is part of.
+    pub(crate) const fn run(self) -> RunId {
+        match self {
+            Self::Task(task) => task.run,
+            Self::Run(run) => run,
+        }
+    }
 }
 
 /// What an ancestor that waits for its children can lend.
@@ -49,6 +70,10 @@ pub enum Lent {
 pub(crate) struct Around<'s> {
     pub(crate) pools: &'s BTreeMap<String, Pool>,
     pub(crate) children: &'s BTreeMap<TaskId, BTreeMap<String, Child>>,
+    pub(crate) workers: &'s Workers,
+    pub(crate) counts: &'s Children,
+    /// Units and slots that are lent now, by who lends them.
+    pub(crate) lent: &'s BTreeMap<(TaskId, Lent), u32>,
 }
 
 /// The graph. Derived from the state; built anew by a load.
@@ -61,39 +86,53 @@ pub struct Graph {
     pools: BTreeMap<String, ResourceKey>,
     crews: BTreeMap<Arc<Serves>, ResourceKey>,
     lenders: BTreeMap<TaskId, Lender>,
-    signals: BTreeMap<(RunId, Arc<str>), ConsumableKey>,
+    signals: BTreeMap<(RunId, Arc<str>), Sent>,
     /// The runs that tasks spawned and that have not ended, by task.
     spawned: BTreeMap<TaskId, BTreeMap<String, RunId>>,
-    /// Tracked runs whose waits were made from what is so no more.
+    /// Who keeps units of a resource, as far as the detector was told.
+    keepers: BTreeMap<ResourceKey, BTreeSet<Party>>,
+    /// Runs, and single tasks, whose waits were made from what is so no more.
     stale: BTreeSet<RunId>,
-    change: Change,
+    stale_tasks: BTreeSet<TaskId>,
+    told: Told,
 }
 
 #[derive(Clone, Debug)]
 struct Node {
     key: NodeKey,
-    holds: Vec<(ResourceKey, u64)>,
+    stands: Stands,
+    /// Whether a node has ended since that stands in its need.
+    is_outdated: bool,
+}
+
+/// What a node keeps and what it waits for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stands {
+    /// None: it works.
+    need: Option<(Need, Place)>,
+    /// In the order of their keys.
+    holds: BTreeMap<ResourceKey, u64>,
+    /// The signals in its wait that only some tasks of its run send.
+    senders: BTreeSet<(Arc<str>, TaskIndex)>,
+}
+
+/// A signal that only some tasks of its run send.
+#[derive(Clone, Debug)]
+struct Sent {
+    key: ConsumableKey,
+    /// How many of those who wait for it name each of these.
+    senders: BTreeMap<TaskIndex, u32>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Tracked {
     /// For one that a task spawned: its node, and what its tasks hold of its end.
     end: Option<(NodeKey, ResourceKey)>,
+    /// Whether that node waits for its tasks.
+    waits: bool,
     /// How many of its tasks may hold a lease at once, if that is bounded.
     parallel: Option<ResourceKey>,
     ancestors: Vec<TaskId>,
-}
-
-/// A task with runs below it.
-#[derive(Clone, Debug, Default)]
-struct Lender {
-    /// Tracked runs below it that have not ended.
-    runs: BTreeSet<RunId>,
-    lent: BTreeMap<Lent, (ResourceKey, u64)>,
-    /// What the worker of its attempt takes, if it has a slot of one.
-    serves: Option<Arc<Serves>>,
-    /// Whether its own run has ended.
-    is_gone: bool,
 }
 
 impl Graph {
@@ -104,10 +143,7 @@ impl Graph {
 
     /// Whether a task or a run is in it.
     pub(crate) fn has(&self, party: Party) -> bool {
-        match party {
-            Party::Task(task) => self.tasks.contains_key(&task),
-            Party::Run(run) => self.runs.get(&run).is_some_and(|tracked| tracked.end.is_some()),
-        }
+        self.key(party).is_some()
     }
 
     /// Who is deadlocked.
@@ -117,33 +153,24 @@ impl Graph {
 
     /// Whether somebody is.
     pub fn is_deadlocked(&self, party: Party) -> bool {
-        let key = match party {
+        self.key(party).is_some_and(|key| self.detector.is_deadlocked(key))
+    }
+
+    fn key(&self, party: Party) -> Option<NodeKey> {
+        match party {
             Party::Task(task) => self.tasks.get(&task).map(|node| node.key),
-            Party::Run(run) => self.runs.get(&run).and_then(|tracked| tracked.end).map(|(key, _)| key),
-        };
-        key.is_some_and(|key| self.detector.is_deadlocked(key))
+            Party::Run(run) => self.runs.get(&run)?.end.map(|(key, _)| key),
+        }
     }
 
-    /// Who has become deadlocked since the last call, and still is.
-    pub(crate) fn take_condemned(&mut self) -> Vec<Party> {
-        let condemned = std::mem::take(&mut self.change).condemned;
-        condemned.into_iter().filter_map(|key| self.parties.get(&key).copied()).collect()
-    }
-
-    /// Tracked runs whose waits are to be made anew.
-    pub(crate) fn take_stale(&mut self) -> BTreeSet<RunId> {
-        std::mem::take(&mut self.stale)
+    /// Runs, and single tasks, whose waits are to be made anew.
+    pub(crate) fn take_stale(&mut self) -> (BTreeSet<RunId>, BTreeSet<TaskId>) {
+        (std::mem::take(&mut self.stale), std::mem::take(&mut self.stale_tasks))
     }
 
     /// Asserts what must be true after every change.
     pub(crate) fn check(&self) {
         self.detector.check();
-    }
-
-    fn changed(&mut self, change: Change) {
-        if !change.condemned.is_empty() || !change.revived.is_empty() {
-            self.change = std::mem::take(&mut self.change).then(change);
-        }
     }
 
     /// Takes a run in, before its tasks, if somebody may wait for one of them.
@@ -162,7 +189,7 @@ impl Graph {
         let ancestors: Vec<TaskId> = run.parent.iter().flat_map(|parent| parent.ancestors()).collect();
         let most = definition.body.max_parallel;
         let parallel = most.map(|most| self.detector.add_resource(most.into(), Queue::Any));
-        let mut tracked = Tracked { end: None, parallel, ancestors };
+        let mut tracked = Tracked { parallel, ancestors, ..Tracked::default() };
         if let Some(parent) = &run.parent {
             let key = self.detector.add_node();
             let open = self.detector.add_resource(ALL_ENDED, Queue::Any);
@@ -172,6 +199,10 @@ impl Graph {
             for ancestor in &tracked.ancestors {
                 self.lenders.entry(*ancestor).or_default().runs.insert(run.id);
             }
+            if !parent.detached {
+                let siblings = self.siblings(parent.task);
+                self.keep(Party::Run(run.id), key, siblings, 1);
+            }
         }
         self.runs.insert(run.id, tracked);
         self.run_changed(run);
@@ -179,13 +210,18 @@ impl Graph {
 
     /// A run's own fields changed: while it comes to its end, or is frozen, it is not its tasks that it waits for.
     pub(crate) fn run_changed(&mut self, run: &Run) {
-        let Some((key, open)) = self.runs.get(&run.id).and_then(|tracked| tracked.end) else { return };
         let waits = run.ending.is_none() && run.poisoned.is_none();
-        let change = match waits {
-            true => self.detector.wait(key, &Need::Units(open, ALL_ENDED), Place(run.seq.0)),
-            false => self.detector.resume(key),
-        };
-        self.changed(change);
+        let Some(tracked) = self.runs.get_mut(&run.id).filter(|tracked| tracked.waits != waits) else { return };
+        let Some((key, open)) = tracked.end else { return };
+        tracked.waits = waits;
+        match waits {
+            true => {
+                let change = self.detector.wait(key, &Need::Units(open, ALL_ENDED), Place(run.seq.0));
+                self.changed(change);
+            }
+            false => self.resume(key),
+        }
+        self.settle_told();
     }
 
     /// Takes a run out, after its tasks.
@@ -201,22 +237,25 @@ impl Graph {
             }
             self.forget_lender(task);
         }
+        self.settle_told();
     }
 
     fn untrack(&mut self, run: &Run, status: RunStatus, tracked: Tracked) {
         let of_run = self.signals.range((run.id, Arc::from(""))..).take_while(|((of, _), _)| *of == run.id);
-        for (key, signal) in of_run.map(|(key, signal)| (key.clone(), *signal)).collect::<Vec<_>>() {
-            self.detector.remove_consumable(signal);
-            self.signals.remove(&key);
+        for (name, key) in of_run.map(|(name, sent)| (name.clone(), sent.key)).collect::<Vec<_>>() {
+            self.detector.remove_consumable(key);
+            self.signals.remove(&name);
         }
         if let Some(parallel) = tracked.parallel {
             self.detector.remove_resource(parallel);
         }
         let (Some((key, open)), Some(parent)) = (tracked.end, &run.parent) else { return };
+        if !parent.detached {
+            let siblings = self.siblings(parent.task);
+            self.drop_keeper(Party::Run(run.id), siblings);
+        }
         let end = if status == RunStatus::Completed { End::Good } else { End::Bad };
-        let change = self.detector.end(key, end);
-        self.changed(change);
-        self.parties.remove(&key);
+        self.end(key, end);
         self.detector.remove_resource(open);
         if let Some(children) = self.spawned.get_mut(&parent.task) {
             children.remove(&parent.key);
@@ -232,20 +271,12 @@ impl Graph {
         }
     }
 
-    /// A lender whose run has ended is forgotten with the last run below it: until then they name what it lent.
-    fn forget_lender(&mut self, task: TaskId) {
-        if self.lenders.get(&task).is_some_and(|lender| lender.is_gone && lender.runs.is_empty())
-            && let Some(lender) = self.lenders.remove(&task)
-        {
-            lender.lent.into_values().for_each(|(key, _)| self.detector.remove_resource(key));
-        }
-    }
-
     /// A pool has another size.
     pub(crate) fn resize(&mut self, pool: &str, size: u32) {
         if let Some(key) = self.pools.get(pool) {
             let change = self.detector.resize(*key, size.into());
             self.changed(change);
+            self.settle_told();
         }
     }
 
@@ -256,108 +287,168 @@ impl Graph {
         }
     }
 
-    /// Other workers are here, or offer something else.
-    pub(crate) fn workers_changed(&mut self, workers: &Workers) {
-        for (crew, key) in &self.crews {
-            let change = self.detector.resize(*key, workers.slots_of(crew));
-            if !change.condemned.is_empty() || !change.revived.is_empty() {
-                self.change = std::mem::take(&mut self.change).then(change);
-            }
+    /// Other workers are here, or offer something else. With other crews, whoever asks for a slot asks for others; and
+    /// these `runs` have attempts at a worker that came or went.
+    pub(crate) fn workers_changed(&mut self, workers: &Workers, runs: impl Iterator<Item = RunId>) {
+        self.stale.extend(runs);
+        let mut others = false;
+        for (crew, key) in self.crews.clone() {
+            let slots = workers.slots_of(&crew);
+            others |= (slots == 0) != (self.detector.units(key) == 0);
+            let change = self.detector.resize(key, slots);
+            self.changed(change);
         }
-        self.stale.extend(self.runs.keys());
+        others |= workers.crews().any(|crew| !self.crews.contains_key(crew));
+        if others {
+            for crew in workers.crews() {
+                self.crew(crew, workers);
+            }
+            self.stale.extend(self.runs.keys());
+        }
+        self.settle_told();
     }
 
     /// A run was sent a signal.
     pub(crate) fn signalled(&mut self, run: RunId, name: &str) {
         if let Some(signal) = self.signals.get(&(run, name.into())) {
-            let change = self.detector.set_open(*signal, true);
+            let change = self.detector.set_open(signal.key, true);
             self.changed(change);
+            self.settle_told();
         }
     }
 
-    /// Takes a task in as it is now, if it belongs there.
-    pub(crate) fn add_task(
-        &mut self,
-        run: &Run,
-        definition: &Definition,
-        index: TaskIndex,
-        workers: &Workers,
-        around: Around<'_>,
-    ) {
+    /// Has a task stand in it as it is now, if it belongs there.
+    pub(crate) fn set_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex, around: Around<'_>) {
         let (id, task) = (run.id.task(index), run.task(index));
-        self.set_lender(id, task.lease(), workers, around);
-        let waits = task.lease().is_some_and(Lease::waits) && run.poisoned.is_none();
-        let is_tracked = self.is_tracked(run.id);
-        if task.end().is_some() || !(waits || is_tracked) {
-            return;
+        self.set_lender(id, task.lease(), around);
+        if let Some(end) = task.end() {
+            return self.end_task(id, if end.status == TaskEnd::Completed { End::Good } else { End::Bad });
         }
-        let key = self.node(id);
-        let is_frozen = run.poisoned.is_some() || run.ending.is_some();
+        let is_frozen = run.poisoned.is_some();
+        let waits = task.lease().is_some_and(Lease::waits) && !is_frozen;
+        if !waits && !self.is_tracked(run.id) {
+            return self.end_task(id, End::Bad);
+        }
+        let mut stands = Stands::default();
         let need = match &task.phase {
-            _ if is_frozen && !waits => None,
-            Phase::Leased(lease) if waits => Some((
-                self.parked_need(run, id, lease, around),
-                lease.parked.as_ref().map_or(lease.seq, |parked| parked.seq),
-            )),
+            _ if is_frozen || (run.ending.is_some() && !waits) => None,
+            Phase::Leased(lease) if waits => {
+                let place = lease.parked.as_ref().map_or(lease.seq, |parked| parked.seq);
+                Some((self.parked_need(run, definition, id, lease, around, &mut stands), place))
+            }
             Phase::Waiting(wait) => {
-                self.waiting_need(run, definition, index, wait, workers, around).map(|need| (need, wait.seq))
+                let need = self.waiting_need(run, definition, index, wait, around, &mut stands);
+                need.map(|need| (need, wait.seq))
             }
             Phase::Leased(_) | Phase::Ended(_) => None,
         };
+        stands.need = need.map(|(need, Seq(seq))| (need, Place(seq)));
         let tracked = self.runs.get(&run.id);
-        let open = tracked.and_then(|tracked| tracked.end).map(|(_, open)| open);
+        stands.holds.extend(tracked.and_then(|tracked| tracked.end).map(|(_, open)| (open, 1)));
         let parallel = tracked.and_then(|tracked| tracked.parallel).filter(|_| task.lease().is_some());
-        let mut holds: Vec<(ResourceKey, u64)> = open.into_iter().chain(parallel).map(|key| (key, 1)).collect();
-        if let Some(lease) = task.lease().filter(|_| need.is_some()) {
-            holds.extend(self.holds(id, lease, workers, around));
+        stands.holds.extend(parallel.map(|parallel| (parallel, 1)));
+        if let Some(lease) = task.lease().filter(|_| stands.need.is_some()) {
+            self.add_holds(id, lease, around, &mut stands.holds);
         }
-        for (resource, units) in &holds {
-            let change = self.detector.hold(key, *resource, *units);
+        self.place(id, stands);
+        self.settle_told();
+    }
+
+    /// Moves a task's node from how it stood to how it stands now.
+    fn place(&mut self, id: TaskId, stands: Stands) {
+        self.node(id);
+        let Some(node) = self.tasks.get_mut(&id).filter(|node| node.is_outdated || node.stands != stands) else {
+            return;
+        };
+        let key = node.key;
+        node.is_outdated = false;
+        let before = std::mem::replace(&mut node.stands, stands.clone());
+        self.resume(key);
+        for (resource, units) in &before.holds {
+            if stands.holds.get(resource) != Some(units) {
+                let change = self.detector.release(key, *resource, *units);
+                self.changed(change);
+                self.drop_keeper(Party::Task(id), *resource);
+            }
+        }
+        for (resource, units) in &stands.holds {
+            if before.holds.get(resource) != Some(units) {
+                self.keep(Party::Task(id), key, *resource, *units);
+            }
+        }
+        for (name, sender) in stands.senders.difference(&before.senders) {
+            self.add_sender(id.run, name, *sender);
+        }
+        if let Some((need, place)) = &stands.need {
+            let change = self.detector.wait(key, need, *place);
             self.changed(change);
         }
-        if let Some(node) = self.tasks.get_mut(&id) {
-            node.holds = holds;
-        }
-        if let Some((need, Seq(seq))) = need {
-            let change = self.detector.wait(key, &need, Place(seq));
-            self.changed(change);
+        for (name, sender) in before.senders.difference(&stands.senders) {
+            self.remove_sender(id.run, name, *sender);
         }
     }
 
-    /// Takes a task out, before it changes. In a tracked run its node stays until it has ended.
-    pub(crate) fn remove_task(&mut self, id: TaskId) {
-        let Some(node) = self.tasks.get_mut(&id) else { return };
-        let (key, holds) = (node.key, std::mem::take(&mut node.holds));
-        let change = self.detector.resume(key);
+    fn keep(&mut self, party: Party, key: NodeKey, resource: ResourceKey, units: u64) {
+        let change = self.detector.hold(key, resource, units);
         self.changed(change);
-        for (resource, units) in holds {
-            let change = self.detector.release(key, resource, units);
-            self.changed(change);
-        }
-        if !self.is_tracked(id.run) {
-            self.end_task(id, End::Bad);
+        self.keepers.entry(resource).or_default().insert(party);
+    }
+
+    fn drop_keeper(&mut self, party: Party, resource: ResourceKey) {
+        if let Some(keepers) = self.keepers.get_mut(&resource) {
+            keepers.remove(&party);
+            if keepers.is_empty() {
+                self.keepers.remove(&resource);
+            }
         }
     }
 
-    /// A task has ended.
-    pub(crate) fn task_ended(&mut self, id: TaskId, end: TaskEnd) {
-        if self.tasks.contains_key(&id) {
-            self.end_task(id, if end == TaskEnd::Completed { End::Good } else { End::Bad });
-        }
-    }
-
+    /// A task is in it no more: it has ended, or nobody can wait for it.
     fn end_task(&mut self, id: TaskId, end: End) {
         let Some(node) = self.tasks.remove(&id) else { return };
-        let change = self.detector.end(node.key, end);
+        for resource in node.stands.holds.keys() {
+            self.drop_keeper(Party::Task(id), *resource);
+        }
+        self.end(node.key, end);
+        for (name, sender) in &node.stands.senders {
+            self.remove_sender(id.run, name, *sender);
+        }
+        self.settle_told();
+    }
+
+    /// Takes in what a step of the detector changed.
+    fn changed(&mut self, change: Change) {
+        let party = |key: &NodeKey| self.parties.get(key).copied();
+        self.told.moved(change.condemned.iter().filter_map(party), change.revived.iter().filter_map(party));
+    }
+
+    /// A node works from now on.
+    fn resume(&mut self, key: NodeKey) {
+        self.told.moved([].into_iter(), self.parties.get(&key).copied().into_iter());
+        let change = self.detector.resume(key);
         self.changed(change);
-        self.parties.remove(&node.key);
+    }
+
+    fn end(&mut self, key: NodeKey, end: End) {
+        self.resume(key);
+        for waiter in self.detector.waiters(key).collect::<Vec<_>>() {
+            if let Some(Party::Task(task)) = self.parties.get(&waiter)
+                && let Some(node) = self.tasks.get_mut(task)
+            {
+                node.is_outdated = true;
+            }
+        }
+        let change = self.detector.end(key, end);
+        self.changed(change);
+        self.parties.remove(&key);
     }
 
     fn node(&mut self, id: TaskId) -> NodeKey {
         let detector = &mut self.detector;
-        let node = self.tasks.entry(id).or_insert_with(|| Node { key: detector.add_node(), holds: Vec::new() });
-        self.parties.insert(node.key, Party::Task(id));
-        node.key
+        let new = || Node { key: detector.add_node(), stands: Stands::default(), is_outdated: false };
+        let key = self.tasks.entry(id).or_insert_with(new).key;
+        self.parties.insert(key, Party::Task(id));
+        key
     }
 
     fn pool(&mut self, name: &str, around: Around<'_>) -> Option<ResourceKey> {
@@ -373,216 +464,6 @@ impl Graph {
         let detector = &mut self.detector;
         let slots = || workers.slots_of(crew);
         *self.crews.entry(Arc::clone(crew)).or_insert_with(|| detector.add_resource(slots(), Queue::Any))
-    }
-
-    fn lent(&mut self, lender: TaskId, lent: &Lent) -> ResourceKey {
-        let known = self.lenders.entry(lender).or_default();
-        if let Some((key, _)) = known.lent.get(lent) {
-            return *key;
-        }
-        let key = self.detector.add_resource(0, Queue::Any);
-        known.lent.insert(lent.clone(), (key, 0));
-        self.stale.extend(&known.runs);
-        key
-    }
-
-    /// What a task can lend from now on to those below it.
-    fn set_lender(&mut self, id: TaskId, lease: Option<&Lease>, workers: &Workers, around: Around<'_>) {
-        let Some(known) = self.lenders.get_mut(&id) else { return };
-        let offer = lease.and_then(|lease| workers.get(&lease.worker));
-        let serves = offer.map(|offer| Arc::clone(&offer.serves));
-        if known.serves != serves {
-            known.serves = serves;
-            self.stale.extend(&known.runs);
-        }
-        let mut wanted: BTreeMap<Lent, u64> = known.lent.keys().map(|lent| (lent.clone(), 0)).collect();
-        if offer.is_some() {
-            wanted.insert(Lent::Slot, 1);
-        }
-        for (pool, units) in lease.iter().flat_map(|lease| &lease.holds) {
-            if around.pools.get(pool).is_some_and(|pool| pool.lend) {
-                wanted.insert(Lent::Pool(pool.clone()), (*units).into());
-            }
-        }
-        for (lent, units) in wanted {
-            let key = self.lent(id, &lent);
-            let before = self.lenders.get_mut(&id).and_then(|known| known.lent.insert(lent, (key, units)));
-            if before.is_none_or(|(_, before)| before != units) {
-                let change = self.detector.resize(key, units);
-                self.changed(change);
-            }
-        }
-    }
-
-    /// What an attempt that waits keeps meanwhile.
-    fn holds(&mut self, id: TaskId, lease: &Lease, workers: &Workers, around: Around<'_>) -> Vec<(ResourceKey, u64)> {
-        let mut holds = Vec::new();
-        for (pool, units) in &lease.holds {
-            let borrowed = lease.borrowed.get(pool);
-            let of_others: u32 = borrowed.map_or(0, |lenders| lenders.values().sum());
-            for (lender, units) in borrowed.into_iter().flatten() {
-                holds.push((self.lent(*lender, &Lent::Pool(pool.clone())), (*units).into()));
-            }
-            if let Some(key) = self.pool(pool, around).filter(|_| *units > of_others) {
-                holds.push((key, (units - of_others).into()));
-            }
-        }
-        match (lease.slot_of, workers.get(&lease.worker)) {
-            (Some(lender), _) => holds.push((self.lent(lender, &Lent::Slot), 1)),
-            (None, Some(offer)) => holds.push((self.crew(&offer.serves, workers), 1)),
-            (None, None) => {}
-        }
-        if !lease.lends() {
-            let own = self.lenders.get(&id).into_iter().flat_map(|known| known.lent.values().copied());
-            holds.extend(own.filter(|(_, units)| *units > 0));
-        }
-        holds
-    }
-
-    /// What an attempt waits for; one that lends, also for all of that to be back.
-    fn parked_need(&mut self, run: &Run, id: TaskId, lease: &Lease, around: Around<'_>) -> Need {
-        let Some(parked) = &lease.parked else { return Need::Holds };
-        let own = self.term(run, id, &parked.on, around);
-        if !lease.lends() {
-            return own;
-        }
-        let lent = self.lenders.get(&id).into_iter().flat_map(|known| known.lent.values());
-        let back = lent.filter(|(_, units)| *units > 0).map(|(key, units)| Need::Units(*key, *units));
-        Need::all(std::iter::once(own).chain(back).collect())
-    }
-
-    fn term(&mut self, run: &Run, id: TaskId, term: &Awaited, around: Around<'_>) -> Need {
-        match term {
-            Awaited::Units { pool, units } => self.units(run, pool, *units, around),
-            Awaited::Child { key, until } => {
-                let child = around.children.get(&id).and_then(|children| children.get(key));
-                let wants_success = *until == workflow::Until::Succeeded;
-                match child.map(|child| child.ended) {
-                    Some(Some(status)) if wants_success && status != RunStatus::Completed => Need::Never,
-                    Some(None) => self.run(id, key, wants_success),
-                    _ => Need::Holds,
-                }
-            }
-            Awaited::Children => {
-                let children = around.children.get(&id).into_iter().flatten();
-                let open: Vec<&String> = children.filter(|(_, child)| child.is_awaited()).map(|(key, _)| key).collect();
-                Need::all(open.into_iter().map(|key| self.run(id, key, false)).collect())
-            }
-            Awaited::Signal { name, from } => self.signal(run, name, from),
-            Awaited::Timer { .. } => Need::Holds,
-            Awaited::AtLeast { k, of } => {
-                Need::AtLeast(*k as usize, of.iter().map(|part| self.term(run, id, part, around)).collect())
-            }
-        }
-    }
-
-    /// The end of a run that a task spawned. One that has not begun does so as soon as there is room.
-    fn run(&self, id: TaskId, key: &str, wants_success: bool) -> Need {
-        let run = self.spawned.get(&id).and_then(|children| children.get(key));
-        let node = run.and_then(|run| self.runs.get(run)).and_then(|tracked| tracked.end);
-        let until = if wants_success { Until::Success } else { Until::Terminal };
-        node.map_or(Need::Holds, |(node, _)| Need::Node(node, until))
-    }
-
-    /// Units of a pool: of the pool itself, or of an ancestor that lends them; wholly of one of these.
-    fn units(&mut self, run: &Run, pool: &str, units: u32, around: Around<'_>) -> Need {
-        let Some(key) = self.pool(pool, around) else { return Need::Holds };
-        let own = Need::Units(key, units.into());
-        let mut sources = self.of_ancestors(run, &Lent::Pool(pool.to_owned()), |_| true, units.into());
-        if sources.is_empty() {
-            return own;
-        }
-        sources.push(own);
-        Need::any(sources)
-    }
-
-    fn of_ancestors(&self, run: &Run, lent: &Lent, may: impl Fn(&Lender) -> bool, units: u64) -> Vec<Need> {
-        let ancestors = self.runs.get(&run.id).into_iter().flat_map(|tracked| &tracked.ancestors);
-        let lenders = ancestors.filter_map(|ancestor| self.lenders.get(ancestor)).filter(|lender| may(lender));
-        lenders.filter_map(|lender| lender.lent.get(lent)).map(|(key, _)| Need::Units(*key, units)).collect()
-    }
-
-    fn signal(&mut self, run: &Run, name: &str, from: &[TaskIndex]) -> Need {
-        if from.is_empty() || run.signals.contains_key(name) {
-            return Need::Holds;
-        }
-        let key = match self.signals.get(&(run.id, name.into())) {
-            Some(key) => *key,
-            None => {
-                let key = self.detector.add_consumable(false);
-                self.signals.insert((run.id, name.into()), key);
-                key
-            }
-        };
-        for sender in from.iter().filter(|sender| run.task(**sender).end().is_none()) {
-            let node = self.node(run.id.task(*sender));
-            let change = self.detector.add_producer(key, node);
-            self.changed(change);
-        }
-        Need::Sent(key)
-    }
-
-    /// What a task that waits does wait for; nothing: for what only time or the outside brings.
-    fn waiting_need(
-        &mut self,
-        run: &Run,
-        definition: &Definition,
-        index: TaskIndex,
-        wait: &Wait,
-        workers: &Workers,
-        around: Around<'_>,
-    ) -> Option<Need> {
-        match (wait.on, &definition.task(index).kind) {
-            (WaitOn::Needs, _) => Some(self.needs(run, definition, index)),
-            (WaitOn::Grant, _) => {
-                let request = super::request(run, definition, index);
-                Some(self.grant(run, &request, workers, around))
-            }
-            (WaitOn::Signal, kind) => kind.awaits().map(|(name, from)| self.signal(run, name, from)),
-            (WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation, _) => None,
-        }
-    }
-
-    fn needs(&mut self, run: &Run, definition: &Definition, index: TaskIndex) -> Need {
-        let (task, def) = (run.task(index), definition.task(index));
-        let entry = |graph: &mut Self, need: &workflow::Need| {
-            let until = if need.until == workflow::Until::Succeeded { Until::Success } else { Until::Terminal };
-            match run.task(need.task).end() {
-                Some(end) if until == Until::Success && end.status != TaskEnd::Completed => Need::Never,
-                Some(_) => Need::Holds,
-                None => Need::Node(graph.node(run.id.task(need.task)), until),
-            }
-        };
-        let of = def.needs.of.iter().map(|need| entry(self, need)).collect();
-        let entries = Need::AtLeast(def.needs.at_least as usize, of);
-        if def.when != When::Fallback || task.called {
-            return entries;
-        }
-        let primaries = definition.primaries.get(&index).into_iter().flatten();
-        let open: Vec<TaskIndex> = primaries.copied().filter(|primary| run.task(*primary).end().is_none()).collect();
-        let ends = open.into_iter().map(|primary| Need::Node(self.node(run.id.task(primary)), Until::Terminal));
-        let called = Need::any(ends.collect());
-        Need::all(vec![entries, called])
-    }
-
-    /// A slot, pools and locks, all at once. Where no worker takes it, one may come.
-    fn grant(&mut self, run: &Run, asked: &Request, workers: &Workers, around: Around<'_>) -> Need {
-        let (queue, kind) = (&*asked.demand.queue, &asked.demand.kind);
-        let crews: Vec<Arc<Serves>> =
-            workers.serving(queue, kind).filter(|crew| workers.slots_of(crew) > 0).cloned().collect();
-        let mut parts = Vec::new();
-        if !crews.is_empty() {
-            let takes = |lender: &Lender| lender.serves.as_ref().is_some_and(|serves| serves.takes(queue, kind));
-            let mut slots = self.of_ancestors(run, &Lent::Slot, takes, 1);
-            slots.extend(crews.iter().map(|crew| Need::Units(self.crew(crew, workers), 1)));
-            parts.push(Need::any(slots));
-        }
-        for (pool, units) in &asked.demand.resources {
-            parts.push(self.units(run, pool, *units, around));
-        }
-        let parallel = self.runs.get(&run.id).and_then(|tracked| tracked.parallel);
-        parts.extend(parallel.map(|key| Need::Units(key, 1)));
-        Need::all(parts)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Running attempts that wait: who is to be looked at when something comes.
 
 use crate::{
-    RunId, Seq, TaskId,
+    RunId, Seq, TaskId, TaskIndex,
     run::{Awaited, Parked},
 };
 use std::{
@@ -16,13 +16,14 @@ pub(crate) type Place = (Seq, TaskId);
 /// The waits of running attempts, by what they wait for.
 #[derive(Clone, Debug, Default)]
 pub struct Waiters {
+    places: BTreeMap<TaskId, Seq>,
     /// For units of a pool, by how many are asked for.
     units: BTreeMap<String, BTreeMap<u32, BTreeSet<Place>>>,
     signals: BTreeMap<(RunId, Arc<str>), BTreeSet<TaskId>>,
     /// Pools that have more free units than before, each with the place up to which its line was asked.
     freed: BTreeMap<String, Option<Place>>,
-    /// Those that may go on, whatever it is that came.
-    due: BTreeSet<TaskId>,
+    /// Those that may go on, whatever it is that came: the first first.
+    due: BTreeSet<Place>,
 }
 
 impl Waiters {
@@ -35,7 +36,8 @@ impl Waiters {
         for name in signals(&parked.on) {
             self.signals.entry((task.run, name.into())).or_default().insert(task);
         }
-        self.due.insert(task);
+        self.places.insert(task, parked.seq);
+        self.due.insert((parked.seq, task));
     }
 
     /// It waits no more.
@@ -65,32 +67,49 @@ impl Waiters {
                 }
             }
         }
-        self.due.remove(&task);
+        self.places.remove(&task);
+        self.due.remove(&(parked.seq, task));
     }
 
-    /// A pool may have more free units, or serve others than before.
+    /// A pool may have more free units.
     pub(crate) fn freed(&mut self, pool: &str) {
         if self.units.contains_key(pool) {
             self.freed.insert(pool.to_owned(), None);
         }
     }
 
+    /// Whether an attempt of a run waits for a signal.
+    pub(crate) fn awaits_signal(&self, run: RunId, name: &str) -> bool {
+        self.signals.contains_key(&(run, name.into()))
+    }
+
     /// A run was sent a signal.
     pub(crate) fn signalled(&mut self, run: RunId, name: &str) {
-        if let Some(tasks) = self.signals.get(&(run, name.into())) {
-            self.due.extend(tasks);
+        for task in self.signals.get(&(run, name.into())).into_iter().flatten() {
+            self.due.extend(self.places.get(task).map(|seq| (*seq, *task)));
         }
     }
 
-    /// Something else came that an attempt may wait for.
+    /// Something else came that a task's attempt may wait for.
     pub(crate) fn look_at(&mut self, task: TaskId) {
-        self.due.insert(task);
+        self.due.extend(self.places.get(&task).map(|seq| (*seq, task)));
+    }
+
+    /// Something came that the attempts of a run may wait for.
+    pub(crate) fn look_at_run(&mut self, run: RunId) {
+        let of_run = run.task(TaskIndex(0))..=run.task(TaskIndex(u32::MAX));
+        self.due.extend(self.places.range(of_run).map(|(task, seq)| (*seq, *task)));
+    }
+
+    /// The runs of those that are still to be looked at.
+    pub(crate) fn due_runs(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.due.iter().map(|(_, task)| task.run)
     }
 
     /// The next to be looked at; `free` says how many units of a pool there are. Whoever is given is not given again
     /// before something comes.
     pub(crate) fn next(&mut self, free: impl Fn(&str) -> u32) -> Option<TaskId> {
-        if let Some(task) = self.due.pop_first() {
+        if let Some((_, task)) = self.due.pop_first() {
             return Some(task);
         }
         while let Some(mut first) = self.freed.first_entry() {
@@ -128,7 +147,7 @@ impl Waiters {
 
     /// What the index says, without what is only to be done.
     pub(crate) fn same(&self, other: &Self) -> bool {
-        self.units == other.units && self.signals == other.signals
+        self.places == other.places && self.units == other.units && self.signals == other.signals
     }
 }
 
@@ -148,12 +167,21 @@ fn signals(on: &Awaited) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{TaskIndex, Timestamp, run::AtDeadline};
+    use crate::{Timestamp, run::AtDeadline};
 
     fn parked(seq: u64, pool: &str, units: u32) -> Parked {
         let on = Awaited::all(vec![Awaited::Units { pool: pool.into(), units }]);
         let (since, deadline) = (Timestamp(0), Timestamp(9));
-        Parked { name: "w".into(), on, seq: Seq(seq), since, deadline, wake_at: deadline, then: AtDeadline::GiveUp }
+        Parked {
+            name: "w".into(),
+            on,
+            seq: Seq(seq),
+            since,
+            deadline,
+            wake_at: deadline,
+            then: AtDeadline::GiveUp,
+            over: None,
+        }
     }
 
     #[test]

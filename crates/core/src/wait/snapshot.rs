@@ -7,7 +7,7 @@ use crate::{
     run::{Awaited, Child, Lease, Phase, Run, RunStatus, Task, TaskEnd, WaitOn},
     volatile::{Lent, Party, request},
     worker::{Serves, WorkKind},
-    workflow::{self, Definition, Priority, When},
+    workflow::{self, Definition, Priority, TaskKind, When},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +16,9 @@ use std::{
 
 /// The price of what has no attempt that could be made again: above that of anything that has one.
 const NEVER_CHOSEN: f64 = 1e12;
+
+/// Behind the id of a signal that only some tasks send.
+pub(crate) const DECLARED: &str = ":declared";
 
 /// The id of the resource that the slots of all workers are that take everything.
 const SLOTS: &str = "slots";
@@ -125,10 +128,12 @@ impl<'s> View<'s> {
         }
     }
 
-    /// What a task that has spawned runs can lend them: its slot, and its units of pools that lend.
+    /// What a task that has spawned runs can lend them: its slot, and its units of pools that lend, or did so.
     fn lends(&self, id: TaskId) -> Vec<(Lent, u64)> {
-        let Some(lease) = self.state.task(id).and_then(Task::lease) else { return Vec::new() };
-        let lends = |pool: &String| self.state.pools.get(pool).is_some_and(|pool| pool.lend);
+        let spawned = self.state.task(id).filter(|_| self.state.children.contains_key(&id));
+        let Some(lease) = spawned.and_then(Task::lease) else { return Vec::new() };
+        let has_lent = |pool: &String| self.state.volatile.lent.contains_key(&(id, Lent::Pool(pool.clone())));
+        let lends = |pool: &String| self.state.pools.get(pool).is_some_and(|pool| pool.lend) || has_lent(pool);
         let pools = lease.holds.iter().filter(|(pool, _)| lends(pool));
         let slot = self.state.volatile.workers.get(&lease.worker).map(|_| (Lent::Slot, 1));
         slot.into_iter().chain(pools.map(|(pool, units)| (Lent::Pool(pool.clone()), (*units).into()))).collect()
@@ -239,8 +244,11 @@ impl<'s> View<'s> {
     /// What a running attempt waits for; one that lends, also for all of that to be back.
     fn parked(&mut self, run: &Run, id: TaskId, lease: &Lease) -> Option<Expr> {
         let parked = lease.parked.as_ref()?;
-        let mut parts = vec![self.awaited(run, id, &parked.on)];
-        if lease.lends() {
+        let mut parts = match parked.over {
+            Some(_) => vec![timer()],
+            None => vec![self.awaited(run, id, &parked.on)],
+        };
+        if lease.awaits_children() {
             let lent = self.lends(id).into_iter();
             parts.extend(lent.map(|(lent, units)| Part::Resource { resource: lent_id(id, &lent), units }));
         }
@@ -267,8 +275,8 @@ impl<'s> View<'s> {
             Awaited::Children => {
                 let children = self.state.children.get(&id).into_iter().flatten();
                 let open: Vec<&Child> = children.map(|(_, child)| child).filter(|child| child.is_awaited()).collect();
-                let parts = open.into_iter().map(|child| self.child(child, Until::Terminal)).collect();
-                Part::Expr(Expr::all(parts))
+                let ends = open.into_iter().map(|child| self.child(child, Until::Terminal));
+                Part::Expr(Expr::all(ends.chain(self.next_begins(id)).collect()))
             }
             Awaited::Signal { name, from } => self.signal(run, name, from),
             Awaited::Timer { .. } => timer(),
@@ -281,6 +289,22 @@ impl<'s> View<'s> {
                 })
             }
         }
+    }
+
+    /// Where a workflow task's next run waits for room: that one of those that have begun ends.
+    fn next_begins(&self, id: TaskId) -> Option<Part> {
+        let run = self.state.runs.get(&id.run)?;
+        let TaskKind::Workflow(call) = &self.state.definitions[&run.definition].task(id.index).kind else {
+            return None;
+        };
+        let most = call.for_each.as_ref()?.max_parallel?;
+        let children = self.state.children.get(&id)?;
+        let waits = children.values().any(|child| child.input.is_some() && child.ended.is_none());
+        let begun: Vec<&Child> =
+            children.values().filter(|child| child.input.is_none() && child.ended.is_none()).collect();
+        let is_full = waits && begun.len() >= most as usize;
+        let ends = || begun.iter().map(|child| self.child(child, Until::Terminal)).collect();
+        is_full.then(|| Part::Expr(Expr::any(ends())))
     }
 
     fn child(&self, child: &Child, until: Until) -> Part {
@@ -325,6 +349,8 @@ impl<'s> View<'s> {
         if !others.is_empty() {
             return timer();
         }
+        // Another wait for the same signal may take it from anybody.
+        let id = format!("{id}{DECLARED}");
         self.sent.entry(id.clone()).or_default().extend(shown.iter().map(TaskId::to_string));
         Part::Consumable { consumable: id }
     }
@@ -351,7 +377,7 @@ impl<'s> View<'s> {
     fn add_holds(&mut self, run: &Run, definition: &Definition, index: TaskIndex, id: &str) {
         let task = run.task(index);
         let Some(lease) = task.lease() else { return };
-        let own = if lease.lends() { Vec::new() } else { self.lends_below(run.id.task(index)) };
+        let own = if lease.awaits_children() { Vec::new() } else { self.lends_below(run.id.task(index)) };
         let mut hold = |resource: String, units: u64| {
             let (node, generation) = (id.to_owned(), Some(task.attempts.into()));
             self.graph.holds.push(Hold { node, resource, units, generation, leaked: false });

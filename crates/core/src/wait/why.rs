@@ -123,6 +123,11 @@ pub fn why(state: &State, subject: Subject) -> Option<Why> {
     Walk { state, told: BTreeSet::new() }.tell(subject, 0)
 }
 
+/// Who can move an unfinished task; nothing for what has ended.
+pub fn mover(state: &State, id: TaskId) -> Option<Mover> {
+    Walk { state, told: BTreeSet::new() }.task(id).map(|(.., causes)| causes.mover)
+}
+
 struct Walk<'s> {
     state: &'s State,
     told: BTreeSet<Subject>,

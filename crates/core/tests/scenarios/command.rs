@@ -6,8 +6,10 @@
 //!   unkillable`, `cancel RUN [force]`, `signal RUN NAME [JSON | big BYTES]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `ask A …` (see `ask.rs`), `set POOL SIZE [lend] | gone`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
-//! * settings: `pool NAME SIZE [lend]`, `resolve | alert`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
+//! * alerts: see `alert.rs`;
+//! * settings: `pool NAME SIZE [lend]`, `resolve | alert`, `stale PENDING WORKFLOW`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
+//! * the monitor: `scan` looks for those that stand still, and reports them; `look` only looks, and `report` sends that;
 //! * questions: `show [RUN]`, `waits`, `why RUN|TASK`, `pools`, `letters`, `steps MOST`.
 
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
@@ -31,6 +33,9 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         "submit" => submit(story, words),
         "ask" => crate::ask::ask(story, words),
         "set" => set_pool(story, words),
+        "target" | "rate" | "rules" | "raise" | "over" | "sent" | "unsent" | "alerts" => {
+            crate::alert::obey(story, &command, words);
+        }
         "start" | "renew" => report(story, &command, words),
         "end" => end(story, words),
         "advance" => advance(story, words),
@@ -57,11 +62,31 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
             let settings = story.world.settings.clone();
             story.happen(Event::SettingsApplied(Box::new(settings)));
         }
+        "stale" => {
+            let monitor = &mut story.world.settings.monitor;
+            (monitor.pending_stale, monitor.workflow_stale) = (words.length("pending"), words.length("workflow"));
+            let settings = story.world.settings.clone();
+            story.happen(Event::SettingsApplied(Box::new(settings)));
+        }
+        "scan" | "look" | "report" => scan(story, &command),
         "reload" => reload(story),
         "chance" => chance(story, words),
         "by" => story.by_hand = words.word("`hand` or `itself`") == "hand",
         "show" | "waits" | "why" | "pools" | "letters" | "steps" => print::answer(story, &command, words),
         _ => panic!("no command `{command}`"),
+    }
+}
+
+/// The monitor looks, or tells what it saw when it last did.
+fn scan(story: &mut Story, command: &str) {
+    if command != "report" {
+        let seen = story.world.look();
+        story.note(format!("{} stand still: {} new, {} over", seen.0.stuck, seen.0.found.len(), seen.0.over.len()));
+        story.seen = seen.1;
+    }
+    if command != "look" {
+        let (findings, caller) = (Box::new(std::mem::take(&mut story.seen)), story.caller());
+        story.happen(Event::FindingsReported { findings, caller });
     }
 }
 

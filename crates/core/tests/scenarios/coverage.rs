@@ -209,6 +209,7 @@ fn found_state(state: &State, event: &Event) -> Option<&'static str> {
         Event::AttemptEnded(end) => task_state(state, end.attempt.task),
         Event::TaskDecided { task, .. } => task_state(state, *task),
         Event::DeadlinePassed(deadline) => match deadline {
+            Deadline::AlertDelivery(_) => return None,
             Deadline::RunStart(run) | Deadline::RunTimeout(run) => run_state(state, *run),
             Deadline::TaskWait(task) | Deadline::CountsAsHigh(task) => task_state(state, *task),
             Deadline::AttemptTimeout(attempt)
@@ -288,6 +289,7 @@ fn event_name(event: &Event) -> &'static str {
             Ask::Spawn { .. } => "AttemptAsked Spawn",
         },
         Event::DeadlockMarked { .. } => "DeadlockMarked",
+        Event::FindingsReported { .. } => "FindingsReported",
         Event::PoolSet { .. } => "PoolSet",
         Event::AttemptEnded(end) => match end.outcome {
             Outcome::Succeeded { .. } => "AttemptEnded Succeeded",
@@ -308,7 +310,12 @@ fn event_name(event: &Event) -> &'static str {
             Deadline::Heartbeat(_) => "DeadlinePassed Heartbeat",
             Deadline::AttemptWait(_) => "DeadlinePassed AttemptWait",
             Deadline::StopExpiry(_) => "DeadlinePassed StopExpiry",
+            Deadline::AlertDelivery(_) => "DeadlinePassed AlertDelivery",
         },
+        Event::AlertRaised(_) => "AlertRaised",
+        Event::AlertResolved { .. } => "AlertResolved",
+        Event::AlertDelivered { .. } => "AlertDelivered",
+        Event::AlertFailed(_) => "AlertFailed",
         Event::TimeSkipped { .. } => "TimeSkipped",
         Event::ContinuationDue(_) => "ContinuationDue",
         Event::GrantsDue => "GrantsDue",

@@ -95,6 +95,9 @@ fn written(story: &Story, row: Option<&Row>) -> Option<String> {
 
 fn verdict(deadlock: &Deadlock) -> String {
     let victims: Vec<String> = deadlock.victims.iter().map(ToString::to_string).collect();
+    if deadlock.ended_at.is_some() {
+        return format!("dl_{} is over", deadlock.seq.0);
+    }
     let mut line = format!("{:?}, {:?}: victims {}", deadlock.kind, deadlock.outcome, victims.join(" "));
     if deadlock.behind > 0 {
         line.push_str(&format!("; {} behind", deadlock.behind));
@@ -109,6 +112,8 @@ fn kind(effect: &Effect) -> &'static str {
         Effect::Stop { .. } => "stop",
         Effect::Kill { .. } => "kill",
         Effect::Acknowledge { .. } => "acknowledge",
+        Effect::Notify(_) => "tell",
+        Effect::GiveUpAlert { .. } => "give up",
         Effect::Reply { .. } => "answer",
     }
 }
@@ -131,6 +136,10 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
         Effect::Acknowledge { attempt, accepted, .. } => {
             let verdict = if *accepted { "counted" } else { "refused" };
             format!("acknowledge {}#{}: {verdict}", story.task_name(attempt.task), attempt.number)
+        }
+        Effect::Notify(notice) => crate::alert::told(notice),
+        Effect::GiveUpAlert { key, target, why } => {
+            format!("give up {key} at {}: {why}", target.as_deref().unwrap_or("all"))
         }
         Effect::Reply { answer: Err(refusal), .. } => format!("refused: {refusal}"),
         Effect::Reply { answer: Ok(answer), .. } => match answer {

@@ -1,7 +1,7 @@
 //! The small text form of workflows in stories.
 //!
 //! ```text
-//! workflow flow timeout 1h max_parallel 2
+//! workflow flow timeout 1h max_parallel 2 pending_stale 1m workflow_stale 10m
 //!   task a
 //!   task b needs a,c priority low queue slow pools render:2 locks disk retry 3 backoff 2s
 //!   task c needs any(a,b) | 2(a,b,d) | a:finished
@@ -49,6 +49,8 @@ fn head_of(line: &str) -> Draft {
         match key.as_str() {
             "timeout" => draft.timeout = Some(words.length("timeout")),
             "max_parallel" => draft.max_parallel = Some(words.number("max_parallel")),
+            "pending_stale" => draft.pending_stale = Some(words.length("pending_stale")),
+            "workflow_stale" => draft.workflow_stale = Some(words.length("workflow_stale")),
             _ => panic!("a workflow has no `{key}`"),
         }
     }

@@ -7,7 +7,8 @@ use crate::coverage::Coverage;
 use std::collections::BTreeMap;
 use unknot_core::{
     CommitSeq, Decision, Millis, State, Timestamp, apply, check,
-    event::{Envelope, Event},
+    event::{Envelope, Event, Findings},
+    monitor::{self, Look},
     row::{Key, Loaded, Meta, Row},
     settings::{Bounds, Settings},
     wait,
@@ -17,8 +18,8 @@ use unknot_core::{
 pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// Chance that moves no pause: the middle of what jitter draws from.
 pub(crate) const EVEN_CHANCE: u64 = 1 << 63;
-/// Unfinished tasks up to which everything is checked after every single event.
-const CHECK_EACH_MAX: u32 = 64;
+/// Unfinished tasks and alerts up to which everything is checked after every single event.
+const CHECK_EACH_MAX: usize = 64;
 /// Above that, everything is checked after so many events.
 const CHECK_EVERY: u64 = 500;
 
@@ -67,7 +68,8 @@ impl World {
         self.coverage.after(before, &self.state, &decision);
         self.keep(commit, &decision);
         self.events += 1;
-        if self.state.live_tasks() <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
+        let many = self.state.live_tasks() as usize + self.state.alerts.len();
+        if many <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
             self.check();
         }
         decision
@@ -138,6 +140,23 @@ impl World {
         self.commit = commit;
     }
 
+    /// What the monitor sees, and what it would tell; it watches since the story's begin.
+    pub(crate) fn look(&self) -> (Look, Findings) {
+        let verdicts = || {
+            self.rows.values().filter_map(|row| match row {
+                Row::Deadlock(verdict) => Some(&**verdict),
+                _ => None,
+            })
+        };
+        let open: Vec<_> = verdicts().filter(|verdict| verdict.ended_at.is_none()).cloned().collect();
+        let graph = wait::snapshot(&self.state, self.now);
+        let watched = wait::Watched { now: self.now, since: BEGIN };
+        let seen = monitor::look(&self.state, &graph, &wait::reduce(&graph), &open, watched);
+        let over = open.into_iter().filter(|open| seen.over.contains(&open.seq)).collect();
+        let findings = Findings { found: seen.found.clone(), over, calm: seen.calm.clone() };
+        (seen, findings)
+    }
+
     /// What a store's `load` returns: of runs that ended, nothing.
     fn loaded(&self) -> Loaded {
         let live = |key: &Key, row: &Row| match (key, row) {
@@ -183,5 +202,6 @@ fn through_json(row: &Row) -> Row {
         Row::Quarantine(content) => Row::Quarantine(again(content)),
         Row::Child(content) => Row::Child(again(content)),
         Row::Deadlock(content) => Row::Deadlock(again(content)),
+        Row::Alert(content) => Row::Alert(again(content)),
     }
 }

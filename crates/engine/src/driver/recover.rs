@@ -173,6 +173,8 @@ impl Driver {
             Ok(mut state) => {
                 state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
                 state.volatile.focus = self.state.volatile.focus.take();
+                state.volatile.monitor = self.state.volatile.monitor;
+                state.volatile.alerting.carry_over(&mut self.state.volatile.alerting);
                 // No event of before the load comes again to give out what was ready then.
                 state.volatile.grants_due = true;
                 self.state = state;
@@ -234,7 +236,7 @@ pub fn examined(loaded: Loaded, bounds: Bounds) -> Result<State, LoadError> {
 /// The run that an event names.
 fn run_of(event: &Event) -> Option<RunId> {
     match event {
-        Event::DeadlinePassed(deadline) => Some(deadline.run()),
+        Event::DeadlinePassed(deadline) => deadline.run(),
         Event::AttemptStarted { attempt, .. } | Event::AttemptRenewed { attempt, .. } => Some(attempt.task.run),
         Event::AttemptEnded(end) => Some(end.attempt.task.run),
         Event::RunCancelRequested { run, .. } | Event::SignalSent { run, .. } | Event::RunPoisoned { run, .. } => {

@@ -120,6 +120,9 @@ async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>)
         workers: overview.workers.iter().map(|(worker, seen)| view::worker(worker, seen)).collect(),
         refused_reports: overview.refused_reports,
         progress: progress(&app.engine.health(), app.engine.now()),
-        deadlock_monitor: rest::DeadlockCounts::default(),
+        deadlock_monitor: rest::DeadlockCounts {
+            alerts_sent: app.engine.alert_figures().deadlocks_sent,
+            ..rest::DeadlockCounts::default()
+        },
     })
 }

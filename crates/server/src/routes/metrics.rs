@@ -11,9 +11,12 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use unknot_api::rest::HealthState;
-use unknot_engine::core::Timestamp;
+use unknot_engine::{
+    alerts::{DELIVERY_BOUNDS, Figures as AlertFigures},
+    core::Timestamp,
+};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -79,6 +82,28 @@ impl Page {
             // Writing to a text cannot fail.
             writeln!(self.0, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}").unwrap_or_default();
         }
+    }
+
+    /// Who was told of what.
+    fn alerts(&mut self, figures: &AlertFigures, open: usize) {
+        self.gauge("unknot_incidents_open", "Incidents that people are told of and that go on", alone(open as f64));
+        let by_target = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(target, count)| (label("target", target), *count as f64)).collect::<Vec<_>>()
+        };
+        self.metric("alerts_sent_total", "counter", "Alerts that a target took", by_target(&figures.sent));
+        self.metric("alerts_failed_total", "counter", "Tries to send an alert that failed", by_target(&figures.failed));
+        let given_up = alone(figures.given_up as f64);
+        self.metric("alerts_given_up_total", "counter", "Alerts that somebody was not told of", given_up);
+        let name = "alert_delivery_seconds";
+        self.metric(name, "histogram", "From finding an incident until a target has taken its alert", []);
+        let mut below = 0;
+        for (bound, many) in DELIVERY_BOUNDS.iter().zip(figures.delivery) {
+            below += many;
+            writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {below}").unwrap_or_default();
+        }
+        let (sum, count) = (figures.delivery_sum, figures.delivery_count);
+        writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}")
+            .unwrap_or_default();
     }
 
     fn bucket(&mut self, name: &str, queue: &str, bound: &str, below: u64) {
@@ -154,6 +179,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         pools().map(|(name, (pool, _))| (label("pool", name), f64::from(pool.poisoned.is_some()))),
     );
     page.tally(&app.tally);
+    page.alerts(&app.engine.alert_figures(), overview.incidents.len());
     let workers = || overview.workers.iter();
     page.gauge(
         "unknot_worker_slots",

@@ -3,7 +3,7 @@
 use super::{Happening, World};
 use crate::{
     checkers::Checked,
-    workload::{Wish, cancel, decisions, definition::SIGNALS, pause_target},
+    workload::{Wish, cancel, decisions, definition::SIGNALS, over, pause_target, raised},
 };
 use unknot_core::{
     Millis, RunId,
@@ -56,6 +56,8 @@ impl World {
                 let event = self.workload.configure(&mut self.chance);
                 self.want(|_| event);
             }
+            Wish::Raise(number) => self.want(|_| raised(number)),
+            Wish::Over(number) => self.want(|_| over(number)),
             Wish::Tend => self.tend(),
         }
         Ok(())

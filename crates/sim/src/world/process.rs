@@ -40,9 +40,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Whether no run is left and nothing is under way.
+    /// Whether no run is left, nothing is under way, and nothing is waited for: no target is still to be told.
     pub(super) fn is_empty(&self) -> bool {
-        self.driver.state().runs.is_empty() && self.driver.is_settled() && self.inbox.is_empty()
+        let state = self.driver.state();
+        let is_quiet = state.runs.is_empty() && state.volatile.deadlines.is_empty();
+        is_quiet && self.driver.is_settled() && self.inbox.is_empty()
     }
 
     fn clock(&self, now: Timestamp) -> Timestamp {
@@ -170,6 +172,8 @@ impl World {
             Event::AttemptStarted { .. }
                 | Event::AttemptRenewed { .. }
                 | Event::AttemptEnded(_)
+                | Event::AlertDelivered { .. }
+                | Event::AlertFailed(_)
                 | Event::WorkerJoined { .. }
                 | Event::WorkerLeft { .. }
         );
@@ -349,6 +353,11 @@ impl World {
                 self.send(&worker, Call::Stopped((attempt, fence)));
             }
             Effect::Acknowledge { attempt, fence, .. } => self.acknowledge((attempt, fence)),
+            Effect::Notify(notice) => self.notify(*notice),
+            Effect::GiveUpAlert { key, target, why } => {
+                self.note(|| format!("give up {key} at {target:?}: {why}"));
+                self.count("alert given up");
+            }
             Effect::Reply { caller, answer } => self.answered(caller, answer)?,
         }
         Ok(())

@@ -109,7 +109,9 @@ impl Space {
             }
         }
         done.rows_pruned += self.remove_unneeded(&cleaned);
-        done.more = self.next_expired(now, retention).is_some()
+        done.rows_pruned += self.remove_old_verdicts(now, retention, done.rows_pruned);
+        done.more = self.old_verdicts(now, retention).next().is_some()
+            || self.next_expired(now, retention).is_some()
             || self.pruned.iter().any(|run| self.first_task_row(*run).is_some());
         done.folders = PrunedFolders(
             self.pruned.iter().copied().filter(|run| self.first_task_row(*run).is_none()).take(1_000).collect(),
@@ -126,6 +128,21 @@ impl Space {
         });
         let (ended_at, run) = ends.min()?;
         (ended_at.plus(retention.keep) < now || self.bytes() > retention.bytes_max).then_some(run)
+    }
+
+    fn old_verdicts(&self, now: Timestamp, retention: &Retention) -> impl Iterator<Item = Key> {
+        let before = now.minus(retention.verdicts_keep);
+        self.rows.iter().filter_map(move |(key, kept)| match &kept.row {
+            Row::Deadlock(verdict) if verdict.at < before => Some(key.clone()),
+            _ => None,
+        })
+    }
+
+    fn remove_old_verdicts(&mut self, now: Timestamp, retention: &Retention, removed: usize) -> usize {
+        let most = retention.slice_rows_max.saturating_sub(removed);
+        let old: Vec<Key> = self.old_verdicts(now, retention).take(most).collect();
+        old.iter().for_each(|key| drop(self.rows.remove(key)));
+        old.len()
     }
 
     fn first_task_row(&self, run: RunId) -> Option<Key> {

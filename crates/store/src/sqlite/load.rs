@@ -46,6 +46,7 @@ pub(super) fn load(connection: &Connection, namespace: &Namespace) -> Result<Loa
     loader.named(Kind::PausedWorkflow, Key::PausedWorkflow, &mut rows)?;
     loader.continuations(&mut rows)?;
     loader.children(&mut rows)?;
+    loader.alerts(&mut rows)?;
     Ok(Loaded { commit, meta, rows })
 }
 
@@ -118,6 +119,14 @@ impl Loader<'_> {
             let place: u32 = row.get(1).map_err(store_error)?;
             let key = Key::Child(run.task(TaskIndex(place)), text(row, 2)?.into());
             rows.push((key, decode(Kind::Child, text(row, 3)?)?));
+            Ok(())
+        })
+    }
+
+    fn alerts(&self, rows: &mut Rows) -> Result<(), StoreError> {
+        let sql = "SELECT seq, body FROM alert WHERE ns = ?1 ORDER BY seq";
+        each_row(self.connection, sql, [self.ns], |row| {
+            rows.push((Key::Alert(Seq(number(row, 0)?)), decode(Kind::Alert, text(row, 1)?)?));
             Ok(())
         })
     }

@@ -262,6 +262,7 @@ impl Session {
             settings: self.config.settings.clone(),
             guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
             retention: self.config.retention,
+            alerts: self.config.alerts.clone(),
             focus: Some(focus),
             door: Some(Address::Local(Door::socket(&self.config.data)).to_string()),
         }

@@ -17,6 +17,7 @@ impl Error {
                 "give the path of a YAML or JSON file, such as `unknot run flow.yaml`".to_owned()
             }
             Self::Variable { help: Some(help), .. } => help.clone(),
+            Self::Unset { .. } => "set it where the server is started".to_owned(),
             Self::Variable { expected: Some(expected), .. } => format!("expected {expected}"),
             Self::Input { .. } => {
                 "write `-i name=value`, or `-i @inputs.json` for a file with a JSON object".to_owned()

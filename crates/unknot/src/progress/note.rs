@@ -72,6 +72,10 @@ impl Note {
                 let text = format!("is part of a deadlock: `unknot deadlocks show {}`", said("verdict"));
                 (Tone::Bad, Notable, text)
             }
+            Kind::StallDetected => {
+                (Tone::Warn, Notable, format!("is {}: `unknot deadlocks show {}`", said("kind"), said("verdict")))
+            }
+            Kind::StallEnded => (Tone::Plain, Notable, format!("is no longer {}", said("kind"))),
             Kind::TaskStopping => {
                 let (tone, rank) = match progress.status {
                     RunStatus::Cancelling => (Tone::Plain, Routine),

@@ -136,6 +136,9 @@ unknot wait --for '{"lok": "a"}'; echo "wrong: $?"
 unknot wait --for 'lock'; echo "no json: $?"
 unknot wait --child none; echo "nobody: $?"
 unknot wait; echo "nothing: $?"
+unknot wait --lock x --at-least 2; echo "least: $?"
+unknot lock many=0; echo "none: $?"
+unknot wait --signal mine:b --within 1ms; echo "from: $?"
 "#);
     for line in [
         r#"{"outcome":"met","granted":{},"signals":{"go":{"n":7}},"children":{}}"#,
@@ -150,6 +153,10 @@ unknot wait; echo "nothing: $?"
         "has spawned no run under the key `none`",
         "nobody: 2",
         "nothing: 2",
+        "least: 2",
+        "none: 2",
+        "and the run has no such task",
+        "from: 2",
     ] {
         assert!(log.contains(line), "no `{line}` in:\n{log}");
     }
@@ -313,7 +320,7 @@ unknot signal send run_01J00000000000000000000000 go; echo "stranger: $?"
 #[test]
 fn pools_are_set_and_removed_and_say_who_holds_them() {
     let bench = Bench::with(
-        "name: holds\ntasks:\n  a: {exec: 'unknot lock render --units 2 && touch held; unknot wait --signal end'}\n",
+        "name: holds\ntasks:\n  a: {exec: 'unknot lock render=2 && touch held; unknot wait --signal end'}\n",
     );
     bench.write("unknot.yaml", "pools: {known: {size: 2}}\n");
     let _server = serve(&bench);
