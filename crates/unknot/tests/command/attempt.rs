@@ -186,9 +186,7 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
     let ids = bench.read("ids");
     let ids: Vec<&str> = ids.lines().collect();
     assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
-    let run = bench.run(&["ls", "--workflow", "parent", "--json"]).stdout;
-    let run: serde_json::Value = serde_json::from_str(&run).unwrap();
-    let log = bench.run(&["logs", run["run"].as_str().unwrap(), "a"]).code(0).stdout;
+    let log = bench.run(&["logs", "latest", "a"]).code(0).stdout;
     for line in [
         r#"{"twice":4}"#,
         "ended as FAILED",
@@ -203,7 +201,7 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
     }
     let folder = bench.path(".").canonicalize().unwrap();
     bench.run(&["logs", ids[0], "a"]).code(0).says(folder.to_str().unwrap());
-    bench.run(&["show", bench.read("detached").trim()]).code(0).says("leaf");
+    bench.run(&["show", bench.read("detached").trim()]).code(0).says("leaf").says("spawned    by task_");
     bench.run(&["ls", "--workflow", "leaf", "--json"]).code(0).says(r#""labels":{"team":"maps"}"#);
 }
 
@@ -310,11 +308,8 @@ child=$(unknot spawn other.yaml) && unknot signal send "$child" go yes && unknot
 unknot signal send run_01J00000000000000000000000 go; echo "stranger: $?"
 "#);
     bench.run(&["run", "flow.yaml"]).code(0).says("by task a");
-    let run = bench.run(&["ls", "--workflow", "one", "--json"]).stdout;
-    let run: serde_json::Value = serde_json::from_str(&run).unwrap();
-    let run = run["run"].as_str().unwrap();
-    bench.run(&["logs", run, "c"]).code(0).says("7 rows");
-    bench.run(&["logs", run, "a"]).code(0).says(r#""output":{"a":"yes"}"#).says("stranger: 2");
+    bench.run(&["logs", "latest", "c"]).code(0).says("7 rows");
+    bench.run(&["logs", "latest", "a"]).code(0).says(r#""output":{"a":"yes"}"#).says("stranger: 2");
 }
 
 #[test]
