@@ -65,14 +65,30 @@ fn two_locks_at_once_in_either_order() {
     assert_eq!(bench.read("told").lines().count(), 10);
 }
 
+/// The verdict comes with the wait that closes the ring; one of the two is stopped and made again, and both do their part.
+#[test]
+fn two_locks_one_by_one_in_opposite_order_are_a_deadlock_that_is_resolved() {
+    let part = |name: &str, other: &str, first: &str, second: &str| {
+        format!(
+            "unknot lock {first} && touch {name}-has; until test -e {other}-has; do sleep 0.01; done
+unknot lock {second} -- sh -c 'echo {name} >> told'\n"
+        )
+    };
+    let bench = two(&part("a", "b", "left", "right"), &part("b", "a", "right", "left"));
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let told = bench.read("told");
+    assert!(told == "a\nb\n" || told == "b\na\n", "{told}");
+    bench.run(&["show", "--events"]).code(0).says("DEADLOCK_DETECTED").says(r#"reason="deadlock""#);
+}
+
 /// One who holds something waits no longer than is said, and one waits for the end of the other.
 #[test]
 fn time_is_bounded_and_what_is_held_ends_with_its_attempt() {
     let bench = two(
-        "unknot lock gpu && touch held && until test -e late; do sleep 0.01; done\n",
+        "unknot lock gpu && touch held && until test -e spared; do sleep 0.01; done\n",
         "until test -e held; do sleep 0.01; done
 unknot lock gpu --within 50ms -- touch ran; echo $? > late
-unknot lock gpu --any spare; unknot unlock spare
+unknot lock gpu --any spare; unknot unlock spare; touch spared
 unknot lock gpu && echo mine > end\n",
     );
     bench.run(&["run", "flow.yaml"]).code(0);
