@@ -61,6 +61,7 @@ pub fn summary(run: &RunSummary) -> rest::RunSummary {
         labels: run.labels.clone(),
         source: run.source.clone(),
         retry_of: run.retry_of.map(|run| run.to_string()),
+        spawned_by: run.spawned_by.map(|task| task.to_string()),
     }
 }
 
@@ -82,6 +83,7 @@ pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             labels: run.labels.clone(),
             source: run.source.clone(),
             retry_of: run.retry_of.map(|run| run.to_string()),
+            spawned_by: run.parent.as_ref().map(|parent| parent.task.to_string()),
         },
         workflow_hash: run.definition.0.to_string(),
         input: run.input.value(),

@@ -296,6 +296,8 @@ pub struct RunSummary {
     pub source: Option<String>,
     /// The run that it takes further.
     pub retry_of: Option<RunId>,
+    /// The task that has spawned it.
+    pub spawned_by: Option<TaskId>,
 }
 
 /// The place of a line in a run's history: its commit, and which line of that commit.
@@ -476,6 +478,7 @@ impl RunRecord {
             labels: run.labels.clone(),
             source: run.source.clone(),
             retry_of: run.retry_of,
+            spawned_by: run.parent.as_ref().map(|parent| parent.task),
         }
     }
 }

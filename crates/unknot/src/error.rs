@@ -95,8 +95,8 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
-    #[error("the condition of `--for` cannot be used: {problem}")]
-    Expression { problem: String },
+    #[error("{problem}")]
+    Usage { problem: String },
     #[error("`unknot {command}` is for use inside a task, and this is none")]
     NotInAttempt { command: &'static str, instead: &'static str },
     #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
@@ -163,7 +163,7 @@ impl Error {
             Self::WorkflowUnreadable { .. } => "UK0301",
             Self::ConfigUnreadable { .. } => "UK0302",
             Self::Input { .. } => "UK0303",
-            Self::Value { .. } | Self::Expression { .. } => "UK0304",
+            Self::Value { .. } | Self::Usage { .. } => "UK0304",
             Self::NoSuchRun { .. } | Self::NothingRan { .. } => "UK0305",
             Self::ManyRuns { .. } => "UK0306",
             Self::NoSuchTask { .. } => "UK0307",
@@ -208,7 +208,7 @@ impl Error {
             | Self::Unset { .. }
             | Self::Input { .. }
             | Self::Value { .. }
-            | Self::Expression { .. }
+            | Self::Usage { .. }
             | Self::NoSuchRun { .. }
             | Self::NothingRan { .. }
             | Self::ManyRuns { .. }

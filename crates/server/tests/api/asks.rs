@@ -266,7 +266,7 @@ fn what_cannot_be_waited_for_is_refused_and_says_why() {
 }
 
 fn nested(deep: usize) -> Value {
-    (0..deep).fold(json!({"lock": "a"}), |inner, _| json!({"all": [inner]}))
+    (0..deep).fold(json!({"lock": "a"}), |inner, _| json!({"any": [inner, {"timer": "1h"}]}))
 }
 
 #[test]

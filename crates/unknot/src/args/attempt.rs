@@ -26,12 +26,32 @@ pub(crate) struct Bound {
     pub(crate) then: Then,
 }
 
+/// A lock, or units of a pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Units {
+    /// Its name.
+    pub(crate) name: String,
+    /// How many, if that was said.
+    pub(crate) units: Option<u32>,
+}
+
+/// `gpu`, `render=2`.
+fn units(given: &str) -> Result<Units, String> {
+    let (name, units) = match given.split_once('=') {
+        Some((name, units)) => (name, units.parse().ok().filter(|units| *units > 0).map(Some)),
+        None => (given, Some(None)),
+    };
+    let units = units.filter(|_| !name.is_empty());
+    let expected = "expected the name of a lock, or of a pool with a number of units: `gpu`, `render=2`";
+    units.map(|units| Units { name: name.to_owned(), units }).ok_or_else(|| expected.to_owned())
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Lock {
-    /// Locks or pools, all of them at once or none
-    #[arg(value_name = "NAME", required = true)]
-    pub(crate) names: Vec<String>,
-    /// So many units of each
+    /// Locks, and units of pools: all of them at once, or none
+    #[arg(value_name = "NAME[=UNITS]", required = true, value_parser = units)]
+    pub(crate) names: Vec<Units>,
+    /// So many units of each that does not say
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) units: u32,
     /// One of them is enough; which one it is, is printed
@@ -54,8 +74,8 @@ Examples:
       Without a command: the lock is held until `unknot unlock gpu`, or until the attempt ends, however it does.
   unknot lock db-a db-b --within 10m -- ./copy
       Both at once, never one of them alone: two scripts that do so cannot wait for each other. After 10 minutes: 75.
-  unknot lock render --units 2 -- make frames
-      Two units of the pool `render`.
+  unknot lock render=2 scratch -- make frames
+      Two units of the pool `render`, and a lock, all at once. `--units 2` says the same of every name.
   printer=$(unknot lock --any printer-1 printer-2)
       One of them, and which. With a command it is in its variable UNKNOT_LOCK.
 
@@ -71,10 +91,10 @@ Exit status:
 
 #[derive(Args, Debug)]
 pub(crate) struct Unlock {
-    /// Locks or pools
-    #[arg(value_name = "NAME", required = true)]
-    pub(crate) names: Vec<String>,
-    /// So many units of each
+    /// Locks, and units of pools
+    #[arg(value_name = "NAME[=UNITS]", required = true, value_parser = units)]
+    pub(crate) names: Vec<Units>,
+    /// So many units of each that does not say
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) units: u32,
 }
@@ -83,7 +103,7 @@ pub(super) const UNLOCK_EXAMPLES: &str = "\
 Examples:
   unknot unlock gpu
       Gives back what `unknot lock gpu`, or `locks: [gpu]` of the task itself, has acquired.
-  unknot unlock render --units 2
+  unknot unlock render=2
       Two units of a pool.
 
 Whatever is still held is given back when the attempt ends.
@@ -96,13 +116,13 @@ pub(crate) struct Wait {
     #[arg(long, value_name = "NAME")]
     pub(crate) lock: Vec<String>,
     /// Units of a pool, which are acquired
-    #[arg(long, value_name = "NAME=UNITS", value_parser = units)]
-    pub(crate) pool: Vec<(String, u32)>,
+    #[arg(long, value_name = "NAME[=UNITS]", value_parser = units)]
+    pub(crate) pool: Vec<Units>,
     /// The end of a run that the task has spawned; `:success`: only that it has completed
     #[arg(long, value_name = "KEY[:success]")]
     pub(crate) child: Vec<String>,
-    /// A signal to the task's run
-    #[arg(long, value_name = "NAME")]
+    /// A signal to the task's run; with TASKs: only these tasks of it will send it
+    #[arg(long, value_name = "NAME[:TASK,…]")]
     pub(crate) signal: Vec<String>,
     /// So long from now
     #[arg(long, value_name = "LENGTH", value_parser = length)]
@@ -121,13 +141,6 @@ pub(crate) struct Wait {
     pub(crate) expressions: Vec<String>,
     #[command(flatten)]
     pub(crate) bound: Bound,
-}
-
-/// `render=2`; without a number, one.
-fn units(given: &str) -> Result<(String, u32), String> {
-    let (name, units) = given.split_once('=').unwrap_or((given, "1"));
-    let units = units.parse().ok().filter(|units| *units > 0 && !name.is_empty());
-    units.map(|units| (name.to_owned(), units)).ok_or_else(|| "expected `NAME=UNITS`, such as `render=2`".to_owned())
 }
 
 pub(super) const WAIT_EXAMPLES: &str = "\

@@ -1,6 +1,6 @@
 //! `unknot lock NAME…`: locks or units of pools for the attempt that this is a part of, perhaps for one command.
 
-use super::wait::bound;
+use super::wait::{bound, units};
 use crate::{
     args::Lock,
     attempt::{Attempt, Heard, Waited, unique_name},
@@ -40,7 +40,7 @@ pub(crate) fn perform(asked: &Lock, out: &mut dyn Write) -> Result<Exit, Error> 
         Waited::Over(result) if result.outcome == WaitOutcome::Met => result.granted,
         Waited::Over(_) => {
             let within = asked.bound.within.map_or_else(|| "the task's time".to_owned(), |within| within.to_string());
-            eprint_quietly(&format!("{} not acquired within {within}\n", asked.names.join(", ")));
+            eprint_quietly(&format!("{} not acquired within {within}\n", named(asked, ", ")));
             return Ok(Exit::NotInTime);
         }
         Waited::Cut(number) => return Ok(Exit::by_signal(number)),
@@ -61,13 +61,13 @@ pub(crate) fn perform(asked: &Lock, out: &mut dyn Write) -> Result<Exit, Error> 
     }
 }
 
+fn named(asked: &Lock, between: &str) -> String {
+    asked.names.iter().map(|one| one.name.as_str()).collect::<Vec<_>>().join(between)
+}
+
 fn request(asked: &Lock) -> Result<WaitRequest, Error> {
-    let condition = |name: &String| match asked.units {
-        1 => WaitFor::Lock(name.clone()),
-        units => WaitFor::Pool { pool: name.clone(), units },
-    };
-    let mut of: Vec<WaitFor> = asked.names.iter().map(condition).collect();
-    let name = unique_name(&format!("lock {}", asked.names.join(" ")))?;
+    let mut of: Vec<WaitFor> = asked.names.iter().map(|one| units(one, asked.units)).collect();
+    let name = unique_name(&format!("lock {}", named(asked, " ")))?;
     let awaited = match (of.len(), asked.any) {
         (1, _) => of.remove(0),
         (_, true) => WaitFor::Any(of),

@@ -1,6 +1,7 @@
 //! `unknot unlock NAME…`: gives locks or units of pools back that the attempt holds.
 
 use crate::{args::Unlock, attempt::Attempt, error::Error, exit::Exit};
+use std::collections::BTreeMap;
 
 /// What to do outside of a task.
 const INSTEAD: &str = "a lock is held by a task's attempt, and given back when that ends: `unknot pools` says which, `unknot cancel RUN` ends it";
@@ -8,6 +9,9 @@ const INSTEAD: &str = "a lock is held by a task's attempt, and given back when t
 /// Gives back.
 pub(crate) fn perform(asked: &Unlock) -> Result<Exit, Error> {
     let attempt = Attempt::here("unlock", INSTEAD)?;
-    let units = asked.names.iter().map(|name| (name.clone(), asked.units)).collect();
+    let mut units: BTreeMap<String, u32> = BTreeMap::new();
+    for one in &asked.names {
+        *units.entry(one.name.clone()).or_default() += one.units.unwrap_or(asked.units);
+    }
     attempt.release(&units).map(|()| Exit::Success)
 }

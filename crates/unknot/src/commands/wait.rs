@@ -1,7 +1,7 @@
 //! `unknot wait`: for locks, child runs, signals, a moment; printed is what came.
 
 use crate::{
-    args::{self, Bound, Then},
+    args::{self, Bound, Then, Units},
     attempt::{Attempt, Heard, Waited, unique_name},
     error::{Error, eprint_quietly},
     exit::Exit,
@@ -42,23 +42,41 @@ pub(super) fn bound(bound: Bound) -> (Option<Length>, AtDeadline) {
 fn awaited(asked: &args::Wait) -> Result<WaitFor, Error> {
     let mut of: Vec<WaitFor> = Vec::new();
     of.extend(asked.lock.iter().map(|name| WaitFor::Lock(name.clone())));
-    of.extend(asked.pool.iter().map(|(pool, units)| WaitFor::Pool { pool: pool.clone(), units: *units }));
+    of.extend(asked.pool.iter().map(|one| units(one, 1)));
     of.extend(asked.child.iter().map(|child| child_of(child)));
-    of.extend(asked.signal.iter().map(|name| WaitFor::Signal { name: name.clone(), from: Vec::new() }));
+    of.extend(asked.signal.iter().map(|signal| signal_of(signal)));
     of.extend(asked.timer.iter().map(|length| WaitFor::Timer(*length)));
     for text in &asked.expressions {
         of.push(expression(text)?);
     }
-    let nothing = || Error::Value { given: "unknot wait".to_owned(), what: "wait without something to wait for" };
+    let usage = |problem: String| Err(Error::Usage { problem });
     if of.is_empty() {
-        return Err(nothing());
+        return usage("nothing is said to be waited for: `unknot help wait` has examples".to_owned());
     }
     Ok(match (asked.any, asked.at_least) {
+        (_, Some(k)) if k as usize > of.len() => {
+            return usage(format!("`--at-least {k}` of {} conditions can never hold", of.len()));
+        }
         (_, Some(k)) => WaitFor::AtLeast { k, of },
         (true, None) => WaitFor::Any(of),
         (false, None) if of.len() == 1 => of.remove(0),
         (false, None) => WaitFor::All(of),
     })
+}
+
+/// A lock, or units of a pool; so many, if nothing is said.
+pub(super) fn units(one: &Units, usual: u32) -> WaitFor {
+    match one.units.unwrap_or(usual) {
+        1 => WaitFor::Lock(one.name.clone()),
+        units => WaitFor::Pool { pool: one.name.clone(), units },
+    }
+}
+
+/// `go`, `go:fetch,render`.
+fn signal_of(typed: &str) -> WaitFor {
+    let (name, from) = typed.split_once(':').unwrap_or((typed, ""));
+    let from = from.split(',').filter(|task| !task.is_empty()).map(str::to_owned).collect();
+    WaitFor::Signal { name: name.to_owned(), from }
 }
 
 /// `part-1`, `part-1:success`.
@@ -71,7 +89,8 @@ fn child_of(typed: &str) -> WaitFor {
 }
 
 fn expression(text: &str) -> Result<WaitFor, Error> {
-    let wrong = |problem: String| Error::Expression { problem };
+    let wrong =
+        |problem: String| Error::Usage { problem: format!("the condition of `--for` cannot be used: {problem}") };
     let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
     WaitFor::read(&value, "for").map_err(wrong)
 }
