@@ -114,6 +114,7 @@ impl Monitor {
         let (finished, done) = sync_channel(1);
         let mut work = Work::new(Arc::clone(shared), reader, namespace);
         shared.monitor.set_interval(Duration::from_millis(settings.check_interval.0));
+        shared.monitor.next_due(work.due(Duration::ZERO));
         thread::Builder::new().name("unknot-monitor".to_owned()).spawn(move || {
             work.go(&stopped);
             drop(finished);
@@ -134,6 +135,7 @@ impl Work {
         reader.set_limit(STORE_WITHIN);
         let (now, age) = (shared.clock.now(), shared.clock.elapsed());
         let (differed, is_failing) = (BTreeSet::new(), false);
+        shared.monitor.watches_since(now);
         Self { shared, reader, namespace, watched_since: now, last: (now, age), differed, is_failing }
     }
 
@@ -193,6 +195,7 @@ impl Work {
         let is_held_up = health.blocked.is_some() || health.late_since.is_some() || health.fatal.is_some();
         if is_held_up || slept {
             self.watched_since = now;
+            self.shared.monitor.watches_since(now);
         }
         is_held_up
     }

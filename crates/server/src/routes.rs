@@ -5,6 +5,7 @@ mod asks;
 mod attempts;
 mod calls;
 mod cancel;
+mod deadlocks;
 mod events;
 mod health;
 mod metrics;
@@ -62,6 +63,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         tasks::operations(),
         why::operations(),
         waits::operations(),
+        deadlocks::operations(),
         events::operations(),
         workflows::operations(),
         workers::operations(),

@@ -10,6 +10,7 @@ mod attempts;
 mod bounds;
 mod browser;
 mod cancel;
+mod deadlocks;
 mod document;
 mod events;
 mod files;
