@@ -34,7 +34,7 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -165,7 +165,7 @@ impl Engine {
             progress: Progress::default(),
             desks: Desks::new(local),
             monitor: Figures::default(),
-            verdicts: tokio::sync::Mutex::default(),
+            verdicts: Mutex::default(),
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();

@@ -17,8 +17,10 @@ use axum::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::Arc;
+use tokio::task::{JoinError, spawn_blocking};
 use unknot_api::{Moment, rest};
 use unknot_engine::{
+    CommandError,
     core::{
         RunId, Timestamp,
         deadlock::{Deadlock, Finding, Mark, Outcome, VerdictId},
@@ -187,6 +189,9 @@ async fn mark(
         rest::MarkWord::FalsePositive => Some(Mark { by: who.name, at: app.engine.now(), note: asked.note }),
         rest::MarkWord::None => None,
     };
-    let marked = app.unless_stuck(Arc::clone(&app.engine).mark(id.0, mark)).await?;
+    let engine = Arc::clone(&app.engine);
+    let marking = spawn_blocking(move || engine.mark(id.0, mark));
+    let broken = |error: JoinError| CommandError::Stopped { cause: error.to_string() };
+    let marked = app.unless_stuck(async { marking.await.map_err(broken)? }).await?;
     ok(&view::verdict(&marked.ok_or_else(|| Problem::not_found(format!("there is no verdict `{id}`")))?))
 }
