@@ -5,6 +5,7 @@
 //! refused if a key is unknown.
 
 mod admin;
+mod alert;
 mod attempt;
 mod cancel;
 mod run;
@@ -16,6 +17,7 @@ pub use admin::{
     DecisionRequest, Graph, Health, HealthState, Paused, Pool, PoolRemoved, PoolRequest, PoolShare, Progress, Queue,
     QueueSettings, Registered, RegisteredVersion, Registration, Stats, WaitGraph, Worker,
 };
+pub use alert::{Alert, AlertState, AlertTarget, AlertTestRequest, AlertTested};
 pub use attempt::{
     AtDeadline, ChildRun, EndedChild, ReleaseRequest, SpawnRequest, Spawned, WaitOutcome, WaitRequest, WaitResult,
 };

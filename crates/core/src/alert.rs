@@ -81,6 +81,8 @@ pub enum About {
         /// The run that it belonged to.
         run: Option<RunId>,
     },
+    /// Nothing: somebody wants to see whether alerts arrive.
+    Test,
 }
 
 /// A run that does not move.
@@ -129,7 +131,7 @@ pub enum Metric {
     QueueSize,
     /// Seconds that the oldest task has stood in a queue.
     OldestAge,
-    /// Seconds from standing in a queue to a task's end, of 99 in 100 tasks that ended lately.
+    /// Seconds from standing in a queue to the end of the attempt, which 99 in 100 that ended lately did not exceed.
     LatencyP99,
     /// The share of attempts that ended lately and did not succeed.
     FailureRate,
@@ -279,12 +281,23 @@ impl Incident {
         Self { key, severity, summary, about: About::Quarantined { run }, is_momentary: true }
     }
 
+    /// That somebody wants to see whether alerts arrive.
+    pub fn test() -> Self {
+        Self {
+            key: "test".to_owned(),
+            severity: Severity::Info,
+            summary: "somebody asked for this alert, to see whether alerts arrive".to_owned(),
+            about: About::Test,
+            is_momentary: true,
+        }
+    }
+
     /// The run that it is about.
     pub fn run(&self) -> Option<RunId> {
         match &self.about {
             About::Stuck(stuck) => Some(stuck.run),
             About::Quarantined { run } => *run,
-            About::Breach(_) => None,
+            About::Breach(_) | About::Test => None,
         }
     }
 
@@ -294,6 +307,7 @@ impl Incident {
             About::Stuck(stuck) => stuck_word(stuck.finding),
             About::Breach(breach) => breach.metric.word(),
             About::Quarantined { .. } => "quarantine",
+            About::Test => "test",
         }
     }
 

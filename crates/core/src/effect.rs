@@ -343,6 +343,12 @@ impl Refusal {
         let nearest = nearest(name, known).map(str::to_owned);
         Self::Unknown { kind: "queue", name: name.to_owned(), nearest }
     }
+
+    /// There is no target of alerts of this name, among those that there are.
+    pub fn unknown_target<'t>(name: &str, known: impl IntoIterator<Item = &'t str>) -> Self {
+        let nearest = nearest(name, known).map(str::to_owned);
+        Self::Unknown { kind: "target of alerts", name: name.to_owned(), nearest }
+    }
 }
 
 fn meant(nearest: Option<&str>) -> String {

@@ -111,7 +111,8 @@ pub enum Event {
     },
     /// The configuration was read. From the engine, at start and at reload.
     SettingsApplied(Box<Settings>),
-    /// Only these runs are served by this process (`None`: all). From the embedded command line; volatile.
+    /// Only these runs, and those that they spawn, are served by this process (`None`: all). From the embedded command
+    /// line; volatile.
     RunsFocused(Option<BTreeSet<RunId>>),
     /// A worker offers its slots. From the engine (its own worker) or the worker protocol; volatile. One that comes
     /// again under the same boot is given once more what it has not reported started.

@@ -83,7 +83,7 @@ pub struct Volatile {
     pub recent_floor: CommitSeq,
     /// Tasks of large runs that ended in the batch that is being built: their last rows are still to be read.
     pub retired: BTreeMap<RunId, Vec<Task>>,
-    /// Only these runs are served; none: all.
+    /// Only these runs are served, with those that they spawn; none: all.
     pub focus: Option<BTreeSet<RunId>>,
     /// Deadlines that come later than the rows say: of renewed leases, and of what would have passed while
     /// nobody could be heard.
@@ -491,6 +491,13 @@ impl Volatile {
         let workers = crews.iter().flat_map(|crew| self.workers.of_crew(crew).rev());
         let roomiest = workers.max_by_key(room)?;
         (room(&roomiest) > 0).then_some(roomiest.0)
+    }
+
+    /// Whether a run is served by this process: itself, or one above it, is in focus.
+    pub(crate) fn is_in_focus(&self, run: &Run) -> bool {
+        let Some(focus) = &self.focus else { return true };
+        let mut above = run.parent.iter().flat_map(|parent| parent.ancestors());
+        focus.contains(&run.id) || above.any(|task| focus.contains(&task.run))
     }
 
     /// Workers may have more room, or others may be here.

@@ -156,6 +156,7 @@ impl Bench {
             settings: Settings::default(),
             guard: GuardCommand { program: self.guard.clone(), args: vec!["__guard".into()] },
             retention: Retention::default(),
+            alerts: Default::default(),
             focus: None,
             door: None,
         };

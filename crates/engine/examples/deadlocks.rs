@@ -63,6 +63,7 @@ async fn measure(data: PathBuf, rounds: usize) -> Outcome<Vec<Duration>> {
         settings: Settings::default(),
         guard: GuardCommand { program: "true".into(), args: Vec::new() },
         retention: Retention::default(),
+        alerts: Default::default(),
         focus: None,
         door: None,
     };

@@ -85,6 +85,12 @@ impl Calls {
         Ok(())
     }
 
+    /// The next one is for somebody else to find, with what it calls.
+    pub fn leave(&mut self) {
+        self.wanted.pop_front();
+        self.skip_found();
+    }
+
     /// The next one is not known, but these are.
     pub fn unknown<'n>(&self, known: impl IntoIterator<Item = &'n str>) -> Box<Problem> {
         let Some(call) = self.wanted.front() else {
@@ -164,6 +170,9 @@ mod tests {
         let known = [workflow("b", &["c"]), workflow("c", &["b", "a"]), workflow("a", &["other"])];
         let root = workflow("a", &["b"]);
         assert_eq!(resolve(&root, &known), Ok(vec!["a".to_owned(), "b".to_owned(), "c".to_owned()]));
+        let mut calls = Calls::of(&root);
+        calls.leave();
+        assert_eq!((calls.wanted(), calls.end().len()), (None, 0), "somebody else finds it");
         let mut calls = Calls::of(&root);
         known[..2].iter().for_each(|found| calls.found(Arc::clone(found)).expect("few"));
         assert_eq!(calls.end()["a"].body.hash, root.body.hash, "itself, not what else has its name");

@@ -86,6 +86,16 @@ pub fn input_report(title: &str, problems: Vec<Problem>) -> Report {
     Report::new(title, problems.into_iter().map(|problem| diagnostic(problem, Severity::Error)).collect())
 }
 
+/// Problems of a workflow file that was read before, at their lines; without these where it cannot be read any more.
+pub fn workflow_report(path: &Path, bytes: &[u8], problems: Vec<Problem>) -> Report {
+    let title = path.display().to_string();
+    let Ok(source) = Source::new(title.clone(), bytes) else { return input_report(&title, problems) };
+    match Document::load(&source) {
+        Ok(document) => report(&document, problems, Severity::Error),
+        Err(_) => input_report(&title, problems),
+    }
+}
+
 fn report(document: &Document<'_>, problems: Vec<Problem>, severity: Severity) -> Report {
     let on_key = |on| if on == On::Key { OnKey::Yes } else { OnKey::No };
     document.report(

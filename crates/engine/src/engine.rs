@@ -10,6 +10,7 @@
 //! The threads share nothing but bounded queues; the watcher belongs to none of them and reads atomics.
 
 use crate::{
+    alerts::{self, Alerts, Dispatch, Watch},
     asked::Asked,
     attempt_tokens::AttemptTokens,
     callers::Callers,
@@ -67,6 +68,8 @@ pub struct Options {
     pub guard: GuardCommand,
     /// How long finished runs are kept.
     pub retention: Retention,
+    /// Who is told of incidents and how; `settings.alerts` follows from it.
+    pub alerts: Alerts,
     /// Only these runs are served until [`Engine::focus`] says otherwise; none: all.
     pub focus: Option<BTreeSet<RunId>>,
     /// The address at which attempts of the local worker can ask for something, if anybody answers there: that of the
@@ -139,6 +142,8 @@ pub struct Engine {
     monitor: Option<Monitor>,
     upkeep: Option<Upkeep>,
     watcher: Option<Watcher>,
+    dispatch: Option<Dispatch>,
+    watch: Option<Watch>,
     /// Attempts of an earlier process that were ended at the start.
     reconciled: usize,
 }
@@ -157,6 +162,7 @@ impl Engine {
         let (maintenance, watching) = (store.maintenance()?, store.reader()?);
         let attempt_tokens = Arc::new(AttemptTokens::open(&options.data).map_err(StartError::Secret)?);
         let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
+        let (alerts, orders) = alerts::Desk::new(options.alerts.clone(), options.namespace.clone());
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
             inbox: Inbox::default(),
@@ -166,10 +172,12 @@ impl Engine {
             desks: Desks::new(local),
             monitor: Figures::default(),
             verdicts: Mutex::default(),
+            alerts,
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        let settings = with_all_queues(options.settings.clone(), driver.state().queues.keys());
+        let settings = Settings { alerts: options.alerts.settings(), ..options.settings.clone() };
+        let settings = with_all_queues(settings, driver.state().queues.keys());
         Self::begin(&shared, settings, &options, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
@@ -183,6 +191,8 @@ impl Engine {
         let watcher = Watcher::start(&shared, &options.data)?;
         let monitor = options.settings.monitor;
         let monitor = Monitor::start(&shared, watching, options.namespace.clone(), monitor)?;
+        let dispatch = Dispatch::start(&shared, orders)?;
+        let watch = Watch::start(&shared)?;
         let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
@@ -195,6 +205,8 @@ impl Engine {
             monitor: Some(monitor),
             upkeep: Some(upkeep),
             watcher: Some(watcher),
+            dispatch: Some(dispatch),
+            watch: Some(watch),
             reconciled,
         })
     }
@@ -296,13 +308,35 @@ impl Engine {
     }
 
     /// Other queues, pools and bounds from now on, for what waits already as well. Queues and pools that are not
-    /// named keep what they have: tasks may hold it.
+    /// named keep what they have: tasks may hold it. Who is told of incidents follows from [`Engine::alert`].
     ///
     /// # Errors
     /// If the brain has too much before it.
     pub fn apply_settings(&self, settings: Settings) -> Result<(), CommandError> {
         self.shared.monitor.set_interval(Duration::from_millis(settings.monitor.check_interval.0));
+        let settings = Settings { alerts: self.shared.alerts.alerts().settings(), ..settings };
         Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
+    }
+
+    /// Tells others of incidents from now on, or in another way; the brain hears of it with the next
+    /// [`Engine::apply_settings`].
+    pub fn alert(&self, alerts: Alerts) {
+        self.shared.alerts.change(alerts);
+    }
+
+    /// Sends a target an alert now, outside of the outbox; `None` if there is no such target.
+    pub async fn test_alert(&self, target: &str) -> Option<alerts::Tested> {
+        alerts::test(&self.shared.alerts.alerts(), target, &self.shared.clock).await
+    }
+
+    /// The targets of alerts, by name.
+    pub fn alert_targets(&self) -> Vec<String> {
+        self.shared.alerts.alerts().targets.keys().cloned().collect()
+    }
+
+    /// What was counted of alerts since the start.
+    pub fn alert_figures(&self) -> alerts::Figures {
+        self.shared.alerts.figures()
     }
 
     /// Keeps ended runs so long from now on.
@@ -416,6 +450,13 @@ impl Engine {
         }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.stop();
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        // What was sent is to be written down, too.
+        if let Some(dispatch) = self.dispatch.take() {
+            dispatch.stop(&self.shared.alerts);
         }
         self.shared.inbox.stop();
         for thread in [self.brain.take(), self.writer.take()].into_iter().flatten() {

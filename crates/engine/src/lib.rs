@@ -4,6 +4,7 @@
 //! `threads.rs` (what runs where). `convert.rs` and `convert_work.rs` are the only places where the
 //! core's types and the wire's meet.
 
+pub mod alerts;
 mod asked;
 mod attempt_tokens;
 mod beside;
@@ -29,6 +30,7 @@ mod remote;
 #[cfg(test)]
 mod said;
 pub mod secrets;
+pub mod spans;
 mod stream;
 mod submit;
 mod threads;

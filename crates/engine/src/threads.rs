@@ -1,6 +1,7 @@
 //! The two threads that the driver runs on: one decides, one writes.
 
 use crate::{
+    alerts,
     callers::Callers,
     clock::Clock,
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
@@ -22,12 +23,7 @@ use std::{
     time::Duration,
 };
 use unknot_api::with_causes;
-use unknot_core::{
-    CommitSeq, Millis, Timestamp,
-    alert::{FailedDelivery, Notice},
-    effect::Effect,
-    event::{Event, NextTry},
-};
+use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
 /// The brain's thread never sleeps longer than this, so that its proof of progress stays young.
@@ -52,6 +48,7 @@ pub(crate) struct Shared {
     pub(crate) monitor: Figures,
     /// Whoever changes a verdict, from reading it until that is durable.
     pub(crate) verdicts: Mutex<()>,
+    pub(crate) alerts: alerts::Desk,
 }
 
 /// Runs the driver until it is told to stop or can not go on.
@@ -168,11 +165,8 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
             Effect::Acknowledge { worker, attempt, fence, accepted } => {
                 shared.desks.settled(worker.as_ref(), attempt, fence, accepted);
             }
-            Effect::Notify(notice) => shared.inbox.work([unsent(*notice)]),
-            Effect::GiveUpAlert { key, target, why } => {
-                let target = target.as_deref().unwrap_or("all");
-                log::error!(incident = key.as_str(), target, why = why.as_str(); "an alert is given up");
-            }
+            Effect::Notify(notice) => shared.alerts.notify(*notice),
+            Effect::GiveUpAlert { key, target, why } => shared.alerts.given_up(&key, target.as_deref(), &why),
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
     }
@@ -181,13 +175,6 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     tell_of_runs(&turn.history);
     shared.monitor.hear(&turn.history, shared.clock.now());
     shared.stream.publish(driver.durable(), turn.history);
-}
-
-/// No target can be configured, so there is nothing to send by.
-fn unsent(notice: Notice) -> Event {
-    let Notice { alert, target, news, tries, .. } = notice;
-    let error = "this version sends no alerts".to_owned();
-    Event::AlertFailed(Box::new(FailedDelivery { alert, target, news, tries, error, next_try: NextTry::Useless }))
 }
 
 /// Sixty-four bits of chance from the system's own source, by way of the hasher's keys.

@@ -42,6 +42,7 @@ fn engine() -> (Engine, TempDir) {
         settings: Settings::default(),
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
+        alerts: Default::default(),
         focus: None,
         door: None,
     };

@@ -32,6 +32,7 @@ fn start(store: &MemoryStore, data: &Path, keep: Millis) -> Engine {
         settings: Settings::default(),
         guard: GuardCommand { program: "/nonexistent".into(), args: Vec::new() },
         retention: Retention { keep, ..Retention::default() },
+        alerts: Default::default(),
         focus: None,
         door: None,
     };

@@ -31,6 +31,7 @@ fn engine() -> (Engine, FaultPlan, TempDir) {
         settings: Settings::default(),
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
+        alerts: Default::default(),
         focus: None,
         door: None,
     };

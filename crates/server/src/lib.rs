@@ -30,6 +30,6 @@ pub mod view;
 
 pub use app::{Changeable, Deadlock, Options, Rate};
 pub use files::artifacts;
-pub use listen::{Server, StartError};
+pub use listen::{Door, Server, StartError};
 pub use openapi::document;
 pub use tokens::{Scope, TokenError, Tokens};

@@ -1,6 +1,7 @@
 //! All operations of the API, and how their requests are read.
 
 mod again;
+mod alerts;
 mod asks;
 mod attempts;
 mod calls;
@@ -22,13 +23,11 @@ mod workers;
 mod workflows;
 
 use crate::{
-    app::App,
     openapi,
-    operation::{self, Operation},
+    operation::Operation,
     problem::{Answer, Problem},
 };
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
@@ -37,7 +36,7 @@ use axum::{
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body as _;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
 use unknot_engine::store::{Namespace, PageSize};
 
@@ -71,6 +70,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         asks::operations(),
         pools::operations(),
         operate::operations(),
+        alerts::operations(),
         health::operations(),
         metrics::operations(),
         pages::operations(),
@@ -80,9 +80,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     .collect()
 }
 
-/// The router of them all, and of the document that describes them.
-pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    operation::router(operations().into_iter().chain(openapi::operations()).collect(), app)
+/// All of them, and the document that describes them.
+pub(crate) fn all() -> Vec<Operation> {
+    operations().into_iter().chain(openapi::operations()).collect()
 }
 
 /// An answer as JSON.

@@ -125,6 +125,11 @@ impl Tokens {
         Ok((tokens, is_new))
     }
 
+    /// Tokens of which nobody has one, in a folder in which nothing is made for them.
+    pub(crate) fn nobodys(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf(), known: Mutex::default() }
+    }
+
     /// Makes a token.
     ///
     /// # Errors

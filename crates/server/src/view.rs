@@ -13,8 +13,10 @@ use unknot_api::{
 };
 use unknot_engine::{
     QueueView, WorkerView,
+    alerts::Tested,
     core::{
         RunId, TaskId, TaskIndex, Timestamp,
+        alert::{Alert, Delivery},
         row::{DeadLetter, Pause},
         run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
@@ -302,6 +304,53 @@ pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
         kinds: words(kinds),
         handlers: words(handlers),
         labels: BTreeMap::clone(&view.labels),
+    }
+}
+
+/// An alert, and how far its targets are.
+pub fn alert(alert: &Alert) -> rest::Alert {
+    let incident = &alert.incident;
+    rest::Alert {
+        id: alert.id(),
+        incident: incident.key.clone(),
+        kind: incident.kind().to_owned(),
+        severity: incident.severity.to_string(),
+        summary: incident.summary.clone(),
+        run_id: incident.run().map(|run| run.to_string()),
+        raised_at: moment(alert.raised_at),
+        resolved_at: alert.resolved_at.map(moment),
+        targets: alert.deliveries.iter().map(|(target, delivery)| told(target, delivery)).collect(),
+    }
+}
+
+fn told(target: &str, delivery: &Delivery) -> rest::AlertTarget {
+    let plain = |state| rest::AlertTarget { target: target.to_owned(), state, tries: None, next_at: None, error: None };
+    match delivery {
+        Delivery::Due(due) => rest::AlertTarget {
+            tries: Some(due.tries),
+            next_at: (!due.under_way).then(|| moment(due.at)),
+            error: due.error.clone(),
+            ..plain(if due.under_way { rest::AlertState::Sending } else { rest::AlertState::Retrying })
+        },
+        Delivery::Held { until } => {
+            rest::AlertTarget { next_at: Some(moment(*until)), ..plain(rest::AlertState::Held) }
+        }
+        Delivery::Told => plain(rest::AlertState::Told),
+        Delivery::Counted => plain(rest::AlertState::Counted),
+        Delivery::GivenUp { error } => {
+            rest::AlertTarget { error: Some(error.clone()), ..plain(rest::AlertState::GivenUp) }
+        }
+    }
+}
+
+/// What came of a test of a target.
+pub fn tested(tested: &Tested) -> rest::AlertTested {
+    rest::AlertTested {
+        target: tested.target.clone(),
+        kind: tested.kind.to_owned(),
+        ok: tested.is_success,
+        answer: tested.answer.clone(),
+        took_ms: tested.took.0,
     }
 }
 

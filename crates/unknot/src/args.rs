@@ -1,11 +1,13 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
 mod again;
+mod alerts;
 mod analyze;
 mod door;
 mod operate;
 
 pub(crate) use again::*;
+pub(crate) use alerts::*;
 pub(crate) use analyze::*;
 pub(crate) use door::*;
 pub(crate) use operate::*;
@@ -124,6 +126,9 @@ pub(crate) enum Command {
     /// Look after tasks that are out of tries
     #[command(after_long_help = DEAD_EXAMPLES)]
     Dead(Dead),
+    /// Show who was told of incidents, and test whether alerts arrive
+    #[command(after_long_help = ALERTS_EXAMPLES)]
+    Alerts(Alerts),
     /// Make and take away tokens, by which a server knows its callers
     #[command(after_long_help = TOKEN_EXAMPLES)]
     Token(Token),

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod again;
+mod alerts;
 mod alone;
 mod analyze;
 mod cancel;
@@ -72,6 +73,7 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Bulk(bulk) => again::bulk(&bulk, &mut out),
         Command::Workflow(workflow) => registered::perform(&workflow.command, &mut out),
         Command::Dead(dead) => dead::perform(&dead.command, &mut out),
+        Command::Alerts(asked) => alerts::perform(&asked, &mut out),
         Command::Token(token) => token::perform(&token.command, &mut out),
         Command::Store(store) => store::perform(&store.command, &mut out),
         Command::Completions(completions) => completions::perform(&completions, &mut out),

@@ -2,10 +2,12 @@
 //!
 //! Open first `config/keys.rs`: the table of all keys, from which everything else here is made.
 
+mod alerts;
 mod environment;
 mod file;
 mod keys;
 mod kind;
+mod mask;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -27,8 +29,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use unknot_api::source::Source;
+use unknot_api::{report::Diagnostic, source::Source};
 use unknot_engine::{
+    alerts::Alerts,
     core::{settings::Settings, validate::Rules},
     store::Retention,
 };
@@ -55,6 +58,10 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// How long finished runs are kept.
     pub(crate) retention: Retention,
+    /// Who is told of incidents.
+    pub(crate) alerts: Alerts,
+    /// Variables that parts of it should be in and that are not set, in sentences.
+    unset: Vec<String>,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
     /// Names of the server.
@@ -149,7 +156,8 @@ impl Config {
 
     fn read(file: Option<PathBuf>, folder: &Path, typed: Typed<'_>) -> Result<Self, Error> {
         let source = file.as_deref().map(source).transpose()?;
-        let (mut values, notices) = assemble(source.as_ref(), variables()?, typed)?;
+        let Assembled { mut values, notices, alerts, unset } =
+            assemble(source.as_ref(), variables()?, typed, &|name| env::var(name).ok())?;
         let beside = file.as_deref().and_then(Path::parent).unwrap_or(folder);
         let data = match path(&values, "server.data", beside) {
             Some(data) => data,
@@ -162,7 +170,7 @@ impl Config {
         }
         let mut config = Self::from_values(values, data, Logging::default());
         config.logging = Logging::from_values(&config.values, log_file);
-        config.notices = notices;
+        (config.notices, config.alerts, config.unset) = (notices, alerts, unset);
         config.file = file;
         config.typed_file = typed.config.map(absolute);
         Ok(config)
@@ -196,6 +204,8 @@ impl Config {
                 bytes_max: values.number("retention.size", None),
                 ..Retention::default()
             },
+            alerts: Alerts::default(),
+            unset: Vec::new(),
             listen,
             hosts,
             rate: Rate {
@@ -229,7 +239,18 @@ impl Config {
 
     /// What whoever starts a server should know: also what does nothing.
     pub(crate) fn all_notices(&self) -> Vec<String> {
-        self.idle.iter().chain(&self.notices).cloned().collect()
+        self.idle.iter().chain(&self.notices).chain(&self.unset).cloned().collect()
+    }
+
+    /// Insists on all that a server needs to tell others of incidents: nobody would notice that it cannot.
+    ///
+    /// # Errors
+    /// If a variable that should hold a part of a target is not set.
+    pub(crate) fn insist_on_targets(&self) -> Result<(), Error> {
+        match self.unset.first() {
+            None => Ok(()),
+            Some(unset) => Err(Error::Unset { problem: unset.clone() }),
+        }
     }
 
     /// What a server obeys while it runs.
@@ -238,7 +259,7 @@ impl Config {
             check_interval_s: self.values.number("deadlock.check_interval_s", None),
             pending_stale_s: self.values.number("deadlock.pending_stale_s", None),
             cancel: self.settings.monitor.cancel_on_deadlock,
-            has_webhook: *self.values.get("deadlock.alert_webhook", None) != Value::Nothing,
+            has_webhook: !self.alerts.targets.is_empty(),
         };
         Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate, deadlock }
     }
@@ -282,7 +303,14 @@ fn as_typed(place: &Place, listen: Option<SocketAddr>) -> Typed<'_> {
 fn source(path: &Path) -> Result<Source, Error> {
     let unreadable = |source| Error::ConfigUnreadable { path: path.to_path_buf(), source };
     let bytes = read_bounded(path).map_err(unreadable)?;
-    Source::new(nicer(path).display().to_string(), &bytes).map_err(Error::File)
+    let mut source = Source::new(nicer(path).display().to_string(), &bytes);
+    if let Err(report) = &mut source {
+        // What is no text cannot be searched for secrets.
+        report.problems.iter_mut().for_each(|problem| problem.excerpt = None);
+    }
+    let source = source.map_err(Error::File)?;
+    let shown = mask::masked(source.text());
+    Ok(source.showing(shown))
 }
 
 /// The variables that may be meant for us.
@@ -300,12 +328,22 @@ fn variables() -> Result<BTreeMap<String, String>, Error> {
     Ok(variables)
 }
 
+/// What all who may speak say together.
+struct Assembled {
+    values: Values,
+    notices: Vec<String>,
+    alerts: Alerts,
+    /// See [`Config`].
+    unset: Vec<String>,
+}
+
 /// All values, by the order of those who may speak: what was typed, variables, the file, what holds without them.
 fn assemble(
     source: Option<&Source>,
     variables: BTreeMap<String, String>,
     typed: Typed<'_>,
-) -> Result<(Values, Vec<String>), Error> {
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Assembled, Error> {
     let mut read = source.map(Read::new).transpose().map_err(Error::File)?;
     let mut values = read.as_mut().map(|read| read.values.clone()).unwrap_or_default();
     let notices = environment::overlay(variables, &mut values)?;
@@ -321,16 +359,24 @@ fn assemble(
         type_in("server.data", Value::Text(data.display().to_string()));
     }
     let missing = values.fill();
+    // What is missing is told first: the rest cannot be judged without it.
+    let read_alerts = || alerts::read(&values, variable);
+    let alerts::Read { alerts, problems, unset } = if missing.is_empty() { read_alerts() } else { Default::default() };
     match (read, missing.first()) {
-        (Some(read), _) => read.end(&missing).map_err(Error::File)?,
-        (None, None) => {}
+        (Some(read), _) => read.end(&missing, problems).map_err(Error::File)?,
+        (None, None) => {
+            if let Some(problem) = problems.into_iter().next() {
+                let Diagnostic { path, message, help, .. } = problem;
+                return Err(Error::Variable { name: path, problem: message, expected: None, help });
+            }
+        }
         (None, Some(place)) => {
             let problem = "it begins a section in which something is missing".to_owned();
             let help = Some(format!("set `{}` as well", place.key().variable()));
             return Err(Error::Variable { name: place.to_string(), problem, expected: None, help });
         }
     }
-    Ok((values, notices))
+    Ok(Assembled { values, notices, alerts, unset })
 }
 
 /// A path, from the folder of the file if it stands there, else from the current one.

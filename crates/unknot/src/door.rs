@@ -16,6 +16,8 @@ use unknot_engine::{Clock, core::Timestamp};
 
 /// Between two questions at a server that does not answer.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long the server may keep whoever waits before it says that the wait goes on.
+const POLL: Duration = Duration::from_secs(20);
 
 /// The attempt that this process is part of, and where it asks.
 pub(crate) struct Door {
@@ -83,7 +85,7 @@ impl Door {
         loop {
             let told = self.ask("wait", |client, attempt| {
                 let wish = wish.clone();
-                async move { client.attempt_wait(&attempt, &wish).await }
+                async move { client.attempt_wait(&attempt, &wish, POLL).await }
             })?;
             if told.outcome != WaitOutcome::Waiting {
                 return Ok(told);

@@ -38,6 +38,8 @@ pub(crate) enum Error {
     ConfigUnreadable { path: PathBuf, source: io::Error },
     #[error("the variable `{name}` cannot be used: {problem}")]
     Variable { name: String, problem: String, expected: Option<String>, help: Option<String> },
+    #[error("{problem}")]
+    Unset { problem: String },
     #[error("`{given}` is no input: {problem}")]
     Input { given: String, problem: String },
     #[error("`{given}` is no {what}")]
@@ -97,6 +99,8 @@ pub(crate) enum Error {
     OutsideTask { command: &'static str },
     #[error("{problem}")]
     Usage { problem: String },
+    #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
+    CalledTwice { name: String, first: PathBuf, second: PathBuf },
     #[error("cannot read the wait graph `{}`", path.display())]
     GraphUnreadable { path: PathBuf, source: io::Error },
     #[error("`{}` is no wait graph: {fault}", path.display())]
@@ -173,7 +177,7 @@ impl Error {
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
-            Self::Variable { .. } => "UK0335",
+            Self::Variable { .. } | Self::Unset { .. } => "UK0335",
             Self::WorkerRefused { .. } => "UK0336",
             Self::NoServer { .. } => "UK0330",
             // The server's own code, which has a page here as well.
@@ -184,6 +188,7 @@ impl Error {
             Self::Unsendable { .. } => "UK0334",
             Self::OutsideTask { .. } => "UK0337",
             Self::Usage { .. } => "UK0304",
+            Self::CalledTwice { .. } => "UK0136",
             Self::GraphUnreadable { .. } => "UK0350",
             Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
@@ -201,6 +206,7 @@ impl Error {
             | Self::WorkflowUnreadable { .. }
             | Self::ConfigUnreadable { .. }
             | Self::Variable { .. }
+            | Self::Unset { .. }
             | Self::Input { .. }
             | Self::Value { .. }
             | Self::NoSuchRun { .. }
@@ -217,6 +223,7 @@ impl Error {
             | Self::Unsendable { .. }
             | Self::OutsideTask { .. }
             | Self::Usage { .. }
+            | Self::CalledTwice { .. }
             | Self::GraphUnreadable { .. }
             | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),

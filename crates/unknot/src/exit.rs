@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     NotInTime,
     /// What the command that was run ended with.
     Command(u8),
-    /// 130. Cut short: a second Ctrl-C or TERM killed everything, nobody reads what is printed, or the run was left to its
+    /// Cut short, 130: a second Ctrl-C or TERM killed everything, nobody reads what is printed, or the run was left to its
     /// server. What became of the run is told beside it.
     Killed,
 }

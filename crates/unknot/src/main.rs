@@ -6,6 +6,7 @@
 
 mod args;
 mod attempt_folder;
+mod calls;
 mod commands;
 mod config;
 mod door;

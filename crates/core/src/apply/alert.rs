@@ -136,7 +136,7 @@ impl Step<'_> {
         }
         let is_gone = |alert: &&Alert| match &alert.incident.about {
             About::Breach(breach) => alert.is_open() && !settings.rules.contains(&breach.rule),
-            About::Stuck(_) | About::Quarantined { .. } => false,
+            About::Stuck(_) | About::Quarantined { .. } | About::Test => false,
         };
         let gone: Vec<String> =
             self.state.alerts.values().filter(is_gone).map(|alert| alert.incident.key.clone()).collect();

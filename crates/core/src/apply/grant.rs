@@ -70,7 +70,7 @@ impl Supply for State {
         let Some(run) = self.runs.get(&task.run) else { return true };
         // A brain that was late may look at a run before it meets that run's own end.
         let out_of_time = run.deadline <= self.meta.high_water;
-        let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
+        let out_of_focus = !self.volatile.is_in_focus(run);
         let is_over = run.ending.is_some() || run.poisoned.is_some();
         is_over
             || out_of_time

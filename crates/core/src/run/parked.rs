@@ -160,12 +160,20 @@ impl Child {
 impl Awaited {
     /// Every part.
     pub fn all(of: Vec<Self>) -> Self {
-        Self::AtLeast { k: u32::try_from(of.len()).unwrap_or(u32::MAX), of }
+        Self::at_least(u32::try_from(of.len()).unwrap_or(u32::MAX), of)
     }
 
     /// One part.
     pub fn any(of: Vec<Self>) -> Self {
-        Self::AtLeast { k: 1, of }
+        Self::at_least(1, of)
+    }
+
+    /// So many of the parts; one of one is that part itself.
+    pub fn at_least(k: u32, mut of: Vec<Self>) -> Self {
+        match (k, of.len()) {
+            (1, 1) => of.remove(0),
+            _ => Self::AtLeast { k, of },
+        }
     }
 
     /// Every condition in it, in order.

@@ -78,6 +78,11 @@ impl Waiters {
         }
     }
 
+    /// Whether an attempt of a run waits for a signal.
+    pub(crate) fn awaits_signal(&self, run: RunId, name: &str) -> bool {
+        self.signals.contains_key(&(run, name.into()))
+    }
+
     /// A run was sent a signal.
     pub(crate) fn signalled(&mut self, run: RunId, name: &str) {
         for task in self.signals.get(&(run, name.into())).into_iter().flatten() {

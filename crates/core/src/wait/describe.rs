@@ -46,7 +46,7 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Sleep => "sleeps".to_owned(),
                 WaitOn::Signal => match definition.task(id.index).kind.awaits() {
                     Some((name, from)) => {
-                        format!("waits for {}", parked::signal(definition, name, from))
+                        format!("waits for {}", parked::signal(run, definition, name, from))
                     }
                     None => "waits for a signal".to_owned(),
                 },

@@ -48,7 +48,7 @@ fn awaited(state: &State, run: &Run, id: TaskId, on: &Awaited) -> String {
                 open => format!("{open} runs that it spawned to end"),
             }
         }
-        Awaited::Signal { name, from } => signal(&state.definitions[&run.definition], name, from),
+        Awaited::Signal { name, from } => signal(run, &state.definitions[&run.definition], name, from),
         Awaited::Timer { at } => at.calendar().to_string(),
         Awaited::AtLeast { k, of } => {
             let mut parts: Vec<String> = of.iter().take(NAMES_MAX).map(|part| inner(state, run, id, part)).collect();
@@ -65,13 +65,19 @@ fn awaited(state: &State, run: &Run, id: TaskId, on: &Awaited) -> String {
     }
 }
 
-/// A signal, and who alone can send it.
-pub(super) fn signal(definition: &Definition, name: &str, from: &[TaskIndex]) -> String {
+/// A signal, and who alone can send it; whether they can no more.
+pub(super) fn signal(run: &Run, definition: &Definition, name: &str, from: &[TaskIndex]) -> String {
     if from.is_empty() {
         return format!("signal `{name}`");
     }
     let names: Vec<&str> = from.iter().map(|sender| definition.task(*sender).name.as_ref()).collect();
-    format!("signal `{name}`, which only {} can send", listed(&names, "or"))
+    let has_ended = from.iter().all(|sender| run.task(*sender).end().is_some());
+    let but = match (has_ended, from.len()) {
+        (false, _) => "",
+        (true, 1) => ", and it has ended",
+        (true, _) => ", and they have ended",
+    };
+    format!("signal `{name}`, which only {} can send{but}", listed(&names, "or"))
 }
 
 fn inner(state: &State, run: &Run, id: TaskId, part: &Awaited) -> String {

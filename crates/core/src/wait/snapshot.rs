@@ -452,7 +452,7 @@ impl<'s> View<'s> {
         if run.paused.is_some() {
             parts.push(self.outside(format!("resume:{}", run.id)));
         }
-        if self.state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id)) {
+        if !self.state.volatile.is_in_focus(run) {
             parts.push(self.outside(format!("focus:{}", run.id)));
         }
         Expr::all(parts)

@@ -41,6 +41,7 @@ impl Bench {
             settings,
             guard: GuardCommand { program: "/nonexistent".into(), args: Vec::new() },
             retention: Retention::default(),
+            alerts: Default::default(),
             focus: None,
             door: None,
         };

@@ -170,7 +170,7 @@ fn awaited(wanted: &WaitFor, now: Timestamp, definition: Option<&Definition>) ->
         WaitFor::Timer(length) => Awaited::Timer { at: now.plus(Millis(length.ms)) },
         WaitFor::All(of) => Awaited::all(parts(of)?),
         WaitFor::Any(of) => Awaited::any(parts(of)?),
-        WaitFor::AtLeast { k, of } => Awaited::AtLeast { k: *k, of: parts(of)? },
+        WaitFor::AtLeast { k, of } => Awaited::at_least(*k, parts(of)?),
     })
 }
 

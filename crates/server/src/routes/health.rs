@@ -95,11 +95,11 @@ fn monitor(configured: Deadlock, seen: &MonitorView) -> rest::DeadlockMonitor {
 }
 
 /// What it has done.
-fn deadlocks(seen: &MonitorView) -> rest::DeadlockCounts {
+fn deadlocks(seen: &MonitorView, alerts_sent: u64) -> rest::DeadlockCounts {
     rest::DeadlockCounts {
         deadlocks_detected: seen.deadlocks,
         workflows_cancelled: seen.runs_cancelled,
-        alerts_sent: 0,
+        alerts_sent,
         avg_detection_time_s: seen.detection_s,
         scan_errors: seen.scan_errors,
     }
@@ -139,7 +139,7 @@ async fn stats(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>)
         workers: overview.workers.iter().map(|(worker, seen)| view::worker(worker, seen)).collect(),
         refused_reports: overview.refused_reports,
         progress: progress(&app.engine.health(), &seen, app.engine.now()),
-        deadlock_monitor: deadlocks(&seen),
+        deadlock_monitor: deadlocks(&seen, app.engine.alert_figures().deadlocks_sent),
     })
 }
 

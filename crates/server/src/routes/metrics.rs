@@ -11,10 +11,11 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use unknot_api::rest::HealthState;
 use unknot_engine::{
     MonitorView,
+    alerts::{DELIVERY_BOUNDS, Figures as AlertFigures},
     core::{Timestamp, deadlock::Finding},
 };
 
@@ -120,6 +121,28 @@ impl Page {
         }
     }
 
+    /// Who was told of what.
+    fn alerts(&mut self, figures: &AlertFigures, open: usize) {
+        self.gauge("unknot_incidents_open", "Incidents that people are told of and that go on", alone(open as f64));
+        let by_target = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(target, count)| (label("target", target), *count as f64)).collect::<Vec<_>>()
+        };
+        self.metric("alerts_sent_total", "counter", "Alerts that a target took", by_target(&figures.sent));
+        self.metric("alerts_failed_total", "counter", "Tries to send an alert that failed", by_target(&figures.failed));
+        let given_up = alone(figures.given_up as f64);
+        self.metric("alerts_given_up_total", "counter", "Alerts that somebody was not told of", given_up);
+        let name = "alert_delivery_seconds";
+        self.metric(name, "histogram", "From finding an incident until a target has taken its alert", []);
+        let mut below = 0;
+        for (bound, many) in DELIVERY_BOUNDS.iter().zip(figures.delivery) {
+            below += many;
+            writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {below}").unwrap_or_default();
+        }
+        let (sum, count) = (figures.delivery_sum, figures.delivery_count);
+        writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}")
+            .unwrap_or_default();
+    }
+
     fn bucket(&mut self, name: &str, queue: &str, bound: &str, below: u64) {
         let labels = label("queue", queue);
         let labels = labels.trim_end_matches('}');
@@ -195,6 +218,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
     );
     page.tally(&app.tally);
     page.monitor(&monitor, now);
+    page.alerts(&app.engine.alert_figures(), overview.incidents.len());
     let workers = || overview.workers.iter();
     page.gauge(
         "unknot_worker_slots",

@@ -164,6 +164,7 @@ fn start(folder: &Path, setup: &Setup, wrap: impl FnOnce(Box<dyn Store>) -> Box<
         settings: setup.settings.clone(),
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
+        alerts: Default::default(),
         focus: None,
         door: None,
     };

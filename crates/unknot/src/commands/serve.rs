@@ -35,6 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Serves.
 pub(crate) fn perform(serve: &Serve, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::of_server(&serve.place, serve.listen)?;
+    config.insist_on_targets()?;
     let refused = |source: std::io::Error| Error::Start { attempt: "start the log", source: source.into() };
     let journal = Journal::start(config.logging.clone()).map_err(refused)?;
     let ended = serve_until_told(serve, config, &journal, out);
@@ -89,6 +90,7 @@ fn options(config: &Config) -> Options {
         settings: config.settings.clone(),
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
         retention: config.retention,
+        alerts: config.alerts.clone(),
         focus: None,
         door: Some(Address::Local(Server::socket(&config.data)).to_string()),
     }

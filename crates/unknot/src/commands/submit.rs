@@ -2,6 +2,7 @@
 
 use crate::{
     args::Submit,
+    calls::Beside,
     config::{self, Config},
     error::{Error, eprint_quietly},
     exit::Exit,
@@ -86,6 +87,7 @@ fn from_file(submit: &Submit, flow: &Path, remote: &Remote) -> Result<Wish, Erro
     if let Value::Object(input) = inputs::read(&submit.input, &checked.definition)? {
         request.input = input;
     }
+    request.calls = Beside::new(flow, &config, &checked).documents()?;
     request.source = is_here.then(|| config::absolute(flow).display().to_string());
     Ok(Wish { request, definition: Some(checked.definition) })
 }

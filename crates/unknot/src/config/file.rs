@@ -34,13 +34,17 @@ impl<'s> Read<'s> {
         Ok(read)
     }
 
-    /// What was found wrong, with what is missing once variables are counted in.
+    /// What was found wrong, with what is missing and what does not fit once variables are counted in.
     ///
     /// # Errors
     /// If that is anything.
-    pub(super) fn end(mut self, missing: &[Place]) -> Result<(), Report> {
-        for place in missing {
-            let path = place.to_string();
+    pub(super) fn end(mut self, missing: &[Place], others: Vec<Diagnostic>) -> Result<(), Report> {
+        self.problems.extend(others.into_iter().map(|problem| (problem, OnKey::Yes)));
+        for path in missing.iter().map(Place::to_string) {
+            // What stands there and is wrong is not missing.
+            if self.problems.iter().any(|(problem, _)| problem.path == path) {
+                continue;
+            }
             let (section, leaf) = path.rsplit_once('.').unwrap_or(("", &path));
             let message = format!("`{leaf}` of `{section}` is missing");
             self.problems.push((Diagnostic::new(Code::MissingKey, message).at(section), OnKey::Yes));

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
+mod alerts;
 mod analyze;
 mod config;
 mod disk;
