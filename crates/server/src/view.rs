@@ -31,7 +31,7 @@ pub(crate) fn moment(at: Timestamp) -> Moment {
 }
 
 /// A word of the core as it is stored, which is how the API says it as well.
-pub(crate) fn word(value: &impl serde::Serialize) -> String {
+pub fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         Ok(other) => other.to_string(),

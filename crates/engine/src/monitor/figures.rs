@@ -113,7 +113,10 @@ impl Figures {
         }
         match Finding::ALL[place].is_proved() {
             true => log::info!(verdict; "Deadlock detected for workflow {run} with {tasks} stuck tasks"),
-            false => log::warn!(verdict; "run {run} is {word}, with {tasks} stuck tasks"),
+            false => {
+                let noun = if tasks == 1 { "task" } else { "tasks" };
+                log::warn!(verdict; "run {run} is {word}, with {tasks} stuck {noun}");
+            }
         }
     }
 

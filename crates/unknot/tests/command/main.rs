@@ -5,6 +5,7 @@
 mod alerts;
 mod analyze;
 mod config;
+mod deadlocks;
 mod disk;
 mod follow;
 mod hold;
