@@ -112,3 +112,50 @@ fn the_process_that_runs_it_is_asked_who_works_and_marks() {
     fits(bench.run(&["deadlocks", "scan"]).code(0)).says("no run is deadlocked");
     bench.run(&["waits"]).code(0).says("nobody waits");
 }
+
+/// Lines of the blocks of one language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let begin = format!("```{language}\n");
+    page.split(begin.as_str()).skip(1).map(|rest| rest.split_once("```").expect("an end").0).collect()
+}
+
+#[test]
+fn each_command_of_the_page_does_what_it_is_for() {
+    let page = include_str!("../../../../docs/deadlocks.md");
+    let bench = Bench::with(APPROVAL);
+    bench.write("unknot.yaml", CONFIG);
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    until("it is found", Duration::from_secs(30), || !bench.run(&["deadlocks", "--json"]).stdout.is_empty());
+    let newest = bench.run(&["deadlocks", "show", "--format", "json"]).stdout;
+    let newest: Value = serde_json::from_str(&newest).unwrap();
+    let program = env!("CARGO_BIN_EXE_unknot");
+    let lines = blocks(page, "sh").into_iter().flat_map(str::lines).filter(|line| line.starts_with("unknot "));
+    let mut ran = 0;
+    for line in lines {
+        let line = line.replace("unknot ", &format!("{program} ")).replace("dl_18", newest["id"].as_str().unwrap());
+        let ended = bench.shell(&line);
+        // What judges says what it found by its status.
+        let is_judged = line.contains(" scan") || line.contains(" analyze ");
+        let fine = if is_judged { vec![Some(0), Some(1), Some(3)] } else { vec![Some(0)] };
+        assert!(fine.contains(&ended.code), "`{line}`: {ended:?}");
+        ran += 1;
+    }
+    assert!(ran > 15, "{ran}");
+}
+
+#[test]
+fn each_configuration_of_the_page_is_sound() {
+    let page = include_str!("../../../../docs/deadlocks.md");
+    let bench = Bench::new();
+    let mut kinds = [0, 0];
+    for text in blocks(page, "yaml") {
+        let is_flow = text.starts_with("name:");
+        bench.write(if is_flow { "flow.yaml" } else { "unknot.yaml" }, text);
+        let arguments = if is_flow { ["check", "flow.yaml"] } else { ["config", "check"] };
+        let told = bench.run(&arguments).code(0);
+        assert!(!told.stderr.contains("does nothing"), "{text}: {}", told.stderr);
+        kinds[usize::from(is_flow)] += 1;
+    }
+    assert!(kinds[0] > 6 && kinds[1] > 0, "{kinds:?}");
+}
