@@ -3,15 +3,15 @@
 mod again;
 mod alerts;
 mod analyze;
+mod attempt;
 mod deadlocks;
-mod door;
 mod operate;
 
 pub(crate) use again::*;
 pub(crate) use alerts::*;
 pub(crate) use analyze::*;
+pub(crate) use attempt::*;
 pub(crate) use deadlocks::*;
-pub(crate) use door::*;
 pub(crate) use operate::*;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -31,6 +31,10 @@ Start here:
   unknot run flow.yaml          run it; the same again goes on where it was
   unknot show latest            what happened, what waits for what
   unknot logs latest fetch -f   what a task prints
+
+In a script that is a task:
+  unknot lock gpu -- ./train    one at a time, whoever else wants it
+  unknot spawn part.yaml --wait a run of another workflow, and its output
 
 With a server (`unknot serve`):
   unknot submit flow.yaml       hand it over; `--wait` waits for its end
@@ -95,18 +99,6 @@ pub(crate) enum Command {
     Why(Why),
     /// Send a run a signal that a task of it waits for, such as an approval
     Signal(Signal),
-    /// In a task's script: take locks and units of pools, and hold them
-    #[command(after_long_help = LOCK_EXAMPLES)]
-    Lock(Lock),
-    /// In a task's script: give locks and units of pools back
-    #[command(after_long_help = UNLOCK_EXAMPLES)]
-    Unlock(Unlock),
-    /// In a task's script: wait for signals, runs, locks, timers
-    #[command(after_long_help = WAIT_EXAMPLES)]
-    Wait(Wait),
-    /// In a task's script: have a run of another workflow made
-    #[command(after_long_help = SPAWN_EXAMPLES)]
-    Spawn(Spawn),
     /// Hold a queue, a workflow or a run: nothing new of it starts
     #[command(after_long_help = PAUSE_EXAMPLES)]
     Pause(Hold),
@@ -122,9 +114,21 @@ pub(crate) enum Command {
     /// List the workers that are connected
     #[command(after_long_help = WORKERS_EXAMPLES)]
     Workers(Listing),
-    /// List pools and locks, and what is held of them
+    /// List pools and locks, who holds them and who waits; make, resize and remove them
     #[command(after_long_help = POOLS_EXAMPLES)]
-    Pools(Listing),
+    Pools(Pools),
+    /// Inside a task: acquire locks or units of a pool, perhaps for one command
+    #[command(after_long_help = LOCK_EXAMPLES)]
+    Lock(Lock),
+    /// Inside a task: give locks or units of a pool back
+    #[command(after_long_help = UNLOCK_EXAMPLES)]
+    Unlock(Unlock),
+    /// Inside a task: wait for locks, child runs, signals, a moment; for all, some or one of them
+    #[command(after_long_help = WAIT_EXAMPLES)]
+    Wait(Wait),
+    /// Inside a task: begin a run of another workflow
+    #[command(after_long_help = SPAWN_EXAMPLES)]
+    Spawn(Spawn),
     /// Look after tasks that are out of tries
     #[command(after_long_help = DEAD_EXAMPLES)]
     Dead(Dead),

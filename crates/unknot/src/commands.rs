@@ -16,6 +16,7 @@ mod list;
 mod lock;
 mod logs;
 mod ls;
+mod pools;
 mod registered;
 mod run;
 mod serve;
@@ -27,6 +28,7 @@ mod store;
 mod submit;
 mod token;
 mod top;
+mod unlock;
 mod wait;
 mod waits;
 mod why;
@@ -67,16 +69,16 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Cancel(cancel) => cancel::perform(&cancel, &mut out),
         Command::Why(asked) => why::perform(&asked, &mut out),
         Command::Signal(signal) => signal::perform(&signal.what, &mut out),
-        Command::Lock(lock) => lock::acquire(&lock, &mut out),
-        Command::Unlock(unlock) => lock::give_back(&unlock, &mut out),
-        Command::Wait(asked) => wait::perform(&asked, &mut out),
-        Command::Spawn(spawn) => spawn::perform(&spawn, &mut out),
         Command::Pause(hold) => hold::pause(&hold.what, &mut out),
         Command::Resume(hold) => hold::resume(&hold.what, &mut out),
         Command::Top(top) => top::perform(&top, &mut out),
         Command::Queues(listing) => list::queues(&listing, &mut out),
         Command::Workers(listing) => list::workers(&listing, &mut out),
-        Command::Pools(listing) => list::pools(&listing, &mut out),
+        Command::Pools(pools) => pools::perform(&pools, &mut out),
+        Command::Lock(asked) => lock::perform(&asked, &mut out),
+        Command::Unlock(asked) => unlock::perform(&asked),
+        Command::Wait(asked) => wait::perform(&asked, &mut out),
+        Command::Spawn(asked) => spawn::perform(&asked, &mut out),
         Command::Retry(retry) => again::retry(&retry, &mut out),
         Command::Decide(decide) => again::decide(&decide, &mut out),
         Command::Bulk(bulk) => again::bulk(&bulk, &mut out),

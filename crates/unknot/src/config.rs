@@ -76,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) logging: Logging,
     /// Most tasks in one chain of needs.
     max_dependency_depth: u32,
+    /// Whether pools that a workflow asks for are for somebody else to judge.
+    pub(crate) any_pools: bool,
     /// All values, with where they came from.
     pub(crate) values: Values,
     /// The file, if there is one.
@@ -216,6 +218,7 @@ impl Config {
             session_term: Duration::from_millis(values.length("workers.session", None).0).max(Duration::from_secs(1)),
             logging,
             max_dependency_depth: values.count("deadlock.max_dependency_depth", None),
+            any_pools: false,
             values,
             file: None,
             typed_file: None,
@@ -230,6 +233,11 @@ impl Config {
             max_dependency_depth: self.max_dependency_depth,
             pools: self.settings.pools.iter().map(|(name, pool)| (name.clone(), pool.size)).collect(),
         }
+    }
+
+    /// The same for workflows that go to a server: it knows which pools there are.
+    pub(crate) fn with_any_pools(self) -> Self {
+        Self { any_pools: true, ..self }
     }
 
     /// What a person should know of whom a command serves, in sentences.

@@ -95,10 +95,10 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
-    #[error("`unknot {command}` asks for the task around it, and this is no task's process")]
-    OutsideTask { command: &'static str },
-    #[error("{problem}")]
-    Usage { problem: String },
+    #[error("the condition of `--for` cannot be used: {problem}")]
+    Expression { problem: String },
+    #[error("`unknot {command}` is for use inside a task, and this is none")]
+    NotInAttempt { command: &'static str, instead: &'static str },
     #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
     CalledTwice { name: String, first: PathBuf, second: PathBuf },
     #[error("cannot read the wait graph `{}`", path.display())]
@@ -163,7 +163,7 @@ impl Error {
             Self::WorkflowUnreadable { .. } => "UK0301",
             Self::ConfigUnreadable { .. } => "UK0302",
             Self::Input { .. } => "UK0303",
-            Self::Value { .. } => "UK0304",
+            Self::Value { .. } | Self::Expression { .. } => "UK0304",
             Self::NoSuchRun { .. } | Self::NothingRan { .. } => "UK0305",
             Self::ManyRuns { .. } => "UK0306",
             Self::NoSuchTask { .. } => "UK0307",
@@ -186,9 +186,8 @@ impl Error {
             Self::Address(_) | Self::TokenFile { .. } => "UK0332",
             Self::Tokens(_) => "UK0333",
             Self::Unsendable { .. } => "UK0334",
-            Self::OutsideTask { .. } => "UK0337",
-            Self::Usage { .. } => "UK0304",
             Self::CalledTwice { .. } => "UK0136",
+            Self::NotInAttempt { .. } => "UK0337",
             Self::GraphUnreadable { .. } => "UK0350",
             Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
@@ -209,6 +208,7 @@ impl Error {
             | Self::Unset { .. }
             | Self::Input { .. }
             | Self::Value { .. }
+            | Self::Expression { .. }
             | Self::NoSuchRun { .. }
             | Self::NothingRan { .. }
             | Self::ManyRuns { .. }
@@ -221,9 +221,8 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::Tokens(TokenError::Refused(_))
             | Self::Unsendable { .. }
-            | Self::OutsideTask { .. }
-            | Self::Usage { .. }
             | Self::CalledTwice { .. }
+            | Self::NotInAttempt { .. }
             | Self::GraphUnreadable { .. }
             | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),

@@ -74,7 +74,7 @@ pub(crate) fn listen() -> Result<Interrupts, Error> {
 }
 
 /// Whether this process was started so that a signal is nothing to it, as `nohup` does.
-fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
@@ -107,18 +107,6 @@ impl Interrupt {
             Self::Int => "Ctrl-C",
             Self::Term => "TERM",
             Self::Hup => "HUP",
-        }
-    }
-
-    /// Sends it to another process as well. One that has just ended has nothing to be told.
-    pub(crate) fn pass_on(self, process: u32) {
-        let number = match self {
-            Self::Int => rustix::process::Signal::INT,
-            Self::Term => rustix::process::Signal::TERM,
-            Self::Hup => rustix::process::Signal::HUP,
-        };
-        if let Some(process) = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw) {
-            rustix::process::kill_process(process, number).unwrap_or_default();
         }
     }
 

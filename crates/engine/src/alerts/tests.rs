@@ -1,5 +1,7 @@
 //! Real engines that tell real receivers on loopback: some listen, some refuse, some never answer.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
+
 use super::{dispatch::Lines, send::Unsent, *};
 use crate::{
     engine::{Engine, Options},

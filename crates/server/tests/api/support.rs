@@ -12,6 +12,7 @@ use std::{
 use tempfile::TempDir;
 use unknot_engine::{
     Engine, Options,
+    alerts::Alerts,
     core::settings::Settings,
     store::{Namespace, Retention, SqliteOptions, SqliteStore, Store},
 };
@@ -39,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) insecure: bool,
     pub(crate) changeable: Changeable,
     pub(crate) settings: Settings,
+    pub(crate) alerts: Alerts,
     /// Attempts at once. There is no guard, so each of them ends as one that cannot be started.
     pub(crate) slots: u32,
 }
@@ -47,7 +49,7 @@ impl Default for Setup {
     fn default() -> Self {
         let rate = Rate { per_second: 1_000_000, burst: 1_000_000 };
         let changeable = Changeable { rate, ..Changeable::default() };
-        Self { insecure: true, changeable, settings: Settings::default(), slots: 0 }
+        Self { insecure: true, changeable, settings: Settings::default(), alerts: Alerts::default(), slots: 0 }
     }
 }
 
@@ -164,7 +166,7 @@ fn start(folder: &Path, setup: &Setup, wrap: impl FnOnce(Box<dyn Store>) -> Box<
         settings: setup.settings.clone(),
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
-        alerts: Default::default(),
+        alerts: setup.alerts.clone(),
         focus: None,
         door: None,
     };

@@ -1,101 +1,127 @@
-//! `unknot lock NAME…` and `unknot unlock NAME…`: what a task's script holds.
+//! `unknot lock NAME…`: locks or units of pools for the attempt that this is a part of, perhaps for one command.
 
+use super::wait::bound;
 use crate::{
-    args::{Lock, Units, Unlock},
-    door::{Door, exit_of},
-    error::{Error, eprint_quietly},
+    args::Lock,
+    attempt::{Attempt, Heard, Waited, unique_name},
+    error::{Error, eprint_quietly, report},
     exit::Exit,
-    signals,
 };
+use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::signal::SIGCHLD;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
     io::Write,
     os::unix::process::ExitStatusExt,
-    process::{self, Child, ExitStatus},
-    thread,
+    process::{Child, Command, ExitStatus},
     time::Duration,
 };
-use unknot_api::rest::{ReleaseRequest, WaitFor, WaitOutcome, WaitResult};
+use unknot_api::{
+    client::ClientError,
+    rest::{WaitFor, WaitOutcome, WaitRequest},
+};
 
-/// How often the command that runs under a lock is looked at, and signals are passed on to it.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// What to do outside of a task.
+const INSTEAD: &str =
+    "put it into the `exec` of a task; to hold a lock for the whole of a task, write `locks: [NAME]` there";
+/// The variable of a command that says what is held for it.
+const HELD_VARIABLE: &str = "UNKNOT_LOCK";
+/// How often a command is looked at whose end nobody has told.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How a shell tells that a command cannot be started.
+const NOT_STARTED: Exit = Exit::As(127);
 
-/// Acquires; with a command: runs it, and gives back.
-pub(crate) fn acquire(lock: &Lock, out: &mut dyn Write) -> Result<Exit, Error> {
-    let door = Door::open("lock")?;
-    let parts: Vec<WaitFor> = lock.names.iter().map(awaited).collect();
-    let awaited = if lock.any { WaitFor::Any(parts) } else { WaitFor::All(parts) };
-    let told = door.wait(awaited, lock.within, lock.then.into())?;
-    if lock.json {
-        writeln!(out, "{}", serde_json::to_string(&told).unwrap_or_default())?;
-    }
-    if told.outcome != WaitOutcome::Met {
-        eprint_quietly(&format!("unknot: {}\n", why_not(&told)));
-        return Ok(exit_of(&told));
-    }
-    if lock.command.is_empty() {
-        if lock.any && !lock.json {
-            told.granted.keys().try_for_each(|name| writeln!(out, "{name}"))?;
+/// Acquires, and runs the command, if there is one.
+pub(crate) fn perform(asked: &Lock, out: &mut dyn Write) -> Result<Exit, Error> {
+    let attempt = Attempt::here("lock", INSTEAD)?;
+    let heard = Heard::listen()?;
+    let granted = match attempt.wait(&request(asked)?, &heard)? {
+        Waited::Over(result) if result.outcome == WaitOutcome::Met => result.granted,
+        Waited::Over(_) => {
+            let within = asked.bound.within.map_or_else(|| "the task's time".to_owned(), |within| within.to_string());
+            eprint_quietly(&format!("{} not acquired within {within}\n", asked.names.join(", ")));
+            return Ok(Exit::NotInTime);
         }
-        return Ok(Exit::Success);
-    }
-    let ended = run(&lock.command);
-    // Whatever became of it: nobody else shall wait for what is not used any more.
-    release(&door, told.granted)?;
-    let status = ended?;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    Ok(Exit::Command(u8::try_from(code).unwrap_or(u8::MAX)))
-}
-
-/// Gives back.
-pub(crate) fn give_back(unlock: &Unlock, _: &mut dyn Write) -> Result<Exit, Error> {
-    let door = Door::open("unlock")?;
-    let mut units: BTreeMap<String, u32> = BTreeMap::new();
-    for Units { pool, units: many } in &unlock.names {
-        *units.entry(pool.clone()).or_default() += many;
-    }
-    release(&door, units)?;
-    Ok(Exit::Success)
-}
-
-fn release(door: &Door, units: BTreeMap<String, u32>) -> Result<(), Error> {
-    let units = ReleaseRequest { units };
-    door.ask("give back what is held", |client, attempt| {
-        let units = units.clone();
-        async move { client.attempt_release(&attempt, &units).await }
-    })
-}
-
-pub(super) fn awaited(units: &Units) -> WaitFor {
-    match units.units {
-        1 => WaitFor::Lock(units.pool.clone()),
-        more => WaitFor::Pool { pool: units.pool.clone(), units: more },
+        Waited::Cut(number) => return Ok(Exit::by_signal(number)),
+    };
+    let names: Vec<&str> = granted.keys().map(String::as_str).collect();
+    match asked.command.split_first() {
+        None => {
+            if asked.any {
+                writeln!(out, "{}", names.join(" "))?;
+            }
+            Ok(Exit::Success)
+        }
+        Some((program, arguments)) => {
+            let ended = run(program, arguments, &names.join(" "), &heard);
+            give_back(&attempt, &granted);
+            Ok(ended)
+        }
     }
 }
 
-pub(super) fn why_not(told: &WaitResult) -> &'static str {
-    match told.outcome {
-        WaitOutcome::TimedOut | WaitOutcome::Waiting => "what was waited for was not there in time",
-        WaitOutcome::Impossible => "what was waited for can not come any more: a run did not end as it was to",
-        WaitOutcome::Withdrawn => "the wait was withdrawn",
-        WaitOutcome::Met => "it holds",
-    }
+fn request(asked: &Lock) -> Result<WaitRequest, Error> {
+    let condition = |name: &String| match asked.units {
+        1 => WaitFor::Lock(name.clone()),
+        units => WaitFor::Pool { pool: name.clone(), units },
+    };
+    let mut of: Vec<WaitFor> = asked.names.iter().map(condition).collect();
+    let name = unique_name(&format!("lock {}", asked.names.join(" ")))?;
+    let awaited = match (of.len(), asked.any) {
+        (1, _) => of.remove(0),
+        (_, true) => WaitFor::Any(of),
+        (_, false) => WaitFor::All(of),
+    };
+    let (within, then) = bound(asked.bound);
+    Ok(WaitRequest { name, awaited, within, then })
 }
 
-/// Runs a command to its end; Ctrl-C, TERM and HUP are passed on to it.
-fn run(command: &[OsString]) -> Result<ExitStatus, Error> {
-    let failed = |source: std::io::Error| Error::Start { attempt: "run the command", source: source.into() };
-    let interrupts = signals::listen()?;
-    let Some((program, arguments)) = command.split_first() else { return Ok(ExitStatus::default()) };
-    let mut child: Child = process::Command::new(program).args(arguments).spawn().map_err(failed)?;
+/// Runs the command to its end; signals are handed on.
+fn run(program: &OsString, arguments: &[OsString], held: &str, heard: &Heard) -> Exit {
+    let mut child = match Command::new(program).args(arguments).env(HELD_VARIABLE, held).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            eprint_quietly(&format!("cannot start `{}`: {error}\n", program.to_string_lossy()));
+            return NOT_STARTED;
+        }
+    };
     loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            return Ok(status);
+        match child.try_wait() {
+            Ok(Some(status)) => return as_it_ended(status),
+            Ok(None) => {}
+            Err(error) => {
+                eprint_quietly(&format!("cannot wait for `{}`: {error}\n", program.to_string_lossy()));
+                return Exit::Environment;
+            }
         }
-        if let Some(interrupt) = interrupts.take() {
-            interrupt.pass_on(child.id());
+        match heard.next(LOOK_EVERY) {
+            None | Some(SIGCHLD) => {}
+            Some(number) => hand_on(&child, number),
         }
-        thread::sleep(LOOK_EVERY);
+    }
+}
+
+fn hand_on(child: &Child, number: i32) {
+    if let Some(signal) = Signal::from_named_raw(number) {
+        // It may just have ended.
+        kill_process(Pid::from_child(child), signal).unwrap_or_default();
+    }
+}
+
+fn as_it_ended(status: ExitStatus) -> Exit {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::As(u8::try_from(code).unwrap_or(u8::MAX)),
+        (None, Some(number)) => Exit::by_signal(number),
+        (None, None) => Exit::Environment,
+    }
+}
+
+/// Whatever became of the command is what counts: what cannot be given back is given back with the attempt's end.
+fn give_back(attempt: &Attempt, granted: &BTreeMap<String, u32>) {
+    match attempt.release(granted) {
+        // It is being stopped, or has lost its lease: nothing is held for it any more, or not for long.
+        Ok(()) | Err(Error::Client { source: ClientError::Refused { .. }, .. }) => {}
+        Err(error) => report(&error),
     }
 }

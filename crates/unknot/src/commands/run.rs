@@ -65,6 +65,8 @@ pub(crate) fn perform(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Erro
 fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::beside(&run.flow, &run.place)?;
     super::config::warn(config.notices());
+    let server = Remote::owner(&config)?;
+    let config = if server.is_some() { config.with_any_pools() } else { config };
     let checked = workflow::read(&run.flow, &config)?;
     let input = inputs::read(&run.input, &checked.definition)?;
     let interrupts = signals::listen()?;
@@ -72,7 +74,6 @@ fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     if !checked.warnings.problems.is_empty() {
         eprint_quietly(&checked.warnings.to_string());
     }
-    let server = Remote::owner(&config)?;
     let store = match server {
         Some(_) => None,
         None => Some(open(&config, &mut teller)?),

@@ -76,7 +76,7 @@ fn wish(submit: &Submit, remote: &Remote) -> Result<Wish, Error> {
 }
 
 fn from_file(submit: &Submit, flow: &Path, remote: &Remote) -> Result<Wish, Error> {
-    let config = Config::beside(flow, &submit.at.place)?;
+    let config = Config::beside(flow, &submit.at.place)?.with_any_pools();
     // What a server elsewhere has in pools is for it to judge.
     let is_here = matches!(remote.client().address(), Address::Local(_));
     let checked = workflow::read(flow, &config)?;

@@ -1,64 +1,94 @@
-//! `unknot wait`: a task's script waits, for whatever it is.
+//! `unknot wait`: for locks, child runs, signals, a moment; printed is what came.
 
-use super::lock::{awaited, why_not};
 use crate::{
-    args::{Units, Wait},
-    door::{Door, exit_of},
+    args::{self, Bound, Then},
+    attempt::{Attempt, Heard, Waited, unique_name},
     error::{Error, eprint_quietly},
     exit::Exit,
 };
+use serde_json::{Value, json};
 use std::io::Write;
-use unknot_api::rest::{ChildEnd, WaitFor, WaitOutcome};
+use unknot_api::{
+    Duration as Length,
+    rest::{AtDeadline, ChildEnd, WaitFor, WaitOutcome, WaitRequest, WaitResult},
+};
 
-/// Waits, and prints what came.
-pub(crate) fn perform(wait: &Wait, out: &mut dyn Write) -> Result<Exit, Error> {
-    let door = Door::open("wait")?;
-    let told = door.wait(expression(wait)?, wait.within, wait.then.into())?;
-    writeln!(out, "{}", serde_json::to_string(&told).unwrap_or_default())?;
-    if told.outcome != WaitOutcome::Met {
-        eprint_quietly(&format!("unknot: {}\n", why_not(&told)));
+/// What to do outside of a task.
+const INSTEAD: &str = "put it into the `exec` of a task; in a workflow, tasks wait by `needs`, `signal`, `workflow` and `sleep`; \
+                       for a run's end there is `unknot submit --wait`, or `unknot events RUN -f`";
+
+/// Waits.
+pub(crate) fn perform(asked: &args::Wait, out: &mut dyn Write) -> Result<Exit, Error> {
+    let attempt = Attempt::here("wait", INSTEAD)?;
+    let heard = Heard::listen()?;
+    let (within, then) = bound(asked.bound);
+    let request = WaitRequest { name: unique_name("unknot wait")?, awaited: awaited(asked)?, within, then };
+    match attempt.wait(&request, &heard)? {
+        Waited::Over(result) => tell(&result, out),
+        Waited::Cut(number) => Ok(Exit::by_signal(number)),
     }
-    Ok(exit_of(&told))
 }
 
-fn expression(wait: &Wait) -> Result<WaitFor, Error> {
-    let lock = |pool: &String| awaited(&Units { pool: pool.clone(), units: 1 });
-    let mut parts: Vec<WaitFor> = wait.lock.iter().map(lock).collect();
-    parts.extend(wait.pool.iter().map(|Units { pool, units }| WaitFor::Pool { pool: pool.clone(), units: *units }));
-    parts.extend(wait.child.iter().map(|given| child(given)));
-    parts.extend(wait.signal.iter().map(|given| signal(given)));
-    parts.extend(wait.timer.iter().map(|length| WaitFor::Timer(*length)));
-    for given in &wait.expression {
-        parts.push(read(given)?);
+/// How long, and what then.
+pub(super) fn bound(bound: Bound) -> (Option<Length>, AtDeadline) {
+    let then = match bound.then {
+        Then::GiveUp => AtDeadline::GiveUp,
+        Then::Stop => AtDeadline::Stop,
+    };
+    (bound.within, then)
+}
+
+/// Everything that was typed.
+fn awaited(asked: &args::Wait) -> Result<WaitFor, Error> {
+    let mut of: Vec<WaitFor> = Vec::new();
+    of.extend(asked.lock.iter().map(|name| WaitFor::Lock(name.clone())));
+    of.extend(asked.pool.iter().map(|(pool, units)| WaitFor::Pool { pool: pool.clone(), units: *units }));
+    of.extend(asked.child.iter().map(|child| child_of(child)));
+    of.extend(asked.signal.iter().map(|name| WaitFor::Signal { name: name.clone(), from: Vec::new() }));
+    of.extend(asked.timer.iter().map(|length| WaitFor::Timer(*length)));
+    for text in &asked.expressions {
+        of.push(expression(text)?);
     }
-    let usage = |problem: String| Error::Usage { problem };
-    match (wait.any, wait.at_least, parts.len()) {
-        (_, _, 0) => Err(usage("say what is waited for: `unknot wait --help` has examples".to_owned())),
-        (true, ..) => Ok(WaitFor::Any(parts)),
-        (false, Some(k), many) if k == 0 || k as usize > many => {
-            Err(usage(format!("`--at-least {k}`, and {many} conditions are given")))
+    let nothing = || Error::Value { given: "unknot wait".to_owned(), what: "wait without something to wait for" };
+    if of.is_empty() {
+        return Err(nothing());
+    }
+    Ok(match (asked.any, asked.at_least) {
+        (_, Some(k)) => WaitFor::AtLeast { k, of },
+        (true, None) => WaitFor::Any(of),
+        (false, None) if of.len() == 1 => of.remove(0),
+        (false, None) => WaitFor::All(of),
+    })
+}
+
+/// `part-1`, `part-1:success`.
+fn child_of(typed: &str) -> WaitFor {
+    let (key, until) = match typed.strip_suffix(":success") {
+        Some(key) => (key, ChildEnd::Success),
+        None => (typed.strip_suffix(":terminal").unwrap_or(typed), ChildEnd::Terminal),
+    };
+    WaitFor::Child { key: key.to_owned(), until }
+}
+
+fn expression(text: &str) -> Result<WaitFor, Error> {
+    let wrong = |problem: String| Error::Expression { problem };
+    let value: Value = serde_json::from_str(text).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
+    WaitFor::read(&value, "for").map_err(wrong)
+}
+
+/// Prints what came.
+fn tell(result: &WaitResult, out: &mut dyn Write) -> Result<Exit, Error> {
+    let WaitResult { outcome, granted, signals, children, .. } = result;
+    writeln!(out, "{}", json!({"outcome": outcome, "granted": granted, "signals": signals, "children": children}))?;
+    out.flush()?;
+    Ok(match outcome {
+        WaitOutcome::Met => Exit::Success,
+        WaitOutcome::TimedOut | WaitOutcome::Waiting | WaitOutcome::Withdrawn => Exit::NotInTime,
+        WaitOutcome::Impossible => {
+            let failed = children.iter().map(|(key, child)| format!("`{key}` ended as {}", child.status));
+            let failed = failed.collect::<Vec<_>>().join(", ");
+            eprint_quietly(&format!("it can not hold any more: {failed}\n"));
+            Exit::Failed
         }
-        (false, Some(k), _) => Ok(WaitFor::AtLeast { k, of: parts }),
-        (false, None, 1) => Ok(parts.remove(0)),
-        (false, None, _) => Ok(WaitFor::All(parts)),
-    }
-}
-
-fn child(given: &str) -> WaitFor {
-    match given.strip_suffix(":success") {
-        Some(key) => WaitFor::Child { key: key.to_owned(), until: ChildEnd::Success },
-        None => WaitFor::Child { key: given.to_owned(), until: ChildEnd::Terminal },
-    }
-}
-
-fn signal(given: &str) -> WaitFor {
-    let (name, from) = given.split_once(':').unwrap_or((given, ""));
-    let from = from.split(',').filter(|task| !task.is_empty()).map(str::to_owned).collect();
-    WaitFor::Signal { name: name.to_owned(), from }
-}
-
-fn read(given: &str) -> Result<WaitFor, Error> {
-    let usage = |problem: String| Error::Usage { problem };
-    let value = serde_json::from_str(given).map_err(|error| usage(format!("`--for` is no JSON: {error}")))?;
-    WaitFor::read(&value, "for").map_err(usage)
+    })
 }

@@ -52,14 +52,10 @@ impl Error {
             Self::Unsendable { .. } => {
                 "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
             }
+            Self::NotInAttempt { instead, .. } => (*instead).to_owned(),
             Self::CalledTwice { .. } => "keep one of them in that folder, or give one another `name:`".to_owned(),
             Self::GraphUnreadable { .. } | Self::NoGraph { .. } => {
                 "`unknot help analyze` has an example; docs/wait-graph.md says what a file may hold".to_owned()
-            }
-            Self::OutsideTask { .. } => {
-                "call it in the script of a task: `exec: \"unknot lock gpu -- ./train.sh\"`; for locks that the whole task holds, \
-                 its `locks:` say so"
-                    .to_owned()
             }
             Self::EngineStopped { .. } => {
                 "what was recorded is in the data folder; run the same command again".to_owned()

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod analyze;
+mod attempt;
 mod config;
 mod deadlocks;
 mod disk;
