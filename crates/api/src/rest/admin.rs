@@ -217,7 +217,7 @@ pub struct DeadlockMonitor {
     pub running: bool,
     /// Seconds between two looks.
     pub check_interval_s: u64,
-    /// Seconds after which a task that has not begun is reported.
+    /// Seconds after which a task that only the outside can move, or that is not served, is reported.
     pub pending_stale_s: u64,
     /// Whether a deadlock is resolved without asking.
     pub cancel_on_deadlock: bool,

@@ -266,7 +266,8 @@ fn what_cannot_be_waited_for_is_refused_and_says_why() {
 }
 
 fn nested(deep: usize) -> Value {
-    (0..deep).fold(json!({"lock": "a"}), |inner, _| json!({"all": [inner]}))
+    // Of one part alone, an expression would be that part itself.
+    (0..deep).fold(json!({"lock": "a"}), |inner, _| json!({"all": [inner, {"timer": "1h"}]}))
 }
 
 #[test]

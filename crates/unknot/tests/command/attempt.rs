@@ -71,12 +71,12 @@ fn time_is_bounded_and_what_is_held_ends_with_its_attempt() {
     let bench = two(
         "unknot lock gpu && touch held && until test -e late; do sleep 0.01; done\n",
         "until test -e held; do sleep 0.01; done
-unknot lock gpu --within 50ms -- touch ran; echo $? > late
-unknot lock gpu --any spare; unknot unlock spare
+unknot lock gpu --within 50ms -- touch ran; echo $? > status
+unknot lock gpu --any spare; unknot unlock spare; touch late
 unknot lock gpu && echo mine > end\n",
     );
     bench.run(&["run", "flow.yaml"]).code(0);
-    assert_eq!((bench.read("late").trim(), bench.read("end").trim()), ("75", "mine"));
+    assert_eq!((bench.read("status").trim(), bench.read("end").trim()), ("75", "mine"));
     assert!(!bench.path("ran").exists(), "nothing is run without the lock");
     bench.run(&["logs", "latest", "b"]).code(0).says("gpu not acquired within 50ms").says("spare\n");
 }
