@@ -5,6 +5,9 @@
 //! [`FindingsReported`](crate::event::Event::FindingsReported), which leaves alone what has moved meanwhile.
 
 pub mod audit;
+mod suspects;
+
+pub use suspects::{Suspect, suspects};
 
 use crate::{
     Millis, RunId, Seq, State, TaskId, Timestamp,

@@ -18,6 +18,7 @@ mod explain;
 mod generate;
 mod graph;
 mod input;
+mod naming;
 mod obstacle;
 mod parked;
 mod part;
@@ -30,6 +31,7 @@ mod residue;
 mod snapshot;
 mod stuck;
 mod victims;
+mod waiting;
 mod why;
 
 use serde::{Deserialize, Serialize};
@@ -39,6 +41,7 @@ pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use draw::{dot, mermaid};
 pub use generate::Generate;
 pub use input::{Fault, Input};
+pub use naming::named;
 pub use pools::{AtPool, Share, at_pools};
 pub use price::Price;
 pub use reach::reach;
@@ -47,6 +50,7 @@ pub use repair::{Remedy, Repair};
 pub use snapshot::snapshot;
 pub(crate) use snapshot::{DECLARED, among};
 pub use stuck::{Cause, Stuck, Watched, stuck};
+pub use waiting::waiting;
 pub use why::{Mover, Subject, Why, mover, why};
 
 /// The wait graph of a namespace at one moment.

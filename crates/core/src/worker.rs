@@ -103,7 +103,7 @@ pub struct Workers {
 
 impl Workers {
     /// A worker is here from now on, or offers something else. Says whether the crews are others now.
-    pub(crate) fn insert(&mut self, worker: &WorkerId, slots: u32, serves: &Serves) -> bool {
+    pub fn insert(&mut self, worker: &WorkerId, slots: u32, serves: &Serves) -> bool {
         let parted = self.here.get(worker).is_some_and(|offer| *offer.serves != *serves) && self.remove(worker);
         let serves = match self.crews.get_key_value(serves) {
             Some((known, _)) => Arc::clone(known),

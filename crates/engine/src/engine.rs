@@ -35,7 +35,7 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -171,7 +171,7 @@ impl Engine {
             progress: Progress::default(),
             desks: Desks::new(local),
             monitor: Figures::default(),
-            verdicts: tokio::sync::Mutex::default(),
+            verdicts: Mutex::default(),
             alerts,
         });
         let lost = reconcile(&options.data, driver.state());

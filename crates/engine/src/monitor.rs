@@ -114,6 +114,7 @@ impl Monitor {
         let (finished, done) = sync_channel(1);
         let mut work = Work::new(Arc::clone(shared), reader, namespace);
         shared.monitor.set_interval(Duration::from_millis(settings.check_interval.0));
+        shared.monitor.next_due(work.due(Duration::ZERO));
         thread::Builder::new().name("unknot-monitor".to_owned()).spawn(move || {
             work.go(&stopped);
             drop(finished);
@@ -134,6 +135,7 @@ impl Work {
         reader.set_limit(STORE_WITHIN);
         let (now, age) = (shared.clock.now(), shared.clock.elapsed());
         let (differed, is_failing) = (BTreeSet::new(), false);
+        shared.monitor.watches_since(now);
         Self { shared, reader, namespace, watched_since: now, last: (now, age), differed, is_failing }
     }
 
@@ -193,6 +195,7 @@ impl Work {
         let is_held_up = health.blocked.is_some() || health.late_since.is_some() || health.fatal.is_some();
         if is_held_up || slept {
             self.watched_since = now;
+            self.shared.monitor.watches_since(now);
         }
         is_held_up
     }
@@ -258,7 +261,7 @@ impl Work {
         }
         let shared = Arc::clone(&self.shared);
         // A mark that somebody sets meanwhile is not written over.
-        let _turn = shared.verdicts.blocking_lock();
+        let _turn = shared.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
         let mut over = Vec::new();
         for seq in look.over.into_iter().take(OVER_MAX) {
             over.extend(self.reader.verdict(&self.namespace, seq)?.value.filter(|known| known.ended_at.is_none()));
@@ -276,20 +279,18 @@ impl Engine {
     }
 
     /// Keeps somebody's word that a verdict was wrong, or takes it back; the verdict as it is then, or nothing if there
-    /// is none.
+    /// is none. Waits for the answer.
     ///
     /// # Errors
     /// If the store cannot be read, or the command is not carried out.
-    pub async fn mark(self: Arc<Self>, verdict: Seq, mark: Option<Mark>) -> Result<Option<Deadlock>, CommandError> {
-        let _turn = self.shared.verdicts.lock().await;
-        let engine = Arc::clone(&self);
-        let read = move || engine.read(|reader, namespace| Ok(reader.verdict(namespace, verdict)?.value));
-        let broken = |error: tokio::task::JoinError| CommandError::Stopped { cause: error.to_string() };
-        let Some(before) = tokio::task::spawn_blocking(read).await.map_err(broken)?? else { return Ok(None) };
+    pub fn mark(&self, verdict: Seq, mark: Option<Mark>) -> Result<Option<Deadlock>, CommandError> {
+        let _turn = self.shared.verdicts.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.read(|reader, namespace| Ok(reader.verdict(namespace, verdict)?.value))?;
+        let Some(before) = found else { return Ok(None) };
         let is_new = before.false_positive.is_none() && mark.is_some();
         let marked = Deadlock { false_positive: mark, ..before };
         let deadlock = Box::new(marked.clone());
-        self.command(|caller| Event::DeadlockMarked { deadlock, caller }).await?;
+        self.shared.ask(|caller| Event::DeadlockMarked { deadlock, caller })?.wait()?;
         if is_new {
             self.shared.monitor.marked_wrong();
         }

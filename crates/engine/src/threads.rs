@@ -16,7 +16,7 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, SyncSender},
     },
     thread,
@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     pub(crate) desks: Desks,
     pub(crate) monitor: Figures,
     /// Whoever changes a verdict, from reading it until that is durable.
-    pub(crate) verdicts: tokio::sync::Mutex<()>,
+    pub(crate) verdicts: Mutex<()>,
     pub(crate) alerts: alerts::Desk,
 }
 

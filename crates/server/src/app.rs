@@ -67,7 +67,7 @@ pub struct Changeable {
 pub struct Deadlock {
     /// Seconds between two looks.
     pub check_interval_s: u64,
-    /// Seconds after which a task that has not begun is reported.
+    /// Seconds after which a task that only the outside can move, or that is not served, is reported.
     pub pending_stale_s: u64,
     /// Whether a deadlock is resolved without asking.
     pub cancel: bool,

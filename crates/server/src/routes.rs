@@ -6,6 +6,7 @@ mod asks;
 mod attempts;
 mod calls;
 mod cancel;
+mod deadlocks;
 mod events;
 mod health;
 mod metrics;
@@ -61,6 +62,7 @@ pub(crate) fn operations() -> Vec<Operation> {
         tasks::operations(),
         why::operations(),
         waits::operations(),
+        deadlocks::operations(),
         events::operations(),
         workflows::operations(),
         workers::operations(),

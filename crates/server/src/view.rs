@@ -1,5 +1,9 @@
 //! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
+mod verdict;
+
+pub use verdict::{graph, live_waits, suspect, verdict, verdict_ref, verdict_summary};
+
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_api::{
@@ -27,7 +31,7 @@ pub(crate) fn moment(at: Timestamp) -> Moment {
 }
 
 /// A word of the core as it is stored, which is how the API says it as well.
-pub(crate) fn word(value: &impl serde::Serialize) -> String {
+pub fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         Ok(other) => other.to_string(),
@@ -194,6 +198,7 @@ pub fn why(told: &Why) -> rest::Why {
         causes: told.causes.iter().map(why).collect(),
         more: told.more as u64,
         is_cut: told.is_cut,
+        verdicts: Vec::new(),
     }
 }
 

@@ -4,12 +4,14 @@ mod again;
 mod alerts;
 mod analyze;
 mod attempt;
+mod deadlocks;
 mod operate;
 
 pub(crate) use again::*;
 pub(crate) use alerts::*;
 pub(crate) use analyze::*;
 pub(crate) use attempt::*;
+pub(crate) use deadlocks::*;
 pub(crate) use operate::*;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -130,6 +132,12 @@ pub(crate) enum Command {
     /// Look after tasks that are out of tries
     #[command(after_long_help = DEAD_EXAMPLES)]
     Dead(Dead),
+    /// List who waits now, for what, and who can move it
+    #[command(after_long_help = WAITS_EXAMPLES)]
+    Waits(Waits),
+    /// List verdicts about work that stood still, show one, scan for more
+    #[command(after_long_help = DEADLOCKS_EXAMPLES)]
+    Deadlocks(Deadlocks),
     /// Show who was told of incidents, and test whether alerts arrive
     #[command(after_long_help = ALERTS_EXAMPLES)]
     Alerts(Alerts),

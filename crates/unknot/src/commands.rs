@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod config;
 mod dead;
+mod deadlocks;
 mod events;
 mod hold;
 mod list;
@@ -29,6 +30,7 @@ mod token;
 mod top;
 mod unlock;
 mod wait;
+mod waits;
 mod why;
 mod worker;
 
@@ -37,7 +39,14 @@ use crate::{
     error::Error,
     exit::Exit,
 };
+use serde_json::Value;
 use std::io::{self, BufWriter, Write};
+use unknot_engine::Engine;
+
+/// Answers what is asked at the control socket of this process and is none of the engine's own wishes.
+fn looks(engine: &Engine, request: &Value) -> Option<Value> {
+    [why::answer, waits::answer, deadlocks::answer].iter().find_map(|answer| answer(engine, request))
+}
 
 /// Does what was asked for.
 ///
@@ -75,6 +84,8 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Bulk(bulk) => again::bulk(&bulk, &mut out),
         Command::Workflow(workflow) => registered::perform(&workflow.command, &mut out),
         Command::Dead(dead) => dead::perform(&dead.command, &mut out),
+        Command::Waits(asked) => waits::perform(&asked, &mut out),
+        Command::Deadlocks(asked) => deadlocks::perform(&asked, &mut out),
         Command::Alerts(asked) => alerts::perform(&asked, &mut out),
         Command::Token(token) => token::perform(&token.command, &mut out),
         Command::Store(store) => store::perform(&store.command, &mut out),

@@ -5,6 +5,7 @@
 
 mod asked;
 mod stored;
+mod verdicts;
 mod words;
 
 pub(crate) use words::{entry, read_word, run_id, stamp};

@@ -217,7 +217,7 @@ pub struct DeadlockMonitor {
     pub running: bool,
     /// Seconds between two looks.
     pub check_interval_s: u64,
-    /// Seconds after which a task that has not begun is reported.
+    /// Seconds after which a task that only the outside can move, or that is not served, is reported.
     pub pending_stale_s: u64,
     /// Whether a deadlock is resolved without asking.
     pub cancel_on_deadlock: bool,
@@ -426,9 +426,19 @@ pub enum Decision {
     Fail,
 }
 
-/// Who waits for what, and who holds it: the exchange format of wait graphs.
+/// Who waits for what, and who holds it, as of a commit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitGraph {
+    /// The graph.
+    #[serde(flatten)]
+    pub graph: Graph,
+    /// The newest commit that it was read from.
+    pub as_of: u64,
+}
+
+/// Who waits for what, and who holds it: the exchange format of wait graphs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Graph {
     /// Runs and tasks: `id`, `state`, and perhaps `gen`, `version`.
     pub nodes: Vec<Map<String, Value>>,
     /// Pools, locks, slots of workers, places within `max_parallel`: `id`, `units`, `queue`.
@@ -439,6 +449,4 @@ pub struct WaitGraph {
     pub holds: Vec<Map<String, Value>>,
     /// `node`, `expr`, `since` (Unix milliseconds), `deadline_s`; in the order of queues.
     pub waits: Vec<Map<String, Value>>,
-    /// The newest commit that it was read from.
-    pub as_of: u64,
 }

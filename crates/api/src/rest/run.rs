@@ -320,6 +320,27 @@ pub struct Why {
     /// Whether what stands in its way is told elsewhere in this answer, or left out because that is long already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_cut: bool,
+    /// The newest verdicts that its run was part of; only of what was asked about. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<VerdictRef>,
+}
+
+/// A verdict that a run was part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VerdictRef {
+    /// Its id: `dl_7`.
+    pub id: String,
+    /// What it says: see verdicts.
+    #[schemars(extend("enum" = super::VERDICT_KINDS))]
+    pub kind: String,
+    /// When it was made.
+    pub at: Moment,
+    /// When those that stood still had moved, as the monitor saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
+    /// What was done.
+    #[schemars(extend("enum" = super::VERDICT_OUTCOMES))]
+    pub outcome: String,
 }
 
 fn is_zero(value: &u64) -> bool {

@@ -9,10 +9,10 @@ use crate::{
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason},
     step::Step,
-    wait::{Analysis, DECLARED, Snapshot},
+    wait::{Analysis, Snapshot, named},
     workflow::OnLost,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How often an attempt of a task is stopped to end a deadlock before its run is cancelled instead.
 const VICTIM_MAX: u32 = 5;
@@ -51,8 +51,7 @@ impl Step<'_> {
         let policy = victims.iter().map(|id| self.policy_of(id)).max().unwrap_or(Policy::Alert);
         let seq = self.next_seq();
         let members = self.members(&analysis);
-        let names = self.names(&graph);
-        let explanation = analysis.explanation.iter().map(|sentence| named(sentence, &names)).collect();
+        let explanation = named(self.state, &graph, &analysis.explanation);
         let outcome = self.resolve(kind, policy, &victims);
         let deadlock = Deadlock {
             seq,
@@ -121,7 +120,10 @@ impl Step<'_> {
                 }
                 (Ok(TaskId { run, .. }), _) | (_, Ok(run)) => {
                     self.begin_ending(run, EndCause::Cancelled, AUTO_CANCEL.to_owned(), "system", false);
-                    cancelled.push(run);
+                    // One run may have several victims.
+                    if !cancelled.contains(&run) {
+                        cancelled.push(run);
+                    }
                 }
                 _ => {}
             }
@@ -154,45 +156,4 @@ impl Step<'_> {
         let tasks = told.filter_map(|id| id.parse::<TaskId>().ok()).filter(|id| seen.insert(*id));
         tasks.take(MEMBERS_MAX).filter_map(|id| Member::of(self.state, id)).collect()
     }
-
-    /// What the ids of a graph are called in sentences.
-    fn names(&self, graph: &Snapshot) -> BTreeMap<String, String> {
-        let node = |id: &String| {
-            let name = match (id.parse::<TaskId>(), id.parse::<RunId>()) {
-                (Ok(task), _) => {
-                    let (run, definition) = (self.run(task.run)?, self.definition(task.run));
-                    format!("`{}/{}` ({id})", run.workflow, definition.task(task.index).name)
-                }
-                (_, Ok(run)) => format!("run of `{}` ({id})", self.run(run)?.workflow),
-                _ => return None,
-            };
-            Some((format!("`{id}`"), name))
-        };
-        let pool = |resource: &crate::wait::Resource| {
-            let name = resource.id.strip_prefix("pool:")?;
-            let kind = if resource.units == 1 { "lock" } else { "pool" };
-            Some((format!("`{}`", resource.id), format!("{kind} `{name}`")))
-        };
-        let signal = |consumable: &crate::wait::Consumable| {
-            let name = consumable.id.strip_prefix("signal:")?.strip_suffix(DECLARED)?.split_once(':')?.1;
-            Some((format!("`{}`", consumable.id), format!("signal `{name}`")))
-        };
-        let nodes = graph.nodes.iter().filter_map(|known| node(&known.id));
-        let resources = graph.resources.iter().filter_map(pool);
-        nodes.chain(resources).chain(graph.consumables.iter().filter_map(signal)).collect()
-    }
-}
-
-/// A sentence with the names of what it speaks of.
-fn named(sentence: &str, names: &BTreeMap<String, String>) -> String {
-    let mut told = String::with_capacity(sentence.len());
-    for (number, piece) in sentence.split('`').enumerate() {
-        if number % 2 == 0 {
-            told.push_str(piece);
-            continue;
-        }
-        let quoted = format!("`{piece}`");
-        told.push_str(names.get(&quoted).unwrap_or(&quoted));
-    }
-    told
 }

@@ -33,6 +33,8 @@ pub(crate) struct Figures {
     due_ms: AtomicU64,
     /// Milliseconds between two looks.
     interval_ms: AtomicU64,
+    /// Time before this moment counts for nobody.
+    watched_since: AtomicU64,
 }
 
 /// A copy for whoever looks, of what happened since the start.
@@ -42,6 +44,8 @@ pub struct MonitorView {
     pub running: bool,
     /// When it last looked.
     pub last_scan: Option<Timestamp>,
+    /// Time before this moment counts for nobody: nothing could be committed, or nobody was there.
+    pub watched_since: Timestamp,
     /// By how much its next look is late, if so.
     pub overdue: Option<Duration>,
     /// Verdicts by kind, in the order of [`Finding::ALL`].
@@ -109,7 +113,10 @@ impl Figures {
         }
         match Finding::ALL[place].is_proved() {
             true => log::info!(verdict; "Deadlock detected for workflow {run} with {tasks} stuck tasks"),
-            false => log::warn!(verdict; "run {run} is {word}, with {tasks} stuck tasks"),
+            false => {
+                let noun = if tasks == 1 { "task" } else { "tasks" };
+                log::warn!(verdict; "run {run} is {word}, with {tasks} stuck {noun}");
+            }
         }
     }
 
@@ -141,6 +148,11 @@ impl Figures {
         self.due_ms.store(NEVER, Relaxed);
     }
 
+    /// Time before this moment counts for nobody.
+    pub(crate) fn watches_since(&self, moment: Timestamp) {
+        self.watched_since.store(moment.0, Relaxed);
+    }
+
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms.load(Relaxed))
     }
@@ -160,6 +172,7 @@ impl Figures {
         let running = due_ms != 0 && due_ms != NEVER;
         MonitorView {
             running,
+            watched_since: Timestamp(number(&self.watched_since)),
             last_scan: Some(Timestamp(number(&self.last_scan))).filter(|at| at.0 > 0),
             overdue: age.checked_sub(Duration::from_millis(due_ms)).filter(|late| running && !late.is_zero()),
             verdicts,

@@ -137,16 +137,13 @@ fn a_marked_verdict_keeps_its_mark_when_it_is_over() {
     let run = bench.submit(approval());
     bench.look_after(Millis(16 * MINUTE.0));
     let seq = bench.verdicts()[0].seq;
-    let engine = Arc::new(bench.engine);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mark = || Some(Mark { by: "ann".to_owned(), at: Timestamp(5), note: None });
-    let marked = runtime.block_on(Arc::clone(&engine).mark(seq, mark())).unwrap().unwrap();
+    let marked = bench.engine.mark(seq, mark()).unwrap().unwrap();
     assert_eq!(marked.false_positive, mark());
     assert!(!marked.graph.nodes.is_empty(), "it is written anew whole");
-    assert_eq!(runtime.block_on(Arc::clone(&engine).mark(Seq(999), mark())).unwrap(), None);
-    assert!(runtime.block_on(Arc::clone(&engine).mark(seq, mark())).unwrap().is_some());
-    assert_eq!(engine.monitor().false_positives, 1, "the same verdict twice");
-    bench.engine = Arc::into_inner(engine).unwrap();
+    assert_eq!(bench.engine.mark(Seq(999), mark()).unwrap(), None);
+    assert!(bench.engine.mark(seq, mark()).unwrap().is_some());
+    assert_eq!(bench.engine.monitor().false_positives, 1, "the same verdict twice");
 
     bench.engine.cancel(run, "enough", "ann", false).unwrap();
     bench.until(HistoryKind::RunCancelled);

@@ -14,8 +14,9 @@ use axum::{
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use unknot_api::rest::HealthState;
 use unknot_engine::{
+    MonitorView,
     alerts::{DELIVERY_BOUNDS, Figures as AlertFigures},
-    core::Timestamp,
+    core::{Timestamp, deadlock::Finding},
 };
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -66,6 +67,42 @@ impl Page {
             "How often the figures by queue missed something",
             alone(missed as f64),
         );
+    }
+
+    /// What the deadlock monitor did, and what became of verdicts and cancellations. The names without a prefix are those that
+    /// operators have in their dashboards.
+    fn monitor(&mut self, seen: &MonitorView, now: Timestamp) {
+        self.gauge(
+            "deadlock_detection_duration_seconds",
+            "From the wait that closes a deadlock to its durable verdict, on average since the start",
+            alone(seen.detection_s),
+        );
+        let verdicts = Finding::ALL.iter().zip(seen.verdicts);
+        let verdicts = verdicts.map(|(kind, many)| (label("kind", kind.word()), many as f64));
+        let help = "Verdicts about work that stands still, by kind";
+        self.metric("unknot_verdicts_total", "counter", help, verdicts);
+        for (name, help, many) in [
+            ("deadlock_detected_total", "Deadlocks that were proved", seen.deadlocks),
+            ("deadlock_scan_errors_total", "Looks of the deadlock monitor that failed", seen.scan_errors),
+            ("deadlock_false_positives_total", "Verdicts that were marked as wrong", seen.false_positives),
+            (
+                "deadlock_audit_differences_total",
+                "How often the live wait graph and a full reduction differed: a defect",
+                seen.audit_differences,
+            ),
+            ("deadlock_runs_cancelled_total", "Runs that were cancelled to end a deadlock", seen.runs_cancelled),
+            ("task_cancelled_total", "Tasks that were cancelled", seen.tasks_cancelled),
+            ("unknot_cancellations_asked_total", "Cancellations of runs that were asked for", seen.cancellations_asked),
+            (
+                "unknot_cancellations_completed_total",
+                "Runs that came to their end as CANCELLED",
+                seen.cancellations_completed,
+            ),
+        ] {
+            self.metric(name, "counter", help, alone(many as f64));
+        }
+        let age = seen.last_scan.map(|at| (String::new(), now.since(at).0 as f64 / 1_000.0));
+        self.gauge("deadlock_last_scan_seconds", "Time since the deadlock monitor last looked", age);
     }
 
     fn histogram<'h>(&mut self, name: &str, help: &str, queues: impl Iterator<Item = (&'h str, &'h Histogram)>) {
@@ -129,7 +166,8 @@ fn alone(value: f64) -> [(String, f64); 1] {
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (overview, health, now) = (app.engine.overview(), app.engine.health(), app.engine.now());
-    let judged = judge(&health, now);
+    let monitor = app.engine.monitor();
+    let judged = judge(&health, &monitor, now);
     let seconds = |since: Option<Timestamp>| since.map_or(0.0, |since| now.since(since).0 as f64 / 1_000.0);
     let mut page = Page::default();
     let queues = || overview.queues.iter();
@@ -179,6 +217,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         pools().map(|(name, (pool, _))| (label("pool", name), f64::from(pool.poisoned.is_some()))),
     );
     page.tally(&app.tally);
+    page.monitor(&monitor, now);
     page.alerts(&app.engine.alert_figures(), overview.incidents.len());
     let workers = || overview.workers.iter();
     page.gauge(

@@ -11,6 +11,7 @@ mod attempts;
 mod bounds;
 mod browser;
 mod cancel;
+mod deadlocks;
 mod document;
 mod events;
 mod files;

@@ -30,7 +30,7 @@ fn request(served: &Served, line: &str) -> Ask {
             "-X" => method = words.next().unwrap(),
             "-H" => headers.push(words.next().unwrap().split_once(": ").unwrap()),
             "-d" => body = words.next(),
-            "-N" => {}
+            "-N" | "-s" => {}
             place => path = Some(place.strip_prefix("http://127.0.0.1:8001").unwrap()),
         }
     }
@@ -51,6 +51,19 @@ fn running_attempt(served: &Served, token: &str) -> (String, String) {
     let work = ask("/workers/far/claim", json!({"session": session, "most": 1})).is(200).json()["work"][0].clone();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     (text(&work["assignment"]["attempt"]), text(&work["token"]))
+}
+
+#[test]
+fn the_lines_about_verdicts_do_what_they_say() {
+    let served = Served::closed();
+    let token = std::fs::read_to_string(served.data().join("admin.token")).unwrap();
+    let page = include_str!("../../../../docs/deadlocks.md");
+    let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("curl ")).collect();
+    for line in &lines {
+        let (line, status) = line.rsplit_once('#').unwrap_or_else(|| panic!("no status: {line}"));
+        request(&served, &line.replace("$TOKEN", token.trim())).send().is(status.trim().parse().unwrap());
+    }
+    assert!(lines.len() > 4, "{lines:?}");
 }
 
 #[test]

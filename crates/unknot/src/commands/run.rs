@@ -141,7 +141,7 @@ struct Session {
 impl Session {
     fn run(self, store: Box<dyn Store>, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Exit, Error> {
         let engine = Arc::new(Engine::start(store, self.options()).map_err(Error::start)?);
-        let control = Control::start(&engine, super::why::answer);
+        let control = Control::start(&engine, super::looks);
         let door = Door::open(Arc::clone(&engine), self.config.changeable());
         let without = Without { control: control.as_ref().err(), door: door.as_ref().err() };
         let served = self.serve(&engine, interrupts, teller, &without);

@@ -59,7 +59,7 @@ fn serve_until_told(serve: &Serve, config: Config, journal: &Journal, out: &mut 
     if engine.reconciled() > 0 {
         log::warn!(attempts = engine.reconciled(); "attempts of an earlier process were found unfinished and ended");
     }
-    let control = Control::start(&engine, super::why::answer);
+    let control = Control::start(&engine, super::looks);
     let server = Server::start(Arc::clone(&engine), server_options(&config, serve)).map_err(failed)?;
     say_where(&server, &config, out)?;
     log::info!("ready");

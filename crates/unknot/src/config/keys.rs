@@ -112,8 +112,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("retention.size", Kind::Size, Is("2GiB"), Reload, "Above this size of the store, the runs that ended first go."),
 
     key("deadlock.check_interval_s", whole(1, MANY), Is("60"), Reload, "Seconds between two looks for work that is stuck."),
-    key("deadlock.pending_stale_s", whole(1, MANY), Is("900"), Reload, "Seconds after which a task that has not begun is reported."),
-    key("deadlock.workflow_stale_s", whole(1, MANY), Is("3600"), Reload, "Seconds after which a run without progress is reported."),
+    key("deadlock.pending_stale_s", whole(1, MANY), Is("900"), Reload, "Seconds after which a task that only the outside can move, or that is not served, is reported."),
+    key("deadlock.workflow_stale_s", whole(1, MANY), Is("3600"), Reload, "Seconds after which a run in which nothing happens is reported."),
     key("deadlock.cancel_on_deadlock", Kind::Truth, Is("true"), Reload, "Whether a deadlock is resolved without asking."),
     key("deadlock.alert_webhook", Kind::Url(&["http", "https"]), Nothing, Reload, "Where findings are sent; its host says whether that is Slack, PagerDuty or any other receiver. See `alerts` for more than one."),
     key("deadlock.max_dependency_depth", whole(1, MANY), Is("50"), Reload, "The longest chain of needs that a workflow may have."),

@@ -6,6 +6,7 @@ mod alerts;
 mod analyze;
 mod attempt;
 mod config;
+mod deadlocks;
 mod disk;
 mod follow;
 mod hold;

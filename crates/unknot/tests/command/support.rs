@@ -83,6 +83,18 @@ impl Bench {
         ended(self.command(arguments))
     }
 
+    /// Runs a line of the shell to its end, as [`Bench::run`] does.
+    pub(crate) fn shell(&self, line: &str) -> Ended {
+        let like = self.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(self.path(".")).stdin(Stdio::null());
+        like.get_envs().for_each(|(name, value)| match value {
+            Some(value) => drop(command.env(name, value)),
+            None => drop(command.env_remove(name)),
+        });
+        ended(command)
+    }
+
     /// Starts a command and listens to its standard output.
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
         let mut child = self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
