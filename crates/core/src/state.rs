@@ -121,6 +121,26 @@ impl State {
         Ok(state)
     }
 
+    /// Takes over what only this process knows from the state that this one replaces: who works, which runs are served,
+    /// and what is done about deadlocks. As dear as the load.
+    pub fn carry_on(&mut self, before: &mut Self) {
+        let (before, own) = (&mut before.volatile, std::mem::take(&mut self.volatile));
+        self.volatile = Volatile {
+            bounds: own.bounds,
+            commit: own.commit,
+            recent_floor: own.recent_floor,
+            just_loaded: own.just_loaded,
+            workers: std::mem::take(&mut before.workers),
+            replaced: std::mem::take(&mut before.replaced),
+            focus: before.focus.take(),
+            monitor: before.monitor,
+            ..Volatile::default()
+        };
+        self.rebuild_volatile();
+        // No event of before the load comes again to give out what was ready then.
+        self.volatile.grants_due = true;
+    }
+
     /// Fills large runs with their task rows, and with untouched tasks where there is no row.
     fn complete_runs(&mut self, loose: Vec<(TaskId, Task)>) -> Result<(), LoadError> {
         for run in self.runs.values_mut() {

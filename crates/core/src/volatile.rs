@@ -139,8 +139,8 @@ pub(crate) struct Shared<'s> {
     pub(crate) children: &'s BTreeMap<TaskId, BTreeMap<String, Child>>,
 }
 
-/// The moments that a run or a task waits for: four at most.
-pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 4];
+/// The moments that a run or a task waits for: five at most.
+pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 5];
 
 /// A deadline that comes later than its row says.
 pub(crate) struct Moved {
@@ -403,13 +403,13 @@ impl Volatile {
     fn task_deadlines(&self, run: &Run, def: &TaskDef, index: TaskIndex) -> Deadlines {
         let (id, task) = (run.id.task(index), run.task(index));
         if run.poisoned.is_some() {
-            return [None; 4];
+            return [None; 5];
         }
         match &task.phase {
             Phase::Waiting(wait) if wait.deadline < run.deadline => {
-                [Some((wait.deadline, Deadline::TaskWait(id))), None, None, None]
+                [Some((wait.deadline, Deadline::TaskWait(id))), None, None, None, None]
             }
-            Phase::Waiting(_) | Phase::Ended(_) => [None; 4],
+            Phase::Waiting(_) | Phase::Ended(_) => [None; 5],
             Phase::Leased(lease) => {
                 let attempt = id.attempt(task.attempts);
                 let first = match &lease.stopping {
@@ -418,16 +418,18 @@ impl Volatile {
                 };
                 let expiry = lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)));
                 let silence = heartbeat_deadline(lease, def).map(|stored| (stored, Deadline::Heartbeat(attempt)));
-                let parked =
-                    lease.parked.as_ref().filter(|parked| lease.stopping.is_none() && parked.wake_at < lease.deadline);
-                let wake = parked.map(|parked| (parked.wake_at, Deadline::AttemptWait(attempt)));
-                [Some(first), expiry, silence, wake]
+                let parked = lease.parked.as_ref().filter(|_| lease.stopping.is_none());
+                // A time-out may be put off, a timer comes when it comes.
+                let until = parked.map(|parked| parked.deadline).filter(|at| *at < lease.deadline);
+                let until = until.map(|at| (at, Deadline::AttemptWait(attempt)));
+                let timer = parked.and_then(|parked| Some((parked.timer?, Deadline::AttemptTimer(attempt))));
+                [Some(first), expiry, silence, until, timer]
             }
         }
     }
 
     /// Which of a task's deadlines were moved, and where to.
-    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 4] {
+    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 5] {
         let moved = |(stored, deadline)| Some(Moved { stored, deadline, to: *self.moved.get(&deadline)? });
         self.task_deadlines(run, definition.task(index), index).map(|of_task| of_task.and_then(moved))
     }
@@ -435,7 +437,7 @@ impl Volatile {
     /// Moves those of a task's deadlines again that were moved before it changed, and are stored as they were.
     pub(crate) fn move_again(
         &mut self,
-        before: [Option<Moved>; 4],
+        before: [Option<Moved>; 5],
         run: &Run,
         definition: &Definition,
         index: TaskIndex,
@@ -555,10 +557,16 @@ pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
 /// The moments that a run itself waits for.
 pub(crate) fn run_deadlines(run: &Run) -> Deadlines {
     if run.ending.is_some() || run.poisoned.is_some() {
-        return [None; 4];
+        return [None; 5];
     }
     let start = run.start_at.filter(|_| !run.started);
-    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id))), None, None]
+    [
+        Some((run.deadline, Deadline::RunTimeout(run.id))),
+        start.map(|at| (at, Deadline::RunStart(run.id))),
+        None,
+        None,
+        None,
+    ]
 }
 
 /// Counts one more, without a new key where there is one.

@@ -140,7 +140,7 @@ impl Step<'_> {
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
+            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) | Deadline::AttemptTimer(_) => false,
             Deadline::TaskWait(task) => {
                 // Nobody could say either that an attempt is gone.
                 let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;

@@ -85,6 +85,11 @@ impl Waiters {
         }
     }
 
+    /// Whether an attempt waits for a signal to its run.
+    pub(crate) fn awaits_signal(&self, run: RunId, name: &str) -> bool {
+        self.signals.contains_key(&(run, name.into()))
+    }
+
     /// Something else came that a task's attempt may wait for.
     pub(crate) fn look_at(&mut self, task: TaskId) {
         self.due.extend(self.places.get(&task).map(|seq| (*seq, task)));
@@ -173,7 +178,7 @@ mod tests {
             seq: Seq(seq),
             since,
             deadline,
-            wake_at: deadline,
+            timer: None,
             then: AtDeadline::GiveUp,
             over: None,
         }
