@@ -132,6 +132,16 @@ impl Tally {
     }
 }
 
+/// What a task has under its lease.
+pub(crate) struct Had {
+    /// Whose slot it takes, if it is one of the worker's own.
+    worker: Option<WorkerId>,
+    /// Units of pools, without those that are an ancestor's.
+    units: BTreeMap<String, u32>,
+    loans: BTreeMap<(TaskId, Lent), u32>,
+    lends: bool,
+}
+
 /// What of the state beside a run the indices are made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<'s> {
@@ -279,9 +289,6 @@ impl Volatile {
                     }
                 }
                 self.index_loans(run.id.task(index), lease);
-                if lease.lends() {
-                    self.look_below(run.id.task(index));
-                }
                 if let Some(parked) = waiting(run, lease) {
                     self.waiters.add(run.id.task(index), parked);
                 }
@@ -312,16 +319,6 @@ impl Volatile {
                     self.borrowers.remove(&lender);
                 }
             }
-            // It may have waited for that to be back, and those below it for that to be free.
-            self.waiters.look_at(lender);
-            self.look_below(lender);
-            match loan.1 {
-                Lent::Pool(pool) => {
-                    self.graph.loan_returned(lender);
-                    self.pool_freed(&pool);
-                }
-                Lent::Slot => self.slots_freed(),
-            }
         }
         if lease.slot_of.is_some() {
             decrement(&mut self.beside, &lease.worker, 1);
@@ -332,13 +329,64 @@ impl Volatile {
     fn look_below(&mut self, lender: TaskId) {
         for run in self.graph.runs_below(lender) {
             self.waiters.look_at_run(run);
+            self.ready.call(run);
         }
     }
 
-    /// A pool may have more free units, or serve others than before.
+    /// A pool may have more free units.
     pub(crate) fn pool_freed(&mut self, pool: &str) {
         self.waiters.freed(pool);
         self.ready.freed(Resource::Pool(pool.to_owned()));
+    }
+
+    /// A pool may serve others than before: it lends, or is open again.
+    pub(crate) fn pool_changed(&mut self, pool: &str) {
+        self.pool_freed(pool);
+        self.waiters.look_at_line(pool);
+        self.ready.call_all();
+    }
+
+    /// What a task has that others may come to have.
+    pub(crate) fn had(&self, run: &Run, index: TaskIndex) -> Option<Had> {
+        let lease = run.task(index).lease()?;
+        let own = |(pool, units): (&String, &u32)| (pool.clone(), units - lease.borrowed_of(pool));
+        Some(Had {
+            worker: lease.slot_of.is_none().then(|| lease.worker.clone()),
+            units: lease.holds.iter().map(own).filter(|(_, units)| *units > 0).collect(),
+            loans: lease.loans().collect(),
+            lends: lease.lends(),
+        })
+    }
+
+    /// A task has changed: whatever it has no more others may have now.
+    pub(crate) fn let_go(&mut self, had: Option<Had>, run: &Run, index: TaskIndex) {
+        let (id, has) = (run.id.task(index), self.had(run, index));
+        if has.as_ref().is_some_and(|has| has.lends && had.as_ref().is_none_or(|had| !had.lends)) {
+            self.look_below(id);
+        }
+        let Some(had) = had else { return };
+        if has.is_none() {
+            self.ready.freed(Resource::Parallel(run.id));
+        }
+        if let Some(worker) = had.worker.filter(|worker| has.as_ref().is_none_or(|has| has.worker.as_ref() != Some(worker)))
+            && let Some(offer) = self.workers.get(&worker)
+        {
+            self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
+        }
+        for (pool, units) in had.units {
+            if has.as_ref().and_then(|has| has.units.get(&pool)).is_none_or(|left| *left < units) {
+                self.pool_freed(&pool);
+            }
+        }
+        for ((lender, lent), units) in had.loans {
+            let left = has.as_ref().and_then(|has| has.loans.get(&(lender, lent)));
+            if left.is_none_or(|left| *left < units) {
+                // It may have waited for that to be back, and those below it for that to be free.
+                self.graph.loan_returned(lender);
+                self.waiters.look_at(lender);
+                self.look_below(lender);
+            }
+        }
     }
 
     /// Has a task stand in the wait graph as it is now.
@@ -379,21 +427,16 @@ impl Volatile {
                         self.leases.remove(&lease.worker);
                     }
                 }
-                if let Some(offer) = self.workers.get(&lease.worker) {
-                    self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
-                }
                 for (pool, units) in &lease.holds {
                     let own = units - lease.borrowed_of(pool);
                     if own > 0 {
                         decrement(&mut self.held, pool, own);
                     }
-                    self.pool_freed(pool);
                 }
                 self.unindex_loans(run.id.task(index), lease);
                 if let Some(parked) = waiting(run, lease) {
                     self.forget_waiter(run.id.task(index), parked);
                 }
-                self.ready.freed(Resource::Parallel(run.id));
             }
             Phase::Ended(_) => tally.unhandled -= u32::from(is_unhandled(task, def)),
         }

@@ -8,10 +8,11 @@ use crate::{
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason},
     step::Step,
+    volatile::Party,
     wait::{Analysis, DECLARED, Snapshot, describe},
     workflow::OnLost,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How often an attempt of a task is stopped to end a deadlock before its run is cancelled instead.
 const VICTIM_MAX: u32 = 5;
@@ -54,8 +55,7 @@ impl Step<'_> {
         let policy = victims.iter().map(|id| self.policy_of(id)).max().unwrap_or(Policy::Alert);
         let seq = self.next_seq();
         let members = self.members(&analysis);
-        let names = self.names(&graph);
-        let explanation = analysis.explanation.iter().map(|sentence| named(sentence, &names)).collect();
+        let explanation = analysis.explanation.iter().map(|sentence| self.named(sentence)).collect();
         let outcome = self.resolve(kind, policy, &victims);
         let deadlock = Deadlock {
             seq,
@@ -166,46 +166,36 @@ impl Step<'_> {
         }
     }
 
-    /// What the ids of a graph are called in sentences.
-    fn names(&self, graph: &Snapshot) -> BTreeMap<String, String> {
-        let node = |id: &String| {
-            let name = match (id.parse::<TaskId>(), id.parse::<RunId>()) {
-                (Ok(task), _) => {
-                    let (run, definition) = (self.run(task.run)?, self.definition(task.run));
-                    format!("`{}/{}` ({id})", run.workflow, definition.task(task.index).name)
-                }
-                (_, Ok(run)) => format!("run of `{}` ({id})", self.run(run)?.workflow),
-                _ => return None,
-            };
-            Some((format!("`{id}`"), name))
-        };
-        let pool = |resource: &crate::wait::Resource| {
-            let name = resource.id.strip_prefix("pool:")?;
-            let kind = if resource.units == 1 { "lock" } else { "pool" };
-            Some((format!("`{}`", resource.id), format!("{kind} `{name}`")))
-        };
-        let signal = |consumable: &crate::wait::Consumable| {
-            let name = consumable.id.strip_prefix("signal:")?.strip_suffix(DECLARED)?.split_once(':')?.1;
-            Some((format!("`{}`", consumable.id), format!("signal `{name}`")))
-        };
-        let nodes = graph.nodes.iter().filter_map(|known| node(&known.id));
-        let resources = graph.resources.iter().filter_map(pool);
-        nodes.chain(resources).chain(graph.consumables.iter().filter_map(signal)).collect()
-    }
-}
-
-/// A sentence with the names of what it speaks of.
-fn named(sentence: &str, names: &BTreeMap<String, String>) -> String {
-    let mut told = String::with_capacity(sentence.len());
-    for (number, piece) in sentence.split('`').enumerate() {
-        if number % 2 == 0 {
-            told.push_str(piece);
-            continue;
+    /// A sentence with the names of what it speaks of by its ids.
+    fn named(&self, sentence: &str) -> String {
+        let mut told = String::with_capacity(sentence.len());
+        for (number, piece) in sentence.split('`').enumerate() {
+            match number % 2 {
+                0 => told.push_str(piece),
+                _ => told.push_str(&self.name_of(piece).unwrap_or_else(|| format!("`{piece}`"))),
+            }
         }
-        let quoted = format!("`{piece}`");
-        told.push_str(names.get(&quoted).unwrap_or(&quoted));
+        told
     }
-    told
+
+    /// What an id of a graph is called in a sentence.
+    fn name_of(&self, id: &str) -> Option<String> {
+        if let Some(name) = id.strip_prefix("pool:") {
+            let kind = if self.state.pools.get(name).is_some_and(|pool| pool.size == 1) { "lock" } else { "pool" };
+            return Some(format!("{kind} `{name}`"));
+        }
+        if let Some(signal) = id.strip_prefix("signal:") {
+            let name = signal.strip_suffix(DECLARED)?.split_once(':')?.1;
+            return Some(format!("signal `{name}`"));
+        }
+        match Party::of(id)? {
+            Party::Task(task) => {
+                let (run, definition) = (self.run(task.run)?, self.definition(task.run));
+                Some(format!("`{}/{}` ({id})", run.workflow, definition.task(task.index).name))
+            }
+            Party::Run(run) => Some(format!("run of `{}` ({id})", self.run(run)?.workflow)),
+        }
+    }
 }
 
 /// A graph cut to its cause and a number of others.

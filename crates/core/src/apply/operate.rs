@@ -63,7 +63,7 @@ impl Step<'_> {
     /// A pool has another size, or is open again: some may go on, and some never may.
     fn pool_changed(&mut self, name: &str) {
         let size = self.state.pools.get(name).map_or(0, |pool| pool.size);
-        self.state.volatile.pool_freed(name);
+        self.state.volatile.pool_changed(name);
         self.state.volatile.graph.resize(name, size);
     }
 

@@ -101,6 +101,11 @@ impl Waiters {
         self.due.extend(self.places.range(of_run).map(|(task, seq)| (*seq, *task)));
     }
 
+    /// A pool may serve others than before.
+    pub(crate) fn look_at_line(&mut self, pool: &str) {
+        self.due.extend(self.units.get(pool).into_iter().flat_map(BTreeMap::values).flatten());
+    }
+
     /// The runs of those that are still to be looked at.
     pub(crate) fn due_runs(&self) -> impl Iterator<Item = RunId> + '_ {
         self.due.iter().map(|(_, task)| task.run)
