@@ -40,11 +40,11 @@ pub enum Work {
         /// The task.
         task: TaskIndex,
     },
-    /// Ask the runs of a workflow task from `from` on to end, and let those that have not begun never begin.
+    /// Ask the runs of a task from `from` on to end, and let those that have not begun never begin.
     EndRuns {
         /// The task.
         task: TaskIndex,
-        /// The place of the next of them in the task's list.
+        /// The next of them, in the order of their keys.
         from: u32,
     },
     /// Forget the runs that a task which has ended had spawned, and ask those to end that are not detached.

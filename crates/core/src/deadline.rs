@@ -28,6 +28,8 @@ pub enum Deadline {
     Heartbeat(AttemptId),
     /// A running attempt's own wait is out of time. Set when it begins to wait.
     AttemptWait(AttemptId),
+    /// A timer in a running attempt's wait. Set when it begins to wait, moved to the next one by each.
+    AttemptTimer(AttemptId),
     /// The ladder is at its end: the attempt is fenced. Set when it is asked to stop.
     StopExpiry(AttemptId),
     /// A target is to be told of an alert again, or now that there is room for it. Ended when nobody is to be told.
@@ -44,6 +46,7 @@ impl Deadline {
             | Self::LeaseExpiry(attempt)
             | Self::Heartbeat(attempt)
             | Self::AttemptWait(attempt)
+            | Self::AttemptTimer(attempt)
             | Self::StopExpiry(attempt) => Some(attempt.task.run),
             Self::AlertDelivery(_) => None,
         }

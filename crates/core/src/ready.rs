@@ -87,6 +87,8 @@ pub(crate) trait Supply {
     fn crews(&self, request: &Request) -> Vec<Arc<Serves>>;
     /// Units of a resource that the request could be given now.
     fn free(&self, resource: &Resource, request: &Request) -> u32;
+    /// Units of a resource that nobody has, not even to lend.
+    fn left(&self, resource: &Resource) -> u32;
     /// Whether a task may not be granted now because its run or workflow is held, out of focus, or
     /// comes to its end.
     fn is_held(&self, task: TaskId) -> bool;
@@ -114,6 +116,8 @@ pub struct Ready {
     open: BTreeSet<Resource>,
     /// Of those that stand: whoever is not held up by the order.
     owed: BTreeMap<Resource, Heads>,
+    /// The groups of runs that are owed what they ask for.
+    families: BTreeMap<RunId, BTreeSet<Request>>,
     /// Resources that the first there could not have: those behind that place who are not held up are asked as well.
     passing: BTreeMap<Resource, Rank>,
     /// Tasks set aside one by one because their run or workflow is held, or out of focus.
@@ -162,6 +166,9 @@ impl Request {
 impl Ready {
     /// Puts a task in line.
     pub(crate) fn add(&mut self, request: Request, seq: Seq, since: Timestamp, task: TaskId) {
+        if let Some(run) = request.owed {
+            self.families.entry(run).or_default().insert(request.clone());
+        }
         let group = self.groups.entry(request.clone()).or_default();
         let headed = group.line.first_key_value().map(|(first, _)| *first);
         if headed.is_none_or(|first| seq < first) {
@@ -195,6 +202,24 @@ impl Ready {
         }
     }
 
+    /// Somebody above a run may have something to lend to it: its heads are worth a look, wherever they stand.
+    pub(crate) fn call(&mut self, run: RunId) {
+        for request in self.families.get(&run).cloned().into_iter().flatten() {
+            if self.groups.get(&request).is_some_and(|group| matches!(group.place, Place::At(_))) {
+                self.take_from_place(&request);
+                let Some(group) = self.groups.get(&request) else { continue };
+                self.active.insert(group.rank(&request), request);
+            }
+        }
+    }
+
+    /// The same for all runs that are owed something.
+    pub(crate) fn call_all(&mut self) {
+        for run in self.families.keys().copied().collect::<Vec<_>>() {
+            self.call(run);
+        }
+    }
+
     /// The next task to deal with, in order; call again when that is done. Chores come first. Each head that is
     /// looked at is counted off `looks`; with none left, nothing is next for now.
     pub(crate) fn next(&mut self, now: Timestamp, supply: &impl Supply, looks: &mut usize) -> Option<Next> {
@@ -215,7 +240,7 @@ impl Ready {
             }
             match self.too_short(rank, &request, supply) {
                 Ok(crews) => return Some(Next::Grant(request, seq, task, crews)),
-                Err(at) => self.stand_at(request, rank, at),
+                Err(at) => self.stand_at(request, rank, at, supply),
             }
         }
         None
@@ -305,6 +330,7 @@ impl Ready {
             && self.claims.is_empty()
             && self.open.is_empty()
             && self.owed.is_empty()
+            && self.families.is_empty()
             && self.chores.is_clear()
     }
 
@@ -358,13 +384,15 @@ impl Ready {
         if short.is_empty() { Ok(crews) } else { Err(short) }
     }
 
-    fn stand_at(&mut self, request: Request, rank: Rank, at: Vec<Resource>) {
+    fn stand_at(&mut self, request: Request, rank: Rank, at: Vec<Resource>, supply: &impl Supply) {
         self.active.remove(rank);
         let Some(group) = self.groups.get_mut(&request) else { return };
         group.place = Place::At(at.clone());
         for resource in at {
             let was_asked = self.open.remove(&resource) || self.passing.remove(&resource).is_some();
-            if was_asked && self.owed.get(&resource).is_some_and(|heads| heads.after(rank).is_some()) {
+            let is_next = || self.owed.get(&resource).is_some_and(|heads| heads.after(rank).is_some());
+            // Where nothing is left, only those can be served who are lent something: they are called.
+            if was_asked && supply.left(&resource) > 0 && is_next() {
                 self.passing.insert(resource.clone(), rank);
             }
             if request.owed.is_some() {
@@ -456,10 +484,21 @@ impl Ready {
         line.remove(&seq);
         if line.is_empty() {
             self.groups.remove(request);
+            self.leave_family(request);
         } else {
             self.welcome_head(request);
         }
         self.free_all(request);
+    }
+
+    fn leave_family(&mut self, request: &Request) {
+        let Some(run) = request.owed else { return };
+        if let Some(family) = self.families.get_mut(&run) {
+            family.remove(request);
+            if family.is_empty() {
+                self.families.remove(&run);
+            }
+        }
     }
 
     /// Lets those go on who stood behind a head that needed these.

@@ -12,7 +12,7 @@ use crate::{
     run::{Child, Lease, Run, Task},
     settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
     volatile::{Party, Shared, Volatile},
-    wait::{Analysis, Snapshot, among, analyze},
+    wait::{Analysis, Snapshot, among, analyze_dead},
     worker::WorkKind,
     workflow::{Definition, DefinitionHash},
 };
@@ -127,6 +127,23 @@ impl State {
         Ok(state)
     }
 
+    /// Takes over what only this process knows from the state that this one replaces: who works, which runs are served,
+    /// what is done about deadlocks, and which it has told of.
+    pub fn carry_on(&mut self, before: &mut Self) {
+        let (before, own) = (&mut before.volatile, &mut self.volatile);
+        own.workers = std::mem::take(&mut before.workers);
+        own.replaced = std::mem::take(&mut before.replaced);
+        own.focus = before.focus.take();
+        own.monitor = before.monitor;
+        own.alerting.carry_over(&mut before.alerting);
+        let with_leases = own.leases.values().flatten().map(|task| task.run);
+        own.graph.workers_changed(&own.workers, with_leases);
+        // No event of before the load comes again to give out what was ready then.
+        own.grants_due = true;
+        self.refresh_graph();
+        self.volatile.graph.told_before(&before.graph, self.volatile.commit);
+    }
+
     /// Fills large runs with their task rows, and with untouched tasks where there is no row.
     fn complete_runs(&mut self, loose: Vec<(TaskId, Task)>) -> Result<(), LoadError> {
         for run in self.runs.values_mut() {
@@ -196,7 +213,7 @@ impl State {
         }
         let behind = self.volatile.graph.behind(&news, busy);
         let picture = among(self, now, &behind.parties);
-        let analysis = analyze(&picture);
+        let analysis = analyze_dead(&picture);
         let graph = &mut self.volatile.graph;
         let cause: BTreeSet<Party> = analysis.verdict.core.iter().filter_map(|id| Party::of(id)).collect();
         if cause.is_empty() {
@@ -204,7 +221,7 @@ impl State {
             return None;
         }
         graph.look_again(news.difference(&cause).copied());
-        graph.tell(cause);
+        graph.tell(cause, self.volatile.commit);
         Some((picture, analysis))
     }
 

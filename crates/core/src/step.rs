@@ -111,6 +111,7 @@ impl<'a> Step<'a> {
         let definition = &self.state.definitions[&run.definition];
         let renewed = self.state.volatile.renewed_until(run, id.index);
         let moved = self.state.volatile.moved_of(run, definition, id.index);
+        let had = self.state.volatile.had(run, id.index);
         self.state.volatile.unindex_task(run, definition, id.index);
         let task = &mut run.tasks[id.index.0 as usize];
         if let (Some(until), Phase::Leased(lease)) = (renewed, &mut task.phase) {
@@ -122,6 +123,7 @@ impl<'a> Step<'a> {
         task.updated_at = now;
         run.updated_at = now;
         self.state.volatile.index_task(run, definition, id.index, shared);
+        self.state.volatile.let_go(had, run, id.index);
         self.state.volatile.move_again(moved, run, definition, id.index);
         let key = task_key(run, id.index);
         self.visited.insert(id.run);

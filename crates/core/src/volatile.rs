@@ -135,6 +135,16 @@ impl Tally {
     }
 }
 
+/// What a task has under its lease.
+pub(crate) struct Had {
+    /// Whose slot it takes, if it is one of the worker's own.
+    worker: Option<WorkerId>,
+    /// Units of pools, without those that are an ancestor's.
+    units: BTreeMap<String, u32>,
+    loans: BTreeMap<(TaskId, Lent), u32>,
+    lends: bool,
+}
+
 /// What of the state beside a run the indices are made from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<'s> {
@@ -142,8 +152,8 @@ pub(crate) struct Shared<'s> {
     pub(crate) children: &'s BTreeMap<TaskId, BTreeMap<String, Child>>,
 }
 
-/// The moments that a run or a task waits for: four at most.
-pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 4];
+/// The moments that a run or a task waits for: five at most.
+pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 5];
 
 /// A deadline that comes later than its row says.
 pub(crate) struct Moved {
@@ -282,9 +292,6 @@ impl Volatile {
                     }
                 }
                 self.index_loans(run.id.task(index), lease);
-                if lease.lends() {
-                    self.look_below(run.id.task(index));
-                }
                 if let Some(parked) = waiting(run, lease) {
                     self.waiters.add(run.id.task(index), parked);
                 }
@@ -315,16 +322,6 @@ impl Volatile {
                     self.borrowers.remove(&lender);
                 }
             }
-            // It may have waited for that to be back, and those below it for that to be free.
-            self.waiters.look_at(lender);
-            self.look_below(lender);
-            match loan.1 {
-                Lent::Pool(pool) => {
-                    self.graph.loan_returned(lender);
-                    self.pool_freed(&pool);
-                }
-                Lent::Slot => self.slots_freed(),
-            }
         }
         if lease.slot_of.is_some() {
             decrement(&mut self.beside, &lease.worker, 1);
@@ -335,13 +332,65 @@ impl Volatile {
     fn look_below(&mut self, lender: TaskId) {
         for run in self.graph.runs_below(lender) {
             self.waiters.look_at_run(run);
+            self.ready.call(run);
         }
     }
 
-    /// A pool may have more free units, or serve others than before.
+    /// A pool may have more free units.
     pub(crate) fn pool_freed(&mut self, pool: &str) {
         self.waiters.freed(pool);
         self.ready.freed(Resource::Pool(pool.to_owned()));
+    }
+
+    /// A pool may serve others than before: it lends, or is open again.
+    pub(crate) fn pool_changed(&mut self, pool: &str) {
+        self.pool_freed(pool);
+        self.waiters.look_at_line(pool);
+        self.ready.call_all();
+    }
+
+    /// What a task has that others may come to have.
+    pub(crate) fn had(&self, run: &Run, index: TaskIndex) -> Option<Had> {
+        let lease = run.task(index).lease()?;
+        let own = |(pool, units): (&String, &u32)| (pool.clone(), units - lease.borrowed_of(pool));
+        Some(Had {
+            worker: lease.slot_of.is_none().then(|| lease.worker.clone()),
+            units: lease.holds.iter().map(own).filter(|(_, units)| *units > 0).collect(),
+            loans: lease.loans().collect(),
+            lends: lease.lends(),
+        })
+    }
+
+    /// A task has changed: whatever it has no more others may have now.
+    pub(crate) fn let_go(&mut self, had: Option<Had>, run: &Run, index: TaskIndex) {
+        let (id, has) = (run.id.task(index), self.had(run, index));
+        if has.as_ref().is_some_and(|has| has.lends && had.as_ref().is_none_or(|had| !had.lends)) {
+            self.look_below(id);
+        }
+        let Some(had) = had else { return };
+        if has.is_none() {
+            self.ready.freed(Resource::Parallel(run.id));
+        }
+        if let Some(worker) =
+            had.worker.filter(|worker| has.as_ref().is_none_or(|has| has.worker.as_ref() != Some(worker)))
+            && let Some(offer) = self.workers.get(&worker)
+        {
+            self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
+        }
+        for (pool, units) in had.units {
+            if has.as_ref().and_then(|has| has.units.get(&pool)).is_none_or(|left| *left < units) {
+                self.pool_freed(&pool);
+            }
+        }
+        for ((lender, lent), units) in had.loans {
+            let left = has.as_ref().and_then(|has| has.loans.get(&(lender, lent)));
+            if left.is_none_or(|left| *left < units) {
+                // It may have waited for that to be back, and those below it for that to be free.
+                self.graph.loan_returned(lender);
+                self.waiters.look_at(lender);
+                self.look_below(lender);
+            }
+        }
     }
 
     /// Has a task stand in the wait graph as it is now.
@@ -382,21 +431,16 @@ impl Volatile {
                         self.leases.remove(&lease.worker);
                     }
                 }
-                if let Some(offer) = self.workers.get(&lease.worker) {
-                    self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
-                }
                 for (pool, units) in &lease.holds {
                     let own = units - lease.borrowed_of(pool);
                     if own > 0 {
                         decrement(&mut self.held, pool, own);
                     }
-                    self.pool_freed(pool);
                 }
                 self.unindex_loans(run.id.task(index), lease);
                 if let Some(parked) = waiting(run, lease) {
                     self.forget_waiter(run.id.task(index), parked);
                 }
-                self.ready.freed(Resource::Parallel(run.id));
             }
             Phase::Ended(_) => tally.unhandled -= u32::from(is_unhandled(task, def)),
         }
@@ -406,13 +450,13 @@ impl Volatile {
     fn task_deadlines(&self, run: &Run, def: &TaskDef, index: TaskIndex) -> Deadlines {
         let (id, task) = (run.id.task(index), run.task(index));
         if run.poisoned.is_some() {
-            return [None; 4];
+            return [None; 5];
         }
         match &task.phase {
             Phase::Waiting(wait) if wait.deadline < run.deadline => {
-                [Some((wait.deadline, Deadline::TaskWait(id))), None, None, None]
+                [Some((wait.deadline, Deadline::TaskWait(id))), None, None, None, None]
             }
-            Phase::Waiting(_) | Phase::Ended(_) => [None; 4],
+            Phase::Waiting(_) | Phase::Ended(_) => [None; 5],
             Phase::Leased(lease) => {
                 let attempt = id.attempt(task.attempts);
                 let first = match &lease.stopping {
@@ -421,16 +465,18 @@ impl Volatile {
                 };
                 let expiry = lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)));
                 let silence = heartbeat_deadline(lease, def).map(|stored| (stored, Deadline::Heartbeat(attempt)));
-                let parked =
-                    lease.parked.as_ref().filter(|parked| lease.stopping.is_none() && parked.wake_at < lease.deadline);
-                let wake = parked.map(|parked| (parked.wake_at, Deadline::AttemptWait(attempt)));
-                [Some(first), expiry, silence, wake]
+                let parked = lease.parked.as_ref().filter(|_| lease.stopping.is_none());
+                // A time-out may be put off, a timer comes when it comes.
+                let until = parked.map(|parked| parked.deadline).filter(|at| *at < lease.deadline);
+                let until = until.map(|at| (at, Deadline::AttemptWait(attempt)));
+                let timer = parked.and_then(|parked| Some((parked.timer?, Deadline::AttemptTimer(attempt))));
+                [Some(first), expiry, silence, until, timer]
             }
         }
     }
 
     /// Which of a task's deadlines were moved, and where to.
-    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 4] {
+    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 5] {
         let moved = |(stored, deadline)| Some(Moved { stored, deadline, to: *self.moved.get(&deadline)? });
         self.task_deadlines(run, definition.task(index), index).map(|of_task| of_task.and_then(moved))
     }
@@ -438,7 +484,7 @@ impl Volatile {
     /// Moves those of a task's deadlines again that were moved before it changed, and are stored as they were.
     pub(crate) fn move_again(
         &mut self,
-        before: [Option<Moved>; 4],
+        before: [Option<Moved>; 5],
         run: &Run,
         definition: &Definition,
         index: TaskIndex,
@@ -565,10 +611,16 @@ pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
 /// The moments that a run itself waits for.
 pub(crate) fn run_deadlines(run: &Run) -> Deadlines {
     if run.ending.is_some() || run.poisoned.is_some() {
-        return [None; 4];
+        return [None; 5];
     }
     let start = run.start_at.filter(|_| !run.started);
-    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id))), None, None]
+    [
+        Some((run.deadline, Deadline::RunTimeout(run.id))),
+        start.map(|at| (at, Deadline::RunStart(run.id))),
+        None,
+        None,
+        None,
+    ]
 }
 
 /// Counts one more, without a new key where there is one.

@@ -36,6 +36,7 @@ mod why;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use analysis::analyze_dead;
 pub use analysis::{Analysis, analyze, analyze_reads};
 pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use draw::{dot, mermaid};

@@ -74,6 +74,7 @@ impl Faults {
             fails: some(300),
             drops: some(80),
             late: some(30),
+            dies: some(150),
         };
         Self {
             moments,
@@ -97,7 +98,8 @@ impl Faults {
         self.fates = vec![(1, Fate::Done)];
         (self.crash_at_effect, self.lost, self.doubled, self.deaf) = (0, 0, 0, 0);
         (self.latency, self.slow) = (Millis(20), Millis(20));
-        self.manners = Manners { hangs: 0, ignores: 0, launch_fails: 0, drops: 0, late: 0, fails: self.manners.fails };
+        let fails = self.manners.fails;
+        self.manners = Manners { hangs: 0, ignores: 0, launch_fails: 0, drops: 0, late: 0, dies: 0, fails };
     }
 
     /// The next fault and the pause before it, if there are any in this world.

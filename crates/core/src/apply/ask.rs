@@ -67,9 +67,9 @@ impl Step<'_> {
         self.is_sound(attempt, name, on)?;
         self.make_asked_locks(on);
         let deadline = within.map_or(last, |within| self.now.plus(within).min(last));
-        let wake_at = on.next_timer(self.now).map_or(deadline, |at| at.min(deadline));
+        let timer = on.next_timer(self.now);
         let (seq, since) = (self.next_seq(), self.now);
-        let parked = Parked { name: name.to_owned(), on: on.clone(), seq, since, deadline, wake_at, then, over: None };
+        let parked = Parked { name: name.to_owned(), on: on.clone(), seq, since, deadline, timer, then, over: None };
         self.state.volatile.asking.insert(id, caller);
         self.park(id, parked);
         Ok(None)

@@ -115,7 +115,7 @@ impl Step<'_> {
         let (seq, since) = (self.next_seq(), self.now);
         let (on, name) = (Awaited::Children, "children".to_owned());
         let then = AtDeadline::Stop;
-        self.park(id, Parked { name, on, seq, since, deadline, wake_at: deadline, then, over: None });
+        self.park(id, Parked { name, on, seq, since, deadline, timer: None, then, over: None });
         self.push_work(id.run, Work::Spawn { task: id.index });
     }
 
@@ -150,6 +150,8 @@ impl Step<'_> {
         if let Err(refusal) = self.begin_child(id, &key) {
             self.child_never_began(id, &key, &refusal);
         }
+        // A run that is detached is awaited no more once it has begun.
+        self.state.volatile.waiters.look_at(id);
         self.reindex(id);
     }
 
@@ -242,19 +244,16 @@ impl Step<'_> {
         self.state.volatile.children.awaited(id) > 0
     }
 
-    /// Asks the next run that a workflow task waits for to end, one a call. Those that have not begun never will.
+    /// Asks the next of a task's runs to end, one a call. Those that have not begun never will.
     pub(crate) fn end_next(&mut self, id: TaskId, from: u32) {
-        let (key, definition) = (from.to_string(), self.definition(id.run));
-        let TaskKind::Workflow(call) = &definition.task(id.index).kind else { return };
-        let Some(child) = self.child(id, &key).cloned() else { return };
+        let of_task = self.state.children.get(&id).into_iter().flatten();
+        let Some((key, child)) = of_task.skip(from as usize).map(|(key, child)| (key.clone(), child.clone())).next()
+        else {
+            return;
+        };
         self.look();
         // A task that is tried again meanwhile has other runs.
-        let failed = call.on_child_failure == OnChildFailure::Fail && self.state.volatile.children.has_failed(id);
-        let why = match self.task(id).and_then(Task::lease).map(|lease| lease.stopping.is_some()) {
-            Some(true) => "the task that waits for it is stopped",
-            Some(false) if failed => "another run of the same task did not succeed",
-            Some(false) | None => return,
-        };
+        let Some(why) = self.why_end_runs(id) else { return };
         self.push_work(id.run, Work::EndRuns { task: id.index, from: from + 1 });
         if child.is_awaited() && child.input.is_some() {
             self.set_child(id, &key, Some(Child { ended: Some(RunStatus::Cancelled), input: None, ..child }));
@@ -266,10 +265,35 @@ impl Step<'_> {
         }
     }
 
+    /// Why the runs of a task are to end; none: they are not.
+    fn why_end_runs(&self, id: TaskId) -> Option<&'static str> {
+        let lease = self.task(id).and_then(Task::lease)?;
+        let ends = self.run(id.run).is_some_and(|run| run.ending.is_some());
+        let fails = match &self.definition(id.run).task(id.index).kind {
+            TaskKind::Workflow(call) => call.on_child_failure == OnChildFailure::Fail,
+            _ => false,
+        };
+        match lease.stopping.is_some() {
+            true if ends => Some("the run of the task that spawned it comes to its end"),
+            true if lease.worker.is_brain() => Some("the task that waits for it is stopped"),
+            false if fails && self.state.volatile.children.has_failed(id) => {
+                Some("another run of the same task did not succeed")
+            }
+            _ => None,
+        }
+    }
+
+    /// A task's attempt is stopped for good, with the runs that it has spawned: these need not wait for its end.
+    pub(crate) fn stop_runs(&mut self, id: TaskId) {
+        if self.has_open_children(id) {
+            self.push_work(id.run, Work::EndRuns { task: id.index, from: 0 });
+        }
+    }
+
     /// The brain's own attempt is asked to stop: with its runs.
     pub(crate) fn stop_children(&mut self, id: TaskId) {
         match self.has_open_children(id) {
-            true => self.push_work(id.run, Work::EndRuns { task: id.index, from: 0 }),
+            true => self.stop_runs(id),
             false => self.settle_stopped(id, "stopped", "it was stopped", Detail::NONE),
         }
     }

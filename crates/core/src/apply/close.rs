@@ -69,6 +69,7 @@ impl Step<'_> {
                     EndCause::Failed | EndCause::TimedOut => StopReason::RunEnding,
                 };
                 self.stop_attempt(id, reason);
+                self.stop_runs(id);
                 if ending.force {
                     self.fence(id, "the run was forced to its end while this attempt was alive");
                 }

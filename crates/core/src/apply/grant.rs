@@ -66,6 +66,14 @@ impl Supply for State {
         }
     }
 
+    fn left(&self, resource: &Resource) -> u32 {
+        match resource {
+            Resource::Slot(crew) => u32::from(self.volatile.worker_for(true, std::slice::from_ref(crew)).is_some()),
+            Resource::Pool(name) => self.free_units(name),
+            Resource::NoSlot(..) | Resource::Parallel(_) | Resource::Queue(_) => u32::MAX,
+        }
+    }
+
     fn is_held(&self, task: TaskId) -> bool {
         let Some(run) = self.runs.get(&task.run) else { return true };
         // A brain that was late may look at a run before it meets that run's own end.

@@ -51,7 +51,7 @@ impl Step<'_> {
         let policy = victims.iter().map(|id| self.policy_of(id)).max().unwrap_or(Policy::Alert);
         let seq = self.next_seq();
         let members = self.members(&analysis);
-        let explanation = named(self.state, &graph, &analysis.explanation);
+        let explanation = named(self.state, &analysis.explanation);
         let outcome = self.resolve(kind, policy, &victims);
         let deadlock = Deadlock {
             seq,

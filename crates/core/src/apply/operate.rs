@@ -65,7 +65,7 @@ impl Step<'_> {
     /// A pool has another size, or is open again: some may go on, and some never may.
     fn pool_changed(&mut self, name: &str) {
         let size = self.state.pools.get(name).map_or(0, |pool| pool.size);
-        self.state.volatile.pool_freed(name);
+        self.state.volatile.pool_changed(name);
         self.state.volatile.graph.resize(name, size);
     }
 
@@ -142,7 +142,10 @@ impl Step<'_> {
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) | Deadline::AlertDelivery(_) => false,
+            Deadline::RunStart(_)
+            | Deadline::CountsAsHigh(_)
+            | Deadline::AttemptTimer(_)
+            | Deadline::AlertDelivery(_) => false,
             Deadline::TaskWait(task) => {
                 // Nobody could say either that an attempt is gone.
                 let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;

@@ -28,8 +28,8 @@ impl Step<'_> {
         let Some(run) = self.run(id) else { return Err(self.why_not_here(id, &request.facts)) };
         let definition = self.definition(id);
         let waiting = definition.awaiting.get(&*request.name).and_then(|tasks| tasks.first());
-        let is_awaited = || self.state.volatile.waiters.awaits_signal(id, &request.name);
-        let answer = Answer::Signalled { is_named: waiting.is_some() || is_awaited() };
+        let is_named = waiting.is_some() || self.state.volatile.waiters.awaits_signal(id, &request.name);
+        let answer = Answer::Signalled { is_named };
         if has(run, request) {
             return Ok(answer);
         }

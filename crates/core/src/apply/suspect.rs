@@ -51,7 +51,7 @@ impl Step<'_> {
         for name in freed.collect::<Vec<_>>() {
             let Some(pool) = self.state.pools.get_mut(&name) else { continue };
             pool.poisoned = pool.poisoned.take().and_then(|poison| poison.without(end.attempt));
-            self.state.volatile.pool_freed(&name);
+            self.state.volatile.pool_changed(&name);
             self.touch(Key::Pool(name));
         }
     }

@@ -111,7 +111,7 @@ impl Step<'_> {
     /// An attempt's wait is over, but not all is back that it has lent. It waits for that alone, as long as it has.
     pub(crate) fn await_loans(&mut self, id: TaskId, over: Over) {
         self.update_parked(id, |parked, deadline| {
-            (parked.over, parked.deadline, parked.wake_at) = (Some(over), deadline, deadline);
+            (parked.over, parked.deadline, parked.timer) = (Some(over), deadline, None);
         });
     }
 
@@ -221,23 +221,35 @@ impl Step<'_> {
         self.tell_asking(id, WaitAnswer::Withdrawn);
     }
 
-    /// A timer in an attempt's wait has come, or its deadline.
+    /// A timer in an attempt's wait has come.
+    pub(crate) fn attempt_timer(&mut self, attempt: AttemptId) {
+        let now = self.now;
+        let is_due = |parked: &Parked| parked.timer.is_some_and(|timer| timer <= now);
+        if self.waiting(attempt).is_none_or(|parked| !is_due(&parked)) || self.look_at_wait(attempt.task) {
+            return;
+        }
+        if let Some(parked) = self.waiting(attempt) {
+            let next = parked.on.next_timer(now).filter(|_| parked.over.is_none());
+            self.update_parked(attempt.task, |parked, _| parked.timer = next);
+        }
+    }
+
+    /// The deadline of an attempt's wait has come.
     pub(crate) fn attempt_wait_due(&mut self, attempt: AttemptId) {
+        let (id, now) = (attempt.task, self.now);
+        if self.waiting(attempt).is_none_or(|parked| parked.deadline > now) || self.look_at_wait(id) {
+            return;
+        }
+        if let Some(parked) = self.waiting(attempt).filter(|parked| parked.over.is_none()) {
+            self.give_up_wait(id, &parked, WaitOutcome::TimedOut);
+        }
+    }
+
+    /// The wait of an attempt, unless it is being stopped or frozen.
+    fn waiting(&self, attempt: AttemptId) -> Option<Box<Parked>> {
         let id = attempt.task;
-        let lease = self.task(id).filter(|task| task.attempts == attempt.number).and_then(Task::lease);
-        let Some(parked) = lease.filter(|lease| lease.waits()).and_then(|lease| lease.parked.clone()) else { return };
-        if parked.wake_at > self.now || self.is_frozen(id.run) || self.look_at_wait(id) {
-            return;
-        }
-        let lease = self.task(id).and_then(Task::lease).filter(|lease| lease.waits());
-        let Some(parked) = lease.and_then(|lease| lease.parked.clone()).filter(|parked| parked.over.is_none()) else {
-            return;
-        };
-        if parked.deadline <= self.now {
-            return self.give_up_wait(id, &parked, WaitOutcome::TimedOut);
-        }
-        let next: Timestamp = parked.on.next_timer(self.now).map_or(parked.deadline, |at| at.min(parked.deadline));
-        self.update_parked(id, |parked, _| parked.wake_at = next);
+        let task = self.task(id).filter(|task| task.attempts == attempt.number && !self.is_frozen(id.run));
+        task.and_then(Task::lease).filter(|lease| lease.waits()).and_then(|lease| lease.parked.clone())
     }
 
     /// Changes an attempt's wait, knowing until when the attempt itself has time.

@@ -31,7 +31,7 @@ pub struct Suspect {
 /// Judges a whole state. `graph` is its wait graph. Those that are proved dead come first, then the longest.
 pub fn suspects(state: &State, graph: &Snapshot, watched: Watched) -> (Class, Vec<Suspect>) {
     let analysis = analyze(graph);
-    let mut found = dead(state, graph, &analysis);
+    let mut found = dead(state, &analysis);
     for stuck in stuck(state, &analysis.verdict, watched) {
         let (run, kind, tasks) = (stuck.run, stuck.kind, stuck.tasks.len());
         let told = Found::of(state, graph, stuck, 0).verdict(state, watched.now);
@@ -48,7 +48,7 @@ fn suspect(state: &State, run: RunId, kind: Finding, tasks: usize, explanation: 
 }
 
 /// The runs with tasks that are proved dead, each with the sentences about it.
-fn dead(state: &State, graph: &Snapshot, analysis: &Analysis) -> Vec<Suspect> {
+fn dead(state: &State, analysis: &Analysis) -> Vec<Suspect> {
     let mut tasks: BTreeMap<RunId, usize> = BTreeMap::new();
     for id in analysis.verdict.deadlocked.iter().filter_map(|id| id.parse::<TaskId>().ok()) {
         *tasks.entry(id.run).or_default() += 1;
@@ -56,7 +56,7 @@ fn dead(state: &State, graph: &Snapshot, analysis: &Analysis) -> Vec<Suspect> {
     let orphans: BTreeSet<&str> = analysis.repairs.iter().map(|repair| repair.node.as_str()).collect();
     let is_orphaned = analysis.verdict.core.iter().all(|id| orphans.contains(id.as_str()));
     let kind = if is_orphaned { Finding::Orphaned } else { Finding::Deadlocked };
-    let sentences = named(state, graph, &analysis.explanation);
+    let sentences = named(state, &analysis.explanation);
     let about = |run: RunId| {
         let (run, task) = (run.to_string(), run.to_string().replacen("run_", "task_", 1));
         let is_own = |sentence: &&String| sentence.contains(&run) || sentence.contains(&task);

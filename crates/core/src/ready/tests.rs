@@ -43,6 +43,14 @@ impl Supply for Model {
         }
     }
 
+    fn left(&self, resource: &Resource) -> u32 {
+        match resource {
+            Resource::Slot(crew) => self.slots[crew],
+            Resource::Pool(name) => self.pools[name],
+            Resource::NoSlot(..) | Resource::Parallel(_) | Resource::Queue(_) => u32::MAX,
+        }
+    }
+
     fn is_held(&self, task: TaskId) -> bool {
         self.held_runs.contains(&task.run)
     }
@@ -278,6 +286,9 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
         }
         fn free(&self, _: &Resource, request: &Request) -> u32 {
             u32::from(request.demand.prefetchable)
+        }
+        fn left(&self, _: &Resource) -> u32 {
+            1
         }
         fn is_held(&self, _: TaskId) -> bool {
             false

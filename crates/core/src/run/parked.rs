@@ -24,8 +24,9 @@ pub struct Parked {
     pub since: Timestamp,
     /// Until when at the latest; inside its attempt's own.
     pub deadline: Timestamp,
-    /// When it is looked at next by itself: its deadline, or a timer in it that comes before that.
-    pub wake_at: Timestamp,
+    /// When a timer in it comes next, if one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timer: Option<Timestamp>,
     /// What happens then.
     pub then: AtDeadline,
     /// Set if it is over but for what the attempt has lent: it goes on once that is back, and lends no more.

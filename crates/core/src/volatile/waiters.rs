@@ -78,16 +78,16 @@ impl Waiters {
         }
     }
 
-    /// Whether an attempt of a run waits for a signal.
-    pub(crate) fn awaits_signal(&self, run: RunId, name: &str) -> bool {
-        self.signals.contains_key(&(run, name.into()))
-    }
-
     /// A run was sent a signal.
     pub(crate) fn signalled(&mut self, run: RunId, name: &str) {
         for task in self.signals.get(&(run, name.into())).into_iter().flatten() {
             self.due.extend(self.places.get(task).map(|seq| (*seq, *task)));
         }
+    }
+
+    /// Whether an attempt waits for a signal to its run.
+    pub(crate) fn awaits_signal(&self, run: RunId, name: &str) -> bool {
+        self.signals.contains_key(&(run, name.into()))
     }
 
     /// Something else came that a task's attempt may wait for.
@@ -99,6 +99,11 @@ impl Waiters {
     pub(crate) fn look_at_run(&mut self, run: RunId) {
         let of_run = run.task(TaskIndex(0))..=run.task(TaskIndex(u32::MAX));
         self.due.extend(self.places.range(of_run).map(|(task, seq)| (*seq, *task)));
+    }
+
+    /// A pool may serve others than before.
+    pub(crate) fn look_at_line(&mut self, pool: &str) {
+        self.due.extend(self.units.get(pool).into_iter().flat_map(BTreeMap::values).flatten());
     }
 
     /// The runs of those that are still to be looked at.
@@ -178,7 +183,7 @@ mod tests {
             seq: Seq(seq),
             since,
             deadline,
-            wake_at: deadline,
+            timer: None,
             then: AtDeadline::GiveUp,
             over: None,
         }

@@ -38,7 +38,6 @@ pub fn snapshot(state: &State, now: Timestamp) -> Snapshot {
 /// nobody else holds anything, and what nobody of them wants is left out.
 pub(crate) fn among(state: &State, now: Timestamp, parties: &BTreeSet<Party>) -> Snapshot {
     let mut view = View::new(state, now, Some(parties));
-    view.add_resources();
     for party in parties {
         match party {
             Party::Run(id) => {
@@ -53,14 +52,13 @@ pub(crate) fn among(state: &State, now: Timestamp, parties: &BTreeSet<Party>) ->
             }
         }
     }
-    let mut graph = view.finish();
-    let wanted: BTreeSet<String> = terms_of(&graph).into_iter().map(str::to_owned).collect();
-    graph.resources.retain(|resource| wanted.contains(&resource.id));
-    graph.holds.retain(|hold| wanted.contains(&hold.resource));
-    graph
+    let wanted: BTreeSet<String> = terms_of(&view.graph, &view.queued).into_iter().map(str::to_owned).collect();
+    view.graph.holds.retain(|hold| wanted.contains(&hold.resource));
+    view.add_some(&wanted);
+    view.finish()
 }
 
-fn terms_of(graph: &Snapshot) -> Vec<&str> {
+fn terms_of<'g>(graph: &'g Snapshot, queued: &'g [(Place, Wait)]) -> Vec<&'g str> {
     fn collect<'g>(expr: &'g Expr, found: &mut Vec<&'g str>) {
         for part in &expr.of {
             match part {
@@ -71,7 +69,8 @@ fn terms_of(graph: &Snapshot) -> Vec<&str> {
         }
     }
     let mut found = Vec::new();
-    graph.waits.iter().for_each(|wait| collect(&wait.expr, &mut found));
+    let waits = graph.waits.iter().chain(queued.iter().map(|(_, wait)| wait));
+    waits.for_each(|wait| collect(&wait.expr, &mut found));
     found
 }
 
@@ -126,6 +125,35 @@ impl<'s> View<'s> {
                 self.graph.resources.push(resource(lent_id(*lender, &lent), units));
             }
         }
+    }
+
+    /// The resources of these ids alone.
+    fn add_some(&mut self, wanted: &BTreeSet<String>) {
+        for id in wanted {
+            if let Some(units) = self.units_of(id) {
+                self.graph.resources.push(Resource { id: id.clone(), units, queue: Queue::Any });
+            }
+        }
+    }
+
+    /// How many units the resource of an id has.
+    fn units_of(&self, id: &str) -> Option<u64> {
+        if let Some(name) = id.strip_prefix("pool:") {
+            return self.state.pools.get(name).map(|pool| pool.size.into());
+        }
+        if let Some(run) = id.strip_prefix("parallel:") {
+            let run = self.state.runs.get(&run.parse().ok()?)?;
+            return self.state.definitions[&run.definition].body.max_parallel.map(u64::from);
+        }
+        if let Some((lender, lent)) = id.strip_prefix("lent:").and_then(|id| id.split_once(':')) {
+            let lender: TaskId = lender.parse().ok()?;
+            let lends = self.lends(lender).into_iter();
+            return lends.filter(|(known, _)| lent_word(known) == lent).map(|(_, units)| units).next();
+        }
+        let workers = &self.state.volatile.workers;
+        let everything = Serves::default();
+        let crews = workers.crews().map(|crew| &**crew).chain([&everything]);
+        crews.filter(|crew| crew_id(crew) == id).map(|crew| workers.slots_of(crew)).next()
     }
 
     /// What a task that has spawned runs can lend them: its slot, and its units of pools that lend, or did so.
@@ -534,9 +562,13 @@ fn pool_id(name: &str) -> String {
 }
 
 fn lent_id(lender: TaskId, lent: &Lent) -> String {
+    format!("lent:{lender}:{}", lent_word(lent))
+}
+
+fn lent_word(lent: &Lent) -> String {
     match lent {
-        Lent::Slot => format!("lent:{lender}:slot"),
-        Lent::Pool(name) => format!("lent:{lender}:pool:{name}"),
+        Lent::Slot => "slot".to_owned(),
+        Lent::Pool(name) => format!("pool:{name}"),
     }
 }
 

@@ -2,12 +2,16 @@
 
 use super::{Described, describe, describe::Bound, obstacle::Obstacle};
 use crate::{
-    RunId, State, TaskId, TaskIndex, Timestamp,
+    RunId, Seq, State, TaskId, TaskIndex, Timestamp,
     ready::Resource,
     run::{Awaited, Lease, Phase, Run, RunStatus, Task, WaitOn},
     workflow::{Definition, When},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Causes of one wait that are told; the rest is counted.
 const CAUSES_MAX: usize = 5;
@@ -120,17 +124,19 @@ impl Mover {
 /// Follows the reasons of an unfinished run or task; nothing for what has ended. Its effort is bounded: what is not
 /// looked at is counted, or said to be cut.
 pub fn why(state: &State, subject: Subject) -> Option<Why> {
-    Walk { state, told: BTreeSet::new() }.tell(subject, 0)
+    Walk::new(state).tell(subject, 0)
 }
 
 /// Who can move an unfinished task; nothing for what has ended.
 pub fn mover(state: &State, id: TaskId) -> Option<Mover> {
-    Walk { state, told: BTreeSet::new() }.task(id).map(|(.., causes)| causes.mover)
+    Walk::new(state).task(id).map(|(.., causes)| causes.mover)
 }
 
 struct Walk<'s> {
     state: &'s State,
     told: BTreeSet<Subject>,
+    /// Who holds units of each pool, those first that were granted first; made once for all that is told.
+    holders: OnceCell<BTreeMap<&'s str, BTreeSet<(Seq, TaskId)>>>,
 }
 
 /// What can move a wait, and what stands before it.
@@ -154,7 +160,11 @@ impl Causes {
     }
 }
 
-impl Walk<'_> {
+impl<'s> Walk<'s> {
+    fn new(state: &'s State) -> Self {
+        Self { state, told: BTreeSet::new(), holders: OnceCell::new() }
+    }
+
     fn tell(&mut self, subject: Subject, depth: usize) -> Option<Why> {
         let is_new = self.told.insert(subject);
         let (name, Described { sentence, since, bound }, causes) = match subject {
@@ -240,10 +250,7 @@ impl Walk<'_> {
                 let leases = members.filter_map(|(worker, _)| volatile.leases.get(worker)).flatten();
                 self.oldest(leases.copied(), |_| true)
             }
-            Obstacle::Units { name, .. } => {
-                let leases = self.state.volatile.leases.values().flatten();
-                self.oldest(leases.copied(), |lease| lease.holds.contains_key(&name))
-            }
+            Obstacle::Units { name, .. } => Causes::of(self.holders_of(&name)),
             Obstacle::Parallel(run) => {
                 let tasks = self.state.runs[&run].indexed_tasks().filter(|(_, task)| task.lease().is_some());
                 self.oldest(tasks.map(|(index, _)| run.task(index)), |_| true)
@@ -264,8 +271,7 @@ impl Walk<'_> {
                     if poisoned {
                         mover = Some(Mover::Confirmation);
                     } else if self.state.free_units(pool) < *units {
-                        let leases = self.state.volatile.leases.values().flatten().copied();
-                        subjects.extend(self.oldest(leases, |lease| lease.holds.contains_key(pool)).subjects);
+                        subjects.extend(self.holders_of(pool).take(CAUSES_MAX));
                     }
                 }
                 Awaited::Child { key, .. } => {
@@ -297,6 +303,23 @@ impl Walk<'_> {
     fn behind(&self, resource: &Resource) -> Causes {
         let first = self.state.volatile.ready.first_at(resource);
         first.map_or_else(|| Causes::none(Mover::Brain), |task| Causes::of(std::iter::once(Subject::Task(task))))
+    }
+
+    /// Who holds units of a pool, those first that were granted first.
+    fn holders_of(&self, pool: &str) -> impl Iterator<Item = Subject> + '_ {
+        let holders = self.holders.get_or_init(|| {
+            let mut holders: BTreeMap<&'s str, BTreeSet<(Seq, TaskId)>> = BTreeMap::new();
+            let state = self.state;
+            for id in state.volatile.leases.values().flatten().take(LOOKED_AT_MAX) {
+                let lease = state.task(*id).and_then(Task::lease);
+                for (pool, seq) in lease.into_iter().flat_map(|lease| lease.holds.keys().map(|pool| (pool, lease.seq)))
+                {
+                    holders.entry(pool).or_default().insert((seq, *id));
+                }
+            }
+            holders
+        });
+        holders.get(pool).into_iter().flatten().map(|(_, task)| Subject::Task(*task))
     }
 
     /// The holders among these tasks, those first that were granted first.

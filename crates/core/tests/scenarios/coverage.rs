@@ -53,7 +53,7 @@ pub(crate) const TASK_STATES: [&str; 15] = [
 /// The states in which an event that belongs to a run can find it.
 pub(crate) const RUN_STATES: [&str; 6] = ["pending", "running", "paused", "ending", "poisoned", "gone"];
 /// The events that belong to a task.
-pub(crate) const TASK_EVENTS: [&str; 22] = [
+pub(crate) const TASK_EVENTS: [&str; 23] = [
     "AttemptStarted",
     "AttemptRenewed",
     "AttemptEnded Succeeded",
@@ -75,6 +75,7 @@ pub(crate) const TASK_EVENTS: [&str; 22] = [
     "DeadlinePassed LeaseExpiry",
     "DeadlinePassed Heartbeat",
     "DeadlinePassed AttemptWait",
+    "DeadlinePassed AttemptTimer",
     "DeadlinePassed StopExpiry",
 ];
 /// The events that belong to a run.
@@ -216,6 +217,7 @@ fn found_state(state: &State, event: &Event) -> Option<&'static str> {
             | Deadline::LeaseExpiry(attempt)
             | Deadline::Heartbeat(attempt)
             | Deadline::AttemptWait(attempt)
+            | Deadline::AttemptTimer(attempt)
             | Deadline::StopExpiry(attempt) => task_state(state, attempt.task),
         },
         Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } | Event::SignalSent { run, .. } => {
@@ -309,6 +311,7 @@ fn event_name(event: &Event) -> &'static str {
             Deadline::LeaseExpiry(_) => "DeadlinePassed LeaseExpiry",
             Deadline::Heartbeat(_) => "DeadlinePassed Heartbeat",
             Deadline::AttemptWait(_) => "DeadlinePassed AttemptWait",
+            Deadline::AttemptTimer(_) => "DeadlinePassed AttemptTimer",
             Deadline::StopExpiry(_) => "DeadlinePassed StopExpiry",
             Deadline::AlertDelivery(_) => "DeadlinePassed AlertDelivery",
         },

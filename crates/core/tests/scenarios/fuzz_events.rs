@@ -302,8 +302,9 @@ impl Life {
     /// A moment that somebody may wait for, or not; or one that has not come yet.
     fn moment(&mut self) -> Event {
         let attempt = self.lease().0;
-        Event::DeadlinePassed(match self.random.below(9) {
+        Event::DeadlinePassed(match self.random.below(10) {
             8 => Deadline::AttemptWait(attempt),
+            9 => Deadline::AttemptTimer(attempt),
             0 => Deadline::TaskWait(attempt.task),
             6 => Deadline::CountsAsHigh(attempt.task),
             7 => Deadline::Heartbeat(attempt),

@@ -149,6 +149,7 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
         "DeadlinePassed AttemptTimeout" => Event::DeadlinePassed(Deadline::AttemptTimeout(attempt)),
         "DeadlinePassed LeaseExpiry" => Event::DeadlinePassed(Deadline::LeaseExpiry(attempt)),
         "DeadlinePassed Heartbeat" => Event::DeadlinePassed(Deadline::Heartbeat(attempt)),
+        "DeadlinePassed AttemptTimer" => Event::DeadlinePassed(Deadline::AttemptTimer(attempt)),
         "DeadlinePassed AttemptWait" => Event::DeadlinePassed(Deadline::AttemptWait(attempt)),
         "DeadlinePassed StopExpiry" => Event::DeadlinePassed(Deadline::StopExpiry(attempt)),
         "DeadlinePassed RunStart" => Event::DeadlinePassed(Deadline::RunStart(run)),

@@ -171,12 +171,7 @@ impl Driver {
         self.note_unheard();
         match examined(loaded, self.state.volatile.bounds) {
             Ok(mut state) => {
-                state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
-                state.volatile.focus = self.state.volatile.focus.take();
-                state.volatile.monitor = self.state.volatile.monitor;
-                state.volatile.alerting.carry_over(&mut self.state.volatile.alerting);
-                // No event of before the load comes again to give out what was ready then.
-                state.volatile.grants_due = true;
+                state.carry_on(&mut self.state);
                 self.state = state;
                 self.open = Open::default();
                 self.phase = Phase::Going;
