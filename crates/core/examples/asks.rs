@@ -262,7 +262,9 @@ fn children() {
     world.say("children", "each end");
     world.end(parent);
     let parent = world.submit(&flow, &[]);
-    (0..FAMILY).for_each(|number| drop(world.spawn(parent, format!("d{number}"), &part)));
+    for number in 0..FAMILY {
+        let _: RunId = world.spawn(parent, format!("d{number}"), &part);
+    }
     world.steps.0.clear();
     world.wait(parent, Awaited::Children);
     world.cancel(parent);
