@@ -6,6 +6,7 @@
 pub mod alerting;
 mod children;
 mod graph;
+mod supply;
 mod waiters;
 
 pub use children::Children;
@@ -301,54 +302,6 @@ impl Volatile {
         self.graph_again(run, definition, index, shared);
     }
 
-    /// Counts what an attempt has of its ancestors.
-    fn index_loans(&mut self, id: TaskId, lease: &Lease) {
-        for (loan, units) in lease.loans() {
-            self.borrowers.entry(loan.0).or_default().insert(id);
-            *self.lent.entry(loan).or_default() += units;
-        }
-        if lease.slot_of.is_some() {
-            *self.beside.entry(lease.worker.clone()).or_default() += 1;
-        }
-    }
-
-    fn unindex_loans(&mut self, id: TaskId, lease: &Lease) {
-        for (loan, units) in lease.loans() {
-            let lender = loan.0;
-            decrement(&mut self.lent, &loan, units);
-            if let Some(borrowers) = self.borrowers.get_mut(&lender) {
-                borrowers.remove(&id);
-                if borrowers.is_empty() {
-                    self.borrowers.remove(&lender);
-                }
-            }
-        }
-        if lease.slot_of.is_some() {
-            decrement(&mut self.beside, &lease.worker, 1);
-        }
-    }
-
-    /// A task may have something to lend: whoever waits below it may have it.
-    fn look_below(&mut self, lender: TaskId) {
-        for run in self.graph.runs_below(lender) {
-            self.waiters.look_at_run(run);
-            self.ready.call(run);
-        }
-    }
-
-    /// A pool may have more free units.
-    pub(crate) fn pool_freed(&mut self, pool: &str) {
-        self.waiters.freed(pool);
-        self.ready.freed(Resource::Pool(pool.to_owned()));
-    }
-
-    /// A pool may serve others than before: it lends, or is open again.
-    pub(crate) fn pool_changed(&mut self, pool: &str) {
-        self.pool_freed(pool);
-        self.waiters.look_at_line(pool);
-        self.ready.call_all();
-    }
-
     /// What a task has that others may come to have.
     pub(crate) fn had(&self, run: &Run, index: TaskIndex) -> Option<Had> {
         let lease = run.task(index).lease()?;
@@ -544,13 +497,6 @@ impl Volatile {
         let Some(focus) = &self.focus else { return true };
         let mut above = run.parent.iter().flat_map(|parent| parent.ancestors());
         focus.contains(&run.id) || above.any(|task| focus.contains(&task.run))
-    }
-
-    /// Workers may have more room, or others may be here.
-    pub(crate) fn slots_freed(&mut self) {
-        for crew in self.workers.crews() {
-            self.ready.freed(Resource::Slot(Arc::clone(crew)));
-        }
     }
 
     /// Attempts that a worker has in slots of its own.
