@@ -12,6 +12,7 @@ mod waiters;
 pub use children::Children;
 pub(crate) use graph::Around;
 pub use graph::{Graph, Lent, Party};
+pub(crate) use supply::Had;
 pub use waiters::Waiters;
 
 use crate::{
@@ -134,16 +135,6 @@ impl Tally {
         let counts = TaskStatus::ALL.map(|status| (status, self.by_status[status as usize]));
         counts.into_iter().filter(|(_, tasks)| *tasks > 0).collect()
     }
-}
-
-/// What a task has under its lease.
-pub(crate) struct Had {
-    /// Whose slot it takes, if it is one of the worker's own.
-    worker: Option<WorkerId>,
-    /// Units of pools, without those that are an ancestor's.
-    units: BTreeMap<String, u32>,
-    loans: BTreeMap<(TaskId, Lent), u32>,
-    lends: bool,
 }
 
 /// What of the state beside a run the indices are made from.
@@ -300,50 +291,6 @@ impl Volatile {
             Phase::Ended(_) => tally.unhandled += u32::from(is_unhandled(task, def)),
         }
         self.graph_again(run, definition, index, shared);
-    }
-
-    /// What a task has that others may come to have.
-    pub(crate) fn had(&self, run: &Run, index: TaskIndex) -> Option<Had> {
-        let lease = run.task(index).lease()?;
-        let own = |(pool, units): (&String, &u32)| (pool.clone(), units - lease.borrowed_of(pool));
-        Some(Had {
-            worker: lease.slot_of.is_none().then(|| lease.worker.clone()),
-            units: lease.holds.iter().map(own).filter(|(_, units)| *units > 0).collect(),
-            loans: lease.loans().collect(),
-            lends: lease.lends(),
-        })
-    }
-
-    /// A task has changed: whatever it has no more others may have now.
-    pub(crate) fn let_go(&mut self, had: Option<Had>, run: &Run, index: TaskIndex) {
-        let (id, has) = (run.id.task(index), self.had(run, index));
-        if has.as_ref().is_some_and(|has| has.lends && had.as_ref().is_none_or(|had| !had.lends)) {
-            self.look_below(id);
-        }
-        let Some(had) = had else { return };
-        if has.is_none() {
-            self.ready.freed(Resource::Parallel(run.id));
-        }
-        if let Some(worker) =
-            had.worker.filter(|worker| has.as_ref().is_none_or(|has| has.worker.as_ref() != Some(worker)))
-            && let Some(offer) = self.workers.get(&worker)
-        {
-            self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
-        }
-        for (pool, units) in had.units {
-            if has.as_ref().and_then(|has| has.units.get(&pool)).is_none_or(|left| *left < units) {
-                self.pool_freed(&pool);
-            }
-        }
-        for ((lender, lent), units) in had.loans {
-            let left = has.as_ref().and_then(|has| has.loans.get(&(lender, lent)));
-            if left.is_none_or(|left| *left < units) {
-                // It may have waited for that to be back, and those below it for that to be free.
-                self.graph.loan_returned(lender);
-                self.waiters.look_at(lender);
-                self.look_below(lender);
-            }
-        }
     }
 
     /// Has a task stand in the wait graph as it is now.
