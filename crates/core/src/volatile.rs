@@ -12,7 +12,6 @@ mod waiters;
 pub use children::Children;
 pub(crate) use graph::Around;
 pub use graph::{Graph, Lent, Party};
-pub(crate) use supply::Had;
 pub use waiters::Waiters;
 
 use crate::{
