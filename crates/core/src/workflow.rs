@@ -170,6 +170,13 @@ pub struct TaskDef {
     /// Units of named pools and locks (a lock is one unit) granted together before it starts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, u32>,
+    /// What it says that its attempt may acquire while it runs, one step after the other, each granted at once, beside
+    /// what it holds; none: it says nothing. A statement that [`crate::proof`] judges by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acquires: Option<Vec<BTreeMap<String, u32>>>,
+    /// The workflows that it says its attempt may start and wait for; none: it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawns: Option<Vec<Arc<str>>>,
     /// Bounds on what the attempt may use.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
