@@ -12,6 +12,7 @@ pub mod due;
 pub mod effect;
 pub mod event;
 pub mod id;
+pub mod proof;
 pub mod ready;
 pub mod retry;
 pub mod row;
