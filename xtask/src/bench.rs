@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: builds what is measured in release, measures it, and prints a table.
 //!
 //! The measuring itself is `crates/engine/examples/bench.rs`, which prints one JSON object a line;
-//! `cargo xtask bench waits` measures the verdicts on the wait graph instead (see [`waits`]);
+//! `cargo xtask bench waits` measures the verdicts on the wait graph instead, and `cargo xtask bench deadlocks` a deadlock
+//! through the whole engine (see [`waits`]);
 //! with `--peers` the scripts in `bench/peers` print theirs in between (see [`peers`]).
 
 mod figures;
@@ -32,6 +33,11 @@ pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
         && word == "waits"
     {
         return waits::run(repository, rest);
+    }
+    if let [word] = arguments
+        && word == "deadlocks"
+    {
+        return waits::deadlocks(repository);
     }
     let Asked { as_json, with_peers, rounds } = Asked::parse(arguments)?;
     let target = repository.target()?;

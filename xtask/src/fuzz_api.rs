@@ -133,8 +133,15 @@ fn known(server: &Server) -> Result<Known> {
     server.ask("POST", "/runs", Some(&far))?;
     let claimed = server.ask("POST", "/workers/fuzzed/claim", Some(&json!({"session": session, "most": 1})))?;
     let handed = &claimed["work"][0];
-    let names =
-        [("queue", "default"), ("workflow", "known"), ("hash", "latest"), ("code", "UK0404"), ("name", "fuzzed")];
+    let names = [
+        ("queue", "default"),
+        ("workflow", "known"),
+        ("hash", "latest"),
+        ("code", "UK0404"),
+        ("name", "fuzzed"),
+        ("pool", "render"),
+        ("signal", "go"),
+    ];
     let ids = [
         ("run_id", run),
         ("task_id", text(&tasks["items"][0]["task_id"])),
@@ -185,8 +192,10 @@ fn configure(folder: &Path, known: &Known) -> Result<()> {
     // A worker is there for its own session alone: under another one it is not found.
     let workers = "[[operations]]\ninclude-path-regex = \"^/workers/\"\n\
                    checks = { ensure_resource_availability = { enabled = false } }\n";
+    // A wait that goes on is told so before the fuzzer gives up.
     let attempts = format!(
-        "[[operations]]\ninclude-path-regex = \"^/attempts/\"\nheaders = {{ Authorization = \"Bearer {}\" }}\n",
+        "[[operations]]\ninclude-path-regex = \"^/attempts/\"\nheaders = {{ Authorization = \"Bearer {}\" }}\n\
+         parameters = {{ \"query.wait\" = \"20ms\" }}\n",
         known.token
     );
     let checks: String = CHECKS.iter().map(|check| format!("{check}.enabled = true\n")).collect();

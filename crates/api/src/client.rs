@@ -23,10 +23,12 @@
 //! come: error and message types are `non_exhaustive`.
 
 mod address;
+mod attempts;
 mod body;
 mod error;
 mod events;
 mod operations;
+mod verdicts;
 mod workers;
 
 pub use address::{Address, AddressError};
@@ -34,6 +36,7 @@ pub use body::Body;
 pub use error::ClientError;
 pub use events::{Events, Told};
 pub use operations::{PauseTarget, RunQuery};
+pub use verdicts::VerdictQuery;
 
 use bytes::Bytes;
 use http_body_util::Full;

@@ -17,7 +17,9 @@ pub mod work;
 pub mod worker;
 pub mod workflow;
 
+mod causes;
 mod nearest;
 mod shape;
 
+pub use causes::with_causes;
 pub use shape::{Duration, Moment, Size, Text};

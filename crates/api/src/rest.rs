@@ -5,19 +5,32 @@
 //! refused if a key is unknown.
 
 mod admin;
+mod alert;
+mod attempt;
 mod cancel;
 mod run;
+mod verdict;
+mod wait_for;
 
 pub use admin::{
     BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
-    DecisionRequest, Health, HealthState, Paused, Pool, Progress, Queue, QueueSettings, Registered, RegisteredVersion,
-    Registration, Stats, WaitGraph, Worker,
+    DecisionRequest, Graph, Health, HealthState, Paused, Pool, PoolRemoved, PoolRequest, PoolShare, Progress, Queue,
+    QueueSettings, Registered, RegisteredVersion, Registration, Stats, WaitGraph, Worker,
+};
+pub use alert::{Alert, AlertState, AlertTarget, AlertTestRequest, AlertTested};
+pub use attempt::{
+    AtDeadline, ChildRun, EndedChild, ReleaseRequest, SpawnRequest, Spawned, WaitOutcome, WaitRequest, WaitResult,
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
     Artifact, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest, RunSummary, Signal,
-    SignalRequest, SignalSent, Stopping, Task, TaskError, Wait, Why, WorkflowChoice,
+    SignalRequest, SignalSent, Stopping, Task, TaskError, VerdictRef, Wait, Why, WorkflowChoice,
 };
+pub use verdict::{
+    LiveWait, LiveWaits, MarkRequest, MarkWord, ScanReport, Suspected, VERDICT_KINDS, VERDICT_OUTCOMES, Verdict,
+    VerdictMark, VerdictMember, VerdictSummary,
+};
+pub use wait_for::{ChildEnd, WaitFor};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -53,6 +53,10 @@ pub struct Assignment {
     /// out. `None`: it does not run out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_ms: Option<u64>,
+    /// Whether it is performed in the slot of an attempt that waits at this worker for a run that it spawned: at once, beside
+    /// those that the worker's slots are for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub in_lent_slot: bool,
 }
 
 /// What an attempt does.

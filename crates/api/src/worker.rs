@@ -23,6 +23,14 @@ pub const ARTIFACT_FOLDERS_MAX: usize = 8;
 /// Bytes of an artifact's path.
 pub const ARTIFACT_PATH_BYTES_MAX: usize = 1_024;
 
+/// The variable by which an attempt's processes know it.
+pub const ATTEMPT_VARIABLE: &str = "UNKNOT_ATTEMPT";
+/// The variable that has the attempt's own token.
+pub const ATTEMPT_TOKEN_VARIABLE: &str = "UNKNOT_ATTEMPT_TOKEN";
+/// The variable that has the address at which an attempt can ask for something with its token: `http://HOST:PORT` or
+/// `unix:PATH`.
+pub const URL_VARIABLE: &str = "UNKNOT_URL";
+
 /// A worker says who it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -6,15 +6,17 @@
 mod touched;
 
 use crate::{
-    State, TaskId, TaskIndex, Timestamp,
+    Seq, State, TaskId, TaskIndex, Timestamp,
+    alert::ALERTS_MAX,
     deadline::Deadline,
     ready::{Rank, Supply, slots},
     row::{Loaded, Row},
     run::{OnExpiry, Phase, Run, Task, TaskEnd, WaitOn},
-    volatile::{Volatile, request},
-    workflow::{Definition, TaskKind, Until, When},
+    volatile::{Lent, Party, Volatile, request},
+    wait::{reduce, snapshot},
+    workflow::{Definition, Until, When},
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use touched::touched;
 
@@ -31,11 +33,15 @@ pub fn whole(state: &State) {
     indices_equal_a_rebuild(state);
     units_are_conserved(state);
     nobody_is_left_standing(state);
+    nobody_waits_in_vain(state);
+    verdicts_are_exact(state);
+    alerts_are_kept(state);
     for continuation in state.continuations.values() {
         assert!(state.runs.contains_key(&continuation.run), "work is left of {}, which has ended", continuation.run);
     }
     for run in state.runs.values() {
         let definition = &state.definitions[&run.definition];
+        loans_are_kept(state, run);
         run_is_alive(state, run);
         run_is_watched(state, run);
         let is_settled = !state.continuations.values().any(|continuation| continuation.run == run.id);
@@ -72,7 +78,7 @@ fn difference(state: &State, again: &State) -> String {
     match state.runs.values().find(|run| again.runs.get(&run.id) != Some(*run)) {
         Some(run) => format!("in memory {run:?}, stored {:?}", again.runs.get(&run.id)),
         None => format!(
-            "counters {:?} / {:?}, {} / {} runs, {} / {} continuations, pools {:?} / {:?}",
+            "counters {:?} / {:?}, {} / {} runs, {} / {} continuations, pools {:?} / {:?}, alerts {:?} / {:?}",
             state.meta,
             again.meta,
             state.runs.len(),
@@ -80,7 +86,9 @@ fn difference(state: &State, again: &State) -> String {
             state.continuations.len(),
             again.continuations.len(),
             state.pools,
-            again.pools
+            again.pools,
+            state.alerts,
+            again.alerts
         ),
     }
 }
@@ -88,13 +96,8 @@ fn difference(state: &State, again: &State) -> String {
 /// Rule 1: everything volatile that is derived equals a fresh derivation.
 fn indices_equal_a_rebuild(state: &State) {
     let mut fresh = Volatile { moved: state.volatile.moved.clone(), ..Volatile::default() };
-    for run in state.runs.values() {
-        let definition = &state.definitions[&run.definition];
-        fresh.index_run(run, definition);
-        for (index, _) in run.indexed_tasks() {
-            fresh.index_task(run, definition, index);
-        }
-    }
+    fresh.workers = state.volatile.workers.clone();
+    state.index_all(&mut fresh);
     let kept = &state.volatile;
     let ageing = kept.ready.next_ageing().map(|(at, task)| (at, Deadline::CountsAsHigh(task)));
     assert_eq!(kept.ageing, ageing, "the next task that counts as high");
@@ -106,6 +109,11 @@ fn indices_equal_a_rebuild(state: &State) {
     assert_eq!(kept.held, fresh.held, "units held");
     assert_eq!(kept.by_queue, fresh.by_queue, "unfinished tasks by queue");
     assert_eq!(kept.leases, fresh.leases, "leases by worker");
+    assert_eq!(kept.lent, fresh.lent, "what is lent");
+    assert_eq!(kept.borrowers, fresh.borrowers, "who has something of whom");
+    assert_eq!(kept.beside, fresh.beside, "attempts in lent slots");
+    assert!(kept.waiters.same(&fresh.waiters), "running attempts that wait");
+    assert_eq!(kept.children, fresh.children, "runs that tasks spawned");
     assert_eq!(kept.open_total, fresh.open_total, "unfinished tasks");
     assert_eq!(kept.pins, fresh.pins, "definitions pinned");
     assert_eq!(kept.idempotency, fresh.idempotency, "idempotency keys");
@@ -113,7 +121,7 @@ fn indices_equal_a_rebuild(state: &State) {
 }
 
 /// Rule 9: no pool gives out more than it has. It is over only while all who hold units of it had them before it
-/// was last made smaller.
+/// was last made smaller, or have them of somebody who lent them and has ended.
 fn units_are_conserved(state: &State) {
     for (name, held) in &state.volatile.held {
         let pool =
@@ -121,7 +129,8 @@ fn units_are_conserved(state: &State) {
         if *held <= pool.size {
             continue;
         }
-        let leases = state.runs.values().flat_map(|run| &run.tasks).filter_map(Task::lease);
+        let roots = state.runs.values().filter(|run| run.parent.is_none());
+        let leases = roots.flat_map(|run| &run.tasks).filter_map(Task::lease);
         let newest = leases.filter(|lease| lease.holds.contains_key(name)).map(|lease| lease.seq).max();
         assert!(
             newest < pool.shrunk,
@@ -131,10 +140,50 @@ fn units_are_conserved(state: &State) {
     }
 }
 
+/// Rule 12: no alert is kept that has nothing left to do, none more than may be, and each that has is watched.
+fn alerts_are_kept(state: &State) {
+    assert!(state.alerts.len() <= ALERTS_MAX, "{} alerts are kept", state.alerts.len());
+    let mut open = BTreeMap::new();
+    for (seq, alert) in &state.alerts {
+        assert!(!alert.is_finished(), "{seq:?} has nothing left to do: {alert:?}");
+        assert!(*seq < state.meta.next_seq, "{seq:?} has a place that was not given out");
+        if let Some(at) = alert.next_moment() {
+            let is_watched = state.volatile.deadlines.contains(&(at, Deadline::AlertDelivery(*seq)));
+            assert!(is_watched, "nobody waits for the next try of {seq:?}");
+        }
+        let before = alert.is_open().then(|| open.insert(&alert.incident.key, *seq)).flatten();
+        assert_eq!(before, None, "`{}` is open twice", alert.incident.key);
+    }
+    let kept: BTreeMap<&String, Seq> = state.volatile.alerting.open.iter().map(|(key, seq)| (key, *seq)).collect();
+    assert_eq!(kept, open, "open incidents");
+}
+
+/// Rule 9: what is lent is of an ancestor that has it, and does nothing with it meanwhile.
+fn loans_are_kept(state: &State, run: &Run) {
+    for (index, lease) in run.indexed_tasks().filter_map(|(index, task)| Some((index, task.lease()?))) {
+        let id = run.id.task(index);
+        for ((lender, lent), units) in lease.loans() {
+            let is_above = run.parent.as_ref().is_some_and(|parent| parent.ancestors().any(|above| above == lender));
+            assert!(is_above, "{id} has {units} of {lent:?} of {lender}, which is not above it");
+            let of = state.task(lender).and_then(Task::lease);
+            let of = of.unwrap_or_else(|| panic!("{id} has {units} of {lent:?} of {lender}, which has nothing"));
+            assert!(of.awaits_children() || of.stopping.is_some(), "{lender} works with {lent:?}, which {id} has");
+            let (has, all) = match &lent {
+                Lent::Slot => (u32::from(of.worker == lease.worker), 1),
+                Lent::Pool(pool) => (of.holds.get(pool).copied().unwrap_or_default(), lease.holds[pool]),
+            };
+            let out = state.volatile.lent.get(&(lender, lent.clone())).copied().unwrap_or_default();
+            assert!(units <= out && out <= has, "{lender} has {has} of {lent:?} and lends {out}, {units} to {id}");
+            assert!(units <= all, "{id} has {all} of {lent:?}, and {units} of {lender}");
+        }
+    }
+}
+
 /// A run whose tasks have all ended is not unfinished, unless it has not been let go yet.
 fn run_is_alive(state: &State, run: &Run) {
     let open = state.volatile.tally(run.id).open;
-    assert!(open > 0 || !run.started, "{} has no unfinished task and is still there", run.id);
+    let is_over = open == 0 && run.started && !state.has_children(run.id);
+    assert!(!is_over, "{} has no unfinished task and is still there", run.id);
     assert!(run.seq < state.meta.next_seq, "{} has a place that was not given out", run.id);
 }
 
@@ -190,8 +239,8 @@ fn is_not_forgotten(run: &Run, definition: &Definition, index: TaskIndex) {
     let Some(wait) = run.task(index).wait().filter(|_| run.poisoned.is_none()) else { return };
     let (id, task, def) = (run.id.task(index), run.task(index), definition.task(index));
     assert!(run.ending.is_none(), "{id} still waits and its run comes to its end");
-    if let (WaitOn::Signal, TaskKind::Signal(signal)) = (wait.on, &def.kind) {
-        assert!(!run.signals.contains_key(&*signal.name), "{id} waits for a signal that has been sent");
+    if let (WaitOn::Signal, Some((name, _))) = (wait.on, def.kind.awaits()) {
+        assert!(!run.signals.contains_key(&**name), "{id} waits for a signal that has been sent");
     }
     if wait.on != WaitOn::Needs || !run.started {
         return;
@@ -202,6 +251,25 @@ fn is_not_forgotten(run: &Run, definition: &Definition, index: TaskIndex) {
     let decided = if stands_by { task.spared as usize == callers } else { task.met >= def.needs.at_least };
     let impossible = entries - task.impossible < def.needs.at_least;
     assert!(!decided && !impossible, "{id} waits for needs that are decided");
+}
+
+/// Rule 11: who is deadlocked by the live graph is so by a full reduction of all that waits, and nobody else.
+fn verdicts_are_exact(state: &State) {
+    state.volatile.graph.check();
+    // What the brain itself has still to do is a wait that it ends.
+    if !state.continuations.is_empty() {
+        return;
+    }
+    let full = reduce(&snapshot(state, state.meta.high_water));
+    let party = |id: &String| match (id.parse(), id.parse()) {
+        (Ok(task), _) => Some(Party::Task(task)),
+        (_, Ok(run)) => Some(Party::Run(run)),
+        _ => None,
+    };
+    let full: BTreeSet<Party> =
+        full.deadlocked.iter().filter_map(party).filter(|party| state.volatile.graph.has(*party)).collect();
+    let live: BTreeSet<Party> = state.volatile.graph.deadlocked().collect();
+    assert_eq!(live, full, "who is deadlocked");
 }
 
 /// Rule 4, the other way round: nobody stands in line who fits and shares nothing that is short for
@@ -218,7 +286,7 @@ fn nobody_is_left_standing(state: &State) {
         // One that is closed step by step keeps its place in line with what is not closed yet.
         let is_closing = run.ending.is_some() && run.poisoned.is_none();
         for (index, task) in run.indexed_tasks() {
-            let (id, asked) = (run.id.task(index), request(run.id, definition, index));
+            let (id, asked) = (run.id.task(index), request(run, definition, index));
             let Some(wait) = task.wait().filter(|wait| wait.on == WaitOn::Grant) else { continue };
             let is_held = state.is_held(id);
             if (!is_held || is_closing) && state.closed(&asked).is_none() {
@@ -236,10 +304,32 @@ fn nobody_is_left_standing(state: &State) {
         let slots = slots(asked, &state.crews(asked));
         let has_slot = slots.iter().any(|slot| state.free(slot, asked) > 0 && !short.contains(slot));
         if !has_slot {
-            short.extend(slots);
+            short.extend(slots.iter().cloned());
         }
-        let is_held_up = !has_slot || asked.needs().any(|(resource, _)| short.contains(&resource));
+        // Who is owed what it asks for is held up by nobody before it.
+        let lacks = || asked.needs().any(|(resource, units)| state.free(&resource, asked) < units);
+        let is_held_up = match asked.owed {
+            Some(_) => lacks() || slots.iter().all(|slot| state.free(slot, asked) == 0),
+            None => !has_slot || asked.needs().any(|(resource, _)| short.contains(&resource)),
+        };
         assert!(*is_held || is_held_up, "{id} stands in line and nothing that it needs is short for it or before it");
+    }
+}
+
+/// No attempt waits for what it could have, or can never have.
+fn nobody_waits_in_vain(state: &State) {
+    let is_passed = state.volatile.deadlines.first().is_some_and(|(at, _)| *at <= state.meta.high_water);
+    if state.volatile.grants_due || is_passed {
+        return;
+    }
+    for run in state.runs.values().filter(|run| run.poisoned.is_none()) {
+        for (index, lease) in run.indexed_tasks().filter_map(|(index, task)| Some((index, task.lease()?))) {
+            let id = run.id.task(index);
+            let Some(parked) = lease.parked.as_ref().filter(|_| lease.waits() && !state.has_lent(id)) else { continue };
+            let is_over = parked.over.is_some() || state.met(id, lease, parked).is_some();
+            assert!(!is_over, "{id} waits although it could go on: {parked:?}");
+            assert!(!state.is_in_vain(id, parked), "{id} waits for what can not come any more: {parked:?}");
+        }
     }
 }
 

@@ -35,6 +35,23 @@ pub enum Work {
         /// The next of them to look at.
         from: u32,
     },
+    /// Begin the next of the runs that a workflow task is made of.
+    Spawn {
+        /// The task.
+        task: TaskIndex,
+    },
+    /// Ask the runs of a task from `from` on to end, and let those that have not begun never begin.
+    EndRuns {
+        /// The task.
+        task: TaskIndex,
+        /// The next of them, in the order of their keys.
+        from: u32,
+    },
+    /// Forget the runs that a task which has ended had spawned, and ask those to end that are not detached.
+    Leave {
+        /// The task.
+        task: TaskIndex,
+    },
     /// End the tasks from `from` on, because the run ends.
     Close {
         /// The next task to end.

@@ -1,9 +1,9 @@
 //! The closed set of moments that the brain waits for.
 
 use crate::{
-    AttemptId, Millis, RunId, TaskId, Timestamp,
+    AttemptId, Millis, RunId, Seq, TaskId, Timestamp,
     run::{Lease, Run},
-    workflow::TaskDef,
+    workflow::{TaskDef, TaskKind},
 };
 
 /// What a moment in the index of deadlines is for.
@@ -26,20 +26,29 @@ pub enum Deadline {
     LeaseExpiry(AttemptId),
     /// A remote attempt that was reported started was silent for too long: the ladder starts. Moved by each renewal.
     Heartbeat(AttemptId),
+    /// A running attempt's own wait is out of time. Set when it begins to wait.
+    AttemptWait(AttemptId),
+    /// A timer in a running attempt's wait. Set when it begins to wait, moved to the next one by each.
+    AttemptTimer(AttemptId),
     /// The ladder is at its end: the attempt is fenced. Set when it is asked to stop.
     StopExpiry(AttemptId),
+    /// A target is to be told of an alert again, or now that there is room for it. Ended when nobody is to be told.
+    AlertDelivery(Seq),
 }
 
 impl Deadline {
-    /// The run that the deadline belongs to.
-    pub const fn run(self) -> RunId {
+    /// The run that the deadline belongs to, if it belongs to one.
+    pub const fn run(self) -> Option<RunId> {
         match self {
-            Self::RunStart(run) | Self::RunTimeout(run) => run,
-            Self::TaskWait(task) | Self::CountsAsHigh(task) => task.run,
+            Self::RunStart(run) | Self::RunTimeout(run) => Some(run),
+            Self::TaskWait(task) | Self::CountsAsHigh(task) => Some(task.run),
             Self::AttemptTimeout(attempt)
             | Self::LeaseExpiry(attempt)
             | Self::Heartbeat(attempt)
-            | Self::StopExpiry(attempt) => attempt.task.run,
+            | Self::AttemptWait(attempt)
+            | Self::AttemptTimer(attempt)
+            | Self::StopExpiry(attempt) => Some(attempt.task.run),
+            Self::AlertDelivery(_) => None,
         }
     }
 }
@@ -68,8 +77,10 @@ pub fn reserve(remaining: Millis, ladder_total: Millis) -> Millis {
 pub fn attempt_deadline(start: Timestamp, run: &Run, task: &TaskDef) -> Timestamp {
     let remaining = run.deadline.since(start);
     let room = Millis(remaining.0 - reserve(remaining, task.cancel.total()).0);
+    // Runs of other workflows take as long as they take.
+    let usual = if matches!(task.kind, TaskKind::Workflow(_)) { room } else { ATTEMPT_TIMEOUT_DEFAULT };
     // A start that is reported after the run's own end, by a brain that was late, has no time at all.
-    start.plus(task.timeout.unwrap_or(ATTEMPT_TIMEOUT_DEFAULT).min(room)).min(run.deadline)
+    start.plus(task.timeout.unwrap_or(usual).min(room)).min(run.deadline)
 }
 
 #[cfg(test)]

@@ -1,25 +1,32 @@
 //! Effects that follow from the state alone: what a restart has to do again.
 
 use crate::{
-    AttemptId, RunId, State, TaskId, TaskIndex,
-    apply::{assignment, render},
+    AttemptId, RunId, Seq, State, TaskId, TaskIndex,
+    alert::Alert,
+    apply::{Rendered, assignment, render},
     effect::Effect,
-    run::{Run, Task, WorkerId},
+    run::{Lease, Run, Task, WorkerId},
     settings::Suspect,
 };
 use std::collections::BTreeMap;
 
-/// The derived effects of a whole state, in the order of its runs.
+/// The derived effects of a whole state, in the order of its runs, and those of its outbox.
 ///
-/// Every one may have been performed before: a hand recognises attempt and fence. Attempts of a worker
-/// that is not `present` are left out: the engine confirms their end and reports them lost.
+/// Every one may have been performed before: a hand recognises attempt and fence, a receiver the alert's number. Attempts
+/// of a worker that is not `present` are left out: the engine confirms their end and reports them lost.
 pub fn effects_due(state: &State, present: impl Fn(&WorkerId) -> bool) -> Vec<Effect> {
     let of_run = |run: &Run| {
         let tasks = run.indexed_tasks();
-        let present = tasks.filter(|(_, task)| task.lease().is_some_and(|lease| present(&lease.worker)));
+        let given = |lease: &Lease| !lease.worker.is_brain() && present(&lease.worker);
+        let present = tasks.filter(|(_, task)| task.lease().is_some_and(given));
         present.filter_map(|(index, _)| effect_due(state, run, index)).collect::<Vec<_>>()
     };
-    state.runs.values().flat_map(|run| of_run(run)).collect()
+    let of_alert = |(seq, alert): (&Seq, &Alert)| {
+        let notices = alert.deliveries.keys().filter_map(|target| alert.notice(*seq, target));
+        notices.map(|notice| Effect::Notify(Box::new(notice))).collect::<Vec<_>>()
+    };
+    let of_runs = state.runs.values().flat_map(|run| of_run(run));
+    of_runs.chain(state.alerts.iter().flat_map(of_alert)).collect()
 }
 
 /// The derived effects of one worker's leases.
@@ -40,7 +47,7 @@ fn effect_due(state: &State, run: &Run, index: TaskIndex) -> Option<Effect> {
     if lease.started_at.is_some() {
         return None;
     }
-    let work = render(run, &state.definitions[&run.definition], id).ok()?;
+    let Ok(Rendered::Hand(work)) = render(run, &state.definitions[&run.definition], id) else { return None };
     assignment(state, id, work).map(|assignment| Effect::Start(Box::new(assignment)))
 }
 
@@ -60,7 +67,7 @@ pub fn outstanding(state: &State) -> Vec<Outstanding> {
     let of_run = |run: RunId| {
         let tasks = state.runs[&run].indexed_tasks();
         tasks.filter_map(move |(index, task)| {
-            let lease = task.lease()?;
+            let lease = task.lease().filter(|lease| !lease.worker.is_brain())?;
             let attempt = run.task(index).attempt(task.attempts);
             Some(Outstanding { attempt, fence: lease.fence, worker: lease.worker.clone() })
         })

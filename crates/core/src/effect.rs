@@ -5,13 +5,16 @@
 //!
 //! * **derived**: [`crate::due::effects_due`] yields it again after a load; performing it twice does no
 //!   harm, because it names attempt and fence;
+//! * **outbox**: a row stands for it, written in the same commit. It is performed at least once, until an event says
+//!   that it was; its number tells a repetition;
 //! * **ephemeral**: it may be lost.
 
 use crate::{
     AttemptId, Fence, RunId, TaskId,
+    alert::Notice,
     event::Caller,
     row::Pause,
-    run::{RunStatus, StopReason, WorkerId},
+    run::{Child, JsonText, RunStatus, StopReason, WorkerId},
     settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     time::{Millis, Timestamp},
     validate::NAME_EXPECTED,
@@ -57,6 +60,18 @@ pub enum Effect {
         /// Whether the report counted; false: the lease was not its any more.
         accepted: bool,
     },
+    /// Tell a target of an incident. *Outbox*: from each [`Delivery`](crate::alert::Delivery) that is under way, until
+    /// [`AlertDelivered`](crate::event::Event::AlertDelivered) or [`AlertFailed`](crate::event::Event::AlertFailed).
+    Notify(Box<Notice>),
+    /// Say in the log that somebody will not be told of an incident. *Ephemeral*: it is only said.
+    GiveUpAlert {
+        /// Which incident.
+        key: String,
+        /// Who is not told; none: nobody is.
+        target: Option<String>,
+        /// Why.
+        why: String,
+    },
     /// Answer a caller. *Ephemeral*: it asks again with the same key.
     Reply {
         /// Whom.
@@ -89,6 +104,9 @@ pub struct Assignment {
     pub ladder: Ladder,
     /// Term of the lease, which each renewal begins anew; none: it does not run out.
     pub lease: Option<Millis>,
+    /// Whether it is performed in the slot of an attempt that waits there, and lends it: beside those that the worker's
+    /// slots are for.
+    pub in_lent_slot: bool,
 }
 
 /// What a hand does.
@@ -156,10 +174,47 @@ pub enum Answer {
         /// Whether a task of its workflow waits for a signal of that name, sooner or later.
         is_named: bool,
     },
+    /// An attempt's wait, as it stands.
+    Waits(WaitAnswer),
+    /// The child run exists.
+    Spawned {
+        /// Its id.
+        run: RunId,
+        /// Whether it did so before, under the same key.
+        existing: bool,
+    },
     /// It is held, since when and by whom.
     Paused(Pause),
     /// Done.
     Done,
+}
+
+/// What became of an attempt's wait.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WaitAnswer {
+    /// It goes on; this answer comes only to those who were replaced by another one who asked.
+    Waiting {
+        /// Until when at the latest.
+        deadline: Timestamp,
+    },
+    /// It holds.
+    Met {
+        /// Units that are the attempt's from now on, by pool.
+        granted: BTreeMap<String, u32>,
+        /// What the signals in it said that were sent.
+        signals: BTreeMap<String, JsonText>,
+        /// The children in it that have ended, by key.
+        children: BTreeMap<String, Child>,
+    },
+    /// Its deadline came first.
+    TimedOut,
+    /// It can not hold any more: a child in it did not end as it was to.
+    Impossible {
+        /// The children in it that have ended, by key.
+        children: BTreeMap<String, Child>,
+    },
+    /// It was withdrawn.
+    Withdrawn,
 }
 
 /// A command that was refused; nothing changed.
@@ -244,6 +299,23 @@ pub enum Refusal {
         /// Units there are.
         size: u32,
     },
+    /// The attempt has its lease no more, or is being stopped: it gets nothing.
+    #[error("attempt `{0}` has its lease no more, or is being stopped")]
+    NotLeased(AttemptId),
+    /// The attempt waits already, for something else.
+    #[error("attempt `{attempt}` waits already, under the name `{name}`: one wait at a time")]
+    WaitsAlready {
+        /// Which.
+        attempt: AttemptId,
+        /// Its wait's name.
+        name: String,
+    },
+    /// What is asked for cannot be.
+    #[error("{0}")]
+    BadWait(String),
+    /// The pool cannot be changed so.
+    #[error("{0}")]
+    BadPool(String),
     /// What the store knew when the command was read is too old to decide by.
     #[error("the command was read too long ago, send it again with the same idempotency key")]
     FactsTooOld,
@@ -270,6 +342,12 @@ impl Refusal {
     pub fn unknown_queue<'q>(name: &str, known: impl IntoIterator<Item = &'q str>) -> Self {
         let nearest = nearest(name, known).map(str::to_owned);
         Self::Unknown { kind: "queue", name: name.to_owned(), nearest }
+    }
+
+    /// There is no target of alerts of this name, among those that there are.
+    pub fn unknown_target<'t>(name: &str, known: impl IntoIterator<Item = &'t str>) -> Self {
+        let nearest = nearest(name, known).map(str::to_owned);
+        Self::Unknown { kind: "target of alerts", name: name.to_owned(), nearest }
     }
 }
 

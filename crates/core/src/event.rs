@@ -5,10 +5,11 @@
 
 use crate::{
     AttemptId, CommitSeq, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
+    alert::{FailedDelivery, Incident, News},
     deadline::Deadline,
     row::{Detail, RegisteredWorkflow},
-    run::{Idempotency, JsonText, RunStatus, WorkerId},
-    settings::Settings,
+    run::{AtDeadline, Awaited, Idempotency, JsonText, RunStatus, WorkerId},
+    settings::{PoolSettings, Settings},
     time::Timestamp,
     worker::Serves,
     workflow::Definition,
@@ -110,7 +111,8 @@ pub enum Event {
     },
     /// The configuration was read. From the engine, at start and at reload.
     SettingsApplied(Box<Settings>),
-    /// Only these runs are served by this process (`None`: all). From the embedded command line; volatile.
+    /// Only these runs, and those that they spawn, are served by this process (`None`: all). From the embedded command
+    /// line; volatile.
     RunsFocused(Option<BTreeSet<RunId>>),
     /// A worker offers its slots. From the engine (its own worker) or the worker protocol; volatile. One that comes
     /// again under the same boot is given once more what it has not reported started.
@@ -141,6 +143,41 @@ pub enum Event {
         /// Under which lease.
         fence: Fence,
     },
+    /// A running attempt asks for something: to wait, to give back, to spawn. From the API side; answered.
+    AttemptAsked {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// Under which lease.
+        fence: Fence,
+        /// For what.
+        ask: Box<Ask>,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// Somebody says of a verdict that it was wrong, or that it was not. Answered.
+    DeadlockMarked {
+        /// The verdict as it is to be kept from now on.
+        deadlock: Box<crate::deadlock::Deadlock>,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// The monitor has looked: what stands still for too long is to be kept and told, and which verdicts are over. From
+    /// the engine, as of an earlier commit: what has moved since is left alone. Answered.
+    FindingsReported {
+        /// What was found and what is over.
+        findings: Box<Findings>,
+        /// Whom to answer.
+        caller: Caller,
+    },
+    /// A pool is made, resized, or taken away. From the API side; answered.
+    PoolSet {
+        /// Which.
+        name: String,
+        /// What it is from now on; none: it is taken away.
+        pool: Option<PoolSettings>,
+        /// Whom to answer.
+        caller: Caller,
+    },
     /// An attempt came to its end, of any kind. Sent again until acknowledged.
     AttemptEnded(Box<AttemptEnd>),
     /// A moment that something waited for has come. From the driver, out of the state's own index.
@@ -163,8 +200,73 @@ pub enum Event {
         /// What went wrong.
         error: String,
     },
+    /// A figure has been beyond its threshold for as long as its rule says, or something else was found that people
+    /// should know. From the engine. One that is open already changes nothing.
+    AlertRaised(Box<Incident>),
+    /// An incident is over. From the engine.
+    AlertResolved {
+        /// Its key.
+        key: String,
+    },
+    /// A target was told. From the engine; sent again after a restart, if that was not durable.
+    AlertDelivered {
+        /// Of which alert.
+        alert: Seq,
+        /// Who.
+        target: String,
+        /// What.
+        news: News,
+    },
+    /// A target could not be told. From the engine.
+    AlertFailed(Box<FailedDelivery>),
     /// An event that failed alone was put aside. From the driver.
     EventQuarantined(Box<crate::row::Quarantined>),
+}
+
+/// What the monitor has to tell.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings {
+    /// Runs that stand still.
+    pub found: Vec<crate::monitor::Found>,
+    /// Verdicts that are over, whole as they are kept.
+    pub over: Vec<crate::deadlock::Deadlock>,
+    /// Runs about which there is no other verdict of that kind that is open: whoever was told is told that it is over.
+    pub calm: Vec<(crate::deadlock::Finding, RunId)>,
+}
+
+/// What a running attempt can ask for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// To wait. Asked again under the same name, it is the same wait: whoever asked before is answered no more.
+    Wait {
+        /// The wait's name, chosen by the attempt.
+        name: String,
+        /// What must hold.
+        on: Awaited,
+        /// How long at most; none: as long as the attempt has.
+        within: Option<Millis>,
+        /// What happens then.
+        then: AtDeadline,
+    },
+    /// To wait no more. Units that were granted meanwhile stay its own.
+    Withdraw {
+        /// The wait's name.
+        name: String,
+    },
+    /// To give back units that it holds, however it came to them.
+    Release {
+        /// How many, by pool.
+        units: BTreeMap<String, u32>,
+    },
+    /// To spawn a child run. One that has the same key is taken for it: a task that is tried again finds its children.
+    Spawn {
+        /// The key, chosen by the attempt.
+        key: String,
+        /// The child. Its caller is not answered.
+        submission: Box<Submission>,
+        /// Whether it goes on when the attempt's task ends.
+        detached: bool,
+    },
 }
 
 /// A wish to execute a workflow.
@@ -188,6 +290,8 @@ pub struct Submission {
     pub start_at: Option<Timestamp>,
     /// What is taken over from a run that ended, of the same definition.
     pub takes_over: Option<TakeOver>,
+    /// The workflows that it calls, and those that these call, by name.
+    pub calls: BTreeMap<Arc<str>, Arc<Definition>>,
     /// What the store knew when this was read.
     pub facts: Facts,
     /// Whom to answer.

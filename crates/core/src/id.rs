@@ -23,7 +23,7 @@ pub struct ParseIdError {
 }
 
 impl ParseIdError {
-    fn new(text: &str, expected: &'static str) -> Self {
+    pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self { text: text.chars().take(80).collect(), expected }
     }
 }

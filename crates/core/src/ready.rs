@@ -59,6 +59,9 @@ pub struct Request {
     pub demand: Arc<Demand>,
     /// Its run, if that bounds how many of its tasks run at once.
     pub parallel: Option<RunId>,
+    /// Its run, if somebody who holds something waits for that: it is not held up by the order of the lines, and may
+    /// have what its ancestors lend.
+    pub owed: Option<RunId>,
 }
 
 /// What a task can be short of.
@@ -84,6 +87,8 @@ pub(crate) trait Supply {
     fn crews(&self, request: &Request) -> Vec<Arc<Serves>>;
     /// Units of a resource that the request could be given now.
     fn free(&self, resource: &Resource, request: &Request) -> u32;
+    /// Units of a resource that nobody has, not even to lend.
+    fn left(&self, resource: &Resource) -> u32;
     /// Whether a task may not be granted now because its run or workflow is held, out of focus, or
     /// comes to its end.
     fn is_held(&self, task: TaskId) -> bool;
@@ -109,6 +114,12 @@ pub struct Ready {
     apart: BTreeMap<Resource, Heads>,
     /// Resources that may serve somebody who stands at them.
     open: BTreeSet<Resource>,
+    /// Of those that stand: whoever is not held up by the order.
+    owed: BTreeMap<Resource, Heads>,
+    /// The groups of runs that are owed what they ask for.
+    families: BTreeMap<RunId, BTreeSet<Request>>,
+    /// Resources that the first there could not have: those behind that place who are not held up are asked as well.
+    passing: BTreeMap<Resource, Rank>,
     /// Tasks set aside one by one because their run or workflow is held, or out of focus.
     aside: Aside,
     /// Heads that do not count as high yet, by the moment at which they will.
@@ -155,6 +166,9 @@ impl Request {
 impl Ready {
     /// Puts a task in line.
     pub(crate) fn add(&mut self, request: Request, seq: Seq, since: Timestamp, task: TaskId) {
+        if let Some(run) = request.owed {
+            self.families.entry(run).or_default().insert(request.clone());
+        }
         let group = self.groups.entry(request.clone()).or_default();
         let headed = group.line.first_key_value().map(|(first, _)| *first);
         if headed.is_none_or(|first| seq < first) {
@@ -188,6 +202,24 @@ impl Ready {
         }
     }
 
+    /// Somebody above a run may have something to lend to it: its heads are worth a look, wherever they stand.
+    pub(crate) fn call(&mut self, run: RunId) {
+        for request in self.families.get(&run).cloned().into_iter().flatten() {
+            if self.groups.get(&request).is_some_and(|group| matches!(group.place, Place::At(_))) {
+                self.take_from_place(&request);
+                let Some(group) = self.groups.get(&request) else { continue };
+                self.active.insert(group.rank(&request), request);
+            }
+        }
+    }
+
+    /// The same for all runs that are owed something.
+    pub(crate) fn call_all(&mut self) {
+        for run in self.families.keys().copied().collect::<Vec<_>>() {
+            self.call(run);
+        }
+    }
+
     /// The next task to deal with, in order; call again when that is done. Chores come first. Each head that is
     /// looked at is counted off `looks`; with none left, nothing is next for now.
     pub(crate) fn next(&mut self, now: Timestamp, supply: &impl Supply, looks: &mut usize) -> Option<Next> {
@@ -195,7 +227,7 @@ impl Ready {
         self.come_of_age(now, looks);
         while *looks > 0 {
             // Each open resource is asked for its first head.
-            *looks = looks.saturating_sub(1 + self.open.len());
+            *looks = looks.saturating_sub(1 + self.open.len() + self.passing.len());
             let (rank, request) = self.next_head()?;
             let seq = rank.seq;
             let (task, _) = self.groups[&request].line[&seq];
@@ -208,7 +240,7 @@ impl Ready {
             }
             match self.too_short(rank, &request, supply) {
                 Ok(crews) => return Some(Next::Grant(request, seq, task, crews)),
-                Err(at) => self.stand_at(request, rank, at),
+                Err(at) => self.stand_at(request, rank, at, supply),
             }
         }
         None
@@ -264,6 +296,16 @@ impl Ready {
         queues
     }
 
+    /// Whether somebody in line asks for this kind of work.
+    pub(crate) fn asks_for(&self, kind: &WorkKind) -> bool {
+        self.groups.keys().any(|request| request.demand.kind == *kind)
+    }
+
+    /// All lines, each with what its tasks ask for; without those set aside.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&Request, &BTreeMap<Seq, (TaskId, Timestamp)>)> {
+        self.groups.iter().map(|(request, group)| (request, &group.line))
+    }
+
     /// The task that stands first at a resource, if anybody stands there.
     pub(crate) fn first_at(&self, resource: &Resource) -> Option<TaskId> {
         let (rank, request) = self.standing.get(resource)?.first()?;
@@ -283,7 +325,13 @@ impl Ready {
     fn is_clear(&self) -> bool {
         let heads_gone = self.active.is_empty() && self.standing.is_empty() && self.apart.is_empty();
         let tasks_gone = self.groups.is_empty() && self.aside.is_empty() && self.ageing.is_empty();
-        heads_gone && tasks_gone && self.claims.is_empty() && self.open.is_empty() && self.chores.is_clear()
+        heads_gone
+            && tasks_gone
+            && self.claims.is_empty()
+            && self.open.is_empty()
+            && self.owed.is_empty()
+            && self.families.is_empty()
+            && self.chores.is_clear()
     }
 
     /// Every task that is in line or set aside.
@@ -296,7 +344,8 @@ impl Ready {
     /// The earliest head that is worth a look: active, or at a resource that is open. It is active then.
     fn next_head(&mut self) -> Option<(Rank, Request)> {
         let standing = self.open.iter().filter_map(|resource| self.standing.get(resource)?.first());
-        let first = standing.chain(self.active.first()).min_by_key(|(rank, _)| *rank);
+        let passing = self.passing.iter().filter_map(|(resource, rank)| self.owed.get(resource)?.after(*rank));
+        let first = standing.chain(passing).chain(self.active.first()).min_by_key(|(rank, _)| *rank);
         let (rank, request) = first.map(|(rank, request)| (rank, request.clone()))?;
         if !matches!(self.groups[&request].place, Place::Active) {
             self.take_from_place(&request);
@@ -314,7 +363,7 @@ impl Ready {
         request: &Request,
         supply: &impl Supply,
     ) -> Result<Vec<Arc<Serves>>, Vec<Resource>> {
-        let earlier = |heads: &Heads| heads.first().is_some_and(|(first, _)| first < rank);
+        let earlier = |heads: &Heads| request.owed.is_none() && heads.first().is_some_and(|(first, _)| first < rank);
         let is_short = |(resource, units): &(Resource, u32)| {
             let free = supply.free(resource, request);
             let claimed = match resource {
@@ -335,12 +384,20 @@ impl Ready {
         if short.is_empty() { Ok(crews) } else { Err(short) }
     }
 
-    fn stand_at(&mut self, request: Request, rank: Rank, at: Vec<Resource>) {
+    fn stand_at(&mut self, request: Request, rank: Rank, at: Vec<Resource>, supply: &impl Supply) {
         self.active.remove(rank);
         let Some(group) = self.groups.get_mut(&request) else { return };
         group.place = Place::At(at.clone());
         for resource in at {
-            self.open.remove(&resource);
+            let was_asked = self.open.remove(&resource) || self.passing.remove(&resource).is_some();
+            let is_next = || self.owed.get(&resource).is_some_and(|heads| heads.after(rank).is_some());
+            // Where nothing is left, only those can be served who are lent something: they are called.
+            if was_asked && supply.left(&resource) > 0 && is_next() {
+                self.passing.insert(resource.clone(), rank);
+            }
+            if request.owed.is_some() {
+                self.owed.entry(resource.clone()).or_default().insert(rank, request.clone());
+            }
             self.standing.entry(resource).or_default().insert(rank, request.clone());
         }
         for (pool, units) in &request.demand.resources {
@@ -372,6 +429,9 @@ impl Ready {
                 for resource in &at {
                     if heads::remove_at(&mut self.standing, resource, rank) {
                         self.open.remove(resource);
+                    }
+                    if request.owed.is_some() && heads::remove_at(&mut self.owed, resource, rank) {
+                        self.passing.remove(resource);
                     }
                 }
                 for (pool, units) in &request.demand.resources {
@@ -424,10 +484,21 @@ impl Ready {
         line.remove(&seq);
         if line.is_empty() {
             self.groups.remove(request);
+            self.leave_family(request);
         } else {
             self.welcome_head(request);
         }
         self.free_all(request);
+    }
+
+    fn leave_family(&mut self, request: &Request) {
+        let Some(run) = request.owed else { return };
+        if let Some(family) = self.families.get_mut(&run) {
+            family.remove(request);
+            if family.is_empty() {
+                self.families.remove(&run);
+            }
+        }
     }
 
     /// Lets those go on who stood behind a head that needed these.

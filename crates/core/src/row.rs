@@ -8,8 +8,10 @@ mod detail;
 
 use crate::{
     CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
     continuation::Continuation,
-    run::{JsonText, Run, RunStatus, Task, TaskError},
+    deadlock::Deadlock,
+    run::{Child, JsonText, Run, RunStatus, Task, TaskError},
     settings::{Pool, Queue},
     time::Timestamp,
     workflow::{Definition, DefinitionHash},
@@ -44,6 +46,12 @@ pub enum Key {
     Workflow(String, Seq),
     /// An event that failed alone.
     Quarantine(Seq),
+    /// A child run of an unfinished task, by its key: live, so that the parent finds its end.
+    Child(TaskId, String),
+    /// A verdict of the wait graph: kept for people.
+    Deadlock(Seq),
+    /// An incident that is open, or that somebody is still to be told of.
+    Alert(Seq),
 }
 
 /// The content of a row. Each variant belongs to the key of the same name.
@@ -71,6 +79,12 @@ pub enum Row {
     Workflow(Box<RegisteredWorkflow>),
     /// See [`Key::Quarantine`].
     Quarantine(Quarantined),
+    /// See [`Key::Child`].
+    Child(Child),
+    /// See [`Key::Deadlock`].
+    Deadlock(Box<Deadlock>),
+    /// See [`Key::Alert`].
+    Alert(Box<Alert>),
 }
 
 /// Who holds something back, and since when.
@@ -180,7 +194,7 @@ pub struct Batch {
 /// Everything `load` returns: the live rows of a namespace.
 ///
 /// Holds `Definition` (those that live runs name), `Run`, `Task` (of live runs), `Pool`, `Queue`,
-/// `PausedWorkflow` and `Continuation` rows, in key order.
+/// `PausedWorkflow`, `Continuation`, `Child` and `Alert` rows, in key order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loaded {
     /// The newest commit; zero in a new store.
@@ -274,4 +288,22 @@ pub enum HistoryKind {
     TaskSkipped,
     /// A report came under an old fence and was refused.
     ReportRefused,
+    /// A running attempt began to wait.
+    WaitBegan,
+    /// An attempt's wait is over: it got what it waited for.
+    WaitGranted,
+    /// An attempt's wait ended otherwise.
+    WaitEnded,
+    /// An attempt gave units back.
+    UnitsReleased,
+    /// A task spawned a child run.
+    ChildSpawned,
+    /// A child run came to its end.
+    ChildEnded,
+    /// A deadlock was proved that the run is part of.
+    DeadlockDetected,
+    /// It stands still for too long, and is not proved dead.
+    StallDetected,
+    /// It moved again.
+    StallEnded,
 }

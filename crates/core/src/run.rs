@@ -2,16 +2,16 @@
 //!
 //! A task's status is never stored: it follows from its [`Phase`], so the two cannot disagree.
 
+mod lease;
+mod parked;
 mod status;
 
+pub use lease::{Lease, Place, StopReason, Stopping};
+pub use parked::{Answered, AtDeadline, Awaited, Child, NAME_MAX, NESTING_MAX, Over, Parked, TERMS_MAX, WaitOutcome};
 pub use status::{RunStatus, TaskEnd, TaskStatus};
 
 use crate::{
-    CommitSeq, Fence, RunId, Seq, TaskIndex,
-    row::Pause,
-    settings::Suspect,
-    time::{Millis, Timestamp},
-    workflow::DefinitionHash,
+    CommitSeq, RunId, Seq, TaskId, TaskIndex, row::Pause, settings::Suspect, time::Timestamp, workflow::DefinitionHash,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -64,6 +64,12 @@ pub struct Run {
     /// The workflow file's path, for a run made from one: its folder is where tasks work.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Whose child it is, if a task spawned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Box<Parent>>,
+    /// Definitions of the workflows that its tasks and those of its children call, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<Arc<str>, DefinitionHash>,
     /// The run whose recorded completions this one took over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<RunId>,
@@ -95,12 +101,40 @@ pub struct Run {
     /// Bytes of its tasks' outputs together.
     #[serde(default)]
     pub output_bytes: u64,
+    /// When anything of it or of its tasks last changed. Zero in rows of before, until something does.
+    #[serde(default)]
+    pub updated_at: Timestamp,
     /// In the row of a run whose tasks are rows of their own: how many there are by status, for whoever
     /// looks at the run without reading them. None in memory, where the tasks themselves are counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counts: Option<TaskCounts>,
     /// Its tasks, by their place in the definition. Stored apart for runs above [`INLINE_TASKS_MAX`].
     pub tasks: Vec<Task>,
+}
+
+/// The task that spawned a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The task.
+    pub task: TaskId,
+    /// The key under which it knows the run.
+    pub key: String,
+    /// Whether the run goes on when the task ends.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub detached: bool,
+    /// The tasks above that one that were waiting for it in turn, the nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<TaskId>,
+    /// Whether somebody above holds units or a slot: what the run asks for is not held up by the order of queues.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_owed: bool,
+}
+
+impl Parent {
+    /// All tasks above the run, the nearest first.
+    pub fn ancestors(&self) -> impl Iterator<Item = TaskId> {
+        std::iter::once(self.task).chain(self.above.iter().copied())
+    }
 }
 
 /// How many of a run's tasks there are, by status.
@@ -280,74 +314,6 @@ pub enum OnExpiry {
     Complete,
 }
 
-/// A worker's time-limited, fenced right to an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// Who holds it.
-    pub worker: WorkerId,
-    /// Higher than that of every earlier lease.
-    pub fence: Fence,
-    /// Its place among all grants.
-    pub seq: Seq,
-    /// Where the task stood in its queue: it is put back there if the attempt is given back. First, where a store of
-    /// before does not say.
-    #[serde(default)]
-    pub place: Place,
-    /// Units held with it, by pool or lock.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub holds: BTreeMap<String, u32>,
-    /// Granted ahead of a free slot: possibly started, shown QUEUED until the worker says so.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub prefetched: bool,
-    /// When it was granted.
-    pub granted_at: Timestamp,
-    /// When the worker started the work, once it has said so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Timestamp>,
-    /// When the attempt is out of time and the ladder starts.
-    pub deadline: Timestamp,
-    /// When the lease runs out unless renewed; none for the server's own worker, which is reconciled instead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Timestamp>,
-    /// Set once the attempt is being stopped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopping: Option<Stopping>,
-}
-
-/// A task's place in its queue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Its number in the order of all waits.
-    pub seq: Seq,
-    /// Since when it stood there: its age.
-    pub since: Timestamp,
-}
-
-/// An attempt on its way down the ladder.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopping {
-    /// Why.
-    pub reason: StopReason,
-    /// When it was asked for: the first rung.
-    pub since: Timestamp,
-    /// When it is fenced, whatever the worker says or does not say: the last rung.
-    pub fenced_at: Timestamp,
-}
-
-/// Why an attempt is stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// Its run was cancelled.
-    Cancelled,
-    /// Its run failed or timed out.
-    RunEnding,
-    /// Its own `timeout` passed.
-    TimedOut,
-    /// It was silent for longer than its `heartbeat_timeout`.
-    Heartbeat,
-}
-
 /// How a task ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
@@ -399,6 +365,12 @@ impl Run {
         &self.tasks[index.0 as usize]
     }
 
+    /// The definitions that it needs, each once: its own, and those of the workflows that its tasks call.
+    pub fn definitions(&self) -> impl Iterator<Item = &DefinitionHash> {
+        let called = self.calls.values().filter(|hash| **hash != self.definition);
+        std::iter::once(&self.definition).chain(called)
+    }
+
     /// Whether its tasks are stored in its own row.
     pub fn is_inline(&self) -> bool {
         self.tasks.len() <= INLINE_TASKS_MAX
@@ -446,6 +418,7 @@ impl Task {
                 WaitOn::Sleep | WaitOn::Signal | WaitOn::Decision | WaitOn::Confirmation => TaskStatus::Waiting,
             },
             Phase::Leased(lease) if lease.prefetched && lease.started_at.is_none() => TaskStatus::Queued,
+            Phase::Leased(lease) if lease.waits() => TaskStatus::Waiting,
             Phase::Leased(_) => TaskStatus::Running,
             Phase::Ended(end) => end.status.into(),
         }
@@ -482,16 +455,21 @@ impl Failures {
     }
 }
 
-impl Lease {
-    /// How long it may still be held after the deadline of its ladder, for the last report to arrive.
-    pub const REPORT_MARGIN: Millis = Millis::from_secs(8);
-    /// How long a guard may need to end what its worker leaves behind.
-    pub const ORPHAN_MAX: Millis = Millis::from_secs(5);
-}
-
 impl WorkerId {
     /// The name of the server's own worker.
     pub const LOCAL: &'static str = "local";
+    /// The name under which the brain performs tasks that are runs of other workflows. No worker has such a name.
+    pub const BRAIN: &'static str = "(brain)";
+
+    /// The brain itself.
+    pub fn brain() -> Self {
+        Self { name: Self::BRAIN.into(), boot: 0 }
+    }
+
+    /// Whether it is the brain itself, which has no process that could outlive it.
+    pub fn is_brain(&self) -> bool {
+        *self.name == *Self::BRAIN
+    }
 
     /// Whether it is the server's own, whose attempts end with it and are reconciled at the next start.
     pub fn is_local(&self) -> bool {

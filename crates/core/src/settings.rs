@@ -2,11 +2,12 @@
 
 use crate::{
     AttemptId, Fence, Seq,
+    alert::Severity,
     run::WorkerId,
     time::{Millis, Timestamp},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The queue of tasks that name none.
 pub const DEFAULT_QUEUE: &str = "default";
@@ -66,6 +67,13 @@ pub struct Pool {
     pub shrunk: Option<Seq>,
 }
 
+impl Pool {
+    /// A lock that nobody configured.
+    pub(crate) fn lock() -> Self {
+        Self { size: 1, lend: false, implicit: true, poisoned: None, shrunk: None }
+    }
+}
+
 /// Why a pool is closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Poison {
@@ -106,6 +114,62 @@ pub struct Settings {
     pub pools: BTreeMap<String, PoolSettings>,
     /// Bounds of the namespace.
     pub bounds: Bounds,
+    /// What is done about those who can never move.
+    pub monitor: Monitor,
+    /// Who is told of incidents.
+    pub alerts: AlertSettings,
+}
+
+/// Who is told of incidents. Where and how is known to whoever sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertSettings {
+    /// Targets by name, up to [`TARGETS_MAX`](crate::alert::TARGETS_MAX).
+    pub targets: BTreeMap<String, AlertTarget>,
+    /// Rules by name: an incident of one that is gone is over.
+    pub rules: BTreeSet<String>,
+    /// Alerts that one target gets within the window at most; what is more is held back.
+    pub alerts_max: u32,
+    /// See above.
+    pub window: Millis,
+}
+
+/// What a target wants to be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlertTarget {
+    /// Whether it is told that an incident is over.
+    pub send_resolved: bool,
+    /// It is told only of what is so bad, or worse.
+    pub least: Severity,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self { targets: BTreeMap::new(), rules: BTreeSet::new(), alerts_max: 20, window: Millis::from_mins(10) }
+    }
+}
+
+/// What is done about those who can never move, and when others are told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// Whether a proved deadlock is resolved without asking; otherwise somebody is told.
+    pub cancel_on_deadlock: bool,
+    /// A task that has not begun for so long is told of.
+    pub pending_stale: Millis,
+    /// A run without progress for so long is told of.
+    pub workflow_stale: Millis,
+    /// How often the monitor looks. The brain itself has no use for it.
+    pub check_interval: Millis,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self {
+            cancel_on_deadlock: true,
+            pending_stale: Millis::from_mins(15),
+            workflow_stale: Millis::from_hours(1),
+            check_interval: Millis::from_mins(1),
+        }
+    }
 }
 
 /// A pool's configuration.

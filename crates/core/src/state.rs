@@ -5,12 +5,15 @@
 
 use crate::{
     AttemptId, CommitSeq, Fence, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    alert::Alert,
     continuation::Continuation,
     deadline::heartbeat_deadline,
     row::{Key, Loaded, Meta, Pause, Row},
-    run::{Lease, Run, Task},
+    run::{Child, Lease, Run, Task},
     settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
-    volatile::Volatile,
+    volatile::{Party, Shared, Volatile},
+    wait::{Analysis, Snapshot, among, analyze_dead},
+    worker::WorkKind,
     workflow::{Definition, DefinitionHash},
 };
 use std::{
@@ -34,8 +37,12 @@ pub struct State {
     pub queues: BTreeMap<String, Queue>,
     /// Workflows that an operator holds.
     pub paused_workflows: BTreeMap<String, Pause>,
+    /// Runs that unfinished tasks have spawned, by task and key.
+    pub children: BTreeMap<TaskId, BTreeMap<String, Child>>,
     /// Work that was too large for one step.
     pub continuations: BTreeMap<Seq, Continuation>,
+    /// Incidents that are open, or that somebody is still to be told of.
+    pub alerts: BTreeMap<Seq, Alert>,
     /// What is derived from the above, or may be lost.
     pub volatile: Volatile,
 }
@@ -106,12 +113,35 @@ impl State {
                 (Key::Continuation(seq), Row::Continuation(continuation)) => {
                     state.continuations.insert(seq, continuation);
                 }
+                (Key::Child(task, key), Row::Child(child)) => {
+                    state.children.entry(task).or_default().insert(key, child);
+                }
+                (Key::Alert(seq), Row::Alert(alert)) => {
+                    state.alerts.insert(seq, *alert);
+                }
                 (key, _) => return Err(LoadError::Mismatched(key)),
             }
         }
         state.complete_runs(loose)?;
         state.rebuild_volatile();
         Ok(state)
+    }
+
+    /// Takes over what only this process knows from the state that this one replaces: who works, which runs are served,
+    /// what is done about deadlocks, and which it has told of.
+    pub fn carry_on(&mut self, before: &mut Self) {
+        let (before, own) = (&mut before.volatile, &mut self.volatile);
+        own.workers = std::mem::take(&mut before.workers);
+        own.replaced = std::mem::take(&mut before.replaced);
+        own.focus = before.focus.take();
+        own.monitor = before.monitor;
+        own.alerting.carry_over(&mut before.alerting);
+        let with_leases = own.leases.values().flatten().map(|task| task.run);
+        own.graph.workers_changed(&own.workers, with_leases);
+        // No event of before the load comes again to give out what was ready then.
+        own.grants_due = true;
+        self.refresh_graph();
+        self.volatile.graph.told_before(&before.graph, self.volatile.commit);
     }
 
     /// Fills large runs with their task rows, and with untouched tasks where there is no row.
@@ -141,15 +171,77 @@ impl State {
         for (name, queue) in &self.queues {
             volatile.ready.set_patience(name, queue.settings.low_counts_as_high_after);
         }
-        for run in self.runs.values() {
-            let definition = &self.definitions[&run.definition];
-            volatile.index_run(run, definition);
-            for (index, _) in run.indexed_tasks() {
-                volatile.index_task(run, definition, index);
+        self.index_all(&mut volatile);
+        volatile.watch_ageing();
+        // What needs no worker that has yet to come.
+        volatile.grants_due = volatile.waiters.is_due() || volatile.ready.asks_for(&WorkKind::Workflow);
+        self.volatile = volatile;
+        self.refresh_graph();
+        // Who was deadlocked when this was stored was told of in the step that closed it, unless there was work left.
+        let busy = self.continuations.values().map(|continuation| continuation.run).collect();
+        while self.next_cause(self.meta.high_water, &busy).is_some() {}
+    }
+
+    /// Has those stand in the wait graph anew whose waits were made from what is so no more.
+    pub(crate) fn refresh_graph(&mut self) {
+        let shared = Shared { pools: &self.pools, children: &self.children };
+        loop {
+            let (runs, tasks) = self.volatile.graph.take_stale();
+            if runs.is_empty() && tasks.is_empty() {
+                return;
+            }
+            for run in runs.iter().filter_map(|run| self.runs.get(run)) {
+                let definition = &self.definitions[&run.definition];
+                for (index, _) in run.indexed_tasks().filter(|(_, task)| task.end().is_none()) {
+                    self.volatile.graph_again(run, definition, index, shared);
+                }
+            }
+            for task in tasks {
+                if let Some(run) = self.runs.get(&task.run) {
+                    self.volatile.graph_again(run, &self.definitions[&run.definition], task.index, shared);
+                }
             }
         }
-        volatile.watch_ageing();
-        self.volatile = volatile;
+    }
+
+    /// A cause of a deadlock that was not told of, with the graph of all who are dead by it; told of from now on. What
+    /// the brain has still to do about its busy runs may yet move somebody: that is looked at again once it is done.
+    pub(crate) fn next_cause(&mut self, now: Timestamp, busy: &BTreeSet<RunId>) -> Option<(Snapshot, Analysis)> {
+        let news = self.volatile.graph.take_news(busy);
+        if news.is_empty() {
+            return None;
+        }
+        let behind = self.volatile.graph.behind(&news, busy);
+        let picture = among(self, now, &behind.parties);
+        let analysis = analyze_dead(&picture);
+        let graph = &mut self.volatile.graph;
+        let cause: BTreeSet<Party> = analysis.verdict.core.iter().filter_map(|id| Party::of(id)).collect();
+        if cause.is_empty() {
+            behind.busy.into_iter().for_each(|run| graph.put_off(run, news.iter().copied()));
+            return None;
+        }
+        graph.look_again(news.difference(&cause).copied());
+        graph.tell(cause, self.volatile.commit);
+        Some((picture, analysis))
+    }
+
+    /// Takes every run, every task and every alert into the indices: the runs first, since tasks wait for them.
+    pub(crate) fn index_all(&self, volatile: &mut Volatile) {
+        for (task, children) in &self.children {
+            children.iter().for_each(|(key, child)| volatile.children.add(*task, key, child));
+        }
+        let shared = Shared { pools: &self.pools, children: &self.children };
+        for run in self.runs.values() {
+            volatile.index_run(run, &self.definitions[&run.definition]);
+        }
+        for run in self.runs.values() {
+            for (index, _) in run.indexed_tasks() {
+                volatile.index_task(run, &self.definitions[&run.definition], index, shared);
+            }
+        }
+        for (seq, alert) in &self.alerts {
+            volatile.index_alert(*seq, alert);
+        }
     }
 
     /// Gives each outstanding remote lease one full new term at the first event after a load: renewals
@@ -190,7 +282,9 @@ impl State {
             Key::Queue(name) => self.queues.get(name).cloned().map(Row::Queue),
             Key::PausedWorkflow(name) => self.paused_workflows.get(name).cloned().map(Row::PausedWorkflow),
             Key::Continuation(seq) => self.continuations.get(seq).cloned().map(Row::Continuation),
-            Key::Finished(_) | Key::DeadLetter(_) | Key::Workflow(..) | Key::Quarantine(_) => None,
+            Key::Child(task, key) => self.children.get(task)?.get(key).cloned().map(Row::Child),
+            Key::Alert(seq) => self.alerts.get(seq).map(|alert| Row::Alert(Box::new(alert.clone()))),
+            Key::Finished(_) | Key::DeadLetter(_) | Key::Workflow(..) | Key::Quarantine(_) | Key::Deadlock(_) => None,
         }
     }
 
@@ -213,6 +307,9 @@ impl State {
         keys.extend(self.queues.keys().cloned().map(Key::Queue));
         keys.extend(self.paused_workflows.keys().cloned().map(Key::PausedWorkflow));
         keys.extend(self.continuations.keys().copied().map(Key::Continuation));
+        let children = self.children.iter().flat_map(|(task, of)| of.keys().map(|key| Key::Child(*task, key.clone())));
+        keys.extend(children);
+        keys.extend(self.alerts.keys().copied().map(Key::Alert));
         keys.into_iter().filter_map(|key| self.row(&key).map(|row| (key, row))).collect()
     }
 
@@ -224,7 +321,9 @@ impl State {
             && self.pools == other.pools
             && self.queues == other.queues
             && self.paused_workflows == other.paused_workflows
+            && self.children == other.children
             && self.continuations == other.continuations
+            && self.alerts == other.alerts
     }
 
     /// An unfinished run's task.
@@ -244,6 +343,12 @@ impl State {
     /// If the run is not in the state: callers hold one that is.
     pub fn definition(&self, run: RunId) -> Arc<Definition> {
         Arc::clone(&self.definitions[&self.runs[&run].definition])
+    }
+
+    /// Whether tasks of a run know of runs that they have spawned.
+    pub(crate) fn has_children(&self, run: RunId) -> bool {
+        let of_run = run.task(TaskIndex(0))..=run.task(TaskIndex(u32::MAX));
+        self.children.range(of_run).next().is_some()
     }
 
     /// The settings of a queue, configured or default.
@@ -284,6 +389,8 @@ fn stored_run(run: &Run, volatile: &Volatile) -> Run {
         client_id: run.client_id.clone(),
         idempotency: run.idempotency.clone(),
         source: run.source.clone(),
+        parent: run.parent.clone(),
+        calls: run.calls.clone(),
         retry_of: run.retry_of,
         seq: run.seq,
         first_commit: run.first_commit,
@@ -296,6 +403,7 @@ fn stored_run(run: &Run, volatile: &Volatile) -> Run {
         ending: run.ending.clone(),
         signals: run.signals.clone(),
         output_bytes: run.output_bytes,
+        updated_at: run.updated_at,
         counts: Some(volatile.tally(run.id).counts()),
         tasks: Vec::new(),
     }

@@ -14,7 +14,7 @@ use crate::{
     row::{Detail, HistoryEntry, HistoryKind, Key},
     run::{Phase, Run, Task, TaskEnd},
     state::task_key,
-    volatile::run_deadlines,
+    volatile::{Shared, run_deadlines},
     workflow::{Definition, TaskDef},
 };
 use std::{
@@ -93,10 +93,12 @@ impl<'a> Step<'a> {
 
     /// Changes a run's own fields.
     pub(crate) fn update_run(&mut self, id: RunId, change: impl FnOnce(&mut Run)) {
+        let now = self.now;
         let Some(run) = self.state.runs.get_mut(&id) else { return };
         let before = run_deadlines(run);
         change(run);
-        self.state.volatile.replace_run_deadlines(before, run);
+        run.updated_at = now;
+        self.state.volatile.replace_run(before, run);
         self.visited.insert(id);
         self.touch(Key::Run(id));
     }
@@ -104,10 +106,12 @@ impl<'a> Step<'a> {
     /// Changes a task, its wait version and its moment of change.
     pub(crate) fn update_task(&mut self, id: TaskId, change: impl FnOnce(&mut Task)) {
         let now = self.now;
+        let shared = Shared { pools: &self.state.pools, children: &self.state.children };
         let Some(run) = self.state.runs.get_mut(&id.run) else { return };
         let definition = &self.state.definitions[&run.definition];
         let renewed = self.state.volatile.renewed_until(run, id.index);
         let moved = self.state.volatile.moved_of(run, definition, id.index);
+        let had = self.state.volatile.had(run, id.index);
         self.state.volatile.unindex_task(run, definition, id.index);
         let task = &mut run.tasks[id.index.0 as usize];
         if let (Some(until), Phase::Leased(lease)) = (renewed, &mut task.phase) {
@@ -117,7 +121,9 @@ impl<'a> Step<'a> {
         change(task);
         task.wait_version += 1;
         task.updated_at = now;
-        self.state.volatile.index_task(run, definition, id.index);
+        run.updated_at = now;
+        self.state.volatile.index_task(run, definition, id.index, shared);
+        self.state.volatile.let_go(had, run, id.index);
         self.state.volatile.move_again(moved, run, definition, id.index);
         let key = task_key(run, id.index);
         self.visited.insert(id.run);
@@ -185,19 +191,37 @@ impl<'a> Step<'a> {
     ///
     /// At least one piece is met, so that every step gets further.
     pub(crate) fn drain(&mut self) {
-        while let Some((run, work)) = self.stack.pop() {
-            self.meet(run, work);
-            if self.is_full() {
-                break;
+        loop {
+            while let Some((run, work)) = self.stack.pop() {
+                self.meet(run, work);
+                if self.is_full() {
+                    break;
+                }
+            }
+            // The end of a run may be that of the task which spawned it, and so of another run.
+            while !self.visited.is_empty() {
+                for run in std::mem::take(&mut self.visited) {
+                    if self.run(run).is_some_and(|run| !run.is_inline()) {
+                        // Its row counts the tasks that have changed.
+                        self.touch(Key::Run(run));
+                    }
+                    self.finish_if_done(run);
+                }
+            }
+            if self.stack.is_empty() || self.is_full() {
+                return;
             }
         }
-        for run in std::mem::take(&mut self.visited) {
-            if self.run(run).is_some_and(|run| !run.is_inline()) {
-                // Its row counts the tasks that have changed.
-                self.touch(Key::Run(run));
-            }
-            self.finish_if_done(run);
-        }
+    }
+
+    /// A run may have come to its end.
+    pub(crate) fn visit(&mut self, run: RunId) {
+        self.visited.insert(run);
+    }
+
+    /// The runs that the step has still work to do for.
+    pub(crate) fn at_work(&self) -> impl Iterator<Item = RunId> + '_ {
+        self.stack.iter().map(|(run, _)| *run)
     }
 
     /// Stores what the step had no room for, as one continuation a run.

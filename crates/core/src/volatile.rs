@@ -3,12 +3,23 @@
 //! Everything derived is kept by pairs of `index_*` and `unindex_*` around each change, and `load`
 //! runs only the first of each pair, so the two cannot disagree.
 
+pub mod alerting;
+mod children;
+mod graph;
+mod waiters;
+
+pub use children::Children;
+pub(crate) use graph::Around;
+pub use graph::{Graph, Lent, Party};
+pub use waiters::Waiters;
+
 use crate::{
     AttemptId, CommitSeq, Millis, RunId, TaskId, TaskIndex, Timestamp,
     deadline::{Deadline, heartbeat_deadline},
+    event::Caller,
     ready::{Ready, Request, Resource},
-    run::{Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
-    settings::Bounds,
+    run::{Child, Lease, Parked, Phase, Run, Task, TaskCounts, TaskStatus, WaitOn, WorkerId},
+    settings::{Bounds, Pool},
     worker::{Serves, Workers},
     workflow::{Definition, TaskDef, TaskKind},
 };
@@ -36,8 +47,26 @@ pub struct Volatile {
     pub leases: BTreeMap<WorkerId, BTreeSet<TaskId>>,
     /// Workers that another boot of the same name has replaced, the latest last: their offers are out of date.
     pub replaced: std::collections::VecDeque<WorkerId>,
-    /// Units held, by pool or lock.
+    /// Units held, by pool or lock. What an ancestor lends is held by that alone.
     pub held: BTreeMap<String, u32>,
+    /// Units and slots that are lent now, by who lends them.
+    pub lent: BTreeMap<(TaskId, Lent), u32>,
+    /// Who has something of whom.
+    pub borrowers: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// Attempts of a worker that are performed in a lent slot, beside its own.
+    pub beside: BTreeMap<WorkerId, u32>,
+    /// Runs that tasks spawned, counted.
+    pub children: Children,
+    /// Running attempts that wait.
+    pub waiters: Waiters,
+    /// Who asked last how the wait of an attempt goes.
+    pub asking: BTreeMap<TaskId, Caller>,
+    /// The wait graph.
+    pub graph: Graph,
+    /// What is done about those who can never move; told with the settings.
+    pub monitor: crate::settings::Monitor,
+    /// Who is told of incidents, told with the settings; and who was told when.
+    pub alerting: alerting::Alerting,
     /// Per unfinished run: what would be counted over its tasks.
     pub tallies: BTreeMap<RunId, Tally>,
     /// Unfinished tasks of all runs.
@@ -54,7 +83,7 @@ pub struct Volatile {
     pub recent_floor: CommitSeq,
     /// Tasks of large runs that ended in the batch that is being built: their last rows are still to be read.
     pub retired: BTreeMap<RunId, Vec<Task>>,
-    /// Only these runs are served; none: all.
+    /// Only these runs are served, with those that they spawn; none: all.
     pub focus: Option<BTreeSet<RunId>>,
     /// Deadlines that come later than the rows say: of renewed leases, and of what would have passed while
     /// nobody could be heard.
@@ -106,8 +135,25 @@ impl Tally {
     }
 }
 
-/// The moments that a run or a task waits for: three at most.
-pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 3];
+/// What a task has under its lease.
+pub(crate) struct Had {
+    /// Whose slot it takes, if it is one of the worker's own.
+    worker: Option<WorkerId>,
+    /// Units of pools, without those that are an ancestor's.
+    units: BTreeMap<String, u32>,
+    loans: BTreeMap<(TaskId, Lent), u32>,
+    lends: bool,
+}
+
+/// What of the state beside a run the indices are made from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<'s> {
+    pub(crate) pools: &'s BTreeMap<String, Pool>,
+    pub(crate) children: &'s BTreeMap<TaskId, BTreeMap<String, Child>>,
+}
+
+/// The moments that a run or a task waits for: five at most.
+pub(crate) type Deadlines = [Option<(Timestamp, Deadline)>; 5];
 
 /// A deadline that comes later than its row says.
 pub(crate) struct Moved {
@@ -121,27 +167,34 @@ impl Volatile {
     pub(crate) fn index_run(&mut self, run: &Run, definition: &Definition) {
         self.expect(run_deadlines(run));
         self.tallies.entry(run.id).or_default();
-        *self.pins.entry(definition.body.hash.clone()).or_default() += 1;
+        self.graph.add_run(run, definition);
+        for hash in run.definitions() {
+            *self.pins.entry(hash.clone()).or_default() += 1;
+        }
         if let Some(idempotency) = &run.idempotency {
             self.idempotency.insert(idempotency.key.clone(), run.id);
         }
     }
 
     /// Takes a run out of the indices, after its tasks.
-    pub(crate) fn unindex_run(&mut self, run: &Run) {
+    pub(crate) fn unindex_run(&mut self, run: &Run, status: crate::run::RunStatus) {
         self.forget(run_deadlines(run));
         self.tallies.remove(&run.id);
-        decrement(&mut self.pins, &run.definition, 1);
+        self.graph.remove_run(run, status);
+        for hash in run.definitions() {
+            decrement(&mut self.pins, hash, 1);
+        }
         if let Some(idempotency) = &run.idempotency {
             self.idempotency.remove(&idempotency.key);
         }
     }
 
-    /// Renews the deadlines of a run around a change of its own fields. One that stays keeps where it was moved to.
-    pub(crate) fn replace_run_deadlines(&mut self, before: Deadlines, run: &Run) {
+    /// Renews what is known of a run around a change of its own fields. A deadline that stays keeps where it was moved to.
+    pub(crate) fn replace_run(&mut self, before: Deadlines, run: &Run) {
         let after = run_deadlines(run);
         self.forget(before.map(|deadline| deadline.filter(|_| !after.contains(&deadline))));
         self.expect(after.map(|deadline| deadline.filter(|_| !before.contains(&deadline))));
+        self.graph.run_changed(run);
     }
 
     fn expect(&mut self, deadlines: Deadlines) {
@@ -158,10 +211,21 @@ impl Volatile {
         }
     }
 
-    /// Takes out the deadlines of a run's tasks.
-    pub(crate) fn forget_tasks(&mut self, run: &Run, definition: &Definition) {
-        for (index, _) in run.indexed_tasks() {
+    /// Takes out what the tasks of a run wait for, which is to be frozen: their deadlines, and their attempts' waits.
+    pub(crate) fn forget_waits(&mut self, run: &Run, definition: &Definition) {
+        for (index, task) in run.indexed_tasks() {
             self.forget(self.task_deadlines(run, definition.task(index), index));
+            if let Some(parked) = task.lease().and_then(|lease| waiting(run, lease)) {
+                self.forget_waiter(run.id.task(index), parked);
+            }
+        }
+    }
+
+    fn forget_waiter(&mut self, id: TaskId, parked: &Parked) {
+        self.waiters.remove(id, parked);
+        for (pool, _) in parked.on.units() {
+            // New grants stood back for it.
+            self.ready.freed(Resource::Pool(pool.to_owned()));
         }
     }
 
@@ -190,7 +254,7 @@ impl Volatile {
     }
 
     /// Takes a task into the indices.
-    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
+    pub(crate) fn index_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex, shared: Shared<'_>) {
         let (task, def) = (run.task(index), definition.task(index));
         self.expect(self.task_deadlines(run, definition.task(index), index));
         let tally = self.tallies.entry(run.id).or_default();
@@ -203,7 +267,7 @@ impl Volatile {
                     increment(&mut self.by_queue, queue, 1);
                 }
                 if wait.on == WaitOn::Grant {
-                    self.ready.add(request(run.id, definition, index), wait.seq, wait.since, run.id.task(index));
+                    self.ready.add(request(run, definition, index), wait.seq, wait.since, run.id.task(index));
                 }
             }
             Phase::Leased(lease) => {
@@ -222,14 +286,122 @@ impl Volatile {
                     }
                 }
                 for (pool, units) in &lease.holds {
-                    increment(&mut self.held, pool, *units);
+                    let own = units - lease.borrowed_of(pool);
+                    if own > 0 {
+                        increment(&mut self.held, pool, own);
+                    }
+                }
+                self.index_loans(run.id.task(index), lease);
+                if let Some(parked) = waiting(run, lease) {
+                    self.waiters.add(run.id.task(index), parked);
                 }
             }
             Phase::Ended(_) => tally.unhandled += u32::from(is_unhandled(task, def)),
         }
+        self.graph_again(run, definition, index, shared);
     }
 
-    /// Takes a task out of the indices, before it changes.
+    /// Counts what an attempt has of its ancestors.
+    fn index_loans(&mut self, id: TaskId, lease: &Lease) {
+        for (loan, units) in lease.loans() {
+            self.borrowers.entry(loan.0).or_default().insert(id);
+            *self.lent.entry(loan).or_default() += units;
+        }
+        if lease.slot_of.is_some() {
+            *self.beside.entry(lease.worker.clone()).or_default() += 1;
+        }
+    }
+
+    fn unindex_loans(&mut self, id: TaskId, lease: &Lease) {
+        for (loan, units) in lease.loans() {
+            let lender = loan.0;
+            decrement(&mut self.lent, &loan, units);
+            if let Some(borrowers) = self.borrowers.get_mut(&lender) {
+                borrowers.remove(&id);
+                if borrowers.is_empty() {
+                    self.borrowers.remove(&lender);
+                }
+            }
+        }
+        if lease.slot_of.is_some() {
+            decrement(&mut self.beside, &lease.worker, 1);
+        }
+    }
+
+    /// A task may have something to lend: whoever waits below it may have it.
+    fn look_below(&mut self, lender: TaskId) {
+        for run in self.graph.runs_below(lender) {
+            self.waiters.look_at_run(run);
+            self.ready.call(run);
+        }
+    }
+
+    /// A pool may have more free units.
+    pub(crate) fn pool_freed(&mut self, pool: &str) {
+        self.waiters.freed(pool);
+        self.ready.freed(Resource::Pool(pool.to_owned()));
+    }
+
+    /// A pool may serve others than before: it lends, or is open again.
+    pub(crate) fn pool_changed(&mut self, pool: &str) {
+        self.pool_freed(pool);
+        self.waiters.look_at_line(pool);
+        self.ready.call_all();
+    }
+
+    /// What a task has that others may come to have.
+    pub(crate) fn had(&self, run: &Run, index: TaskIndex) -> Option<Had> {
+        let lease = run.task(index).lease()?;
+        let own = |(pool, units): (&String, &u32)| (pool.clone(), units - lease.borrowed_of(pool));
+        Some(Had {
+            worker: lease.slot_of.is_none().then(|| lease.worker.clone()),
+            units: lease.holds.iter().map(own).filter(|(_, units)| *units > 0).collect(),
+            loans: lease.loans().collect(),
+            lends: lease.lends(),
+        })
+    }
+
+    /// A task has changed: whatever it has no more others may have now.
+    pub(crate) fn let_go(&mut self, had: Option<Had>, run: &Run, index: TaskIndex) {
+        let (id, has) = (run.id.task(index), self.had(run, index));
+        if has.as_ref().is_some_and(|has| has.lends && had.as_ref().is_none_or(|had| !had.lends)) {
+            self.look_below(id);
+        }
+        let Some(had) = had else { return };
+        if has.is_none() {
+            self.ready.freed(Resource::Parallel(run.id));
+        }
+        if let Some(worker) =
+            had.worker.filter(|worker| has.as_ref().is_none_or(|has| has.worker.as_ref() != Some(worker)))
+            && let Some(offer) = self.workers.get(&worker)
+        {
+            self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
+        }
+        for (pool, units) in had.units {
+            if has.as_ref().and_then(|has| has.units.get(&pool)).is_none_or(|left| *left < units) {
+                self.pool_freed(&pool);
+            }
+        }
+        for ((lender, lent), units) in had.loans {
+            let left = has.as_ref().and_then(|has| has.loans.get(&(lender, lent)));
+            if left.is_none_or(|left| *left < units) {
+                // It may have waited for that to be back, and those below it for that to be free.
+                self.graph.loan_returned(lender);
+                self.waiters.look_at(lender);
+                self.look_below(lender);
+            }
+        }
+    }
+
+    /// Has a task stand in the wait graph as it is now.
+    pub(crate) fn graph_again(&mut self, run: &Run, definition: &Definition, index: TaskIndex, shared: Shared<'_>) {
+        let Shared { pools, children } = shared;
+        let around = Around { pools, children, workers: &self.workers, counts: &self.children, lent: &self.lent };
+        self.graph.set_task(run, definition, index, around);
+    }
+
+    /// Takes a task out of the indices, before it changes. It leaves the wait graph, or stands there otherwise, when it is
+    /// taken in again.
     pub(crate) fn unindex_task(&mut self, run: &Run, definition: &Definition, index: TaskIndex) {
         let (task, def) = (run.task(index), definition.task(index));
         self.forget(self.task_deadlines(run, definition.task(index), index));
@@ -243,7 +415,7 @@ impl Volatile {
                     decrement(&mut self.by_queue, queue, 1);
                 }
                 if wait.on == WaitOn::Grant {
-                    self.ready.remove(&request(run.id, definition, index), wait.seq, run.id.task(index));
+                    self.ready.remove(&request(run, definition, index), wait.seq, run.id.task(index));
                 }
             }
             Phase::Leased(lease) => {
@@ -259,14 +431,16 @@ impl Volatile {
                         self.leases.remove(&lease.worker);
                     }
                 }
-                if let Some(offer) = self.workers.get(&lease.worker) {
-                    self.ready.freed(Resource::Slot(Arc::clone(&offer.serves)));
-                }
                 for (pool, units) in &lease.holds {
-                    decrement(&mut self.held, pool, *units);
-                    self.ready.freed(Resource::Pool(pool.clone()));
+                    let own = units - lease.borrowed_of(pool);
+                    if own > 0 {
+                        decrement(&mut self.held, pool, own);
+                    }
                 }
-                self.ready.freed(Resource::Parallel(run.id));
+                self.unindex_loans(run.id.task(index), lease);
+                if let Some(parked) = waiting(run, lease) {
+                    self.forget_waiter(run.id.task(index), parked);
+                }
             }
             Phase::Ended(_) => tally.unhandled -= u32::from(is_unhandled(task, def)),
         }
@@ -276,13 +450,13 @@ impl Volatile {
     fn task_deadlines(&self, run: &Run, def: &TaskDef, index: TaskIndex) -> Deadlines {
         let (id, task) = (run.id.task(index), run.task(index));
         if run.poisoned.is_some() {
-            return [None; 3];
+            return [None; 5];
         }
         match &task.phase {
             Phase::Waiting(wait) if wait.deadline < run.deadline => {
-                [Some((wait.deadline, Deadline::TaskWait(id))), None, None]
+                [Some((wait.deadline, Deadline::TaskWait(id))), None, None, None, None]
             }
-            Phase::Waiting(_) | Phase::Ended(_) => [None; 3],
+            Phase::Waiting(_) | Phase::Ended(_) => [None; 5],
             Phase::Leased(lease) => {
                 let attempt = id.attempt(task.attempts);
                 let first = match &lease.stopping {
@@ -291,13 +465,18 @@ impl Volatile {
                 };
                 let expiry = lease.expires_at.map(|stored| (stored, Deadline::LeaseExpiry(attempt)));
                 let silence = heartbeat_deadline(lease, def).map(|stored| (stored, Deadline::Heartbeat(attempt)));
-                [Some(first), expiry, silence]
+                let parked = lease.parked.as_ref().filter(|_| lease.stopping.is_none());
+                // A time-out may be put off, a timer comes when it comes.
+                let until = parked.map(|parked| parked.deadline).filter(|at| *at < lease.deadline);
+                let until = until.map(|at| (at, Deadline::AttemptWait(attempt)));
+                let timer = parked.and_then(|parked| Some((parked.timer?, Deadline::AttemptTimer(attempt))));
+                [Some(first), expiry, silence, until, timer]
             }
         }
     }
 
     /// Which of a task's deadlines were moved, and where to.
-    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 3] {
+    pub(crate) fn moved_of(&self, run: &Run, definition: &Definition, index: TaskIndex) -> [Option<Moved>; 5] {
         let moved = |(stored, deadline)| Some(Moved { stored, deadline, to: *self.moved.get(&deadline)? });
         self.task_deadlines(run, definition.task(index), index).map(|of_task| of_task.and_then(moved))
     }
@@ -305,7 +484,7 @@ impl Volatile {
     /// Moves those of a task's deadlines again that were moved before it changed, and are stored as they were.
     pub(crate) fn move_again(
         &mut self,
-        before: [Option<Moved>; 3],
+        before: [Option<Moved>; 5],
         run: &Run,
         definition: &Definition,
         index: TaskIndex,
@@ -352,11 +531,19 @@ impl Volatile {
     /// work only where a slot is free.
     pub(crate) fn worker_for(&self, prefetchable: bool, crews: &[Arc<Serves>]) -> Option<&WorkerId> {
         let factor = if prefetchable { self.bounds.prefetch_factor } else { 1 };
-        let room =
-            |(worker, slots): &(&WorkerId, u32)| slots.saturating_mul(factor).saturating_sub(self.leases_of(worker));
+        let room = |(worker, slots): &(&WorkerId, u32)| {
+            slots.saturating_mul(factor).saturating_sub(self.own_leases_of(worker))
+        };
         let workers = crews.iter().flat_map(|crew| self.workers.of_crew(crew).rev());
         let roomiest = workers.max_by_key(room)?;
         (room(&roomiest) > 0).then_some(roomiest.0)
+    }
+
+    /// Whether a run is served by this process: itself, or one above it, is in focus.
+    pub(crate) fn is_in_focus(&self, run: &Run) -> bool {
+        let Some(focus) = &self.focus else { return true };
+        let mut above = run.parent.iter().flat_map(|parent| parent.ancestors());
+        focus.contains(&run.id) || above.any(|task| focus.contains(&task.run))
     }
 
     /// Workers may have more room, or others may be here.
@@ -364,6 +551,11 @@ impl Volatile {
         for crew in self.workers.crews() {
             self.ready.freed(Resource::Slot(Arc::clone(crew)));
         }
+    }
+
+    /// Attempts that a worker has in slots of its own.
+    pub(crate) fn own_leases_of(&self, worker: &WorkerId) -> u32 {
+        self.leases_of(worker).saturating_sub(self.beside.get(worker).copied().unwrap_or_default())
     }
 
     /// Attempts that a worker has.
@@ -388,11 +580,17 @@ impl Volatile {
     }
 }
 
+/// The wait of an attempt that goes on as soon as it may. Those of frozen runs do not, and stand before nobody.
+fn waiting<'l>(run: &Run, lease: &'l Lease) -> Option<&'l Parked> {
+    lease.parked.as_deref().filter(|_| lease.waits() && run.poisoned.is_none())
+}
+
 /// What a queued task must be granted, all at once.
-pub(crate) fn request(run: RunId, definition: &Definition, index: TaskIndex) -> Request {
+pub(crate) fn request(run: &Run, definition: &Definition, index: TaskIndex) -> Request {
     Request {
         demand: Arc::clone(&definition.demands[index.0 as usize]),
-        parallel: definition.body.max_parallel.map(|_| run),
+        parallel: definition.body.max_parallel.map(|_| run.id),
+        owed: run.parent.as_ref().filter(|parent| parent.is_owed).map(|_| run.id),
     }
 }
 
@@ -413,10 +611,16 @@ pub(crate) fn is_unhandled(task: &Task, def: &TaskDef) -> bool {
 /// The moments that a run itself waits for.
 pub(crate) fn run_deadlines(run: &Run) -> Deadlines {
     if run.ending.is_some() || run.poisoned.is_some() {
-        return [None; 3];
+        return [None; 5];
     }
     let start = run.start_at.filter(|_| !run.started);
-    [Some((run.deadline, Deadline::RunTimeout(run.id))), start.map(|at| (at, Deadline::RunStart(run.id))), None]
+    [
+        Some((run.deadline, Deadline::RunTimeout(run.id))),
+        start.map(|at| (at, Deadline::RunStart(run.id))),
+        None,
+        None,
+        None,
+    ]
 }
 
 /// Counts one more, without a new key where there is one.

@@ -18,30 +18,41 @@ mod explain;
 mod generate;
 mod graph;
 mod input;
+mod naming;
 mod obstacle;
+mod parked;
 mod part;
+mod pools;
 mod price;
 mod reach;
 mod reduce;
 mod repair;
 mod residue;
 mod snapshot;
+mod stuck;
 mod victims;
+mod waiting;
 mod why;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use analysis::analyze_dead;
 pub use analysis::{Analysis, analyze, analyze_reads};
 pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use draw::{dot, mermaid};
 pub use generate::Generate;
 pub use input::{Fault, Input};
+pub use naming::named;
+pub use pools::{AtPool, Share, at_pools};
 pub use price::Price;
 pub use reach::reach;
 pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
 pub use snapshot::snapshot;
-pub use why::{Mover, Subject, Why, why};
+pub(crate) use snapshot::{DECLARED, among};
+pub use stuck::{Cause, Stuck, Watched, stuck};
+pub use waiting::waiting;
+pub use why::{Mover, Subject, Why, mover, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

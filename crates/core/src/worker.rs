@@ -16,12 +16,14 @@ pub enum WorkKind {
     Http,
     /// Nothing, at once.
     Noop,
+    /// Runs of other workflows: the brain's own work.
+    Workflow,
     /// Calls of this handler.
     Handler(Arc<str>),
 }
 
 impl WorkKind {
-    /// Every kind that is known by itself, handlers apart.
+    /// Every kind that workers know by themselves.
     pub const BUILT_IN: [Self; 3] = [Self::Exec, Self::Http, Self::Noop];
 
     /// Its word on the wire and in files; a handler's is its name.
@@ -30,6 +32,7 @@ impl WorkKind {
             Self::Exec => "exec",
             Self::Http => "http",
             Self::Noop => "noop",
+            Self::Workflow => "workflow",
             Self::Handler(name) => name,
         }
     }
@@ -40,7 +43,8 @@ impl WorkKind {
             TaskKind::Exec(_) => Self::Exec,
             TaskKind::Http(_) => Self::Http,
             TaskKind::Worker(call) => Self::Handler(Arc::clone(&call.handler)),
-            TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) | TaskKind::Noop => Self::Noop,
+            TaskKind::Workflow(_) => Self::Workflow,
+            TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => Self::Noop,
         }
     }
 }
@@ -59,7 +63,7 @@ impl Serves {
     pub fn takes(&self, queue: &str, kind: &WorkKind) -> bool {
         let knows = match &self.kinds {
             Some(kinds) => kinds.contains(kind),
-            None => !matches!(kind, WorkKind::Handler(_)),
+            None => WorkKind::BUILT_IN.contains(kind),
         };
         knows && self.queues.as_ref().is_none_or(|queues| queues.contains(queue))
     }
@@ -99,7 +103,7 @@ pub struct Workers {
 
 impl Workers {
     /// A worker is here from now on, or offers something else. Says whether the crews are others now.
-    pub(crate) fn insert(&mut self, worker: &WorkerId, slots: u32, serves: &Serves) -> bool {
+    pub fn insert(&mut self, worker: &WorkerId, slots: u32, serves: &Serves) -> bool {
         let parted = self.here.get(worker).is_some_and(|offer| *offer.serves != *serves) && self.remove(worker);
         let serves = match self.crews.get_key_value(serves) {
             Some((known, _)) => Arc::clone(known),

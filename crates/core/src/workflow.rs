@@ -10,7 +10,7 @@ mod http;
 pub use child::{Await, Child, ForEach, OnChildFailure};
 pub use http::{Http, HttpRules};
 
-use crate::{id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
+use crate::{deadlock::Policy, id::TaskIndex, ready::Demand, settings::DEFAULT_QUEUE, time::Millis, worker::WorkKind};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,7 +61,7 @@ pub struct Stored {
     pub output: Option<serde_json::Value>,
     /// What is done about a proved deadlock in which a run is the victim; none: as the namespace has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_deadlock: Option<OnDeadlock>,
+    pub on_deadlock: Option<Policy>,
     /// After so long without progress a pending task is stale, more than zero; none: as the namespace has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_stale: Option<Millis>,
@@ -70,18 +70,6 @@ pub struct Stored {
     pub workflow_stale: Option<Millis>,
     /// The tasks in file order; a [`TaskIndex`] is a place in this list.
     pub tasks: Vec<TaskDef>,
-}
-
-/// What is done about a proved deadlock in which a run of the workflow is the victim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnDeadlock {
-    /// The victim's attempt is tried again, where its task may be; else its run is cancelled.
-    Retry,
-    /// The victim's run is cancelled.
-    Cancel,
-    /// Somebody is told, nothing else.
-    Alert,
 }
 
 /// A declared input.
@@ -486,6 +474,14 @@ impl From<Definition> for Stored {
 }
 
 impl TaskKind {
+    /// The signal that it waits for, and the tasks that alone send it; none of them: anybody may.
+    pub fn awaits(&self) -> Option<(&Arc<str>, &[TaskIndex])> {
+        match self {
+            Self::Signal(signal) => Some((&signal.name, &signal.from)),
+            _ => None,
+        }
+    }
+
     /// All tries of a task that says nothing: nobody repeats a user's command unasked.
     pub const fn default_attempts(&self) -> u32 {
         match self {

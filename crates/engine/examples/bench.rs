@@ -156,7 +156,9 @@ impl Bench {
             settings: Settings::default(),
             guard: GuardCommand { program: self.guard.clone(), args: vec!["__guard".into()] },
             retention: Retention::default(),
+            alerts: Default::default(),
             focus: None,
+            door: None,
         };
         let engine = Engine::start(Box::new(store), options)?;
         let heard = engine.subscribe();
@@ -199,6 +201,7 @@ fn submission(definition: &Arc<Definition>) -> Submit {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     }
 }
 

@@ -1,14 +1,13 @@
 //! Commands and questions for callers that must not block a thread: the same as in `engine.rs`, awaited.
 
 use crate::{
+    asked::ANSWER_WITHIN,
     driver::Driver,
-    engine::{ANSWER_WITHIN, Accepted, CommandError, Engine, Submit},
+    engine::{CommandError, Engine},
     overview::Overview,
+    submit::{Accepted, Submit},
 };
-use std::{
-    sync::{Arc, mpsc::sync_channel},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::oneshot, time::timeout};
 use unknot_core::{
     effect::Answer,
@@ -29,7 +28,7 @@ impl Engine {
         let (sender, answer) = oneshot::channel();
         // Fails only if nobody awaits the answer any more.
         let caller = self.shared.callers.register(Box::new(move |answered| sender.send(answered).unwrap_or_default()));
-        let forget = Forget { engine: self, caller };
+        let forget = self.forgetting(caller);
         self.shared.inbox.control(event(caller))?;
         let answered = timeout(ANSWER_WITHIN, answer).await;
         drop(forget);
@@ -37,6 +36,11 @@ impl Engine {
             Ok(Ok(answered)) => Ok(answered?),
             Ok(Err(_)) | Err(_) => Err(self.no_answer()),
         }
+    }
+
+    /// Forgets a caller that gives up, once it is dropped.
+    pub(crate) fn forgetting(&self, caller: Caller) -> Forget<'_> {
+        Forget { engine: self, caller }
     }
 
     /// Has a workflow executed; `facts` are those of its idempotency key.
@@ -47,9 +51,12 @@ impl Engine {
         let run = self.new_run();
         match self.command(|caller| submit.event(run, facts, caller)).await? {
             Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Signalled { .. } | Answer::Paused(_) | Answer::Done => {
-                Ok(Accepted { run, existing: false })
-            }
+            Answer::Cancelling { .. }
+            | Answer::Signalled { .. }
+            | Answer::Waits(_)
+            | Answer::Spawned { .. }
+            | Answer::Paused(_)
+            | Answer::Done => Ok(Accepted { run, existing: false }),
         }
     }
 
@@ -86,16 +93,12 @@ impl Engine {
         at_most: Duration,
         look: impl FnOnce(&Driver) -> T + Send + 'static,
     ) -> Option<T> {
-        let (sender, answer) = sync_channel(1);
-        // Fails only if nobody awaits the answer any more.
-        let question = Box::new(move |driver: &Driver| sender.send(look(driver)).unwrap_or_default());
-        self.shared.inbox.question(question).ok()?;
-        answer.recv_timeout(at_most).ok()
+        self.shared.peek_now(at_most, look)
     }
 }
 
 /// Forgets a caller that gives up, also by being dropped.
-struct Forget<'e> {
+pub(crate) struct Forget<'e> {
     engine: &'e Engine,
     caller: Caller,
 }

@@ -227,13 +227,13 @@ fn answer(engine: &Engine, looks: Look, line: &str) -> Value {
         Ok(Answer::Cancelling { run, status, cancelled_tasks, since, reason }) => json!({"cancelling": {
             "run": run, "status": status, "cancelled_tasks": cancelled_tasks, "since": since, "reason": reason,
         }}),
-        Ok(Answer::Submitted { run, .. }) => json!({"cancelling": {"run": run}}),
+        Ok(Answer::Submitted { run, .. } | Answer::Spawned { run, .. }) => json!({"cancelling": {"run": run}}),
         Ok(Answer::Paused(paused)) => json!({"held": paused}),
         Ok(Answer::Signalled { is_named }) => json!({"is_named": is_named}),
-        Ok(Answer::Done) => json!({"held": null}),
+        Ok(Answer::Waits(_) | Answer::Done) => json!({"held": null}),
         Err(error) => {
             let is_unknown = matches!(error, CommandError::Refused(Refusal::Unknown { .. } | Refusal::NoSignalName(_)));
-            json!({"error": crate::threads::with_causes(&error), "unknown": is_unknown})
+            json!({"error": unknot_api::with_causes(&error), "unknown": is_unknown})
         }
     }
 }

@@ -16,13 +16,14 @@ use unknot_api::{
 };
 use unknot_core::{
     Millis, Timestamp,
+    deadlock::Policy,
     validate::{
         self, Draft, DraftAcquire, DraftAcquires, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry,
         DraftTask, NeedsCount, On, Problem, Rules,
     },
     workflow::{
         Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, InputDecl, InputType,
-        Limits, OnChildFailure, OnDeadlock, OnLost, Priority, Stored, TaskKind, Until, When,
+        Limits, OnChildFailure, OnLost, Priority, Stored, TaskKind, Until, When,
     },
 };
 
@@ -83,6 +84,16 @@ pub fn read_workflow(path: &Path, bytes: &[u8], rules: &Rules) -> Result<Checked
 /// Problems of the core about an input that did not come from a file, in the same form.
 pub fn input_report(title: &str, problems: Vec<Problem>) -> Report {
     Report::new(title, problems.into_iter().map(|problem| diagnostic(problem, Severity::Error)).collect())
+}
+
+/// Problems of a workflow file that was read before, at their lines; without these where it cannot be read any more.
+pub fn workflow_report(path: &Path, bytes: &[u8], problems: Vec<Problem>) -> Report {
+    let title = path.display().to_string();
+    let Ok(source) = Source::new(title.clone(), bytes) else { return input_report(&title, problems) };
+    match Document::load(&source) {
+        Ok(document) => report(&document, problems, Severity::Error),
+        Err(_) => input_report(&title, problems),
+    }
 }
 
 fn report(document: &Document<'_>, problems: Vec<Problem>, severity: Severity) -> Report {
@@ -183,11 +194,11 @@ fn sorted(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-fn on_deadlock(on_deadlock: file::OnDeadlockFile) -> OnDeadlock {
+fn on_deadlock(on_deadlock: file::OnDeadlockFile) -> Policy {
     match on_deadlock {
-        file::OnDeadlockFile::Retry => OnDeadlock::Retry,
-        file::OnDeadlockFile::Cancel => OnDeadlock::Cancel,
-        file::OnDeadlockFile::Alert => OnDeadlock::Alert,
+        file::OnDeadlockFile::Retry => Policy::Retry,
+        file::OnDeadlockFile::Cancel => Policy::Cancel,
+        file::OnDeadlockFile::Alert => Policy::Alert,
     }
 }
 

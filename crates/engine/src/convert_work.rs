@@ -41,6 +41,7 @@ pub(crate) fn assignment(given: Assignment, attempts: &Path) -> api::Assignment 
         idempotency_key: given.attempt.task.to_string(),
         env: BTreeMap::new(),
         lease_ms: given.lease.map(|term| term.0),
+        in_lent_slot: given.in_lent_slot,
     }
 }
 
@@ -121,6 +122,7 @@ pub(crate) fn stop_reason(reason: StopReason) -> api::StopReason {
         StopReason::Cancelled | StopReason::RunEnding => api::StopReason::Cancelled,
         StopReason::TimedOut => api::StopReason::TimedOut,
         StopReason::Heartbeat => api::StopReason::Heartbeat,
+        StopReason::Deadlock => api::StopReason::Deadlock,
     }
 }
 

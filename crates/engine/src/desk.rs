@@ -389,6 +389,7 @@ mod tests {
             heartbeat: None,
             ladder: Ladder::default(),
             lease: None,
+            in_lent_slot: false,
         }
     }
 

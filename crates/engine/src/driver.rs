@@ -456,7 +456,12 @@ impl Driver {
     fn let_out(&self, effects: Vec<Effect>, turn: &mut Turn) {
         let is_over = |effect: &Effect| match effect {
             Effect::Start(given) => self.state.lease_of(given.attempt, given.fence).is_none(),
-            Effect::Stop { .. } | Effect::Kill { .. } | Effect::Acknowledge { .. } | Effect::Reply { .. } => false,
+            Effect::Stop { .. }
+            | Effect::Kill { .. }
+            | Effect::Acknowledge { .. }
+            | Effect::Notify(_)
+            | Effect::GiveUpAlert { .. }
+            | Effect::Reply { .. } => false,
         };
         turn.effects.extend(effects.into_iter().filter(|effect| !is_over(effect)));
     }

@@ -10,48 +10,48 @@
 //! The threads share nothing but bounded queues; the watcher belongs to none of them and reads atomics.
 
 use crate::{
-    callers::{Answered, Callers},
+    alerts::{self, Alerts, Dispatch, Watch},
+    asked::Asked,
+    attempt_tokens::AttemptTokens,
+    callers::Callers,
     clock::Clock,
     driver::{Driver, StoreRequest},
     inbox::{Inbox, LaneFull},
+    local::Door,
+    monitor::{Figures, Monitor},
     overview::Overview,
     progress::{Health, Progress},
     reads::{Reads, Sort},
     reconcile::reconcile,
     remote::Desks,
     stream::{Stream, Subscription},
+    submit::{Accepted, Submit},
     threads::{self, Shared},
     upkeep::Upkeep,
     watcher::Watcher,
     worker::{self, WorkerHandle},
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
 use unknot_core::{
     Millis, RunId, Timestamp,
     effect::{Answer, Refusal},
-    event::{Caller, CancelRequest, Event, Facts, PauseTarget, SignalRequest, Submission, TakeOver},
-    run::{Idempotency, JsonText, WorkerId},
+    event::{Caller, CancelRequest, Event, Facts, PauseTarget, SignalRequest},
+    run::{JsonText, WorkerId},
     settings::Settings,
     state::LoadError,
-    workflow::Definition,
 };
 use unknot_hands::GuardCommand;
 use unknot_store::{Epoch, FactsQuery, Namespace, Owner, Reader, Retention, Store, StoreError};
 
 /// The folder of all attempts, below the data folder.
 pub const ATTEMPTS: &str = "attempts";
-/// How long a caller waits for an answer before it is told to ask again.
-pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-
-/// How often a caller looks whether an answer can come at all.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// How an engine is started.
 #[derive(Clone, Debug)]
@@ -68,8 +68,13 @@ pub struct Options {
     pub guard: GuardCommand,
     /// How long finished runs are kept.
     pub retention: Retention,
+    /// Who is told of incidents and how; `settings.alerts` follows from it.
+    pub alerts: Alerts,
     /// Only these runs are served until [`Engine::focus`] says otherwise; none: all.
     pub focus: Option<BTreeSet<RunId>>,
+    /// The address at which attempts of the local worker can ask for something, if anybody answers there: that of the
+    /// door that whoever starts the engine opens.
+    pub door: Option<String>,
 }
 
 /// Why an engine does not start.
@@ -84,6 +89,9 @@ pub enum StartError {
     /// The system refuses a thread.
     #[error("cannot start a thread")]
     Thread(#[from] io::Error),
+    /// The secret by which tokens of attempts are known cannot be read or made.
+    #[error("cannot use the secret of the attempts' tokens in the data folder")]
+    Secret(#[source] io::Error),
 }
 
 /// Why a command has no answer.
@@ -122,65 +130,20 @@ pub enum CommandError {
     },
 }
 
-/// A wish to execute a workflow.
-#[derive(Clone, Debug)]
-pub struct Submit {
-    /// The workflow.
-    pub definition: Arc<Definition>,
-    /// The input, checked, defaults filled in.
-    pub input: serde_json::Value,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
-    /// Who submits.
-    pub client_id: Option<String>,
-    /// Set if a repetition must find the same run.
-    pub idempotency: Option<Idempotency>,
-    /// Path of the workflow file, absolute.
-    pub source: Option<String>,
-    /// Not before this moment.
-    pub start_at: Option<Timestamp>,
-    /// What is taken over from a run that ended, of the same definition.
-    pub takes_over: Option<TakeOver>,
-}
-
-impl Submit {
-    /// The event that has it executed.
-    pub(crate) fn event(self, run: RunId, facts: Facts, caller: Caller) -> Event {
-        Event::RunSubmitted(Box::new(Submission {
-            run,
-            definition: self.definition,
-            input: JsonText::of(&self.input),
-            labels: self.labels,
-            client_id: self.client_id,
-            idempotency: self.idempotency,
-            source: self.source,
-            start_at: self.start_at,
-            takes_over: self.takes_over,
-            facts,
-            caller,
-        }))
-    }
-}
-
-/// A run that exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// Its id.
-    pub run: RunId,
-    /// Whether it did so before, under the same idempotency key.
-    pub existing: bool,
-}
-
 /// A running engine. Dropping it stops everything it started, attempts included, within their ladders.
 pub struct Engine {
     pub(crate) shared: Arc<Shared>,
     data: PathBuf,
+    attempt_tokens: Arc<AttemptTokens>,
     reads: Reads,
     brain: Option<JoinHandle<()>>,
     writer: Option<JoinHandle<()>>,
     worker: Option<WorkerHandle>,
+    monitor: Option<Monitor>,
     upkeep: Option<Upkeep>,
     watcher: Option<Watcher>,
+    dispatch: Option<Dispatch>,
+    watch: Option<Watch>,
     /// Attempts of an earlier process that were ended at the start.
     reconciled: usize,
 }
@@ -196,8 +159,10 @@ impl Engine {
         let epoch = store.acquire(&options.namespace, &owner)?;
         let driver = Driver::new(store.load(&options.namespace)?, options.settings.bounds)?;
         let reads = Reads::open(&*store, options.namespace.clone())?;
-        let maintenance = store.maintenance()?;
+        let (maintenance, watching) = (store.maintenance()?, store.reader()?);
+        let attempt_tokens = Arc::new(AttemptTokens::open(&options.data).map_err(StartError::Secret)?);
         let local = WorkerId { name: WorkerId::LOCAL.into(), boot };
+        let (alerts, orders) = alerts::Desk::new(options.alerts.clone(), options.namespace.clone());
         let shared = Arc::new(Shared {
             clock: Clock::starting_at_least(driver.state().meta.high_water),
             inbox: Inbox::default(),
@@ -205,28 +170,43 @@ impl Engine {
             stream: Stream::default(),
             progress: Progress::default(),
             desks: Desks::new(local),
+            monitor: Figures::default(),
+            verdicts: Mutex::default(),
+            alerts,
         });
         let lost = reconcile(&options.data, driver.state());
         let reconciled = lost.len();
-        let settings = with_all_queues(options.settings.clone(), driver.state().queues.keys());
+        let settings = Settings { alerts: options.alerts.settings(), ..options.settings.clone() };
+        let settings = with_all_queues(settings, driver.state().queues.keys());
         Self::begin(&shared, settings, &options, lost);
         let (brain, writer) = spawn(&shared, driver, store, &options.namespace, epoch)?;
         let worker = match options.slots {
             0 => None,
-            slots => Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots)?),
+            slots => {
+                let door = options.door.map(|url| Door { url, tokens: Arc::clone(&attempt_tokens) });
+                Some(WorkerHandle::start(&shared, &options.data, options.guard.clone(), slots, door)?)
+            }
         };
         let owned = (options.namespace.clone(), epoch);
         let watcher = Watcher::start(&shared, &options.data)?;
+        let monitor = options.settings.monitor;
+        let monitor = Monitor::start(&shared, watching, options.namespace.clone(), monitor)?;
+        let dispatch = Dispatch::start(&shared, orders)?;
+        let watch = Watch::start(&shared)?;
         let upkeep = Upkeep::start(&shared, maintenance, owned, &options.data, options.retention)?;
         Ok(Self {
             shared,
             data: options.data,
+            attempt_tokens,
             reads,
             brain: Some(brain),
             writer: Some(writer),
             worker,
+            monitor: Some(monitor),
             upkeep: Some(upkeep),
             watcher: Some(watcher),
+            dispatch: Some(dispatch),
+            watch: Some(watch),
             reconciled,
         })
     }
@@ -328,12 +308,35 @@ impl Engine {
     }
 
     /// Other queues, pools and bounds from now on, for what waits already as well. Queues and pools that are not
-    /// named keep what they have: tasks may hold it.
+    /// named keep what they have: tasks may hold it. Who is told of incidents follows from [`Engine::alert`].
     ///
     /// # Errors
     /// If the brain has too much before it.
     pub fn apply_settings(&self, settings: Settings) -> Result<(), CommandError> {
+        self.shared.monitor.set_interval(Duration::from_millis(settings.monitor.check_interval.0));
+        let settings = Settings { alerts: self.shared.alerts.alerts().settings(), ..settings };
         Ok(self.shared.inbox.control(Event::SettingsApplied(Box::new(settings)))?)
+    }
+
+    /// Tells others of incidents from now on, or in another way; the brain hears of it with the next
+    /// [`Engine::apply_settings`].
+    pub fn alert(&self, alerts: Alerts) {
+        self.shared.alerts.change(alerts);
+    }
+
+    /// Sends a target an alert now, outside of the outbox; `None` if there is no such target.
+    pub async fn test_alert(&self, target: &str) -> Option<alerts::Tested> {
+        alerts::test(&self.shared.alerts.alerts(), target, &self.shared.clock).await
+    }
+
+    /// The targets of alerts, by name.
+    pub fn alert_targets(&self) -> Vec<String> {
+        self.shared.alerts.alerts().targets.keys().cloned().collect()
+    }
+
+    /// What was counted of alerts since the start.
+    pub fn alert_figures(&self) -> alerts::Figures {
+        self.shared.alerts.figures()
     }
 
     /// Keeps ended runs so long from now on.
@@ -400,6 +403,11 @@ impl Engine {
         &self.data
     }
 
+    /// The tokens of attempts.
+    pub fn attempt_tokens(&self) -> &AttemptTokens {
+        &self.attempt_tokens
+    }
+
     /// Gives the local worker no new work from now on; what runs goes on.
     pub fn drain(&self) {
         if let Some(worker) = &self.worker {
@@ -436,8 +444,19 @@ impl Engine {
             self.dismiss();
             end(worker);
         }
+        // While it can still be answered.
+        if let Some(monitor) = self.monitor.take() {
+            monitor.stop();
+        }
         if let Some(upkeep) = self.upkeep.take() {
             upkeep.stop();
+        }
+        if let Some(watch) = self.watch.take() {
+            watch.stop();
+        }
+        // What was sent is to be written down, too.
+        if let Some(dispatch) = self.dispatch.take() {
+            dispatch.stop(&self.shared.alerts);
         }
         self.shared.inbox.stop();
         for thread in [self.brain.take(), self.writer.take()].into_iter().flatten() {
@@ -461,9 +480,7 @@ impl Engine {
 
     /// Why a command stayed without an answer.
     pub(crate) fn no_answer(&self) -> CommandError {
-        let blocked = self.health().blocked;
-        let cause = blocked.map(|blocked| format!(", nothing can be committed: {}", blocked.cause)).unwrap_or_default();
-        CommandError::NoAnswer { waited: ANSWER_WITHIN, cause }
+        self.shared.no_answer()
     }
 
     /// Whether a command can be carried out now at all.
@@ -471,26 +488,11 @@ impl Engine {
     /// # Errors
     /// If the brain has stopped, or nothing can be committed.
     pub(crate) fn accepts(&self) -> Result<(), CommandError> {
-        let health = self.health();
-        if let Some(cause) = health.fatal {
-            return Err(CommandError::Stopped { cause });
-        }
-        match health.blocked {
-            Some(blocked) => {
-                Err(CommandError::Blocked { lasting: self.now().since(blocked.since), cause: blocked.cause })
-            }
-            None => Ok(()),
-        }
+        self.shared.accepts()
     }
 
     fn ask(&self, event: impl FnOnce(Caller) -> Event) -> Result<Asked<'_>, CommandError> {
-        self.accepts()?;
-        let (sender, answer) = mpsc::sync_channel(1);
-        // The channel has room for the one answer; a receiver that is gone wants none.
-        let caller =
-            self.shared.callers.register(Box::new(move |answered| sender.try_send(answered).unwrap_or_default()));
-        self.shared.inbox.control(event(caller)).inspect_err(|_| self.shared.callers.forget(caller))?;
-        Ok(Asked { engine: self, caller, answer })
+        self.shared.ask(event)
     }
 }
 
@@ -501,32 +503,6 @@ fn with_all_queues<'q>(mut settings: Settings, stored: impl Iterator<Item = &'q 
         settings.queues.entry(queue.clone()).or_default();
     }
     settings
-}
-
-/// A command under way.
-struct Asked<'e> {
-    engine: &'e Engine,
-    caller: Caller,
-    answer: mpsc::Receiver<Answered>,
-}
-
-impl Asked<'_> {
-    /// The answer, once what it says is durable.
-    fn wait(self) -> Result<Answer, CommandError> {
-        let mut waited = Duration::ZERO;
-        while waited < ANSWER_WITHIN {
-            if let Ok(answered) = self.answer.recv_timeout(LOOK_EVERY) {
-                return Ok(answered?);
-            }
-            waited += LOOK_EVERY;
-            if let Some(cause) = self.engine.health().fatal {
-                self.engine.shared.callers.forget(self.caller);
-                return Err(CommandError::Stopped { cause });
-            }
-        }
-        self.engine.shared.callers.forget(self.caller);
-        Err(self.engine.no_answer())
-    }
 }
 
 /// A submission under way.
@@ -543,9 +519,12 @@ impl Submitted<'_> {
     pub fn wait(self) -> Result<Accepted, CommandError> {
         match self.asked.wait()? {
             Answer::Submitted { run, existing } => Ok(Accepted { run, existing }),
-            Answer::Cancelling { .. } | Answer::Signalled { .. } | Answer::Paused(_) | Answer::Done => {
-                Ok(Accepted { run: self.run, existing: false })
-            }
+            Answer::Cancelling { .. }
+            | Answer::Signalled { .. }
+            | Answer::Waits(_)
+            | Answer::Spawned { .. }
+            | Answer::Paused(_)
+            | Answer::Done => Ok(Accepted { run: self.run, existing: false }),
         }
     }
 }

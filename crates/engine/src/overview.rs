@@ -1,7 +1,10 @@
 //! What an operator sees of a namespace at one look: queues, pools, workers, and how much there is.
 
 use crate::driver::Driver;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use unknot_core::{
     CommitSeq, State, Timestamp,
     row::Pause,
@@ -29,6 +32,8 @@ pub struct Overview {
     pub workers: BTreeMap<WorkerId, WorkerView>,
     /// Workflows that an operator holds.
     pub paused_workflows: BTreeMap<String, Pause>,
+    /// Incidents that are open, by key.
+    pub incidents: BTreeSet<String>,
     /// Reports that were refused because they came too late, since the last load.
     pub refused_reports: u64,
 }
@@ -81,6 +86,7 @@ impl Overview {
             pools: state.pools.iter().map(|(name, pool)| (name.clone(), (pool.clone(), held(name)))).collect(),
             workers: volatile.workers.iter().map(worker).collect(),
             paused_workflows: state.paused_workflows.clone(),
+            incidents: volatile.alerting.open.keys().cloned().collect(),
             refused_reports: volatile.refused_reports,
         }
     }

@@ -1,10 +1,12 @@
 //! The two threads that the driver runs on: one decides, one writes.
 
 use crate::{
+    alerts,
     callers::Callers,
     clock::Clock,
     driver::{Driver, Inputs, Pace, StoreReport, StoreRequest, Turn},
     inbox::{Arrival, Inbox, Ready},
+    monitor::Figures,
     progress::{Doing, Part, Progress},
     remote::Desks,
     stream::Stream,
@@ -14,12 +16,13 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{Receiver, SyncSender},
     },
     thread,
     time::Duration,
 };
+use unknot_api::with_causes;
 use unknot_core::{CommitSeq, Millis, Timestamp, effect::Effect};
 use unknot_store::{CommitError, Epoch, Namespace, Store, StoreError};
 
@@ -42,6 +45,10 @@ pub(crate) struct Shared {
     pub(crate) stream: Stream,
     pub(crate) progress: Progress,
     pub(crate) desks: Desks,
+    pub(crate) monitor: Figures,
+    /// Whoever changes a verdict, from reading it until that is durable.
+    pub(crate) verdicts: Mutex<()>,
+    pub(crate) alerts: alerts::Desk,
 }
 
 /// Runs the driver until it is told to stop or can not go on.
@@ -158,12 +165,15 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
             Effect::Acknowledge { worker, attempt, fence, accepted } => {
                 shared.desks.settled(worker.as_ref(), attempt, fence, accepted);
             }
+            Effect::Notify(notice) => shared.alerts.notify(*notice),
+            Effect::GiveUpAlert { key, target, why } => shared.alerts.given_up(&key, target.as_deref(), &why),
             Effect::Reply { caller, answer } => shared.callers.answer(caller, answer),
         }
     }
     shared.desks.wake();
     shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
     tell_of_runs(&turn.history);
+    shared.monitor.hear(&turn.history, shared.clock.now());
     shared.stream.publish(driver.durable(), turn.history);
 }
 
@@ -226,18 +236,6 @@ fn unresolved(error: StoreError) -> StoreReport {
 fn unloaded(error: StoreError) -> StoreReport {
     let text = with_causes(&error);
     if error.is_retryable() { StoreReport::Unloaded(text) } else { StoreReport::Corrupt(text) }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

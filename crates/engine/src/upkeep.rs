@@ -5,7 +5,7 @@
 use crate::{
     engine::ATTEMPTS,
     progress::{Doing, Part},
-    threads::{Shared, with_causes},
+    threads::Shared,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -18,6 +18,7 @@ use std::{
     thread::{self, JoinHandle},
     time::Duration,
 };
+use unknot_api::with_causes;
 use unknot_core::RunId;
 use unknot_hands::removal;
 use unknot_store::{Epoch, Maintenance, Namespace, Retention, StoreError};

@@ -75,35 +75,17 @@ mod tests {
     use crate::{
         driver::Blocked,
         progress::{Doing, Part},
+        said::said,
     };
-    use std::sync::Mutex;
-
-    /// What was said in this process.
-    struct Said(Mutex<Vec<String>>);
-
-    static SAID: Said = Said(Mutex::new(Vec::new()));
-
-    impl log::Log for Said {
-        fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-            true
-        }
-
-        fn log(&self, record: &log::Record<'_>) {
-            self.0.lock().expect("whole").push(format!("{} {}", record.level(), record.args()));
-        }
-
-        fn flush(&self) {}
-    }
 
     #[test]
     fn commits_that_are_held_up_are_said_once_and_so_is_their_end() {
-        log::set_logger(&SAID).expect("the only one");
-        log::set_max_level(log::LevelFilter::Info);
+        said();
         let progress = Progress::default();
         let mut told = Witness::default();
         let mut told_at = |now: u64| {
             told.tell(&progress.health(), Timestamp(now));
-            std::mem::take(&mut *SAID.0.lock().expect("whole"))
+            said()
         };
         let blocked = Blocked { since: Timestamp(1_000), cause: "the disk is full".to_owned() };
         progress.turned(Timestamp(1_000), 1, 0, Some(&blocked));

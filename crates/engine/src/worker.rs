@@ -1,6 +1,10 @@
 //! The local worker: the same loop that a remote one runs, on a runtime of its own.
 
-use crate::{engine::ATTEMPTS, local::LocalSource, threads::Shared};
+use crate::{
+    engine::ATTEMPTS,
+    local::{Door, LocalSource},
+    threads::Shared,
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -29,12 +33,18 @@ pub(crate) struct WorkerHandle {
 
 impl WorkerHandle {
     /// Starts the worker on threads of its own.
-    pub(crate) fn start(shared: &Arc<Shared>, data: &Path, guard: GuardCommand, slots: u32) -> io::Result<Self> {
+    pub(crate) fn start(
+        shared: &Arc<Shared>,
+        data: &Path,
+        guard: GuardCommand,
+        slots: u32,
+        door: Option<Door>,
+    ) -> io::Result<Self> {
         let clock = shared.clock.clone();
         let mut config = Config::new(data.to_path_buf(), guard, Clock::new(move || clock.now().0));
         config.slots = slots as usize;
         config.prefetch = slots as usize * 3;
-        let source = Arc::new(LocalSource { shared: Arc::clone(shared), attempts: PathBuf::from(ATTEMPTS) });
+        let source = Arc::new(LocalSource { shared: Arc::clone(shared), attempts: PathBuf::from(ATTEMPTS), door });
         let (phase, told) = watch::channel(Phase::Working);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(RUNTIME_THREADS)

@@ -42,7 +42,9 @@ fn engine() -> (Engine, TempDir) {
         settings: Settings::default(),
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
+        alerts: Default::default(),
         focus: None,
+        door: None,
     };
     (Engine::start(Box::new(MemoryStore::default()), options).expect("an engine"), folder)
 }
@@ -57,6 +59,7 @@ fn submit(engine: &Engine, length_ms: u64) -> RunId {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     };
     engine.submit(submit).expect("it is accepted").run
 }

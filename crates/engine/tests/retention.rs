@@ -32,7 +32,9 @@ fn start(store: &MemoryStore, data: &Path, keep: Millis) -> Engine {
         settings: Settings::default(),
         guard: GuardCommand { program: "/nonexistent".into(), args: Vec::new() },
         retention: Retention { keep, ..Retention::default() },
+        alerts: Default::default(),
         focus: None,
+        door: None,
     };
     Engine::start(Box::new(store.clone()), options).expect("an engine")
 }
@@ -52,6 +54,7 @@ fn finished(engine: &Engine) -> RunId {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     };
     let run = engine.submit(submit).expect("it is accepted").run;
     loop {

@@ -31,7 +31,9 @@ fn engine() -> (Engine, FaultPlan, TempDir) {
         settings: Settings::default(),
         guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
         retention: Retention::default(),
+        alerts: Default::default(),
         focus: None,
+        door: None,
     };
     let plan = FaultPlan::default();
     let store = FaultyStore::new(MemoryStore::default(), plan.clone());
@@ -53,6 +55,7 @@ fn submit() -> Submit {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: Default::default(),
     }
 }
 

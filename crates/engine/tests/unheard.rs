@@ -81,6 +81,7 @@ fn submission() -> Submission {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: BTreeMap::new(),
         facts: Facts { as_of: CommitSeq(0), ..Facts::default() },
         caller: Caller(1),
     }

@@ -3,6 +3,7 @@
 //! - `target`: where a request goes, and where a redirect leads. `headers`: what it says of itself.
 //! - `connect`: name, TCP, TLS. `exchange`: the request and the answer's headers on one connection.
 //! - `body`: what is kept of an answer, in memory or in a file. `answer`: what that means for the task.
+//! - `post`: a request of the program's own, made of the same parts.
 //! - `trace`: the line of the log that each hop gets.
 //!
 //! Each wait has a clock, and the attempt's own time bounds them all. Nothing here runs in a task of its own: a
@@ -15,6 +16,7 @@ mod connect;
 mod exchange;
 mod failure;
 mod headers;
+mod post;
 mod target;
 mod trace;
 
@@ -25,6 +27,8 @@ use std::time::Duration;
 use hyper::{Method, StatusCode};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use unknot_api::work::{Assignment, End, HttpWork, Outcome, Report, ReportBody, StopReason};
+
+pub use self::post::{Post, PostClocks, PostError, Posted, post};
 
 use self::answer::Answer;
 use self::body::Body;

@@ -25,7 +25,7 @@ const UNFINISHED_FILE: &str = "process.json.new";
 /// A record has some 300 bytes; what is longer than this is none.
 const RECORD_BYTES_MAX: usize = 64 * 1024;
 /// The environment variable that holds the attempt's id.
-pub(crate) const COOKIE: &str = "UNKNOT_ATTEMPT";
+pub(crate) const COOKIE: &str = unknot_api::worker::ATTEMPT_VARIABLE;
 
 /// The number that an attempt's processes carry in a limit that nobody uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 use unknot_api::client::{Client, ClientError};
+use unknot_api::with_causes;
 use unknot_api::work::{Assignment, Note, Outcome, Report, ReportBody, Work};
-use unknot_api::worker::{self as wire, Register};
+use unknot_api::worker::{self as wire, ATTEMPT_TOKEN_VARIABLE, Register, URL_VARIABLE};
 
 use self::folders::Folders;
 pub use self::folders::Premises;
@@ -37,7 +38,7 @@ const CLAIM_MAX: usize = 256;
 pub struct Remote {
     /// The server, with a token that lets workers in.
     pub client: Client,
-    /// The server's address as attempts are told it, in `UNKNOT_SERVER`.
+    /// The server's address as attempts are told it.
     pub server: String,
     /// The worker's name.
     pub name: String,
@@ -170,8 +171,8 @@ impl RemoteSource {
         if assignment.work != Work::Noop {
             self.uploads.begin(&assignment, &token);
         }
-        assignment.env.insert("UNKNOT_TOKEN".to_owned(), token);
-        assignment.env.insert("UNKNOT_SERVER".to_owned(), self.remote.server.clone());
+        assignment.env.insert(ATTEMPT_TOKEN_VARIABLE.to_owned(), token);
+        assignment.env.insert(URL_VARIABLE.to_owned(), self.remote.server.clone());
         assignment
     }
 }
@@ -193,18 +194,6 @@ impl From<ClientError> for SourceError {
     fn from(error: ClientError) -> Self {
         Self { message: with_causes(&error) }
     }
-}
-
-/// An error with its causes, in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
 }
 
 impl WorkSource for RemoteSource {

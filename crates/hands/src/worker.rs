@@ -37,6 +37,11 @@ use crate::{Clock, GuardCommand, backoff, http, slots_max};
 
 /// The most attempts with processes that one worker runs at once.
 pub const SLOTS_MAX: usize = 10_000;
+/// How many attempts in lent slots there may be for each slot: runs spawn runs so deep, and each lends its slot to one.
+const LENT_PER_SLOT: usize = 32;
+/// How many assignments are asked for though there is no room for any: those in lent slots need none, and others are
+/// not given to a worker that is full.
+const ASKED_LEAST: usize = 16;
 /// How many reports may be unsettled before nothing more is claimed.
 const UNSETTLED_MAX: usize = 10_000;
 /// How many messages of attempts may wait for the loop.
@@ -129,10 +134,11 @@ impl Worker {
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Summary> {
         let config = Config { slots: config.slots.clamp(1, SLOTS_MAX).min(slots_max()), ..config };
+        let attempts_max = config.slots + lent_max(config.slots);
         let (reports, mut arriving) = mpsc::channel(REPORTS_MAX);
         let bench = Arc::new(Bench {
             data_dir: std::path::absolute(&config.data_dir)?,
-            guards: Guards::new(config.guard.clone(), config.use_cgroups, config.slots)?,
+            guards: Guards::new(config.guard.clone(), config.use_cgroups, attempts_max)?,
             logs: Logs::start()?,
             clock: config.clock.clone(),
             reports,
@@ -155,6 +161,8 @@ struct Loop<S> {
     phase: Phase,
     queue: VecDeque<Queued>,
     running: HashMap<String, Running>,
+    /// How many of these run in lent slots, beside those that the worker's slots are for.
+    beside: usize,
     /// Orders that overtook the attempts that they are about.
     early: HashMap<(String, u64), Wish>,
     outbox: Outbox,
@@ -179,6 +187,7 @@ impl<S: WorkSource> Loop<S> {
             phase: Phase::Working,
             queue: VecDeque::new(),
             running: HashMap::new(),
+            beside: 0,
             early: HashMap::new(),
             outbox: Outbox::default(),
             settled: VecDeque::new(),
@@ -241,9 +250,10 @@ impl<S: WorkSource> Loop<S> {
             let source = self.source.clone();
             self.report = Some(after(self.report_failures, async move { source.report(batch).await }));
         }
-        let held = self.queue.len() + self.running.len();
+        let held = self.queue.len() + self.in_slots();
         let total = (self.config.slots + self.config.prefetch)
             .saturating_sub(held)
+            .max(ASKED_LEAST)
             .min(UNSETTLED_MAX.saturating_sub(self.outbox.len()));
         if self.claim.is_none() && self.phase == Phase::Working && total > 0 {
             let room = Room { free_slots: self.config.slots.saturating_sub(held), total };
@@ -323,14 +333,26 @@ impl<S: WorkSource> Loop<S> {
                 (Some(reason), _) => self.end(assignment, Outcome::Stopped { reason }),
                 _ if self.phase != Phase::Working => self.end(assignment, Outcome::Released),
                 (_, Work::Noop) => self.end(assignment, Outcome::Succeeded { output: JsonText::null() }),
+                _ if assignment.in_lent_slot => self.queue.push_front(Queued { assignment, leased_at }),
                 _ => self.queue.push_back(Queued { assignment, leased_at }),
             }
         }
     }
 
+    /// How many attempts run in the worker's own slots.
+    fn in_slots(&self) -> usize {
+        self.running.len() - self.beside
+    }
+
+    /// The next attempt that there is a slot for: one in a lent slot has it.
+    fn next_queued(&mut self) -> Option<Queued> {
+        let first = self.queue.front()?;
+        let has_lent_slot = first.assignment.in_lent_slot && self.beside < lent_max(self.config.slots);
+        (has_lent_slot || self.in_slots() < self.config.slots).then(|| self.queue.pop_front()).flatten()
+    }
+
     fn start_queued(&mut self) {
-        while self.running.len() < self.config.slots {
-            let Some(Queued { assignment, leased_at }) = self.queue.pop_front() else { return };
+        while let Some(Queued { assignment, leased_at }) = self.next_queued() {
             let lease = held::lease(&assignment, leased_at);
             if lease.as_ref().is_some_and(|(lease, _)| lease.kill_at().left().is_zero()) {
                 // It is somebody else's by now, or soon.
@@ -366,8 +388,9 @@ impl<S: WorkSource> Loop<S> {
         let (wish, wishes) = watch::channel(Wish::GoOn);
         let (attempt, fence) = (assignment.attempt.clone(), assignment.fence);
         let (lease, renewal) = lease.unzip();
-        let term_ms = assignment.lease_ms;
-        self.running.insert(attempt.clone(), Running { fence, wish, term_ms, renewal });
+        let (term_ms, in_lent_slot) = (assignment.lease_ms, assignment.in_lent_slot);
+        self.beside += usize::from(in_lent_slot);
+        self.running.insert(attempt.clone(), Running { fence, wish, term_ms, renewal, in_lent_slot });
         let bench = self.bench.clone();
         // A request goes with the task that performs it; processes may outlive theirs.
         let leaves_nothing = matches!(assignment.work, Work::Http(_));
@@ -402,7 +425,8 @@ impl<S: WorkSource> Loop<S> {
 
     fn arrived(&mut self, report: Report) {
         if matches!(report.body, ReportBody::Ended(_)) {
-            self.running.remove(&report.attempt);
+            let ended = self.running.remove(&report.attempt);
+            self.beside -= usize::from(ended.is_some_and(|ended| ended.in_lent_slot));
         }
         self.outbox.push(report);
     }
@@ -480,6 +504,11 @@ impl<S: WorkSource> Loop<S> {
             running.wish.send_if_modified(|now| now.raise(wish));
         }
     }
+}
+
+/// How many attempts in lent slots a worker runs at once: no more than it may open files for, but one always.
+fn lent_max(slots: usize) -> usize {
+    slots.saturating_mul(LENT_PER_SLOT).min(slots_max().saturating_sub(slots)).max(1)
 }
 
 /// Waits for a call's answer; for ever if there is none, which is only sound as one branch of many. May be dropped.

@@ -1,7 +1,6 @@
 //! What all requests share.
 
 use crate::{
-    attempts::AttemptTokens,
     auth::Sessions,
     problem::{Answer, Problem},
     rim::Limiter,
@@ -68,7 +67,7 @@ pub struct Changeable {
 pub struct Deadlock {
     /// Seconds between two looks.
     pub check_interval_s: u64,
-    /// Seconds after which a task that has not begun is reported.
+    /// Seconds after which a task that only the outside can move, or that is not served, is reported.
     pub pending_stale_s: u64,
     /// Whether a deadlock is resolved without asking.
     pub cancel: bool,
@@ -101,7 +100,6 @@ impl Default for Rate {
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
     pub(crate) tokens: Tokens,
-    pub(crate) attempts: AttemptTokens,
     pub(crate) sessions: Sessions,
     pub(crate) limiter: Limiter,
     pub(crate) tally: Arc<Tally>,
@@ -120,7 +118,6 @@ impl App {
     pub(crate) fn new(
         engine: Arc<Engine>,
         tokens: Tokens,
-        attempts: AttemptTokens,
         sessions: Sessions,
         tally: Arc<Tally>,
         options: Options,
@@ -131,7 +128,6 @@ impl App {
         Self {
             engine,
             tokens,
-            attempts,
             sessions,
             limiter: Limiter::default(),
             tally,

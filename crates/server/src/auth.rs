@@ -4,7 +4,7 @@ use crate::{
     app::App,
     operation::Access,
     problem::Problem,
-    tokens::{Identity, Scope, hash, new_secret},
+    tokens::{Identity, Scope},
 };
 use axum::{
     extract::{Request, State},
@@ -18,6 +18,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
 };
+use unknot_engine::secrets::{hash, new_secret};
 
 /// The cookie of a browser that came by the one-time link.
 const COOKIE: &str = "unknot_session";
@@ -89,7 +90,7 @@ pub(crate) async fn check(
     next: Next,
 ) -> Response {
     if access == Access::Attempt {
-        let bearer = bearer(request.headers()).and_then(|token| app.attempts.identify(token));
+        let bearer = bearer(request.headers()).and_then(|token| app.engine.attempt_tokens().identify(token));
         let Some(right) = bearer else { return unknown_token().into_response() };
         request.extensions_mut().insert(right);
         return next.run(request).await;

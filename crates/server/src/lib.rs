@@ -14,7 +14,6 @@
 //! threads of its own, within a bound, and what must answer although the store is stuck is told from memory.
 
 mod app;
-mod attempts;
 mod auth;
 mod files;
 mod listen;
@@ -31,6 +30,6 @@ pub mod view;
 
 pub use app::{Changeable, Deadlock, Options, Rate};
 pub use files::artifacts;
-pub use listen::{Server, StartError};
+pub use listen::{Door, Server, StartError};
 pub use openapi::document;
 pub use tokens::{Scope, TokenError, Tokens};

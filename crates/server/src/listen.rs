@@ -1,33 +1,33 @@
 //! Sockets, connections, and their end.
 
+mod door;
+mod entrance;
+
+pub use door::Door;
+
 use crate::{
     app::{App, Changeable, Options},
-    attempts::AttemptTokens,
-    auth::{Peer, Sessions, is_loopback},
+    auth::{Sessions, is_loopback},
+    operation::Operation,
     problem::Problem,
     rim, routes,
-    seldom::Seldom,
     tally::Counting,
     tokens::{ADMIN_TOKEN, TokenError, Tokens},
 };
-use axum::{Router, extract::Request, http::StatusCode, middleware};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use axum::{Router, http::StatusCode, middleware};
+use entrance::{Entrance, bind};
 use std::{
     fs, io,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+    net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
 };
-use tower::ServiceExt as _;
 use unknot_engine::Engine;
 
 /// The local socket's name in the data folder.
@@ -72,7 +72,7 @@ pub enum StartError {
     /// The tokens cannot be used.
     #[error(transparent)]
     Tokens(#[from] TokenError),
-    /// The system refuses a thread, chance, or the secret file of attempts.
+    /// The system refuses a thread or chance.
     #[error("cannot start the server's threads")]
     System(#[source] io::Error),
 }
@@ -112,25 +112,19 @@ impl Server {
         let tcp = runtime.block_on(TcpListener::bind(wanted)).map_err(failed)?;
         let address = tcp.local_addr().map_err(failed)?;
         let socket = data.join(SOCKET);
-        let local = bind(&data, &socket).map_err(|source| StartError::Socket { path: socket.clone(), source })?;
+        let local = bind(&data, SOCKET).map_err(|source| StartError::Socket { path: socket.clone(), source })?;
         let sessions = Sessions::default();
         let login = match options.insecure_loopback {
             true => None,
             false => Some(sessions.new_link().map_err(StartError::System)?),
         };
-        let attempts = AttemptTokens::open(&data).map_err(StartError::System)?;
         let counting = Counting::start(&engine).map_err(StartError::System)?;
         let (stop, stopping) = watch::channel(false);
-        let app = App::new(engine, tokens, attempts, sessions, counting.tally(), options, stopping.clone());
+        let app = App::new(engine, tokens, sessions, counting.tally(), options, stopping.clone());
         let app = Arc::new(app);
-        let door = Door {
-            router: router(&app),
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-            stopping,
-            told: Arc::default(),
-        };
-        runtime.spawn(door.clone().network(tcp));
-        runtime.spawn(door.local(local));
+        let entrance = Entrance::new(router(&app, routes::all()), stopping);
+        runtime.spawn(entrance.clone().network(tcp));
+        runtime.spawn(entrance.local(local));
         drop(_inside);
         log::info!(address:% = address; "listening");
         Ok(Self { address, login, is_first_start, socket, stop, app, counting: Some(counting), runtime: Some(runtime) })
@@ -187,100 +181,13 @@ impl Drop for Server {
     }
 }
 
-fn router(app: &Arc<App>) -> Router {
+/// What is answered, and by whom every request is looked at first.
+fn router(app: &Arc<App>, operations: Vec<Operation>) -> Router {
     let nothing = || async { Problem::not_found("there is nothing at this path; `/docs` lists what there is") };
     let other = || async { Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this path has other methods, see `/docs`") };
-    routes::router(app)
+    crate::operation::router(operations, app)
         .fallback(nothing)
         .method_not_allowed_fallback(other)
         .layer(middleware::from_fn_with_state(Arc::clone(app), rim::check))
         .with_state(Arc::clone(app))
-}
-
-/// The local socket, which shows up under its name only once nobody else may use it. The data folder is owned
-/// by this process, so whatever stood there is stale.
-fn bind(data: &Path, socket: &Path) -> io::Result<UnixListener> {
-    let folder = fs::File::open(data)?;
-    // A socket's name may have 108 bytes, the folder's path may have more: through the descriptor it is short.
-    let draft = format!("/proc/self/fd/{}/{SOCKET}.{}", std::os::fd::AsRawFd::as_raw_fd(&folder), std::process::id());
-    fs::remove_file(&draft).unwrap_or_default();
-    let listener = UnixListener::bind(&draft)?;
-    fs::set_permissions(&draft, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&draft, socket)?;
-    Ok(listener)
-}
-
-/// Lets connections in.
-#[derive(Clone)]
-struct Door {
-    router: Router,
-    places: Arc<Semaphore>,
-    stopping: watch::Receiver<bool>,
-    told: Arc<Seldom>,
-}
-
-impl Door {
-    async fn network(self, listener: TcpListener) {
-        while let Some(place) = self.place().await {
-            match listener.accept().await {
-                Ok((stream, from)) => {
-                    // Small answers shall not wait for more to come; without it they are only slower.
-                    stream.set_nodelay(true).unwrap_or_default();
-                    self.serve(stream, Peer::Network(from), place);
-                }
-                Err(error) => {
-                    self.told.say(|unsaid| log::warn!(cause:% = error, unsaid; "no connection can be accepted"));
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    async fn local(self, listener: UnixListener) {
-        let us = rustix::process::geteuid().as_raw();
-        while let Some(place) = self.place().await {
-            match listener.accept().await {
-                Ok((stream, _)) => match stream.peer_cred() {
-                    Ok(peer) if peer.uid() == us || peer.uid() == 0 => self.serve(stream, Peer::Local, place),
-                    Ok(_) | Err(_) => {}
-                },
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            }
-        }
-    }
-
-    async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).acquire_owned().await.ok()
-    }
-
-    fn serve(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-        peer: Peer,
-        place: OwnedSemaphorePermit,
-    ) {
-        let router = self.router.clone();
-        let mut stopping = self.stopping.clone();
-        let answer = service_fn(move |mut request: hyper::Request<Incoming>| {
-            request.extensions_mut().insert(peer);
-            router.clone().oneshot(request.map(axum::body::Body::new) as Request)
-        });
-        tokio::spawn(async move {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS_WITHIN)
-                .max_buf_size(HEADERS_MAX)
-                .serve_connection(TokioIo::new(stream), answer);
-            let mut connection = std::pin::pin!(connection);
-            tokio::select! {
-                // A connection that breaks has nobody left to be told.
-                ended = &mut connection => ended.unwrap_or_default(),
-                _ = stopping.changed() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::time::timeout(FAREWELL, connection).await.unwrap_or(Ok(())).unwrap_or_default();
-                }
-            }
-            drop(place);
-        });
-    }
 }

@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use std::time::Duration;
+use unknot_api::with_causes;
 use unknot_api::{report::Report, rest};
 use unknot_engine::{CommandError, core::effect::Refusal, store::StoreError};
 
@@ -43,6 +44,11 @@ impl Problem {
 
     pub(crate) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, detail)
+    }
+
+    /// Whether what was named is not there.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
     }
 
     /// What happened this time.
@@ -111,18 +117,6 @@ impl IntoResponse for Problem {
     }
 }
 
-/// An error with its causes, in one line.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let text = with_causes(&error);
@@ -152,13 +146,17 @@ impl From<Refusal> for Problem {
             Refusal::RunEnded { .. }
             | Refusal::RunEnding(_)
             | Refusal::KeyReused { .. }
+            | Refusal::NotLeased(_)
+            | Refusal::WaitsAlready { .. }
             | Refusal::NothingToDecide(_) => Self::conflict(text),
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }
-            Refusal::PoolTooSmall { .. } | Refusal::InputTooLarge { .. } | Refusal::TooManySignals { .. } => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, text)
-            }
+            Refusal::PoolTooSmall { .. }
+            | Refusal::InputTooLarge { .. }
+            | Refusal::BadWait(_)
+            | Refusal::BadPool(_)
+            | Refusal::TooManySignals { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, text),
             Refusal::FactsTooOld => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, text).retry_after(Duration::from_secs(1))
             }

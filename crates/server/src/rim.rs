@@ -63,8 +63,9 @@ impl Asked {
             Some(Peer::Network(from)) => Some(from.ip()),
             Some(Peer::Local) | None => None,
         };
-        // So do the calls of workers.
-        let is_poll = request.method() == Method::POST && request.uri().path().starts_with("/workers/");
+        // So do the calls of workers, and the waits of attempts.
+        let path = request.uri().path();
+        let is_poll = request.method() == Method::POST && (path.starts_with("/workers/") || path.ends_with("/waits"));
         let waits = is_poll || request.uri().query().is_some_and(|query| query.contains("wait"));
         Self { method: request.method().clone(), path: request.uri().path().to_owned(), client, waits }
     }

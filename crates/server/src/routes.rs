@@ -1,13 +1,18 @@
 //! All operations of the API, and how their requests are read.
 
 mod again;
+mod alerts;
+mod asks;
 mod attempts;
+mod calls;
 mod cancel;
+mod deadlocks;
 mod events;
 mod health;
 mod metrics;
 mod operate;
 mod pages;
+mod pools;
 mod runs;
 mod signals;
 mod submit;
@@ -18,13 +23,11 @@ mod workers;
 mod workflows;
 
 use crate::{
-    app::App,
     openapi,
-    operation::{self, Operation},
+    operation::Operation,
     problem::{Answer, Problem},
 };
 use axum::{
-    Router,
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header, request::Parts},
@@ -33,7 +36,7 @@ use axum::{
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body as _;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
 use unknot_engine::store::{Namespace, PageSize};
 
@@ -59,11 +62,15 @@ pub(crate) fn operations() -> Vec<Operation> {
         tasks::operations(),
         why::operations(),
         waits::operations(),
+        deadlocks::operations(),
         events::operations(),
         workflows::operations(),
         workers::operations(),
         attempts::operations(),
+        asks::operations(),
+        pools::operations(),
         operate::operations(),
+        alerts::operations(),
         health::operations(),
         metrics::operations(),
         pages::operations(),
@@ -73,9 +80,9 @@ pub(crate) fn operations() -> Vec<Operation> {
     .collect()
 }
 
-/// The router of them all, and of the document that describes them.
-pub(crate) fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    operation::router(operations().into_iter().chain(openapi::operations()).collect(), app)
+/// All of them, and the document that describes them.
+pub(crate) fn all() -> Vec<Operation> {
+    operations().into_iter().chain(openapi::operations()).collect()
 }
 
 /// An answer as JSON.
@@ -121,9 +128,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
         in_our_namespace(&parts.headers)?;
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(found)) => Ok(Self(found)),
-            Err(error) => {
-                Err(Problem::bad(format!("the query cannot be used: {}", crate::problem::with_causes(&error))))
-            }
+            Err(error) => Err(Problem::bad(format!("the query cannot be used: {}", unknot_api::with_causes(&error)))),
         }
     }
 }

@@ -15,23 +15,13 @@ use std::{
 };
 use unknot_engine::{
     Engine, Heard, Subscription,
-    core::{
-        TaskId, Timestamp,
-        row::{HistoryEntry, HistoryKind},
-    },
+    core::{Millis, row::HistoryEntry},
+    spans::{How, Span, Spans},
 };
 
 /// Upper bounds of a histogram's buckets, in seconds.
 pub(crate) const BOUNDS: [f64; 14] =
     [0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0, 3_600.0];
-/// Tasks whose times are kept at once; more are counted without times.
-const TIMED_MAX: usize = 200_000;
-/// Queues that are told apart.
-const QUEUES_MAX: usize = 1_000;
-/// Where tasks stand that name no queue.
-const DEFAULT_QUEUE: &str = "default";
-/// Of tasks that stand in none, or did so before the server started.
-const NO_QUEUE: &str = "";
 /// How often the thread looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -80,16 +70,9 @@ pub(crate) struct Tally {
 #[derive(Debug, Default)]
 struct Counted {
     queues: BTreeMap<Arc<str>, Figures>,
-    under_way: BTreeMap<TaskId, Times>,
+    spans: Spans,
     /// How often lines were missed.
     missed: u64,
-}
-
-#[derive(Clone, Debug)]
-struct Times {
-    queue: Arc<str>,
-    queued_at: Timestamp,
-    begun_at: Option<Timestamp>,
 }
 
 /// The thread that counts; it ends when this is dropped.
@@ -141,7 +124,7 @@ impl Tally {
                     heard = engine.subscribe();
                     let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
                     // What was under way may have ended meanwhile.
-                    counted.under_way.clear();
+                    counted.spans.forget();
                     counted.missed += 1;
                 }
             }
@@ -157,67 +140,33 @@ impl Tally {
 
 impl Counted {
     fn take(&mut self, line: &HistoryEntry) {
-        let Some(index) = line.task else { return };
-        let (task, at) = (line.run.task(index), line.at);
-        match line.event {
-            HistoryKind::TaskQueued => {
-                let queue = self.name(line.detail.text("queue").unwrap_or(DEFAULT_QUEUE));
-                if self.under_way.len() < TIMED_MAX || self.under_way.contains_key(&task) {
-                    self.under_way.insert(task, Times { queue, queued_at: at, begun_at: None });
-                }
-            }
-            HistoryKind::TaskGranted => {
-                let Some(times) = self.under_way.get(&task).cloned() else { return };
-                self.of(&times.queue).wait.add(seconds(times.queued_at, at));
-            }
-            HistoryKind::TaskStarted => {
-                if let Some(times) = self.under_way.get_mut(&task) {
-                    times.begun_at = Some(at);
-                }
-            }
-            HistoryKind::TaskRetrying => self.ended(task, at, |figures| {
+        let Some((queue, span)) = self.spans.take(line) else { return };
+        let figures = self.queues.entry(queue).or_default();
+        let (how, performed) = match span {
+            Span::Queued => return,
+            Span::Waited(length) => return figures.wait.add(seconds(length)),
+            Span::Ended { how, performed, .. } => (how, performed),
+        };
+        if let Some(length) = performed {
+            figures.processing.add(seconds(length));
+        }
+        match how {
+            How::Completed => figures.completed += 1,
+            How::Cancelled => figures.cancelled += 1,
+            How::Retried => {
                 figures.failures += 1;
                 figures.retries += 1;
-            }),
-            HistoryKind::TaskCompleted => self.ended(task, at, |figures| figures.completed += 1),
-            HistoryKind::TaskFailed => self.ended(task, at, |figures| {
+            }
+            How::Failed => {
                 figures.failures += 1;
                 figures.dead_letters += 1;
-            }),
-            HistoryKind::TaskCancelled => self.ended(task, at, |figures| figures.cancelled += 1),
-            HistoryKind::TaskSkipped => drop(self.under_way.remove(&task)),
-            _ => {}
+            }
         }
-    }
-
-    /// An attempt, or its task, has ended.
-    fn ended(&mut self, task: TaskId, at: Timestamp, count: impl FnOnce(&mut Figures)) {
-        let times = self.under_way.remove(&task);
-        let queue = times.as_ref().map_or_else(|| self.name(NO_QUEUE), |times| Arc::clone(&times.queue));
-        let figures = self.of(&queue);
-        if let Some(begun_at) = times.and_then(|times| times.begun_at) {
-            figures.processing.add(seconds(begun_at, at));
-        }
-        count(figures);
-    }
-
-    /// A queue's name, kept once; the names beyond those that are told apart are one.
-    fn name(&mut self, queue: &str) -> Arc<str> {
-        if let Some((known, _)) = self.queues.get_key_value(queue) {
-            return Arc::clone(known);
-        }
-        let name: Arc<str> = if self.queues.len() < QUEUES_MAX { queue.into() } else { "others".into() };
-        self.queues.entry(Arc::clone(&name)).or_default();
-        name
-    }
-
-    fn of(&mut self, queue: &Arc<str>) -> &mut Figures {
-        self.queues.entry(Arc::clone(queue)).or_default()
     }
 }
 
-fn seconds(from: Timestamp, to: Timestamp) -> f64 {
-    to.since(from).0 as f64 / 1_000.0
+fn seconds(length: Millis) -> f64 {
+    length.0 as f64 / 1_000.0
 }
 
 #[cfg(test)]
@@ -232,14 +181,5 @@ mod tests {
         }
         assert_eq!((histogram.buckets[0], histogram.buckets[1], histogram.buckets[BOUNDS.len() - 1]), (2, 1, 1));
         assert_eq!(histogram.count, 5);
-    }
-
-    #[test]
-    fn many_queues_do_not_grow_it_for_ever() {
-        let mut counted = Counted::default();
-        for queue in 0..QUEUES_MAX + 10 {
-            counted.name(&format!("q{queue}"));
-        }
-        assert_eq!(counted.queues.len(), QUEUES_MAX + 1);
     }
 }

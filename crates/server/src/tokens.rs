@@ -3,17 +3,16 @@
 //! `admin.token` holds the one that is made at the first start, for its operator to read (0600). `tokens.json` holds the
 //! names, scopes and SHA-256 hashes of all. A token is 32 bytes of the system's chance, so a fast hash is enough.
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::{
     fs, io,
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
+use unknot_engine::secrets::{hash, new_secret, write_private};
 
 /// The file that holds the first token, in the data folder.
 pub(crate) const ADMIN_TOKEN: &str = "admin.token";
@@ -120,10 +119,15 @@ impl Tokens {
         let is_new = !tokens.path(TOKENS).exists();
         if is_new {
             let token = tokens.add("admin", Scope::Admin)?;
-            write_private(&tokens.path(ADMIN_TOKEN), format!("{token}\n").as_bytes())?;
+            write(&tokens.path(ADMIN_TOKEN), format!("{token}\n").as_bytes())?;
         }
         tokens.refresh()?;
         Ok((tokens, is_new))
+    }
+
+    /// Tokens of which nobody has one, in a folder in which nothing is made for them.
+    pub(crate) fn nobodys(folder: &Path) -> Self {
+        Self { folder: folder.to_path_buf(), known: Mutex::default() }
     }
 
     /// Makes a token.
@@ -144,7 +148,7 @@ impl Tokens {
         if entries.len() >= TOKENS_MAX {
             return Err(TokenError::Refused(format!("there are {TOKENS_MAX} tokens already")));
         }
-        let token = new_secret().map_err(|source| self.failed(TOKENS, source))?;
+        let token = new_token().map_err(|source| self.failed(TOKENS, source))?;
         entries.push(Entry { name: name.to_owned(), scope, sha256: hash(&token) });
         self.write(&entries)?;
         Ok(token)
@@ -213,7 +217,7 @@ impl Tokens {
     fn write(&self, entries: &[Entry]) -> Result<(), TokenError> {
         // Texts and words: it cannot fail.
         let text = serde_json::to_vec_pretty(entries).unwrap_or_default();
-        write_private(&self.path(TOKENS), &text)
+        write(&self.path(TOKENS), &text)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -225,35 +229,13 @@ impl Tokens {
     }
 }
 
-/// A new secret: 32 bytes of the system's chance.
-pub(crate) fn new_secret() -> io::Result<String> {
-    let mut bytes = [0u8; 32];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        filled += getrandom(&mut bytes[filled..], GetRandomFlags::empty())?;
-    }
-    Ok(format!("{PREFIX}{}", hex(&bytes)))
+/// A new token.
+fn new_token() -> io::Result<String> {
+    Ok(format!("{PREFIX}{}", new_secret()?))
 }
 
-pub(crate) fn hash(token: &str) -> String {
-    hex(&Sha256::digest(token.as_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Writes a file that only its owner can read, all of it or nothing.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), TokenError> {
-    let failed = |source| TokenError::File { path: path.to_path_buf(), source };
-    let draft = path.with_extension(format!("new.{}", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    };
-    write().inspect_err(|_| fs::remove_file(&draft).unwrap_or_default()).map_err(failed)
+fn write(path: &Path, bytes: &[u8]) -> Result<(), TokenError> {
+    write_private(path, bytes).map_err(|source| TokenError::File { path: path.to_path_buf(), source })
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 //! Attempts of this machine can reach these folders as well: each is entered from the one above it, and no link is gone
 //! through.
 
-use crate::tokens::hash;
 use rustix::{
     fs::{
         AtFlags, CWD, Dir, FileType, FlockOperation, Mode, OFlags, flock, fsync, mkdirat, openat, renameat, statat,
@@ -23,7 +22,10 @@ use std::{
     path::Path,
 };
 use unknot_api::worker::{ARTIFACT_FOLDERS_MAX, ARTIFACT_PATH_BYTES_MAX, ARTIFACTS_BYTES_MAX, ARTIFACTS_MAX};
-use unknot_engine::artifacts::{self, ARTIFACTS_FOLDER, enter};
+use unknot_engine::{
+    artifacts::{self, ARTIFACTS_FOLDER, enter},
+    secrets::hash,
+};
 
 /// The folder of files that are not whole yet, in an attempt's folder.
 const INCOMING_FOLDER: &str = "incoming";

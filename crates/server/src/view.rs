@@ -1,5 +1,9 @@
 //! From the core's words to those of the API: for the server, and for whoever reads a store and prints the same.
 
+mod verdict;
+
+pub use verdict::{graph, live_waits, suspect, verdict, verdict_ref, verdict_summary};
+
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_api::{
@@ -9,12 +13,14 @@ use unknot_api::{
 };
 use unknot_engine::{
     QueueView, WorkerView,
+    alerts::Tested,
     core::{
         RunId, TaskId, TaskIndex, Timestamp,
+        alert::{Alert, Delivery},
         row::{DeadLetter, Pause},
         run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
-        wait::{OpenNeeds, Subject, Why},
+        wait::{AtPool, OpenNeeds, Share, Subject, Why},
         worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
@@ -25,7 +31,7 @@ pub(crate) fn moment(at: Timestamp) -> Moment {
 }
 
 /// A word of the core as it is stored, which is how the API says it as well.
-pub(crate) fn word(value: &impl serde::Serialize) -> String {
+pub fn word(value: &impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(Value::String(word)) => word,
         Ok(other) => other.to_string(),
@@ -59,6 +65,7 @@ pub fn summary(run: &RunSummary) -> rest::RunSummary {
         labels: run.labels.clone(),
         source: run.source.clone(),
         retry_of: run.retry_of.map(|run| run.to_string()),
+        spawned_by: run.spawned_by.map(|task| task.to_string()),
     }
 }
 
@@ -80,11 +87,13 @@ pub fn run(record: &RunRecord, as_of: u64, durable: bool) -> rest::Run {
             labels: run.labels.clone(),
             source: run.source.clone(),
             retry_of: run.retry_of.map(|run| run.to_string()),
+            spawned_by: run.parent.as_ref().map(|parent| parent.task.to_string()),
         },
         workflow_hash: run.definition.0.to_string(),
         input: run.input.value(),
         start_at: run.start_at.map(moment),
         deadline: moment(run.deadline),
+        updated_at: Some(moment(run.updated_at.max(run.submitted_at))),
         poisoned: run.poisoned.clone(),
         ending: run.ending.as_ref().map(|ending| rest::Ending {
             cause: word(&ending.cause),
@@ -189,6 +198,7 @@ pub fn why(told: &Why) -> rest::Why {
         causes: told.causes.iter().map(why).collect(),
         more: told.more as u64,
         is_cut: told.is_cut,
+        verdicts: Vec::new(),
     }
 }
 
@@ -245,12 +255,38 @@ pub(crate) fn queue(name: &str, queue: &QueueView) -> rest::Queue {
     }
 }
 
+/// A pool without who is there.
 pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
     rest::Pool {
         name: name.to_owned(),
         size: pool.size,
         held: *held,
+        lend: pool.lend,
         poisoned: pool.poisoned.as_ref().map(|poison| poison.message.clone()),
+        waiting: 0,
+        holders: Vec::new(),
+        waiters: Vec::new(),
+    }
+}
+
+/// A pool with who is there.
+pub(crate) fn whole_pool(name: &str, at: &AtPool) -> rest::Pool {
+    rest::Pool {
+        waiting: at.waiting,
+        holders: at.holders.iter().map(share).collect(),
+        waiters: at.waiters.iter().map(share).collect(),
+        ..pool(name, &(at.pool.clone(), at.held))
+    }
+}
+
+fn share(share: &Share) -> rest::PoolShare {
+    rest::PoolShare {
+        task_id: share.task.to_string(),
+        run_id: share.task.run.to_string(),
+        task: share.name.clone(),
+        workflow_name: share.workflow.clone(),
+        units: share.units,
+        since: moment(share.since),
     }
 }
 
@@ -270,6 +306,53 @@ pub(crate) fn worker(worker: &WorkerId, view: &WorkerView) -> rest::Worker {
         kinds: words(kinds),
         handlers: words(handlers),
         labels: BTreeMap::clone(&view.labels),
+    }
+}
+
+/// An alert, and how far its targets are.
+pub fn alert(alert: &Alert) -> rest::Alert {
+    let incident = &alert.incident;
+    rest::Alert {
+        id: alert.id(),
+        incident: incident.key.clone(),
+        kind: incident.kind().to_owned(),
+        severity: incident.severity.to_string(),
+        summary: incident.summary.clone(),
+        run_id: incident.run().map(|run| run.to_string()),
+        raised_at: moment(alert.raised_at),
+        resolved_at: alert.resolved_at.map(moment),
+        targets: alert.deliveries.iter().map(|(target, delivery)| told(target, delivery)).collect(),
+    }
+}
+
+fn told(target: &str, delivery: &Delivery) -> rest::AlertTarget {
+    let plain = |state| rest::AlertTarget { target: target.to_owned(), state, tries: None, next_at: None, error: None };
+    match delivery {
+        Delivery::Due(due) => rest::AlertTarget {
+            tries: Some(due.tries),
+            next_at: (!due.under_way).then(|| moment(due.at)),
+            error: due.error.clone(),
+            ..plain(if due.under_way { rest::AlertState::Sending } else { rest::AlertState::Retrying })
+        },
+        Delivery::Held { until } => {
+            rest::AlertTarget { next_at: Some(moment(*until)), ..plain(rest::AlertState::Held) }
+        }
+        Delivery::Told => plain(rest::AlertState::Told),
+        Delivery::Counted => plain(rest::AlertState::Counted),
+        Delivery::GivenUp { error } => {
+            rest::AlertTarget { error: Some(error.clone()), ..plain(rest::AlertState::GivenUp) }
+        }
+    }
+}
+
+/// What came of a test of a target.
+pub fn tested(tested: &Tested) -> rest::AlertTested {
+    rest::AlertTested {
+        target: tested.target.clone(),
+        kind: tested.kind.to_owned(),
+        ok: tested.is_success,
+        answer: tested.answer.clone(),
+        took_ms: tested.took.0,
     }
 }
 

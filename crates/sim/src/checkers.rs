@@ -2,20 +2,34 @@
 //! the brain asked for, and from what the hands really do.
 
 mod moment;
+mod plants;
 mod standing;
+mod told;
+mod verdicts;
+mod waiting;
 
-use crate::hands::Right;
+use crate::{
+    hands::{Alive, Right},
+    workload::{Mood, Workload, definition::HANDLER, plant::Kind},
+};
+use plants::{Moment, Plants};
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
-    AttemptId, CommitSeq, Fence, RunId, State, TaskId, check,
-    effect::{Answer, Assignment, Effect, Refusal},
+    AttemptId, CommitSeq, Fence, RunId, State, TaskId,
+    alert::Notice,
+    check,
+    effect::{Answer, Assignment, Effect, Refusal, WaitAnswer},
     row::{Batch, Key, Loaded, Meta, Quarantined, Row},
     run::{End, Idempotency, Lease, Run, RunStatus, Task},
+    settings::DEFAULT_QUEUE,
+    worker::WorkKind,
     workflow::DefinitionHash,
 };
+use verdicts::Verdicts;
 
-pub use moment::{lease_ran_out, leases_had_a_term, nothing_is_deadlocked, runs_are_in_time};
+pub use moment::{lease_ran_out, leases_had_a_term, runs_are_in_time};
 pub use standing::nothing_is_left_standing;
+pub use waiting::nobody_waits_in_vain;
 
 /// A rule that was broken, in a sentence.
 pub type Checked = Result<(), String>;
@@ -24,8 +38,19 @@ pub type Checked = Result<(), String>;
 const BATCH_ROWS_MAX: usize = 2_048 + 1_000 + 256;
 
 /// What is known of a world, kept beside the brain's own memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Checkers {
+    mood: Mood,
+    /// Whether a deadlock is resolved, and not only told.
+    resolves: bool,
+    /// What was told by the batches that are closed, and by those that are durable.
+    closed_verdicts: Verdicts,
+    verdicts: Verdicts,
+    plants: Plants,
+    /// What the brain was like when a batch was closed that is not durable yet.
+    moments: BTreeMap<CommitSeq, Moment>,
+    /// Pools that lend, or ever did so.
+    lent: BTreeSet<String>,
     /// What the store holds once the batch that was closed last is durable.
     closed: Mirror,
     /// What the store holds.
@@ -44,6 +69,8 @@ pub struct Checkers {
     holds: BTreeMap<Right, BTreeMap<String, u32>>,
     /// The most units that each pool ever had.
     pools: BTreeMap<String, u32>,
+    /// What was heard of incidents.
+    told: told::Told,
 }
 
 /// Rows, as a chain of batches makes them.
@@ -65,7 +92,7 @@ impl Mirror {
                     self.finished.insert(*run, finished.status);
                 }
                 (Key::Quarantine(_), _) => self.quarantined += 1,
-                (Key::Finished(_) | Key::DeadLetter(_), _) => {}
+                (Key::Finished(_) | Key::DeadLetter(_) | Key::Deadlock(_), _) => {}
                 (key, Some(row)) => {
                     self.live.insert(key.clone(), row.clone());
                 }
@@ -78,7 +105,7 @@ impl Mirror {
 
     /// What a load gives: definitions that live runs name, tasks of live runs.
     fn load(&self) -> Loaded {
-        let named: BTreeSet<&DefinitionHash> = self.live.values().filter_map(pinned).collect();
+        let named: BTreeSet<&DefinitionHash> = self.live.values().flat_map(pinned).collect();
         let is_live = |key: &Key| match key {
             Key::Definition(hash) => named.contains(hash),
             Key::Task(task) => self.live.contains_key(&Key::Run(task.run)),
@@ -100,14 +127,38 @@ impl Mirror {
     }
 }
 
-fn pinned(row: &Row) -> Option<&DefinitionHash> {
-    match row {
-        Row::Run(run) => Some(&run.definition),
+fn pinned(row: &Row) -> impl Iterator<Item = &DefinitionHash> {
+    let run = match row {
+        Row::Run(run) => Some(run),
         _ => None,
-    }
+    };
+    run.into_iter().flat_map(|run| run.definitions())
 }
 
 impl Checkers {
+    /// For a world in which this is wanted.
+    pub fn new(workload: &Workload) -> Self {
+        Self {
+            mood: workload.mood,
+            resolves: workload.settings.monitor.cancel_on_deadlock,
+            closed_verdicts: Verdicts::default(),
+            verdicts: Verdicts::default(),
+            told: told::Told::default(),
+            plants: Plants::new(&workload.plants),
+            moments: BTreeMap::new(),
+            lent: BTreeSet::new(),
+            closed: Mirror::default(),
+            durable: Mirror::default(),
+            promised: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            started: BTreeMap::new(),
+            holds: BTreeMap::new(),
+            pools: BTreeMap::new(),
+        }
+    }
+
     /// The brain closed a batch. Its memory must be what a load of the rows gives, and the batch bounded.
     ///
     /// # Errors
@@ -129,7 +180,22 @@ impl Checkers {
         self.closed.take(batch);
         check::whole(state);
         check::loads_equal(state, self.closed.load());
+        self.closed_verdicts = self.verdicts.clone();
+        self.closed_verdicts.take(batch, self.mood)?;
+        let dead = self.closed_verdicts.are_complete(state, state.meta.high_water)?;
+        let takes =
+            |serves: &unknot_core::worker::Serves| serves.takes(DEFAULT_QUEUE, &WorkKind::Handler(HANDLER.into()));
+        let with_handler = state.volatile.workers.iter().filter(|(_, offer)| takes(&offer.serves));
+        let handler_slots = with_handler.map(|(_, offer)| offer.slots).sum();
+        let is_busy = state.volatile.grants_due || !state.continuations.is_empty();
+        self.moments.insert(batch.commit, Moment { is_busy, handler_slots, dead });
         Ok(())
+    }
+
+    /// A worker came or went.
+    pub fn workers_moved(&mut self) {
+        self.verdicts.workers_moved();
+        self.closed_verdicts.workers_moved();
     }
 
     /// A batch became durable.
@@ -155,14 +221,32 @@ impl Checkers {
                 (_, Some(Row::Run(run))) => self.tasks(run)?,
                 (Key::Task(id), Some(Row::Task(task))) => self.task(*id, task)?,
                 (Key::Pool(name), Some(Row::Pool(pool))) => {
+                    if pool.lend {
+                        self.lent.insert(name.clone());
+                    }
                     let most = self.pools.entry(name.clone()).or_default();
                     *most = pool.size.max(*most);
                 }
                 _ => {}
             }
         }
+        self.told.committed(&self.durable.live, batch)?;
         self.durable.take(batch);
-        Ok(())
+        self.verdicts.take(batch, self.mood)?;
+        if !self.resolves {
+            verdicts::nobody_is_stopped(batch)?;
+        }
+        // A large world looks at some batches only.
+        let Some(moment) = self.moments.remove(&batch.commit) else { return Ok(()) };
+        if let Some(dead) = &moment.dead {
+            self.verdicts.remember(dead);
+        }
+        self.plants.take(batch, &moment)
+    }
+
+    /// A target hears of an incident.
+    pub fn heard(&mut self, notice: &Notice) {
+        self.told.heard(notice);
     }
 
     fn tasks(&mut self, run: &Run) -> Checked {
@@ -212,7 +296,12 @@ impl Checkers {
                     None => Ok(()),
                 }
             }
-            Effect::Acknowledge { .. } | Effect::Reply { .. } => Ok(()),
+            Effect::Notify(notice) if notice.alert >= self.durable.meta.next_seq => {
+                Err(format!("{} is told before it is durable: {notice:?}", notice.target))
+            }
+            Effect::Acknowledge { .. } | Effect::Notify(_) | Effect::GiveUpAlert { .. } | Effect::Reply { .. } => {
+                Ok(())
+            }
         }
     }
 
@@ -277,6 +366,27 @@ impl Checkers {
         }
     }
 
+    /// An attempt is answered: what it is told that it has must be durable.
+    ///
+    /// # Errors
+    /// The rule that is broken.
+    pub fn attempt_answered(&self, right: Right, answer: &Result<Answer, Refusal>) -> Checked {
+        match answer {
+            Ok(Answer::Waits(WaitAnswer::Met { granted, .. })) => {
+                let Some(lease) = self.durable_lease(right) else { return Ok(()) };
+                let has = |pool: &String| lease.holds.get(pool).copied().unwrap_or_default();
+                match granted.iter().find(|(pool, units)| has(pool) < **units) {
+                    Some((pool, units)) => {
+                        Err(format!("{} is told that it has {units} of `{pool}`: {lease:?}", right.0))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Ok(Answer::Spawned { run, .. }) => self.is_there(*run),
+            _ => Ok(()),
+        }
+    }
+
     fn is_there(&self, run: RunId) -> Checked {
         match self.durable.run(run).is_some() || self.durable.finished.contains_key(&run) {
             true => Ok(()),
@@ -290,6 +400,7 @@ impl Checkers {
     /// The rule that is broken.
     pub fn loaded(&mut self, loaded: &Loaded) -> Checked {
         self.closed = self.durable.clone();
+        self.moments.clear();
         if *loaded != self.durable.load() {
             return Err("the store gives other rows than the commits made".to_owned());
         }
@@ -304,12 +415,22 @@ impl Checkers {
     ///
     /// # Errors
     /// The rule that is broken.
-    pub fn units<'a>(&self, alive: impl Iterator<Item = (Right, &'a Assignment)>) -> Checked {
+    pub fn units<'a>(&self, alive: impl Iterator<Item = Alive<'a>>) -> Checked {
         let mut used: BTreeMap<&str, u32> = BTreeMap::new();
-        for (right, assignment) in alive {
+        for Alive { right, assignment, granted, is_idle } in alive {
             let is_leased = || self.durable_lease(right).is_some();
-            let counts = assignment.worker.is_local() || is_leased();
-            for (pool, units) in self.holds.get(&right).into_iter().flatten().filter(|_| counts) {
+            if !assignment.worker.is_local() && !is_leased() {
+                continue;
+            }
+            let mut own: BTreeMap<&str, u32> = BTreeMap::new();
+            for (pool, units) in self.holds.get(&right).into_iter().chain(granted.map(|(granted, _)| granted)).flatten()
+            {
+                *own.entry(pool).or_default() += units;
+            }
+            for (pool, units) in granted.map(|(_, given_back)| given_back).into_iter().flatten() {
+                own.entry(pool).and_modify(|own| *own = own.saturating_sub(*units));
+            }
+            for (pool, units) in own.into_iter().filter(|(pool, _)| !is_idle || !self.lent.contains(*pool)) {
                 *used.entry(pool).or_default() += units;
             }
         }
@@ -345,6 +466,16 @@ impl Checkers {
     /// Runs that were promised and have not ended.
     pub fn unfinished(&self) -> Vec<RunId> {
         self.promised.iter().copied().filter(|run| !self.durable.finished.contains_key(run)).collect()
+    }
+
+    /// Verdicts that were told.
+    pub fn told(&self) -> u64 {
+        self.verdicts.count()
+    }
+
+    /// How many planted deadlocks of each kind were told.
+    pub fn plants_told(&self) -> impl Iterator<Item = (Kind, u64)> + '_ {
+        self.plants.told()
     }
 
     /// Events that are in quarantine.

@@ -42,6 +42,8 @@ pub struct Faults {
     slow: Millis,
     /// How workers behave.
     pub manners: Manners,
+    /// Of a thousand tries to tell a target something, so many fail.
+    pub deaf: u64,
     /// Whether nothing goes wrong any more.
     pub is_over: bool,
 }
@@ -72,6 +74,7 @@ impl Faults {
             fails: some(300),
             drops: some(80),
             late: some(30),
+            dies: some(150),
         };
         Self {
             moments,
@@ -83,6 +86,7 @@ impl Faults {
             latency: Millis(1 + some(2_000)),
             slow: Millis(1 + some(20_000)),
             manners,
+            deaf: some(600),
             is_over: false,
         }
     }
@@ -92,9 +96,10 @@ impl Faults {
         self.is_over = true;
         self.moments.clear();
         self.fates = vec![(1, Fate::Done)];
-        (self.crash_at_effect, self.lost, self.doubled) = (0, 0, 0);
+        (self.crash_at_effect, self.lost, self.doubled, self.deaf) = (0, 0, 0, 0);
         (self.latency, self.slow) = (Millis(20), Millis(20));
-        self.manners = Manners { hangs: 0, ignores: 0, launch_fails: 0, drops: 0, late: 0, fails: self.manners.fails };
+        let fails = self.manners.fails;
+        self.manners = Manners { hangs: 0, ignores: 0, launch_fails: 0, drops: 0, late: 0, dies: 0, fails };
     }
 
     /// The next fault and the pause before it, if there are any in this world.

@@ -5,11 +5,14 @@
 //! acknowledged, and sends it again and again. The local worker lives and dies with the process of
 //! the brain; remote ones have a life, and a network, of their own.
 
-use crate::chance::Chance;
+pub mod script;
+
+use crate::{chance::Chance, workload::code};
+use script::{Next, Script, Wanted};
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     AttemptId, Fence, Millis,
-    effect::{Assignment, Work},
+    effect::{Answer, Assignment, Refusal, Work},
     event::{AttemptEnd, Event, LaunchFault, NextTry, Outcome},
     row::Detail,
     run::{JsonText, WorkerId},
@@ -33,6 +36,14 @@ pub enum Call {
     Resend(Right),
     /// Its leases want to be renewed.
     Renew,
+    /// It is time for this step of an attempt's script.
+    Step(Right, u32),
+    /// What an attempt asked for in that step is answered.
+    Answered(Right, u32, Box<Result<Answer, Refusal>>),
+    /// If it is not answered, it asks again.
+    AskAgain(Right, u32),
+    /// It has waited for long enough.
+    GiveUp(Right, u32),
 }
 
 /// What a call leads to, each after a pause.
@@ -42,6 +53,21 @@ pub enum Act {
     Call(Call),
     /// It tells the brain something.
     Tell(Event),
+    /// One of its attempts asks for something, in this step of its script.
+    Ask(Right, u32, Wanted),
+}
+
+/// An attempt that really goes on, and what it uses.
+#[derive(Clone, Copy, Debug)]
+pub struct Alive<'w> {
+    /// Under which lease.
+    pub right: Right,
+    /// What it was given.
+    pub assignment: &'w Assignment,
+    /// Units that it was granted since then, and units that it gave back.
+    pub granted: Option<(&'w BTreeMap<String, u32>, &'w BTreeMap<String, u32>)>,
+    /// Whether it waits for runs that it spawned: what it can lend, it does not use.
+    pub is_idle: bool,
 }
 
 /// How well workers behave.
@@ -59,6 +85,8 @@ pub struct Manners {
     pub drops: u64,
     /// Of a thousand assignments, so many are taken up only after minutes.
     pub late: u64,
+    /// Of a thousand attempts that ask, so many die at any moment.
+    pub dies: u64,
 }
 
 /// One worker.
@@ -72,7 +100,7 @@ pub struct Worker {
     pub is_reachable: bool,
     held: BTreeMap<Right, Held>,
     /// Attempts that could not be killed, or that nobody knows the end of, and that go on.
-    ghosts: Vec<(Right, Assignment)>,
+    ghosts: Vec<Ghost>,
     /// Orders to stop that overtook their assignment.
     early: BTreeSet<Right>,
     /// Reports that were settled: what comes again under such a right is not taken up.
@@ -83,6 +111,32 @@ pub struct Worker {
 struct Held {
     assignment: Assignment,
     stage: Stage,
+    script: Option<Script>,
+}
+
+/// An attempt that nobody has any more and that goes on.
+#[derive(Clone, Debug)]
+pub struct Ghost {
+    right: Right,
+    assignment: Assignment,
+    script: Option<Script>,
+}
+
+impl Ghost {
+    /// What it uses.
+    pub fn alive(&self) -> Alive<'_> {
+        alive(self.right, &self.assignment, self.script.as_ref())
+    }
+
+    /// Under which lease it was begun.
+    pub fn right(&self) -> Right {
+        self.right
+    }
+}
+
+fn alive<'w>(right: Right, assignment: &'w Assignment, script: Option<&'w Script>) -> Alive<'w> {
+    let is_idle = script.is_some_and(Script::awaits_children);
+    Alive { right, assignment, granted: script.map(Script::granted), is_idle }
 }
 
 #[derive(Debug)]
@@ -96,6 +150,8 @@ enum Stage {
 const RESEND: Millis = Millis::from_secs(5);
 /// Pause between two renewals of all leases.
 const RENEW: Millis = Millis::from_secs(7);
+/// After how long without an answer an attempt asks again.
+const ASK_AGAIN: Millis = Millis::from_secs(20);
 
 impl Worker {
     /// A worker that just started.
@@ -111,17 +167,22 @@ impl Worker {
         }
     }
 
-    /// The attempts whose work is really under way, with what they were given.
-    pub fn running(&self) -> impl Iterator<Item = (Right, &Assignment)> {
-        self.held
-            .iter()
-            .filter(|(_, held)| matches!(held.stage, Stage::Running { .. }))
-            .map(|(right, held)| (*right, &held.assignment))
+    fn running(&self) -> impl Iterator<Item = (Right, &Held)> {
+        let running = self.held.iter().filter(|(_, held)| matches!(held.stage, Stage::Running { .. }));
+        running.map(|(right, held)| (*right, held))
     }
 
     /// Everything that really goes on here: also what it has given up.
-    pub fn alive(&self) -> impl Iterator<Item = (Right, &Assignment)> {
-        self.running().chain(self.ghosts.iter().map(|(right, assignment)| (*right, assignment)))
+    pub fn alive(&self) -> impl Iterator<Item = Alive<'_>> {
+        let running = self.running().map(|(right, held)| alive(right, &held.assignment, held.script.as_ref()));
+        running.chain(self.ghosts.iter().map(Ghost::alive))
+    }
+
+    /// What is left of its attempts if nobody can tell that they are gone.
+    pub fn into_ghosts(self) -> Vec<Ghost> {
+        let running = self.held.into_iter().filter(|(_, held)| matches!(held.stage, Stage::Running { .. }));
+        let ghost = |(right, held): (Right, Held)| Ghost { right, assignment: held.assignment, script: held.script };
+        running.map(ghost).chain(self.ghosts).collect()
     }
 
     /// Whether it has an attempt, whatever it does with it.
@@ -145,6 +206,24 @@ impl Worker {
                     send(right, end, &mut acts);
                 }
             }
+            Call::Step(right, number) => {
+                if self.step(right, number, &mut acts, |script| script.take(number)) {
+                    acts.push((ASK_AGAIN, Act::Call(Call::AskAgain(right, number))));
+                    let patience = self.held.get(&right).and_then(|held| held.script.as_ref()?.patience());
+                    acts.extend(patience.map(|after| (after, Act::Call(Call::GiveUp(right, number)))));
+                }
+            }
+            Call::AskAgain(right, number) => {
+                if self.step(right, number, &mut acts, |script| script.ask_again(number)) {
+                    acts.push((ASK_AGAIN, Act::Call(Call::AskAgain(right, number))));
+                }
+            }
+            Call::Answered(right, number, answer) => {
+                self.step(right, number, &mut acts, |script| script.answered(number, &answer));
+            }
+            Call::GiveUp(right, number) => {
+                self.step(right, number, &mut acts, |script| script.give_up(number));
+            }
             Call::Renew => {
                 for (attempt, fence) in self.held.keys().copied() {
                     acts.push((Millis(0), Act::Tell(Event::AttemptRenewed { attempt, fence })));
@@ -161,7 +240,7 @@ impl Worker {
         if self.held.contains_key(&right) || self.done.contains(&right) {
             return;
         }
-        self.held.insert(right, Held { assignment, stage: Stage::Queued });
+        self.held.insert(right, Held { assignment, stage: Stage::Queued, script: None });
         if self.early.remove(&right) {
             self.report(right, Outcome::Stopped, acts);
         }
@@ -169,9 +248,10 @@ impl Worker {
 
     fn start_queued(&mut self, manners: &Manners, chance: &mut Chance, acts: &mut Vec<(Millis, Act)>) {
         loop {
-            let free = (self.slots as usize).saturating_sub(self.running().count());
-            let queued = self.held.iter().find(|(_, held)| matches!(held.stage, Stage::Queued));
-            let Some(right) = queued.map(|(right, _)| *right).filter(|_| free > 0) else { return };
+            let own = self.running().filter(|(_, held)| !held.assignment.in_lent_slot).count();
+            let is_free = own < self.slots as usize;
+            let may = |held: &Held| matches!(held.stage, Stage::Queued) && (is_free || held.assignment.in_lent_slot);
+            let Some(right) = self.held.iter().find(|(_, held)| may(held)).map(|(right, _)| *right) else { return };
             self.begin(right, manners, chance, acts);
         }
     }
@@ -185,6 +265,18 @@ impl Worker {
         held.stage = Stage::Running { is_stopping: false };
         let started = Event::AttemptStarted { attempt: right.0, fence: right.1 };
         let pause = if chance.permille(manners.late) { chance.between(1_000, 400_000) } else { chance.between(0, 20) };
+        if let Some(script) = code::script(&held.assignment) {
+            held.script = Some(script);
+            acts.push((Millis(pause), Act::Tell(started)));
+            acts.push((Millis(pause), Act::Call(Call::Step(right, 0))));
+            if chance.permille(manners.dies) {
+                // It may be in the midst of a wait then.
+                let message = "its guard died".to_owned();
+                let lost = Outcome::Lost { message, confirmed_dead: chance.permille(800) };
+                acts.push((Millis(chance.between(0, 60_000)), Act::Call(Call::Over(right, lost))));
+            }
+            return;
+        }
         let (outcome, length) = end(manners, chance);
         if !matches!(outcome, Some(Outcome::LaunchFailed { .. })) {
             acts.push((Millis(pause), Act::Tell(started)));
@@ -217,6 +309,35 @@ impl Worker {
         }
     }
 
+    /// An attempt's script goes on, if that is not being stopped. Says whether it asks for something.
+    fn step(
+        &mut self,
+        right: Right,
+        number: u32,
+        acts: &mut Vec<(Millis, Act)>,
+        next: impl FnOnce(&mut Script) -> Next,
+    ) -> bool {
+        let Some(Held { stage: Stage::Running { is_stopping: false }, script: Some(script), .. }) =
+            self.held.get_mut(&right)
+        else {
+            return false;
+        };
+        match next(script) {
+            Next::Nothing => {}
+            Next::Step(number, after) => acts.push((after, Act::Call(Call::Step(right, number)))),
+            Next::Ask(wanted) => {
+                acts.push((Millis(0), Act::Ask(right, number, wanted)));
+                return true;
+            }
+            Next::End => {
+                if let Some(outcome) = script.ends.clone() {
+                    self.report(right, outcome, acts);
+                }
+            }
+        }
+        false
+    }
+
     fn over(&mut self, right: Right, outcome: Outcome, acts: &mut Vec<(Millis, Act)>) {
         if matches!(self.held.get(&right), Some(Held { stage: Stage::Running { .. }, .. })) {
             self.report(right, outcome, acts);
@@ -226,7 +347,7 @@ impl Worker {
     fn report(&mut self, right: Right, outcome: Outcome, acts: &mut Vec<(Millis, Act)>) {
         let Some(held) = self.held.get_mut(&right) else { return };
         if matches!(outcome, Outcome::Unkillable { .. } | Outcome::Lost { confirmed_dead: false, .. }) {
-            self.ghosts.push((right, held.assignment.clone()));
+            self.ghosts.push(Ghost { right, assignment: held.assignment.clone(), script: held.script.clone() });
         }
         let end = AttemptEnd { attempt: right.0, fence: right.1, outcome, detail: Detail::NONE };
         send(right, &end, acts);

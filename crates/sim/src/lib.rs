@@ -41,6 +41,10 @@ pub struct Report {
     pub quarantined: usize,
     /// Runs by their end.
     pub ends: BTreeMap<RunStatus, usize>,
+    /// Verdicts that somebody is deadlocked.
+    pub verdicts: u64,
+    /// Planted deadlocks that were told of, by kind.
+    pub plants: BTreeMap<&'static str, u64>,
     /// What else happened, by name: crashes, reloads, faults of the store.
     pub counts: BTreeMap<&'static str, u64>,
 }

@@ -56,6 +56,10 @@ fn sweep(from: u64, seeds: u64, bound: Option<Duration>, scale: Scale) -> ExitCo
                 for (status, many) in report.ends {
                     *counts.entry(status.to_string()).or_default() += many as u64;
                 }
+                *counts.entry("verdicts".to_owned()).or_default() += report.verdicts;
+                for (kind, many) in report.plants {
+                    *counts.entry(format!("planted: {kind}")).or_default() += many;
+                }
                 for (what, many) in report.counts {
                     *counts.entry(what.to_owned()).or_default() += many;
                 }
@@ -68,7 +72,7 @@ fn sweep(from: u64, seeds: u64, bound: Option<Duration>, scale: Scale) -> ExitCo
     }
     println!("{worlds} worlds, {steps} steps, {failed} failed, {:.1} s", begun.elapsed().as_secs_f64());
     for (what, many) in counts {
-        println!("  {what:<12} {many}");
+        println!("  {what:<22} {many}");
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -4,9 +4,11 @@
 //! in which they were put there. Time moves only from one entry to the next, so an idle hour costs
 //! nothing.
 
+mod asks;
 mod network;
 mod people;
 mod process;
+mod receivers;
 
 use crate::{
     Report,
@@ -14,14 +16,14 @@ use crate::{
     checkers::{Checked, Checkers},
     disk::Disk,
     faults::{Fault, Faults},
-    hands::{Call, Right, Worker},
+    hands::{Call, Ghost, Worker},
     trace::{Keep, Trace},
-    workload::{Size, Wish, Workload},
+    workload::{Mood, Size, Wish, Workload},
 };
 use people::Asked;
 use process::Process;
 use std::collections::BTreeMap;
-use unknot_core::{Millis, Timestamp, effect::Assignment, event::Event, run::WorkerId};
+use unknot_core::{Millis, Timestamp, alert::Notice, event::Event, run::WorkerId};
 
 /// Steps after which a world is said to run for ever.
 const STEPS_MAX: u64 = 300_000;
@@ -47,6 +49,8 @@ enum Happening {
     Reach { life: u32, event: Event },
     /// A worker of this boot is called.
     Call { worker: WorkerId, call: Call },
+    /// A target of alerts hears something, if the process of this life still sends it.
+    Told { life: u32, notice: Box<Notice> },
     /// Somebody wants something.
     Wish(Wish),
     /// Something goes wrong.
@@ -73,7 +77,7 @@ pub struct World {
     disk: Disk,
     workers: BTreeMap<String, Worker>,
     /// Local attempts of earlier lives whose death nobody could confirm.
-    ghosts: Vec<(Right, Assignment)>,
+    ghosts: Vec<Ghost>,
     next_boot: u64,
     workload: Workload,
     asked: BTreeMap<u64, Asked>,
@@ -94,14 +98,22 @@ impl World {
     pub fn new(seed: u64, scale: Scale, keep: Keep) -> Self {
         let mut chance = Chance::new(seed);
         let until = Millis::from_secs(chance.between(10, 300));
+        let remotes: Vec<u32> = (0..chance.between(0, 2)).map(|_| chance.between(1, 4) as u32).collect();
+        let handler_slots = remotes.first().copied().unwrap_or_default();
+        let mood = *chance.weighted(&[(3, Mood::Silent), (2, Mood::Careful), (5, Mood::Wild)]);
         let size = match scale {
             Scale::Small => {
-                Size { runs: chance.between(2, 12), tasks_max: chance.between(2, 10), until, may_refuse: true }
+                let (runs, tasks_max) = (chance.between(2, 12), chance.between(2, 10));
+                Size { runs, tasks_max, until, may_refuse: true, mood, handler_slots }
             }
-            Scale::Large => Size { runs: 8, tasks_max: 800, until: Millis::from_secs(20), may_refuse: false },
+            Scale::Large => {
+                let (runs, tasks_max, until) = (8, 800, Millis::from_secs(20));
+                Size { runs, tasks_max, until, may_refuse: false, mood, handler_slots }
+            }
         };
         let workload = Workload::new(&mut chance.fork(), size);
         let faults = Faults::new(&mut chance.fork());
+        let checkers = Checkers::new(&workload);
         let mut world = Self {
             seed,
             now: BEGIN,
@@ -118,7 +130,7 @@ impl World {
             asked: BTreeMap::new(),
             next_caller: 0,
             faults,
-            checkers: Checkers::default(),
+            checkers,
             trace: Trace::new(keep),
             counts: BTreeMap::new(),
             is_large: scale == Scale::Large,
@@ -126,17 +138,16 @@ impl World {
             peak_tasks: 0,
             chance,
         };
-        world.populate(until);
+        world.populate(until, &remotes);
         world
     }
 
-    fn populate(&mut self, until: Millis) {
+    fn populate(&mut self, until: Millis, remotes: &[u32]) {
         self.put(Millis(0), Happening::Start);
         for (after, wish) in std::mem::take(&mut self.workload.plan) {
             self.put(after, Happening::Wish(wish));
         }
-        for number in 0..self.chance.between(0, 2) {
-            let slots = self.chance.between(1, 4) as u32;
+        for (number, slots) in remotes.iter().copied().enumerate() {
             let name = format!("remote-{number}");
             let id = self.boot(&name);
             self.workers.insert(name, Worker::new(id.clone(), slots));
@@ -187,6 +198,10 @@ impl World {
                 Ok(())
             }
             Happening::Call { worker, call } => self.call(&worker, call),
+            Happening::Told { life, notice } => {
+                self.told(life, *notice);
+                Ok(())
+            }
             Happening::Wish(wish) => self.wish(wish),
             Happening::Fault(fault) => self.go_wrong(fault),
             Happening::Start => self.start(),
@@ -248,7 +263,7 @@ impl World {
         self.put(Millis::from_secs(30), Happening::Wish(Wish::Tend));
     }
 
-    /// Whether faults are over, everything is answered, and no run is left.
+    /// Whether faults are over, everything is answered, no run is left, and nobody is still to be told of anything.
     fn is_done(&self) -> bool {
         let is_answered = || self.workload.planned.iter().all(|planned| planned.is_settled());
         self.faults.is_over && self.process.as_ref().is_some_and(Process::is_empty) && is_answered()
@@ -272,6 +287,11 @@ impl World {
             peak_tasks: self.peak_tasks,
             quarantined: self.checkers.quarantined(),
             ends: self.checkers.ends(),
+            verdicts: self.checkers.told(),
+            plants: self.checkers.plants_told().fold(BTreeMap::new(), |mut told, (kind, times)| {
+                *told.entry(kind.word()).or_default() += times;
+                told
+            }),
             counts: self.counts,
         };
         (report, self.trace.into_lines())

@@ -23,7 +23,9 @@ fn hundreds_of_worlds_hold() {
         report.counts.iter().for_each(|(what, many)| *counts.entry(what).or_default() += many);
         report.ends.iter().for_each(|(status, many)| *ends.entry(*status).or_default() += many);
     }
-    for what in ["crash", "reload", "resolve", "fatal", "freeze", "partition", "worker died"] {
+    for what in
+        ["crash", "reload", "resolve", "fatal", "freeze", "partition", "worker died", "alert heard", "alert unheard"]
+    {
         assert!(counts.get(what).is_some_and(|many| *many > 20), "{what} hardly ever happens: {counts:?}");
     }
     for status in [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled, RunStatus::TimedOut] {

@@ -8,7 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
 use unknot_core::{
     CommitSeq,
+    deadlock::Deadlock,
     row::{HistoryEntry, Key, Row},
+    wait::Snapshot,
     workflow::{Definition, DefinitionHash},
 };
 
@@ -32,6 +34,9 @@ pub(crate) enum Kind {
     DeadLetter,
     Workflow,
     Quarantine,
+    Child,
+    Deadlock,
+    Alert,
 }
 
 impl Encoder {
@@ -49,7 +54,16 @@ impl Encoder {
             Row::DeadLetter(letter) => self.json(letter),
             Row::Workflow(workflow) => self.json(workflow),
             Row::Quarantine(quarantined) => self.json(quarantined),
+            Row::Child(child) => self.json(child),
+            Row::Deadlock(deadlock) => self.json(deadlock),
+            Row::Alert(alert) => self.json(alert),
         }
+    }
+
+    /// The body of a verdict without its graph, and its graph.
+    pub(crate) fn verdict(&mut self, verdict: &Deadlock) -> Result<(String, String), String> {
+        let body = self.json(&without_graph(verdict))?.to_owned();
+        Ok((body, self.json(&verdict.graph)?.to_owned()))
     }
 
     /// The body of a batch's history: one list.
@@ -61,6 +75,20 @@ impl Encoder {
         self.buffer.clear();
         serde_json::to_writer(&mut self.buffer, value).map_err(|error| format!("a row cannot be written: {error}"))?;
         std::str::from_utf8(&self.buffer).map_err(|error| format!("a row is not text: {error}"))
+    }
+}
+
+/// A verdict as lists have it.
+pub(crate) fn without_graph(verdict: &Deadlock) -> Deadlock {
+    Deadlock {
+        graph: Snapshot::default(),
+        members: verdict.members.clone(),
+        explanation: verdict.explanation.clone(),
+        victims: verdict.victims.clone(),
+        repairs: verdict.repairs.clone(),
+        outcome: verdict.outcome.clone(),
+        false_positive: verdict.false_positive.clone(),
+        ..*verdict
     }
 }
 
@@ -78,6 +106,9 @@ pub(crate) fn decode(kind: Kind, body: &str) -> Result<Row, StoreError> {
         Kind::DeadLetter => from_json(body).map(Row::DeadLetter),
         Kind::Workflow => from_json(body).map(|workflow| Row::Workflow(Box::new(workflow))),
         Kind::Quarantine => from_json(body).map(Row::Quarantine),
+        Kind::Child => from_json(body).map(Row::Child),
+        Kind::Deadlock => from_json(body).map(|deadlock| Row::Deadlock(Box::new(deadlock))),
+        Kind::Alert => from_json(body).map(|alert| Row::Alert(Box::new(alert))),
     };
     row.map_err(|error| unreadable(kind, &error))
 }
@@ -115,7 +146,7 @@ fn unreadable(kind: Kind, error: &serde_json::Error) -> StoreError {
 
 impl Kind {
     /// All of them, in the order in which they are declared.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Definition,
         Self::Run,
         Self::Task,
@@ -127,6 +158,9 @@ impl Kind {
         Self::DeadLetter,
         Self::Workflow,
         Self::Quarantine,
+        Self::Child,
+        Self::Deadlock,
+        Self::Alert,
     ];
 
     /// The kind of row that belongs under a key.
@@ -143,6 +177,9 @@ impl Kind {
             Key::DeadLetter(_) => Self::DeadLetter,
             Key::Workflow(..) => Self::Workflow,
             Key::Quarantine(_) => Self::Quarantine,
+            Key::Child(..) => Self::Child,
+            Key::Deadlock(_) => Self::Deadlock,
+            Key::Alert(_) => Self::Alert,
         }
     }
 
@@ -160,6 +197,9 @@ impl Kind {
             Self::DeadLetter => "dead_letter",
             Self::Workflow => "workflow",
             Self::Quarantine => "quarantine",
+            Self::Child => "child",
+            Self::Deadlock => "deadlock",
+            Self::Alert => "alert",
         }
     }
 
@@ -170,14 +210,15 @@ impl Kind {
             Self::Run | Self::Finished => &["run_id"],
             Self::Task | Self::DeadLetter => &["run_id", "place"],
             Self::Pool | Self::Queue | Self::PausedWorkflow => &["name"],
-            Self::Continuation | Self::Quarantine => &["seq"],
+            Self::Continuation | Self::Quarantine | Self::Deadlock | Self::Alert => &["seq"],
+            Self::Child => &["run_id", "place", "key"],
             Self::Workflow => &["name", "seq"],
         }
     }
 
     /// Whether the brain holds such rows in memory, so that a load returns them.
     pub(crate) const fn is_live(self) -> bool {
-        !matches!(self, Self::Finished | Self::DeadLetter | Self::Workflow | Self::Quarantine)
+        !matches!(self, Self::Finished | Self::DeadLetter | Self::Workflow | Self::Quarantine | Self::Deadlock)
     }
 }
 
@@ -189,21 +230,25 @@ pub(crate) fn check_pair(key: &Key, row: &Row) -> Result<(), String> {
         (Key::Finished(id), Row::Finished(finished)) => *id == finished.run.id,
         (Key::DeadLetter(task), Row::DeadLetter(letter)) => *task == letter.task,
         (Key::Workflow(name, _), Row::Workflow(workflow)) => *name == workflow.name,
+        (Key::Deadlock(seq), Row::Deadlock(deadlock)) => *seq == deadlock.seq,
         (Key::Task(_), Row::Task(_))
         | (Key::Pool(_), Row::Pool(_))
         | (Key::Queue(_), Row::Queue(_))
         | (Key::PausedWorkflow(_), Row::PausedWorkflow(_))
         | (Key::Continuation(_), Row::Continuation(_))
-        | (Key::Quarantine(_), Row::Quarantine(_)) => true,
+        | (Key::Quarantine(_), Row::Quarantine(_))
+        | (Key::Alert(_), Row::Alert(_))
+        | (Key::Child(..), Row::Child(_)) => true,
         _ => false,
     };
     if fits { Ok(()) } else { Err(format!("a row of another kind or id stands under {key:?}")) }
 }
 
-/// The definition that a live run pins.
-pub(crate) fn pinned(row: &Row) -> Option<&DefinitionHash> {
-    match row {
-        Row::Run(run) => Some(&run.definition),
+/// The definitions that a live run pins.
+pub(crate) fn pinned(row: &Row) -> impl Iterator<Item = &DefinitionHash> {
+    let run = match row {
+        Row::Run(run) => Some(run),
         _ => None,
-    }
+    };
+    run.into_iter().flat_map(|run| run.definitions())
 }

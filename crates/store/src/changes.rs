@@ -60,7 +60,9 @@ impl<'a> Changes<'a> {
         let mut tally = Tally::default();
         for &(_, row) in &self.puts {
             if let Some(run) = newcomer(row, batch.commit) {
-                *tally.definition_users.entry(&run.definition).or_default() += 1;
+                for hash in run.definitions() {
+                    *tally.definition_users.entry(hash).or_default() += 1;
+                }
             }
             if let Row::Finished(finished) = row {
                 *tally.finished.entry(finished.status).or_default() += 1;

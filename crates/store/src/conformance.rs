@@ -11,6 +11,7 @@ mod lists;
 mod loads;
 mod reads;
 mod upkeep;
+mod verdicts;
 
 use crate::Store;
 
@@ -31,7 +32,9 @@ pub struct Case {
 
 /// Every case.
 pub fn cases() -> impl Iterator<Item = &'static Case> {
-    [commits::CASES, loads::CASES, reads::CASES, lists::CASES, upkeep::CASES, faults::CASES].into_iter().flatten()
+    [commits::CASES, loads::CASES, reads::CASES, lists::CASES, upkeep::CASES, verdicts::CASES, faults::CASES]
+        .into_iter()
+        .flatten()
 }
 
 /// Runs every case, each on a new site.

@@ -29,7 +29,7 @@ pub use memory::MemoryStore;
 pub use namespace::{Epoch, Namespace, Owner, ParseNamespaceError};
 pub use read::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Page, PageSize, Reader, RunFilter, RunRecord,
-    RunSummary, WorkflowVersion,
+    RunSummary, VerdictFilter, WorkflowVersion,
 };
 pub use sqlite::{NetworkFileSystems, SqliteOptions, SqliteStore};
 

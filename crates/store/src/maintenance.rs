@@ -12,7 +12,7 @@ use unknot_core::{
 /// A slice that writes holds the store's writer up for a few milliseconds at most; everything else
 /// happens beside it.
 pub trait Maintenance: Send {
-    /// Does the next slice of whatever is due: finished runs beyond the retention, what is left of
+    /// Does the next slice of whatever is due: finished runs and verdicts beyond the retention, what is left of
     /// runs pruned before, a checkpoint.
     ///
     /// Call it again at once while [`Maintained::more`] is set, else after some seconds. A pruned run
@@ -63,15 +63,17 @@ pub trait Maintenance: Send {
     fn check(&mut self) -> Result<CheckReport, StoreError>;
 }
 
-/// How long finished runs are kept, and how much is done about it at a time.
+/// How long finished runs and verdicts are kept, and how much is done about it at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Finished runs older than this go.
     pub keep: Millis,
+    /// Verdicts older than this go.
+    pub verdicts_keep: Millis,
     /// Above this size of the store, the runs that ended first go, whatever their age. Counts used
     /// pages, not free ones.
     pub bytes_max: u64,
-    /// The most rows of runs and tasks that one slice removes, and the most commits whose history it
+    /// The most rows of runs, tasks and verdicts that one slice removes, and the most commits whose history it
     /// looks at.
     pub slice_rows_max: usize,
     /// The journal of recent commits (SQLite's WAL) is folded into the main file beyond this size.
@@ -132,10 +134,16 @@ pub struct CheckReport {
     pub problems: Vec<String>,
 }
 
-/// 7 days, 2 GiB.
+/// 7 days, verdicts a year, 2 GiB.
 impl Default for Retention {
     fn default() -> Self {
-        Self { keep: Millis::from_days(7), bytes_max: 2 << 30, slice_rows_max: 100, wal_bytes_max: 16 << 20 }
+        Self {
+            keep: Millis::from_days(7),
+            verdicts_keep: Millis::from_days(365),
+            bytes_max: 2 << 30,
+            slice_rows_max: 100,
+            wal_bytes_max: 16 << 20,
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Disk {
 
 impl Space {
     fn live(&self) -> Loaded {
-        let named: BTreeSet<&DefinitionHash> = self.rows.values().filter_map(|kept| pinned(&kept.row)).collect();
+        let named: BTreeSet<&DefinitionHash> = self.rows.values().flat_map(|kept| pinned(&kept.row)).collect();
         let is_live = |key: &Key| match key {
             Key::Definition(hash) => named.contains(hash),
             Key::Task(task) => self.rows.contains_key(&Key::Run(task.run)),

@@ -5,10 +5,13 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 pub use unknot_core::event::Facts;
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
+    deadlock::{Deadlock, Finding},
     row::{DeadLetter, FinishedRun, HistoryEntry, Loaded, Pause, Quarantined, RegisteredWorkflow},
     run::{Run, RunStatus, Task, TaskStatus},
     time::Timestamp,
@@ -128,6 +131,31 @@ pub trait Reader: Send {
         size: PageSize,
     ) -> Answer<Page<(Seq, Quarantined), Seq>>;
 
+    /// Verdicts without their graphs, the newest first.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn verdicts(
+        &mut self,
+        namespace: &Namespace,
+        filter: &VerdictFilter,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<Deadlock, Seq>>;
+
+    /// A verdict with its graph.
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>>;
+
+    /// Incidents that are open, or that somebody is still to be told of, the oldest first: at most
+    /// [`ALERTS_MAX`](unknot_core::alert::ALERTS_MAX).
+    ///
+    /// # Errors
+    /// See [`Reader::run`].
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>>;
+
     /// What operators hold of queues and workflows, the first of each by name. Held runs say so themselves.
     ///
     /// # Errors
@@ -174,6 +202,9 @@ pub trait Reader: Send {
     /// # Errors
     /// See [`Reader::run`].
     fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError>;
+
+    /// Lets each answer take so long from now on: for who reads very much, and seldom.
+    fn set_limit(&mut self, limit: Duration);
 }
 
 /// What a reader says to a question.
@@ -218,6 +249,21 @@ pub struct RunFilter {
     pub until: Option<Timestamp>,
 }
 
+/// Which verdicts a list shows; an empty filter shows all. All conditions must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerdictFilter {
+    /// Only about this run. Found without looking at others.
+    pub run: Option<RunId>,
+    /// Only of this kind.
+    pub kind: Option<Finding>,
+    /// Only with this outcome: one of [`Outcome::WORDS`](unknot_core::deadlock::Outcome::WORDS).
+    pub outcome: Option<&'static str>,
+    /// Only made at this moment or later.
+    pub since: Option<Timestamp>,
+    /// Only those that are not over.
+    pub is_open: bool,
+}
+
 /// A run as stored. `tasks` of large runs are empty here: see [`Reader::tasks`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunRecord {
@@ -250,6 +296,8 @@ pub struct RunSummary {
     pub source: Option<String>,
     /// The run that it takes further.
     pub retry_of: Option<RunId>,
+    /// The task that has spawned it.
+    pub spawned_by: Option<TaskId>,
 }
 
 /// The place of a line in a run's history: its commit, and which line of that commit.
@@ -380,6 +428,17 @@ impl RunFilter {
     }
 }
 
+impl VerdictFilter {
+    /// Whether a verdict belongs into the list.
+    pub(crate) fn accepts(&self, verdict: &Deadlock) -> bool {
+        self.run.is_none_or(|run| verdict.runs().contains(&run))
+            && self.kind.is_none_or(|kind| kind == verdict.kind)
+            && self.outcome.is_none_or(|outcome| outcome == verdict.outcome.word())
+            && self.since.is_none_or(|since| verdict.at >= since)
+            && !(self.is_open && verdict.ended_at.is_some())
+    }
+}
+
 impl RunRecord {
     /// The run's id.
     pub fn id(&self) -> RunId {
@@ -419,6 +478,7 @@ impl RunRecord {
             labels: run.labels.clone(),
             source: run.source.clone(),
             retry_of: run.retry_of,
+            spawned_by: run.parent.as_ref().map(|parent| parent.task),
         }
     }
 }

@@ -17,6 +17,7 @@ mod read;
 mod rows;
 mod schema;
 mod upkeep;
+mod verdict;
 
 use crate::{
     BackupProgress, BackupStep, CheckReport, CommitError, Epoch, Maintenance, Namespace, Owner, Reader, Store,

@@ -1,11 +1,17 @@
 //! What was typed, word by word. What it means is decided in `config.rs` and by the commands.
 
 mod again;
+mod alerts;
 mod analyze;
+mod attempt;
+mod deadlocks;
 mod operate;
 
 pub(crate) use again::*;
+pub(crate) use alerts::*;
 pub(crate) use analyze::*;
+pub(crate) use attempt::*;
+pub(crate) use deadlocks::*;
 pub(crate) use operate::*;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
@@ -25,6 +31,10 @@ Start here:
   unknot run flow.yaml          run it; the same again goes on where it was
   unknot show latest            what happened, what waits for what
   unknot logs latest fetch -f   what a task prints
+
+In a script that is a task:
+  unknot lock gpu -- ./train    one at a time, whoever else wants it
+  unknot spawn part.yaml --wait a run of another workflow, and its output
 
 With a server (`unknot serve`):
   unknot submit flow.yaml       hand it over; `--wait` waits for its end
@@ -104,12 +114,33 @@ pub(crate) enum Command {
     /// List the workers that are connected
     #[command(after_long_help = WORKERS_EXAMPLES)]
     Workers(Listing),
-    /// List pools and locks, and what is held of them
+    /// List pools and locks, who holds them and who waits; make, resize and remove them
     #[command(after_long_help = POOLS_EXAMPLES)]
-    Pools(Listing),
+    Pools(Pools),
+    /// Inside a task: acquire locks or units of a pool, perhaps for one command
+    #[command(after_long_help = LOCK_EXAMPLES)]
+    Lock(Lock),
+    /// Inside a task: give locks or units of a pool back
+    #[command(after_long_help = UNLOCK_EXAMPLES)]
+    Unlock(Unlock),
+    /// Inside a task: wait for locks, child runs, signals, a moment; for all, some or one of them
+    #[command(after_long_help = WAIT_EXAMPLES)]
+    Wait(Wait),
+    /// Inside a task: begin a run of another workflow
+    #[command(after_long_help = SPAWN_EXAMPLES)]
+    Spawn(Spawn),
     /// Look after tasks that are out of tries
     #[command(after_long_help = DEAD_EXAMPLES)]
     Dead(Dead),
+    /// List who waits now, for what, and who can move it
+    #[command(after_long_help = WAITS_EXAMPLES)]
+    Waits(Waits),
+    /// List verdicts about work that stood still, show one, scan for more
+    #[command(after_long_help = DEADLOCKS_EXAMPLES)]
+    Deadlocks(Deadlocks),
+    /// Show who was told of incidents, and test whether alerts arrive
+    #[command(after_long_help = ALERTS_EXAMPLES)]
+    Alerts(Alerts),
     /// Make and take away tokens, by which a server knows its callers
     #[command(after_long_help = TOKEN_EXAMPLES)]
     Token(Token),

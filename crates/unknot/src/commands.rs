@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod again;
+mod alerts;
 mod alone;
 mod analyze;
 mod cancel;
@@ -8,21 +9,28 @@ mod check;
 mod completions;
 mod config;
 mod dead;
+mod deadlocks;
 mod events;
 mod hold;
 mod list;
+mod lock;
 mod logs;
 mod ls;
+mod pools;
 mod registered;
 mod run;
 mod serve;
 
 mod show;
 mod signal;
+mod spawn;
 mod store;
 mod submit;
 mod token;
 mod top;
+mod unlock;
+mod wait;
+mod waits;
 mod why;
 mod worker;
 
@@ -31,7 +39,14 @@ use crate::{
     error::Error,
     exit::Exit,
 };
+use serde_json::Value;
 use std::io::{self, BufWriter, Write};
+use unknot_engine::Engine;
+
+/// Answers what is asked at the control socket of this process and is none of the engine's own wishes.
+fn looks(engine: &Engine, request: &Value) -> Option<Value> {
+    [why::answer, waits::answer, deadlocks::answer].iter().find_map(|answer| answer(engine, request))
+}
 
 /// Does what was asked for.
 ///
@@ -59,12 +74,19 @@ pub(crate) fn perform(arguments: Arguments) -> Result<Exit, Error> {
         Command::Top(top) => top::perform(&top, &mut out),
         Command::Queues(listing) => list::queues(&listing, &mut out),
         Command::Workers(listing) => list::workers(&listing, &mut out),
-        Command::Pools(listing) => list::pools(&listing, &mut out),
+        Command::Pools(pools) => pools::perform(&pools, &mut out),
+        Command::Lock(asked) => lock::perform(&asked, &mut out),
+        Command::Unlock(asked) => unlock::perform(&asked),
+        Command::Wait(asked) => wait::perform(&asked, &mut out),
+        Command::Spawn(asked) => spawn::perform(&asked, &mut out),
         Command::Retry(retry) => again::retry(&retry, &mut out),
         Command::Decide(decide) => again::decide(&decide, &mut out),
         Command::Bulk(bulk) => again::bulk(&bulk, &mut out),
         Command::Workflow(workflow) => registered::perform(&workflow.command, &mut out),
         Command::Dead(dead) => dead::perform(&dead.command, &mut out),
+        Command::Waits(asked) => waits::perform(&asked, &mut out),
+        Command::Deadlocks(asked) => deadlocks::perform(&asked, &mut out),
+        Command::Alerts(asked) => alerts::perform(&asked, &mut out),
         Command::Token(token) => token::perform(&token.command, &mut out),
         Command::Store(store) => store::perform(&store.command, &mut out),
         Command::Completions(completions) => completions::perform(&completions, &mut out),

@@ -2,10 +2,12 @@
 //!
 //! Open first `config/keys.rs`: the table of all keys, from which everything else here is made.
 
+mod alerts;
 mod environment;
 mod file;
 mod keys;
 mod kind;
+mod mask;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -27,8 +29,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use unknot_api::source::Source;
+use unknot_api::{report::Diagnostic, source::Source};
 use unknot_engine::{
+    alerts::Alerts,
     core::{settings::Settings, validate::Rules},
     store::Retention,
 };
@@ -55,6 +58,10 @@ pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// How long finished runs are kept.
     pub(crate) retention: Retention,
+    /// Who is told of incidents.
+    pub(crate) alerts: Alerts,
+    /// Variables that parts of it should be in and that are not set, in sentences.
+    unset: Vec<String>,
     /// Where the API listens.
     pub(crate) listen: SocketAddr,
     /// Names of the server.
@@ -69,6 +76,8 @@ pub(crate) struct Config {
     pub(crate) logging: Logging,
     /// Most tasks in one chain of needs.
     max_dependency_depth: u32,
+    /// Whether pools that a workflow asks for are for somebody else to judge.
+    pub(crate) any_pools: bool,
     /// All values, with where they came from.
     pub(crate) values: Values,
     /// The file, if there is one.
@@ -149,7 +158,8 @@ impl Config {
 
     fn read(file: Option<PathBuf>, folder: &Path, typed: Typed<'_>) -> Result<Self, Error> {
         let source = file.as_deref().map(source).transpose()?;
-        let (mut values, notices) = assemble(source.as_ref(), variables()?, typed)?;
+        let Assembled { mut values, notices, alerts, unset } =
+            assemble(source.as_ref(), variables()?, typed, &|name| env::var(name).ok())?;
         let beside = file.as_deref().and_then(Path::parent).unwrap_or(folder);
         let data = match path(&values, "server.data", beside) {
             Some(data) => data,
@@ -162,7 +172,7 @@ impl Config {
         }
         let mut config = Self::from_values(values, data, Logging::default());
         config.logging = Logging::from_values(&config.values, log_file);
-        config.notices = notices;
+        (config.notices, config.alerts, config.unset) = (notices, alerts, unset);
         config.file = file;
         config.typed_file = typed.config.map(absolute);
         Ok(config)
@@ -187,12 +197,17 @@ impl Config {
                 queues: typed::queues(&values),
                 pools: typed::pools(&values),
                 bounds: typed::bounds(&values),
+                monitor: typed::monitor(&values),
+                ..Settings::default()
             },
             retention: Retention {
                 keep: values.length("retention.keep", None),
+                verdicts_keep: values.length("retention.verdicts", None),
                 bytes_max: values.number("retention.size", None),
                 ..Retention::default()
             },
+            alerts: Alerts::default(),
+            unset: Vec::new(),
             listen,
             hosts,
             rate: Rate {
@@ -203,6 +218,7 @@ impl Config {
             session_term: Duration::from_millis(values.length("workers.session", None).0).max(Duration::from_secs(1)),
             logging,
             max_dependency_depth: values.count("deadlock.max_dependency_depth", None),
+            any_pools: false,
             values,
             file: None,
             typed_file: None,
@@ -219,6 +235,11 @@ impl Config {
         }
     }
 
+    /// The same for workflows that go to a server: it knows which pools there are.
+    pub(crate) fn with_any_pools(self) -> Self {
+        Self { any_pools: true, ..self }
+    }
+
     /// What a person should know of whom a command serves, in sentences.
     pub(crate) fn notices(&self) -> &[String] {
         &self.notices
@@ -226,7 +247,18 @@ impl Config {
 
     /// What whoever starts a server should know: also what does nothing.
     pub(crate) fn all_notices(&self) -> Vec<String> {
-        self.idle.iter().chain(&self.notices).cloned().collect()
+        self.idle.iter().chain(&self.notices).chain(&self.unset).cloned().collect()
+    }
+
+    /// Insists on all that a server needs to tell others of incidents: nobody would notice that it cannot.
+    ///
+    /// # Errors
+    /// If a variable that should hold a part of a target is not set.
+    pub(crate) fn insist_on_targets(&self) -> Result<(), Error> {
+        match self.unset.first() {
+            None => Ok(()),
+            Some(unset) => Err(Error::Unset { problem: unset.clone() }),
+        }
     }
 
     /// What a server obeys while it runs.
@@ -234,8 +266,8 @@ impl Config {
         let deadlock = Deadlock {
             check_interval_s: self.values.number("deadlock.check_interval_s", None),
             pending_stale_s: self.values.number("deadlock.pending_stale_s", None),
-            cancel: *self.values.get("deadlock.cancel_on_deadlock", None) == Value::Truth(true),
-            has_webhook: *self.values.get("deadlock.alert_webhook", None) != Value::Nothing,
+            cancel: self.settings.monitor.cancel_on_deadlock,
+            has_webhook: !self.alerts.targets.is_empty(),
         };
         Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate, deadlock }
     }
@@ -279,7 +311,14 @@ fn as_typed(place: &Place, listen: Option<SocketAddr>) -> Typed<'_> {
 fn source(path: &Path) -> Result<Source, Error> {
     let unreadable = |source| Error::ConfigUnreadable { path: path.to_path_buf(), source };
     let bytes = read_bounded(path).map_err(unreadable)?;
-    Source::new(nicer(path).display().to_string(), &bytes).map_err(Error::File)
+    let mut source = Source::new(nicer(path).display().to_string(), &bytes);
+    if let Err(report) = &mut source {
+        // What is no text cannot be searched for secrets.
+        report.problems.iter_mut().for_each(|problem| problem.excerpt = None);
+    }
+    let source = source.map_err(Error::File)?;
+    let shown = mask::masked(source.text());
+    Ok(source.showing(shown))
 }
 
 /// The variables that may be meant for us.
@@ -297,12 +336,22 @@ fn variables() -> Result<BTreeMap<String, String>, Error> {
     Ok(variables)
 }
 
+/// What all who may speak say together.
+struct Assembled {
+    values: Values,
+    notices: Vec<String>,
+    alerts: Alerts,
+    /// See [`Config`].
+    unset: Vec<String>,
+}
+
 /// All values, by the order of those who may speak: what was typed, variables, the file, what holds without them.
 fn assemble(
     source: Option<&Source>,
     variables: BTreeMap<String, String>,
     typed: Typed<'_>,
-) -> Result<(Values, Vec<String>), Error> {
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Assembled, Error> {
     let mut read = source.map(Read::new).transpose().map_err(Error::File)?;
     let mut values = read.as_mut().map(|read| read.values.clone()).unwrap_or_default();
     let notices = environment::overlay(variables, &mut values)?;
@@ -318,16 +367,24 @@ fn assemble(
         type_in("server.data", Value::Text(data.display().to_string()));
     }
     let missing = values.fill();
+    // What is missing is told first: the rest cannot be judged without it.
+    let read_alerts = || alerts::read(&values, variable);
+    let alerts::Read { alerts, problems, unset } = if missing.is_empty() { read_alerts() } else { Default::default() };
     match (read, missing.first()) {
-        (Some(read), _) => read.end(&missing).map_err(Error::File)?,
-        (None, None) => {}
+        (Some(read), _) => read.end(&missing, problems).map_err(Error::File)?,
+        (None, None) => {
+            if let Some(problem) = problems.into_iter().next() {
+                let Diagnostic { path, message, help, .. } = problem;
+                return Err(Error::Variable { name: path, problem: message, expected: None, help });
+            }
+        }
         (None, Some(place)) => {
             let problem = "it begins a section in which something is missing".to_owned();
             let help = Some(format!("set `{}` as well", place.key().variable()));
             return Err(Error::Variable { name: place.to_string(), problem, expected: None, help });
         }
     }
-    Ok((values, notices))
+    Ok(Assembled { values, notices, alerts, unset })
 }
 
 /// A path, from the folder of the file if it stands there, else from the current one.

@@ -38,6 +38,8 @@ pub(crate) enum Error {
     ConfigUnreadable { path: PathBuf, source: io::Error },
     #[error("the variable `{name}` cannot be used: {problem}")]
     Variable { name: String, problem: String, expected: Option<String>, help: Option<String> },
+    #[error("{problem}")]
+    Unset { problem: String },
     #[error("`{given}` is no input: {problem}")]
     Input { given: String, problem: String },
     #[error("`{given}` is no {what}")]
@@ -93,6 +95,12 @@ pub(crate) enum Error {
     Tokens(TokenError),
     #[error("`{}` cannot be sent to a server as it is written", path.display())]
     Unsendable { path: PathBuf },
+    #[error("{problem}")]
+    Usage { problem: String },
+    #[error("`unknot {command}` is for use inside a task, and this is none")]
+    NotInAttempt { command: &'static str, instead: &'static str },
+    #[error("workflow `{name}`, which is called, is in two files: `{}` and `{}`", first.display(), second.display())]
+    CalledTwice { name: String, first: PathBuf, second: PathBuf },
     #[error("cannot read the wait graph `{}`", path.display())]
     GraphUnreadable { path: PathBuf, source: io::Error },
     #[error("`{}` is no wait graph: {fault}", path.display())]
@@ -155,7 +163,7 @@ impl Error {
             Self::WorkflowUnreadable { .. } => "UK0301",
             Self::ConfigUnreadable { .. } => "UK0302",
             Self::Input { .. } => "UK0303",
-            Self::Value { .. } => "UK0304",
+            Self::Value { .. } | Self::Usage { .. } => "UK0304",
             Self::NoSuchRun { .. } | Self::NothingRan { .. } => "UK0305",
             Self::ManyRuns { .. } => "UK0306",
             Self::NoSuchTask { .. } => "UK0307",
@@ -169,7 +177,7 @@ impl Error {
             Self::OwnerSilent { .. } => "UK0313",
             Self::Frozen { .. } => "UK0314",
             Self::KeyReused { .. } => "UK0315",
-            Self::Variable { .. } => "UK0335",
+            Self::Variable { .. } | Self::Unset { .. } => "UK0335",
             Self::WorkerRefused { .. } => "UK0336",
             Self::NoServer { .. } => "UK0330",
             // The server's own code, which has a page here as well.
@@ -178,6 +186,8 @@ impl Error {
             Self::Address(_) | Self::TokenFile { .. } => "UK0332",
             Self::Tokens(_) => "UK0333",
             Self::Unsendable { .. } => "UK0334",
+            Self::CalledTwice { .. } => "UK0136",
+            Self::NotInAttempt { .. } => "UK0337",
             Self::GraphUnreadable { .. } => "UK0350",
             Self::NoGraph { .. } => "UK0351",
             Self::Unsound { .. } => "UK0204",
@@ -195,8 +205,10 @@ impl Error {
             | Self::WorkflowUnreadable { .. }
             | Self::ConfigUnreadable { .. }
             | Self::Variable { .. }
+            | Self::Unset { .. }
             | Self::Input { .. }
             | Self::Value { .. }
+            | Self::Usage { .. }
             | Self::NoSuchRun { .. }
             | Self::NothingRan { .. }
             | Self::ManyRuns { .. }
@@ -209,6 +221,8 @@ impl Error {
             | Self::TokenFile { .. }
             | Self::Tokens(TokenError::Refused(_))
             | Self::Unsendable { .. }
+            | Self::CalledTwice { .. }
+            | Self::NotInAttempt { .. }
             | Self::GraphUnreadable { .. }
             | Self::NoGraph { .. } => Exit::Usage,
             Self::Client { source, .. } => refused(source),
@@ -272,19 +286,8 @@ fn rendered(error: &Error) -> String {
 pub(crate) fn with_causes(error: &Error) -> String {
     match error {
         Error::File(report) => report.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
-        other => chain(other),
+        other => unknot_api::with_causes(other),
     }
-}
-
-/// Any error with its causes, in one line.
-pub(crate) fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
 
 fn finding(path: &str, message: &str, help: Option<&str>) -> String {

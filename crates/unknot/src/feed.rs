@@ -1,10 +1,6 @@
 //! A run's history from a server, read on a thread of its own so that whoever shows it never waits for the network.
 
-use crate::{
-    error::{Error, chain},
-    remote,
-    source::entry,
-};
+use crate::{error::Error, remote, source::entry};
 use std::{
     fmt,
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -44,7 +40,7 @@ pub(crate) struct Loss {
 impl Loss {
     /// What was seen of it, by a caller that tries again for so long.
     pub(crate) fn of(error: &ClientError, within: Duration) -> Self {
-        Self { cause: (!error.is_nobody_there()).then(|| chain(error)), within }
+        Self { cause: (!error.is_nobody_there()).then(|| unknot_api::with_causes(error)), within }
     }
 }
 

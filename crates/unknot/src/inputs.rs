@@ -16,6 +16,18 @@ use unknot_engine::{
 /// # Errors
 /// What cannot be read, and inputs that are unknown, missing or of another type.
 pub(crate) fn read(given: &[String], definition: &Definition) -> Result<Value, Error> {
+    let inputs = read_partly(given, definition)?;
+    let mut checked = validate::check_input(definition, inputs)
+        .map_err(|problems| Error::File(convert::input_report("inputs", problems.into_iter().map(named).collect())))?;
+    checked.sort_all_objects();
+    Ok(checked)
+}
+
+/// Some of the inputs of a run, read by the types that the workflow declares and not checked: others come besides.
+///
+/// # Errors
+/// What cannot be read.
+pub(crate) fn read_partly(given: &[String], definition: &Definition) -> Result<Map<String, Value>, Error> {
     let mut inputs = Map::new();
     for text in given {
         match text.strip_prefix('@') {
@@ -26,10 +38,7 @@ pub(crate) fn read(given: &[String], definition: &Definition) -> Result<Value, E
             }
         }
     }
-    let mut checked = validate::check_input(definition, inputs)
-        .map_err(|problems| Error::File(convert::input_report("inputs", problems.into_iter().map(named).collect())))?;
-    checked.sort_all_objects();
-    Ok(checked)
+    Ok(inputs)
 }
 
 /// The inputs of a workflow that only the server knows: what is JSON is taken for that, all else is text.

@@ -65,7 +65,8 @@ impl Looking {
     pub(crate) fn find(&mut self, given: &str) -> Result<RunRecord, Error> {
         let place = self.data.display().to_string();
         let id = id_of(given, &place, |after, most| {
-            Ok(self.list(&RunFilter::default(), after, most)?.iter().map(|run| run.id).collect())
+            let runs = self.list(&RunFilter::default(), after, most)?;
+            Ok(runs.iter().map(|run| Newest { id: run.id, is_spawned: run.spawned_by.is_some() }).collect())
         });
         let id = match id {
             Err(Error::NoSuchRun { given, .. }) if given == LATEST => {
@@ -157,19 +158,30 @@ impl Looking {
     }
 }
 
-/// The run that is meant by an id, the beginning of one, or `latest`; `newest` lists the newest runs older than
-/// some id.
+/// One of the newest runs.
+pub(crate) struct Newest {
+    pub(crate) id: RunId,
+    /// Whether a task of another run has spawned it.
+    pub(crate) is_spawned: bool,
+}
+
+/// Runs among which the newest one is looked for that nobody has spawned; where a single run has spawned more, that is
+/// the newest of its own.
+const LATEST_OF: usize = 1_000;
+
+/// The run that is meant by an id, the beginning of one, or `latest`: the newest that no other run has spawned; `newest`
+/// lists the newest runs older than some id.
 ///
 /// # Errors
 /// If there is none at `place`, or more than one.
 pub(crate) fn id_of(
     given: &str,
     place: &str,
-    mut newest: impl FnMut(Option<RunId>, usize) -> Result<Vec<RunId>, Error>,
+    mut newest: impl FnMut(Option<RunId>, usize) -> Result<Vec<Newest>, Error>,
 ) -> Result<RunId, Error> {
     let unknown = || Error::NoSuchRun { given: given.to_owned(), place: place.to_owned() };
     if given == LATEST {
-        return newest(None, 1)?.first().copied().ok_or_else(unknown);
+        return latest(newest)?.ok_or_else(unknown);
     }
     let beginning = given.strip_prefix("run_").unwrap_or(given);
     let padded = |filler: char| {
@@ -180,12 +192,27 @@ pub(crate) fn id_of(
     if first == last {
         return Ok(first);
     }
-    let matches: Vec<RunId> = newest(Some(last), 2)?.into_iter().filter(|id| *id >= first).collect();
+    let found = newest(Some(last), 2)?.into_iter().map(|run| run.id);
+    let matches: Vec<RunId> = found.filter(|id| *id >= first).collect();
     match matches[..] {
         [] => Err(unknown()),
         [only] => Ok(only),
         [one, other, ..] => Err(Error::ManyRuns { given: given.to_owned(), matches: format!("`{one}`, `{other}`") }),
     }
+}
+
+fn latest(mut newest: impl FnMut(Option<RunId>, usize) -> Result<Vec<Newest>, Error>) -> Result<Option<RunId>, Error> {
+    // Mostly it is the very first.
+    for most in [1, LATEST_OF] {
+        let runs = newest(None, most)?;
+        if let Some(run) = runs.iter().find(|run| !run.is_spawned) {
+            return Ok(Some(run.id));
+        }
+        if runs.is_empty() || most == LATEST_OF {
+            return Ok(runs.first().map(|run| run.id));
+        }
+    }
+    Ok(None)
 }
 
 /// What is to be said of an unfinished run that no process serves.

@@ -2,10 +2,12 @@
 //!
 //! Open first: `args.rs` (what can be typed), then the file of a command under `commands/`.
 //! `config.rs` turns what was typed into what is meant, `source.rs` is where commands look, `remote.rs` whom they
-//! ask; `error.rs` is everything that can go wrong on the way, with its code and its advice.
+//! ask, `attempt.rs` the way to the server from inside a task; `error.rs` is everything that can go wrong on the way, with its code and its advice.
 
 mod args;
+mod attempt;
 mod attempt_folder;
+mod calls;
 mod commands;
 mod config;
 mod error;

@@ -20,7 +20,7 @@ use unknot_engine::core::{
     RunId, TaskIndex, Timestamp,
     row::{HistoryEntry, HistoryKind},
     run::{Phase, RunStatus, Task, TaskStatus, WaitOn},
-    workflow::{Definition, TaskKind},
+    workflow::Definition,
 };
 
 /// What is known of one run while it goes on.
@@ -65,6 +65,8 @@ pub(crate) enum Doing {
     Sleeping(Timestamp),
     /// It waits for this signal.
     Awaiting(String),
+    /// Its attempt waits, as the sentence says.
+    Parked(String),
     /// A person must decide about it.
     Deciding,
 }
@@ -89,7 +91,11 @@ impl Progress {
     pub(crate) fn take_over(&mut self, index: TaskIndex, task: &Task) {
         self.set(index, task.status());
         let doing = match &task.phase {
-            Phase::Leased(lease) => lease.started_at.map(|at| (at, Doing::Running)),
+            Phase::Leased(lease) => match lease.parked.as_ref().filter(|_| lease.waits()) {
+                // The history says for what.
+                Some(parked) => Some((parked.since, Doing::Parked(format!("waits: {}", parked.name)))),
+                None => lease.started_at.map(|at| (at, Doing::Running)),
+            },
             Phase::Waiting(wait) => match wait.on {
                 WaitOn::Backoff | WaitOn::Confirmation => Some((wait.since, Doing::Retrying(wait.deadline))),
                 WaitOn::Sleep => Some((wait.since, Doing::Sleeping(wait.deadline))),
@@ -107,10 +113,7 @@ impl Progress {
 
     /// The signal that a task waits for, if it waits for one.
     fn signal(&self, index: TaskIndex) -> String {
-        match &self.definition.task(index).kind {
-            TaskKind::Signal(signal) => signal.name.to_string(),
-            _ => String::new(),
-        }
+        self.definition.task(index).kind.awaits().map_or_else(String::new, |(name, _)| name.to_string())
     }
 
     /// A line of its history became durable. Lines are told in order; one told twice does no harm.
@@ -122,7 +125,13 @@ impl Progress {
             HistoryKind::RunSubmitted
             | HistoryKind::RunPaused
             | HistoryKind::RunResumed
-            | HistoryKind::SignalReceived => return,
+            | HistoryKind::SignalReceived
+            | HistoryKind::UnitsReleased
+            | HistoryKind::ChildSpawned
+            | HistoryKind::ChildEnded
+            | HistoryKind::DeadlockDetected
+            | HistoryKind::StallDetected
+            | HistoryKind::StallEnded => return,
             HistoryKind::RunStarted => return self.status = RunStatus::Running,
             HistoryKind::RunCancelling => return self.status = RunStatus::Cancelling,
             HistoryKind::RunPoisoned => return self.frozen = Some(word("error")),
@@ -131,7 +140,10 @@ impl Progress {
             HistoryKind::RunCancelled => return self.status = RunStatus::Cancelled,
             HistoryKind::RunTimedOut => return self.status = RunStatus::TimedOut,
             HistoryKind::TaskQueued | HistoryKind::TaskGranted => (TaskStatus::Queued, None),
-            HistoryKind::TaskStarted => (TaskStatus::Running, Some(Doing::Running)),
+            HistoryKind::TaskStarted | HistoryKind::WaitGranted | HistoryKind::WaitEnded => {
+                (TaskStatus::Running, Some(Doing::Running))
+            }
+            HistoryKind::WaitBegan => (TaskStatus::Waiting, Some(Doing::Parked(word("what")))),
             HistoryKind::TaskStopping => (TaskStatus::Running, Some(Doing::Stopping(word("reason")))),
             HistoryKind::TaskWaiting if entry.detail.get("sleep_ms").is_some() => {
                 (TaskStatus::Waiting, Some(Doing::Sleeping(after(detail_ms("sleep_ms")))))

@@ -64,7 +64,7 @@ pub(crate) fn listen() -> Result<Interrupts, Error> {
             sender.try_send((interrupt, taken)).unwrap_or_default();
             if first.is_some() && waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 // Without another word or lock: whoever holds one may be what hangs.
-                low_level::exit(Exit::Killed as i32);
+                low_level::exit(Exit::Killed.code().into());
             }
             first.get_or_insert_with(|| (interrupt, Instant::now()));
         }
@@ -74,7 +74,7 @@ pub(crate) fn listen() -> Result<Interrupts, Error> {
 }
 
 /// Whether this process was started so that a signal is nothing to it, as `nohup` does.
-fn is_ignored(signal: i32) -> bool {
+pub(crate) fn is_ignored(signal: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -5,6 +5,7 @@
 
 mod asked;
 mod stored;
+mod verdicts;
 mod words;
 
 pub(crate) use words::{entry, read_word, run_id, stamp};
@@ -14,7 +15,7 @@ use crate::{
     attempt_folder,
     config::Config,
     error::Error,
-    looking::{Looking, id_of},
+    looking::{Looking, Newest, id_of},
     remote::Remote,
 };
 use asked::{each_task, list, query};
@@ -156,7 +157,10 @@ impl Source {
                 let id = id_of(given, &place, |after, most| {
                     let query = RunQuery { after: after.map(|id| id.to_string()), ..RunQuery::default() };
                     let runs = list(remote, query, most)?;
-                    Ok(runs.iter().filter_map(|run| run.run_id.parse().ok()).collect())
+                    let newest = |run: &rest::RunSummary| {
+                        Some(Newest { id: run.run_id.parse().ok()?, is_spawned: run.spawned_by.is_some() })
+                    };
+                    Ok(runs.iter().filter_map(newest).collect())
                 })?;
                 match remote.ask("look at the run", remote.client().run(&id.to_string())) {
                     Err(Error::Client { source, .. }) if source.status() == Some(404) => {

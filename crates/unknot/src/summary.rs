@@ -193,7 +193,7 @@ impl Summary {
             "workflow": self.workflow,
             "status": self.status,
             "reason": self.reason,
-            "exit_status": exit as u8,
+            "exit_status": exit.code(),
             "cut_short": exit == Exit::Killed,
             "took_ms": self.took,
             "tasks": self.tasks,

@@ -11,7 +11,10 @@ use unknot_api::{
     document::{Document, Numbers},
     source::{SOURCE_MAX, Source},
 };
-use unknot_engine::convert::{self, Checked};
+use unknot_engine::{
+    convert::{self, Checked},
+    core::validate::Rules,
+};
 
 /// What stands for standard input where a file is named.
 const STANDARD_INPUT: &str = "-";
@@ -23,7 +26,23 @@ const STANDARD_INPUT: &str = "-";
 pub(crate) fn read(flow: &Path, config: &Config) -> Result<Checked, Error> {
     let unreadable = |source| Error::WorkflowUnreadable { path: flow.to_path_buf(), source };
     let bytes = read_bounded(flow).map_err(unreadable)?;
-    convert::read_workflow(flow, &bytes, &config.rules()).map_err(Error::File)
+    convert::read_workflow(flow, &bytes, &rules(flow, &bytes, config)).map_err(Error::File)
+}
+
+/// What a file is checked against. Pools that are for somebody else to judge are as large as it asks for.
+fn rules(flow: &Path, bytes: &[u8], config: &Config) -> Rules {
+    let mut rules = config.rules();
+    let source = Source::new(flow.display().to_string(), bytes).ok().filter(|_| config.any_pools);
+    let document = source.as_ref().and_then(|source| Document::load(source).ok());
+    let Some(document) = document.map(|document| document.root.to_json(Numbers::AsNumbers)) else { return rules };
+    for task in document["tasks"].as_object().into_iter().flat_map(|tasks| tasks.values()) {
+        for (pool, units) in task["pools"].as_object().into_iter().flatten() {
+            let units = units.as_u64().and_then(|units| u32::try_from(units).ok()).unwrap_or(1);
+            let size = rules.pools.entry(pool.clone()).or_insert(1);
+            *size = units.max(*size);
+        }
+    }
+    rules
 }
 
 /// A workflow file as a server is given it: JSON that means the same.
@@ -37,7 +56,7 @@ pub(crate) fn as_json(flow: &Path, config: &Config, checked: &Checked) -> Result
     let document = Document::load(&source).map_err(Error::File)?;
     let means_the_same = |value: &Value| {
         let again = serde_json::to_vec(value).ok()?;
-        let again = convert::read_workflow(Path::new("workflow.json"), &again, &config.rules()).ok()?;
+        let again = convert::read_workflow(Path::new("workflow.json"), &again, &rules(flow, &bytes, config)).ok()?;
         let is_same = again.definition.body.hash == checked.definition.body.hash && again.run == checked.run;
         is_same.then_some(())
     };

@@ -1,6 +1,7 @@
 //! `cargo xtask bench waits`: how long the verdict of a step takes with 100,000 live waits.
 //!
-//! The measuring itself is `crates/core/examples/waits.rs`.
+//! The measuring itself is `crates/core/examples/waits.rs`, and `crates/engine/examples/deadlocks.rs` for
+//! `cargo xtask bench deadlocks`: from the wait that closes a deadlock to the victim's being told.
 
 use super::{BUILD_LIMIT, LIMIT, figures};
 use crate::{Repository, Result, child};
@@ -27,5 +28,23 @@ pub(super) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
     } else {
         print!("{}", figures::table(&mut figures));
     }
+    Ok(())
+}
+
+/// Builds and measures a deadlock through the whole engine, and prints the figures.
+pub(super) fn deadlocks(repository: &Repository) -> Result<()> {
+    let build = ["build", "--release", "-p", "unknot-engine", "--example", "deadlocks"];
+    child::run(&mut repository.cargo(&build), BUILD_LIMIT)?;
+    let target = repository.target()?;
+    let scratch = target.join("tmp/bench-deadlocks");
+    let bench = target.join("release/examples/deadlocks");
+    let mut command = repository.command(&bench.display().to_string(), &[]);
+    let mut figures = figures::parse(&child::capture(command.arg(&scratch), LIMIT)?)?;
+    for figure in &mut figures {
+        figure["who"] = figures::US.into();
+        figure["durability"] = "SQLite, synchronous=FULL: the verdict is stored before the victim is told".into();
+    }
+    std::fs::remove_dir_all(&scratch)?;
+    print!("{}", figures::table(&mut figures));
     Ok(())
 }

@@ -4,9 +4,10 @@ use super::{Body, Client, ClientError, Events, Question};
 use crate::{
     Moment,
     rest::{
-        Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus, Cancelling, DeadLetter, Decision,
-        DecisionRequest, Event, Health, Page, Paused, Pool, Queue, Registered, Registration, RetryRequest, Run,
-        RunCreated, RunRequest, RunSummary, SignalRequest, SignalSent, Stats, Task, Why, Worker,
+        Alert, AlertTestRequest, AlertTested, Artifact, BulkRequest, BulkResult, CancelRequest, CancelStatus,
+        Cancelling, DeadLetter, Decision, DecisionRequest, Event, Health, Page, Paused, Pool, PoolRemoved, PoolRequest,
+        Queue, Registered, Registration, RetryRequest, Run, RunCreated, RunRequest, RunSummary, SignalRequest,
+        SignalSent, Stats, Task, Why, Worker,
     },
 };
 use hyper::{
@@ -15,6 +16,9 @@ use hyper::{
 };
 use serde_json::{Map, Value};
 use std::{fmt::Write as _, time::Duration};
+
+/// How long a server may take to test targets: two messages of a minute each at most.
+const ALERTS_TEST_MAX: Duration = Duration::from_secs(120);
 
 /// Which runs are listed; all conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -274,6 +278,34 @@ impl Client {
         self.get("/pools").await
     }
 
+    /// A pool or lock.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn pool(&self, name: &str) -> Result<Pool, ClientError> {
+        self.get(&format!("/pools/{}", segment(name))).await
+    }
+
+    /// Makes a pool, or gives it another size.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn set_pool(&self, name: &str, request: &PoolRequest) -> Result<Pool, ClientError> {
+        let path = format!("/pools/{}", segment(name));
+        let response = self.ask(Question::new(Method::PUT, &path).sending(request)?).await?;
+        self.understand(response).await
+    }
+
+    /// Removes a pool that nobody holds or needs.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; 409 if somebody does.
+    pub async fn remove_pool(&self, name: &str) -> Result<PoolRemoved, ClientError> {
+        let path = format!("/pools/{}", segment(name));
+        let response = self.ask(Question::new(Method::DELETE, &path)).await?;
+        self.understand(response).await
+    }
+
     /// The workers that are connected.
     ///
     /// # Errors
@@ -291,6 +323,26 @@ impl Client {
         path.add("after", after);
         path.add("limit", Some(limit.to_string()).as_deref());
         self.get(&path.text).await
+    }
+
+    /// Incidents that are open, or that somebody is still to be told of.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub async fn alerts(&self) -> Result<Vec<Alert>, ClientError> {
+        self.get("/alerts").await
+    }
+
+    /// Sends an alert to a target now, or to each, and tells what was answered.
+    ///
+    /// # Errors
+    /// See [`ClientError`]; also if there is no such target (status 404).
+    pub async fn test_alerts(&self, target: Option<&str>) -> Result<Vec<AlertTested>, ClientError> {
+        let request = AlertTestRequest { target: target.map(str::to_owned) };
+        let question = Question::new(Method::POST, "/alerts/test").sending(&request)?;
+        let question = Question { wait: ALERTS_TEST_MAX, ..question };
+        let response = self.ask(question).await?;
+        self.understand(response).await
     }
 
     /// Takes a run further that did not complete, in a new one.
@@ -382,17 +434,17 @@ impl Client {
 }
 
 /// A path with parameters.
-struct Query {
-    text: String,
+pub(super) struct Query {
+    pub(super) text: String,
     sign: char,
 }
 
 impl Query {
-    fn new(path: &str) -> Self {
+    pub(super) fn new(path: &str) -> Self {
         Self { text: path.to_owned(), sign: '?' }
     }
 
-    fn add(&mut self, name: &str, value: Option<&str>) {
+    pub(super) fn add(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.text.push(self.sign);
             self.text.push_str(name);

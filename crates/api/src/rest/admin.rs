@@ -51,13 +51,67 @@ pub struct QueueSettings {
 pub struct Pool {
     /// Its name.
     pub name: String,
-    /// Units there are.
+    /// Units there are. Fewer than are held: it was made smaller, and nothing more is granted until enough is given back.
     pub size: u32,
     /// Units that attempts hold.
     pub held: u32,
+    /// Whether an attempt that waits for runs that it spawned lends them what it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lend: bool,
     /// Why it is closed: a holder could not be confirmed dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,
+    /// How many tasks and attempts wait for some.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waiting: u64,
+    /// Who holds some, the longest first: at most 100. What is lent is held by its lender alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holders: Vec<PoolShare>,
+    /// Who waits for some, the first first: at most 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiters: Vec<PoolShare>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// What a task holds of a pool, or waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolShare {
+    /// Which task.
+    pub task_id: String,
+    /// Of which run.
+    pub run_id: String,
+    /// The task's name.
+    pub task: String,
+    /// The name of its workflow.
+    pub workflow_name: String,
+    /// How many units.
+    pub units: u32,
+    /// Since when: of a holder, since its attempt was granted.
+    pub since: Moment,
+}
+
+/// What a pool is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolRequest {
+    /// Units, at least 1. Fewer than are held now takes nothing away: nothing more is granted until enough is given back.
+    #[schemars(range(min = 1))]
+    pub size: u32,
+    /// Whether an attempt that waits for runs that it spawned lends them what it holds.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lend: bool,
+}
+
+/// A pool that is no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PoolRemoved {
+    /// Its name.
+    pub name: String,
+    /// Whether the configuration names it: then it comes back at the next start or reload.
+    pub is_configured: bool,
 }
 
 /// A worker that is connected.
@@ -163,7 +217,7 @@ pub struct DeadlockMonitor {
     pub running: bool,
     /// Seconds between two looks.
     pub check_interval_s: u64,
-    /// Seconds after which a task that has not begun is reported.
+    /// Seconds after which a task that only the outside can move, or that is not served, is reported.
     pub pending_stale_s: u64,
     /// Whether a deadlock is resolved without asking.
     pub cancel_on_deadlock: bool,
@@ -372,9 +426,19 @@ pub enum Decision {
     Fail,
 }
 
-/// Who waits for what, and who holds it: the exchange format of wait graphs.
+/// Who waits for what, and who holds it, as of a commit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WaitGraph {
+    /// The graph.
+    #[serde(flatten)]
+    pub graph: Graph,
+    /// The newest commit that it was read from.
+    pub as_of: u64,
+}
+
+/// Who waits for what, and who holds it: the exchange format of wait graphs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Graph {
     /// Runs and tasks: `id`, `state`, and perhaps `gen`, `version`.
     pub nodes: Vec<Map<String, Value>>,
     /// Pools, locks, slots of workers, places within `max_parallel`: `id`, `units`, `queue`.
@@ -385,6 +449,4 @@ pub struct WaitGraph {
     pub holds: Vec<Map<String, Value>>,
     /// `node`, `expr`, `since` (Unix milliseconds), `deadline_s`; in the order of queues.
     pub waits: Vec<Map<String, Value>>,
-    /// The newest commit that it was read from.
-    pub as_of: u64,
 }

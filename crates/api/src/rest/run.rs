@@ -28,12 +28,24 @@ pub struct RunRequest {
     /// local socket only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Definitions of workflows that it calls, directly or not, by name. Others are those that are registered now: the
+    /// run is pinned to them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub calls: BTreeMap<String, Map<String, Value>>,
 }
 
 impl RunRequest {
     /// A wish to execute that workflow, with its defaults.
     pub fn of(workflow: WorkflowChoice) -> Self {
-        Self { workflow, input: Map::new(), labels: BTreeMap::new(), client_id: None, start_at: None, source: None }
+        Self {
+            workflow,
+            input: Map::new(),
+            labels: BTreeMap::new(),
+            client_id: None,
+            start_at: None,
+            source: None,
+            calls: BTreeMap::new(),
+        }
     }
 }
 
@@ -95,6 +107,9 @@ pub struct RunSummary {
     /// The run that it takes further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_of: Option<String>,
+    /// The task that has spawned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawned_by: Option<String>,
 }
 
 /// A run.
@@ -112,6 +127,9 @@ pub struct Run {
     pub start_at: Option<Moment>,
     /// When it is TIMED_OUT at the latest.
     pub deadline: Moment,
+    /// When anything of it or of its tasks last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Moment>,
     /// Why it is frozen: one of its events failed. Only `DELETE …/cancel` ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,
@@ -302,6 +320,27 @@ pub struct Why {
     /// Whether what stands in its way is told elsewhere in this answer, or left out because that is long already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_cut: bool,
+    /// The newest verdicts that its run was part of; only of what was asked about. Absent while the store does not answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub verdicts: Vec<VerdictRef>,
+}
+
+/// A verdict that a run was part of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VerdictRef {
+    /// Its id: `dl_7`.
+    pub id: String,
+    /// What it says: see verdicts.
+    #[schemars(extend("enum" = super::VERDICT_KINDS))]
+    pub kind: String,
+    /// When it was made.
+    pub at: Moment,
+    /// When those that stood still had moved, as the monitor saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Moment>,
+    /// What was done.
+    #[schemars(extend("enum" = super::VERDICT_OUTCOMES))]
+    pub outcome: String,
 }
 
 fn is_zero(value: &u64) -> bool {

@@ -30,6 +30,7 @@ pub struct Moment {
     pub ms: u64,
 }
 
+const DURATION_PATTERN: &str = "^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
 const DURATION: &str = "a length of time such as `500ms`, `30s`, `10m`, `2h`, `7d` or `1h30m`";
 const SIZE: &str = "a size such as `64KiB`, `512MiB`, `2GiB` or `10MB`";
 const MOMENT: &str = "a moment such as `2031-05-01T08:00:00Z`";
@@ -48,7 +49,7 @@ impl Shape for Duration {
     }
 
     fn schema(_: &mut Definitions) -> serde_json::Value {
-        json!({"type": "string", "pattern": "^(?=[0-9])([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$", "examples": ["500ms", "30s", "10m", "2h", "7d"]})
+        json!({"type": "string", "pattern": DURATION_PATTERN, "examples": ["500ms", "30s", "10m", "2h", "7d"]})
     }
 }
 
@@ -78,6 +79,49 @@ impl Duration {
             rest = &rest[digits + letters..];
         }
         Some(Self { ms })
+    }
+}
+
+/// As it is written: the larger unit first, without those of which there is none.
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.ms == 0 {
+            return f.write_str("0s");
+        }
+        let mut rest = self.ms;
+        for (unit, factor) in Self::UNITS {
+            if rest >= factor {
+                write!(f, "{}{unit}", rest / factor)?;
+                rest %= factor;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Duration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not {DURATION}")))
+    }
+}
+
+impl schemars::JsonSchema for Duration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string", "pattern": DURATION_PATTERN,
+            "description": "A length of time.", "examples": ["500ms", "30s", "10m", "2h", "7d", "1h30m"],
+        })
     }
 }
 
@@ -261,6 +305,14 @@ fn date(days_since_epoch: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_read_as_they_are_printed() {
+        for text in ["0s", "1ms", "30s", "1h30m", "7d", "2d3h4m5s6ms"] {
+            assert_eq!(Duration::parse(text).expect(text).to_string(), text);
+        }
+        assert_eq!(Duration { ms: 90_000 }.to_string(), "1m30s");
+    }
 
     #[test]
     fn moments_follow_the_calendar_in_both_directions() {

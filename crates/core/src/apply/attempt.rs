@@ -10,7 +10,7 @@ use crate::{
     event::{AttemptEnd, Caller, Decision, LaunchFault, NextTry, Outcome},
     retry,
     row::{Detail, HistoryKind},
-    run::{EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn, WorkerId},
+    run::{AtDeadline, EndCause, JsonText, Lease, OnExpiry, Phase, StopReason, TaskEnd, TaskError, WaitOn, WorkerId},
     step::Step,
     workflow::OnLost,
 };
@@ -170,7 +170,7 @@ impl Step<'_> {
     }
 
     /// The work ran and failed, or was out of time: the user's retries count.
-    fn handler_failure(&mut self, id: TaskId, error: TaskError, next_try: NextTry, detail: Detail) {
+    pub(crate) fn handler_failure(&mut self, id: TaskId, error: TaskError, next_try: NextTry, detail: Detail) {
         let definition = self.definition(id.run);
         let def = definition.task(id.index);
         let failures = self.task(id).map_or(0, |task| task.failures.handler) + 1;
@@ -269,13 +269,8 @@ impl Step<'_> {
                 self.launch_failure(id, &format!("its worker did not start it within {limit}"), true, detail);
             }
             (Some(StopReason::TimedOut), None) => {
-                let limit = self.attempt_limit(id);
-                self.handler_failure(
-                    id,
-                    error("timed_out", &format!("it took longer than {limit}"), None),
-                    NextTry::AsUsual,
-                    detail,
-                );
+                let message = self.what_took_too_long(id);
+                self.handler_failure(id, error("timed_out", &message, None), NextTry::AsUsual, detail);
             }
             // Its worker was as silent as the attempt: the work is not known to have failed.
             (Some(StopReason::Heartbeat), None) if [LOST, FENCED].contains(&reason) => {
@@ -291,7 +286,20 @@ impl Step<'_> {
             }
             // Stopped by its worker alone, which shuts down: as if it had never been given.
             (None, None) => self.released(id),
+            (Some(StopReason::Deadlock), None) => self.retry_victim(id, detail),
             (Some(StopReason::Cancelled | StopReason::RunEnding), None) => self.count_loss(id, message, detail),
+        }
+    }
+
+    /// What an attempt was stopped for that was out of time: its own, or that of a wait in it.
+    fn what_took_too_long(&self, id: TaskId) -> String {
+        let lease = self.task(id).and_then(|task| task.lease());
+        let parked = lease.and_then(|lease| lease.parked.as_ref().filter(|parked| parked.deadline < lease.deadline));
+        match parked.filter(|parked| parked.then == AtDeadline::Stop) {
+            Some(parked) => {
+                format!("its wait `{}` took longer than {}", parked.name, parked.deadline.since(parked.since))
+            }
+            None => format!("it took longer than {}", self.attempt_limit(id)),
         }
     }
 
@@ -387,8 +395,11 @@ impl Step<'_> {
                     self.stop_attempt(attempt.task, StopReason::TimedOut);
                 }
             }
+            Deadline::AlertDelivery(alert) => self.alert_due(alert),
             Deadline::LeaseExpiry(attempt) => self.lease_expired(attempt),
             Deadline::Heartbeat(attempt) => self.silent(attempt),
+            Deadline::AttemptWait(attempt) => self.attempt_wait_due(attempt),
+            Deadline::AttemptTimer(attempt) => self.attempt_timer(attempt),
             Deadline::StopExpiry(attempt) => {
                 let fenced_at =
                     |lease: &Lease| lease.stopping.as_ref().map_or(crate::Timestamp(u64::MAX), |s| s.fenced_at);

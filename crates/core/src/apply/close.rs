@@ -58,7 +58,10 @@ impl Step<'_> {
         self.push_work(run, Work::Close { from: TaskIndex(from.0 + 1) });
         let id = run.task(from);
         match leased {
-            None => self.look(),
+            None => {
+                self.look();
+                self.leave_children(id);
+            }
             Some(false) => self.end_task(id, TaskEnd::Cancelled, Some(ending.reason), Detail::NONE),
             Some(true) => {
                 let reason = match ending.cause {
@@ -66,6 +69,7 @@ impl Step<'_> {
                     EndCause::Failed | EndCause::TimedOut => StopReason::RunEnding,
                 };
                 self.stop_attempt(id, reason);
+                self.stop_runs(id);
                 if ending.force {
                     self.fence(id, "the run was forced to its end while this attempt was alive");
                 }
@@ -83,6 +87,7 @@ impl Step<'_> {
             return;
         }
         let (worker, fence) = (lease.worker.clone(), lease.fence);
+        self.stop_waiting(id);
         let fenced_at = self.now.plus(ladder.total()).plus(Lease::REPORT_MARGIN);
         let stopping = Stopping { reason, since: self.now, fenced_at };
         self.update_task(id, |task| {
@@ -92,6 +97,9 @@ impl Step<'_> {
         });
         let detail = Detail::of("reason", json!(reason)).with("fenced_at", fenced_at.0);
         self.record_task(id, HistoryKind::TaskStopping, detail);
+        if worker.is_brain() {
+            return self.stop_children(id);
+        }
         self.decision.effects.push(Effect::Stop { worker, attempt, fence, reason });
     }
 
@@ -101,6 +109,9 @@ impl Step<'_> {
         let Some(task) = self.task(id) else { return };
         let (Some(lease), attempt) = (task.lease(), id.attempt(task.attempts)) else { return };
         let (worker, fence) = (lease.worker.clone(), lease.fence);
+        if worker.is_brain() {
+            return self.settle_stopped(id, FENCED, message, Detail::NONE);
+        }
         self.suspect(id, message);
         self.settle_stopped(id, FENCED, message, Detail::NONE);
         self.decision.effects.push(Effect::Kill { worker, attempt, fence });

@@ -1,16 +1,24 @@
 //! Giving ready tasks to workers: slot, pools and locks in one atomic grant, in the stored order.
 
+use super::render::Rendered;
 use crate::{
     Fence, State, TaskId, Timestamp,
     deadline::attempt_deadline,
-    effect::{Assignment, Effect, Work as Performed},
+    effect::{Assignment, Effect, Work},
     ready::{Next, Ready, Request, Resource, Supply},
     row::{Detail, HistoryKind},
     run::{Lease, Phase, Place, Task, WorkerId},
     step::Step,
-    worker::Serves,
+    worker::{Serves, WorkKind},
 };
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
+
+/// What the brain itself takes: tasks that are runs of other workflows.
+static BRAIN: LazyLock<Arc<Serves>> =
+    LazyLock::new(|| Arc::new(Serves { queues: None, kinds: Some(BTreeSet::from([WorkKind::Workflow])) }));
 
 /// Grants of one step; the rest follow in the next.
 const GRANTS_PER_STEP: usize = 256;
@@ -30,19 +38,25 @@ impl Supply for State {
     }
 
     fn crews(&self, request: &Request) -> Vec<Arc<Serves>> {
+        if request.demand.kind == WorkKind::Workflow {
+            return vec![Arc::clone(&BRAIN)];
+        }
         self.volatile.workers.serving(&request.demand.queue, &request.demand.kind).cloned().collect()
     }
 
     fn free(&self, resource: &Resource, request: &Request) -> u32 {
         match resource {
-            Resource::Slot(crew) => {
-                let worker = self.volatile.worker_for(request.demand.prefetchable, std::slice::from_ref(crew));
-                worker.map_or(0, |_| 1)
-            }
+            Resource::Slot(_) if request.demand.kind == WorkKind::Workflow => 1,
+            Resource::Slot(crew) => u32::from(self.slot_for(request, std::slice::from_ref(crew)).is_some()),
             Resource::NoSlot(..) => 0,
             Resource::Pool(name) => {
-                let held = self.volatile.held.get(name).copied().unwrap_or_default();
-                self.pools.get(name).map_or(0, |pool| pool.size.saturating_sub(held))
+                let free = self.free_units(name);
+                match request.owed {
+                    Some(run) => free.max(self.lent_units(run, name)),
+                    // Attempts that wait come before new grants.
+                    None if self.volatile.waiters.is_claimed(name, free, None) => 0,
+                    None => free,
+                }
             }
             Resource::Parallel(run) => {
                 let most = self.definition(*run).body.max_parallel.unwrap_or(u32::MAX);
@@ -52,11 +66,19 @@ impl Supply for State {
         }
     }
 
+    fn left(&self, resource: &Resource) -> u32 {
+        match resource {
+            Resource::Slot(crew) => u32::from(self.volatile.worker_for(true, std::slice::from_ref(crew)).is_some()),
+            Resource::Pool(name) => self.free_units(name),
+            Resource::NoSlot(..) | Resource::Parallel(_) | Resource::Queue(_) => u32::MAX,
+        }
+    }
+
     fn is_held(&self, task: TaskId) -> bool {
         let Some(run) = self.runs.get(&task.run) else { return true };
         // A brain that was late may look at a run before it meets that run's own end.
         let out_of_time = run.deadline <= self.meta.high_water;
-        let out_of_focus = self.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
+        let out_of_focus = !self.volatile.is_in_focus(run);
         let is_over = run.ending.is_some() || run.poisoned.is_some();
         is_over
             || out_of_time
@@ -69,15 +91,34 @@ impl Supply for State {
 impl Step<'_> {
     /// Meets the step's work and gives out what is ready, until neither leads to more or the step is full.
     pub(crate) fn settle_all(&mut self) {
-        self.drain();
-        self.state.volatile.grants_due = false;
         // Apart, each grant is a step of its own, so that it is known which one fails.
         let mut left = if self.state.volatile.grants_apart { 1 } else { GRANTS_PER_STEP };
-        while left > 0 && !self.is_full() {
+        loop {
+            self.drain();
+            self.give_out(&mut left);
+            // What is done about a deadlock is more work, and frees others.
+            if !self.judge() {
+                break;
+            }
+        }
+        self.state.volatile.grants_due = left == 0 || self.is_full() || self.state.volatile.waiters.is_due();
+        self.close_step();
+    }
+
+    /// Ends waits and grants what is ready, `left` of these at most.
+    fn give_out(&mut self, left: &mut usize) {
+        while *left > 0 && !self.is_full() {
             // Whoever was granted before is not to blame for the choice of the next.
             self.state.volatile.at_work = None;
+            // Attempts that hold something come before those that are to have something.
+            if let Some(id) = self.next_waiter() {
+                self.state.volatile.at_work = Some(id.run);
+                *left -= usize::from(self.look_at_wait(id));
+                self.drain();
+                continue;
+            }
             let Some((request, id, crews)) = self.next_ready() else { break };
-            left -= 1;
+            *left -= 1;
             self.state.volatile.at_work = Some(id.run);
             match self.render(id) {
                 Ok(work) => self.grant(id, &request, &crews, work),
@@ -85,12 +126,20 @@ impl Step<'_> {
             }
             self.drain();
         }
-        self.state.volatile.grants_due = left == 0 || self.is_full();
-        self.close_step();
     }
 
     /// Meets the step's work and leaves what is ready to a step of its own.
     pub(crate) fn settle_apart(&mut self) {
+        self.drain();
+        while self.judge() {
+            self.drain();
+        }
+        self.state.volatile.grants_due = true;
+        self.close_step();
+    }
+
+    /// Meets the work of a step that puts a failure aside: nothing that could fail as well.
+    pub(crate) fn settle_aside(&mut self) {
         self.drain();
         self.state.volatile.grants_due = true;
         self.close_step();
@@ -98,6 +147,7 @@ impl Step<'_> {
 
     fn close_step(&mut self) {
         self.save_rest();
+        self.state.refresh_graph();
         self.state.volatile.watch_ageing();
     }
 
@@ -130,8 +180,8 @@ impl Step<'_> {
         answer
     }
 
-    fn grant(&mut self, id: TaskId, request: &Request, crews: &[Arc<Serves>], work: Performed) {
-        let Some(worker) = self.state.volatile.worker_for(request.demand.prefetchable, crews).cloned() else { return };
+    fn grant(&mut self, id: TaskId, request: &Request, crews: &[Arc<Serves>], work: Rendered) {
+        let Some((worker, slot_of)) = self.state.slot_for(request, crews) else { return };
         debug_assert!(
             request.needs().all(|(resource, units)| self.state.free(&resource, request) >= units),
             "{id} is granted what is not there"
@@ -150,9 +200,15 @@ impl Step<'_> {
             seq: self.next_seq(),
             place,
             holds: request.demand.resources.clone(),
-            prefetched: request.demand.prefetchable,
+            borrowed: self
+                .state
+                .sources(id.run, request.demand.resources.iter().map(|(name, units)| (&**name, *units))),
+            slot_of,
+            prefetched: request.demand.prefetchable && slot_of.is_none(),
             granted_at: self.now,
-            started_at: None,
+            started_at: worker.is_brain().then_some(self.now),
+            parked: None,
+            answered: None,
             deadline: attempt_deadline(self.now, &self.state.runs[&id.run], def),
             expires_at: self.lease_expiry(&worker, def.queue_name()),
             stopping: None,
@@ -163,6 +219,10 @@ impl Step<'_> {
             task.phase = Phase::Leased(Box::new(lease));
         });
         self.record_task(id, HistoryKind::TaskGranted, Detail::of("worker", &worker.name));
+        let work = match work {
+            Rendered::Runs(inputs) => return self.begin_children(id, inputs),
+            Rendered::Hand(work) => work,
+        };
         if let Some(assignment) = assignment(self.state, id, work) {
             self.decision.effects.push(Effect::Start(Box::new(assignment)));
         }
@@ -170,12 +230,13 @@ impl Step<'_> {
 
     /// When the lease of a remote worker runs out; the server's own worker is reconciled instead.
     fn lease_expiry(&self, worker: &WorkerId, queue: &str) -> Option<Timestamp> {
-        (!worker.is_local()).then(|| self.now.plus(self.state.queue_settings(queue).visibility_timeout))
+        (!worker.is_local() && !worker.is_brain())
+            .then(|| self.now.plus(self.state.queue_settings(queue).visibility_timeout))
     }
 }
 
 /// What a hand needs to perform the attempt that a task is leased for.
-pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<Assignment> {
+pub(crate) fn assignment(state: &State, id: TaskId, work: Work) -> Option<Assignment> {
     let run = state.runs.get(&id.run)?;
     let task = run.task(id.index);
     let lease = task.lease()?;
@@ -193,5 +254,6 @@ pub(crate) fn assignment(state: &State, id: TaskId, work: Performed) -> Option<A
         heartbeat: def.heartbeat_timeout,
         ladder: def.cancel,
         lease: lease.expires_at.map(|_| state.queue_settings(def.queue_name()).visibility_timeout),
+        in_lent_slot: lease.slot_of.is_some(),
     })
 }

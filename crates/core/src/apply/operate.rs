@@ -3,15 +3,18 @@
 use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     RunId, Seq, TaskId, Timestamp,
+    alert::Incident,
     deadline::Deadline,
+    deadlock::Deadlock,
     due::effects_due_to,
     effect::{Answer, Refusal},
     event::{Caller, PauseTarget},
     ready::Resource,
     row::{Detail, HistoryKind, Key, Pause, Quarantined, RegisteredWorkflow, Row},
     run::{Lease, OnExpiry, Run, Task, Wait, WaitOn, WorkerId},
-    settings::{Pool, Queue, QueueSettings, Settings},
+    settings::{Pool, PoolSettings, Queue, QueueSettings, Settings},
     step::Step,
+    validate::{NAME_EXPECTED, is_name, nearest},
     worker::Serves,
 };
 use std::collections::BTreeSet;
@@ -23,6 +26,7 @@ impl Step<'_> {
     /// Takes over the configuration; only what differs is written.
     pub(crate) fn apply_settings(&mut self, settings: &Settings) {
         self.state.volatile.bounds = settings.bounds;
+        self.state.volatile.monitor = settings.monitor;
         // More may be fetched ahead now.
         self.state.volatile.slots_freed();
         for (name, wanted) in &settings.queues {
@@ -34,20 +38,91 @@ impl Step<'_> {
             }
         }
         for (name, wanted) in &settings.pools {
-            let before = self.state.pools.get(name).cloned();
-            let poisoned = before.as_ref().and_then(|pool| pool.poisoned.clone());
-            let shrunk = match before.as_ref().is_some_and(|pool| pool.size > wanted.size) {
-                true => Some(self.next_seq()),
-                false => before.as_ref().and_then(|pool| pool.shrunk),
-            };
-            let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned, shrunk };
-            if before.as_ref() != Some(&pool) {
-                self.state.pools.insert(name.clone(), pool);
-                self.touch(Key::Pool(name.clone()));
-                self.state.volatile.ready.freed(Resource::Pool(name.clone()));
-            }
+            self.apply_pool(name, *wanted);
         }
+        self.apply_alerts(&settings.alerts);
         self.state.volatile.ready.review();
+    }
+
+    fn apply_pool(&mut self, name: &str, wanted: PoolSettings) {
+        let before = self.state.pools.get(name).cloned();
+        let poisoned = before.as_ref().and_then(|pool| pool.poisoned.clone());
+        let shrunk = match before.as_ref().is_some_and(|pool| pool.size > wanted.size) {
+            true => Some(self.next_seq()),
+            false => before.as_ref().and_then(|pool| pool.shrunk),
+        };
+        let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned, shrunk };
+        if before.as_ref().is_some_and(|before| before.lend != pool.lend) {
+            self.state.volatile.graph.lending_changed();
+        }
+        if before.as_ref() != Some(&pool) {
+            self.state.pools.insert(name.to_owned(), pool);
+            self.touch(Key::Pool(name.to_owned()));
+            self.pool_changed(name);
+        }
+    }
+
+    /// A pool has another size, or is open again: some may go on, and some never may.
+    fn pool_changed(&mut self, name: &str) {
+        let size = self.state.pools.get(name).map_or(0, |pool| pool.size);
+        self.state.volatile.pool_changed(name);
+        self.state.volatile.graph.resize(name, size);
+    }
+
+    /// Makes a pool, gives it another size, or takes it away while nobody holds or wants any of it.
+    pub(crate) fn set_pool(&mut self, name: &str, wanted: Option<PoolSettings>, caller: Caller) {
+        let answer = match wanted {
+            Some(wanted) => self.make_pool(name, wanted),
+            None => self.remove_pool(name),
+        };
+        self.reply(caller, answer);
+    }
+
+    fn make_pool(&mut self, name: &str, wanted: PoolSettings) -> Result<Answer, Refusal> {
+        if !is_name(name) {
+            let text = format!("`{}` is no name for a pool; expected {NAME_EXPECTED}", cut(name, 100));
+            return Err(Refusal::BadPool(text));
+        }
+        if wanted.size == 0 {
+            return Err(Refusal::BadPool(format!(
+                "pool `{name}` needs at least 1 unit; hold its queue to stop its tasks"
+            )));
+        }
+        self.apply_pool(name, wanted);
+        self.state.volatile.ready.review();
+        Ok(Answer::Done)
+    }
+
+    fn remove_pool(&mut self, name: &str) -> Result<Answer, Refusal> {
+        if !self.state.pools.contains_key(name) {
+            let nearest = nearest(name, self.state.pools.keys().map(String::as_str)).map(str::to_owned);
+            return Err(Refusal::Unknown { kind: "pool", name: name.to_owned(), nearest });
+        }
+        let held = self.state.volatile.held.get(name).copied().unwrap_or_default();
+        let waiting = self.state.volatile.waiters.line(name).len();
+        let is_poisoned = self.state.pools.get(name).is_some_and(|pool| pool.poisoned.is_some());
+        let named = |run: &Run| {
+            let definition = &self.state.definitions[&run.definition];
+            run.indexed_tasks()
+                .any(|(index, task)| task.end().is_none() && definition.task(index).resources.contains_key(name))
+        };
+        let needing = self.state.runs.values().filter(|run| named(run)).count();
+        if held > 0 || waiting > 0 || needing > 0 || is_poisoned {
+            let text = format!(
+                "pool `{name}` cannot be removed: {held} units are held, {waiting} attempts wait for it and {needing} unfinished runs have tasks that need it"
+            );
+            return Err(Refusal::BadPool(text));
+        }
+        self.state.pools.remove(name);
+        self.state.volatile.graph.forget_pool(name);
+        self.touch(Key::Pool(name.to_owned()));
+        Ok(Answer::Done)
+    }
+
+    /// Keeps a verdict as somebody has marked it.
+    pub(crate) fn mark_deadlock(&mut self, deadlock: &Deadlock, caller: Caller) {
+        self.decision.written.push((Key::Deadlock(deadlock.seq), Some(Row::Deadlock(Box::new(deadlock.clone())))));
+        self.reply(caller, Ok(Answer::Done));
     }
 
     /// Lets nothing expire that nobody could have kept alive: each bound goes on with what it had left, for
@@ -67,7 +142,10 @@ impl Step<'_> {
     /// Whether something is given up when a deadline passes.
     fn expires(&self, deadline: Deadline) -> bool {
         match deadline {
-            Deadline::RunStart(_) | Deadline::CountsAsHigh(_) => false,
+            Deadline::RunStart(_)
+            | Deadline::CountsAsHigh(_)
+            | Deadline::AttemptTimer(_)
+            | Deadline::AlertDelivery(_) => false,
             Deadline::TaskWait(task) => {
                 // Nobody could say either that an attempt is gone.
                 let gives_up = |wait: &Wait| wait.on_expiry == OnExpiry::FailTask || wait.on == WaitOn::Confirmation;
@@ -77,6 +155,7 @@ impl Step<'_> {
             | Deadline::AttemptTimeout(_)
             | Deadline::LeaseExpiry(_)
             | Deadline::Heartbeat(_)
+            | Deadline::AttemptWait(_)
             | Deadline::StopExpiry(_) => true,
         }
     }
@@ -101,6 +180,7 @@ impl Step<'_> {
         if self.state.volatile.workers.insert(worker, slots, serves) {
             self.state.volatile.ready.review();
         }
+        self.workers_changed(worker);
         self.state.volatile.slots_freed();
         let effects = effects_due_to(self.state, worker);
         self.decision.effects.extend(effects);
@@ -144,6 +224,13 @@ impl Step<'_> {
             // Who stands at a crew that is no more would not hear of those that are.
             self.state.volatile.ready.review();
         }
+        self.workers_changed(worker);
+    }
+
+    fn workers_changed(&mut self, worker: &WorkerId) {
+        let volatile = &mut self.state.volatile;
+        let runs = volatile.leases.get(worker).into_iter().flatten().map(|task| task.run);
+        volatile.graph.workers_changed(&volatile.workers, runs);
     }
 
     /// Why a queue cannot be held or let go: there is none of that name. To hold one that does not exist would only make
@@ -258,10 +345,11 @@ impl Step<'_> {
         }
         let error = cut(error, MESSAGE_MAX);
         self.record(id, HistoryKind::RunPoisoned, Detail::of("error", error));
-        // None of its deadlines is waited for any more.
+        // None of its deadlines is waited for any more, and none of its waits.
         let definition = self.definition(id);
-        self.state.volatile.forget_tasks(&self.state.runs[&id], &definition);
+        self.state.volatile.forget_waits(&self.state.runs[&id], &definition);
         self.update_run(id, |run| run.poisoned = Some(error.to_owned()));
+        self.reindex_all(id);
         self.state.volatile.ready.review();
         self.drop_continuations(id);
     }
@@ -270,5 +358,6 @@ impl Step<'_> {
     pub(crate) fn quarantine(&mut self, quarantined: &Quarantined) {
         let seq = self.next_seq();
         self.decision.written.push((Key::Quarantine(seq), Some(Row::Quarantine(quarantined.clone()))));
+        self.raise(Incident::quarantined(quarantined.run, &quarantined.error));
     }
 }

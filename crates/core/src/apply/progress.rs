@@ -3,7 +3,6 @@
 
 use crate::{
     RunId, TaskId, TaskIndex, Timestamp,
-    apply::attempt::error,
     continuation::Work,
     row::{DeadLetter, Detail, FinishedRun, HistoryKind, Key, Row},
     run::{End, EndCause, Ending, JsonText, OnExpiry, Phase, Place, Run, RunStatus, TaskEnd, TaskError, Wait, WaitOn},
@@ -29,6 +28,9 @@ impl Step<'_> {
             Work::Launch { from } => self.launch(run, from),
             Work::Settle { task, from } => self.settle(run, task, from),
             Work::Signal { first, from } => self.deliver(run, first, from),
+            Work::Spawn { task } => self.spawn_next(run.task(task)),
+            Work::EndRuns { task, from } => self.end_next(run.task(task), from),
+            Work::Leave { task } => self.leave_next(run.task(task)),
             Work::Close { from } => self.close(run, from),
         }
     }
@@ -138,11 +140,9 @@ impl Step<'_> {
                 self.record_task(id, HistoryKind::TaskWaiting, Detail::of("sleep_ms", length.0));
             }
             TaskKind::Signal(signal) => self.await_signal(id, &signal.name, def.timeout),
-            TaskKind::Workflow(child) => {
-                let message = format!("this version does not start runs of `{}` yet", child.workflow);
-                self.fail(id, error("workflow", &message, None), Detail::NONE);
+            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Workflow(_) | TaskKind::Noop => {
+                self.queue_at(id, None)
             }
-            TaskKind::Exec(_) | TaskKind::Http(_) | TaskKind::Worker(_) | TaskKind::Noop => self.queue_at(id, None),
         }
     }
 
@@ -176,6 +176,7 @@ impl Step<'_> {
             None => (outer, OnExpiry::RunTimesOut),
         };
         let wait = Wait { on, seq: place.seq, since: place.since, deadline, on_expiry };
+        self.leave_lease(id);
         self.update_task(id, |task| task.phase = Phase::Waiting(wait));
     }
 
@@ -211,6 +212,8 @@ impl Step<'_> {
             None => detail,
         };
         let end = End { status, at: self.now, reason: reason.map(Into::into) };
+        self.leave_lease(id);
+        self.leave_children(id);
         self.update_task(id, |task| {
             task.phase = Phase::Ended(end);
             task.suspect = None;
@@ -229,6 +232,15 @@ impl Step<'_> {
             self.begin_ending(id.run, EndCause::Failed, why, "system", false);
         } else {
             self.push_work(id.run, Work::Settle { task: id.index, from: 0 });
+        }
+    }
+
+    /// A task's attempt, if it has one, is over: nobody asks for its wait any more, and what it lends is theirs who
+    /// have it.
+    fn leave_lease(&mut self, id: TaskId) {
+        if self.task(id).is_some_and(|task| task.lease().is_some()) {
+            self.stop_waiting(id);
+            self.pass_on_loans(id);
         }
     }
 
@@ -273,7 +285,10 @@ impl Step<'_> {
     /// Moves a run whose tasks have all ended among the finished ones.
     pub(crate) fn finish_if_done(&mut self, id: RunId) {
         let Some(run) = self.run(id) else { return };
-        if self.state.volatile.tally(id).open > 0 || !(run.started || run.ending.is_some()) {
+        if self.state.volatile.tally(id).open > 0
+            || !(run.started || run.ending.is_some())
+            || self.state.has_children(id)
+        {
             return;
         }
         let status = final_status(run);
@@ -286,7 +301,11 @@ impl Step<'_> {
         let detail = run.ending.as_ref().map(|ending| Detail::of("reason", &*ending.reason)).unwrap_or_default();
         self.record(id, kind, detail);
         self.drop_continuations(id);
+        let (parent, output) = (self.run(id).and_then(|run| run.parent.clone()), self.run_output(id, status));
         self.retire(id, status);
+        if let Some(parent) = parent {
+            self.child_ended(&parent, id, status, output);
+        }
     }
 
     /// Costs the same for a run of any size: its tasks are moved, not copied. They are dropped with the batch.
@@ -295,7 +314,7 @@ impl Step<'_> {
         let volatile = &mut self.state.volatile;
         run.counts = Some(volatile.tally(id).counts()).filter(|_| !run.is_inline());
         // Of tasks that have ended, the indices hold nothing but the run's own tally.
-        volatile.unindex_run(&run);
+        volatile.unindex_run(&run, status);
         let commit = volatile.commit;
         volatile.recent.push_back(RecentEnd { commit, run: id, status, idempotency: run.idempotency.clone() });
         if volatile.recent.len() > RECENT_ENDS_MAX
@@ -303,9 +322,11 @@ impl Step<'_> {
         {
             volatile.recent_floor = forgotten.commit;
         }
-        if !volatile.pins.contains_key(&run.definition) {
-            // The row stays for the finished run; only memory lets go.
-            self.state.definitions.remove(&run.definition);
+        for hash in run.definitions() {
+            if !volatile.pins.contains_key(hash) {
+                // The row stays for the finished run; only memory lets go.
+                self.state.definitions.remove(hash);
+            }
         }
         let task_count = u32::try_from(run.tasks.len()).unwrap_or(u32::MAX);
         if !run.is_inline() {

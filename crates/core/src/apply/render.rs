@@ -2,19 +2,27 @@
 
 use crate::{
     TaskId,
-    apply::attempt::error,
+    apply::{attempt::error, child::CHILDREN_MAX},
     effect::{HttpCall, Work},
     run::{Run, TaskError},
     step::Step,
     template::{Context, Renderer, TaskFacts, TemplateError},
-    workflow::{Call, Command, Definition, Http, TaskKind, When},
+    workflow::{Call, Child, Command, Definition, Http, TaskKind, When},
 };
 use serde_json::Value;
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
+/// What a task is to do, all templates rendered.
+pub(crate) enum Rendered {
+    /// A hand's work.
+    Hand(Work),
+    /// The brain's own: runs of another workflow, with what each is given.
+    Runs(Vec<Value>),
+}
+
 impl Step<'_> {
     /// What a task's attempt is to do, all templates rendered.
-    pub(crate) fn render(&self, id: TaskId) -> Result<Work, TaskError> {
+    pub(crate) fn render(&self, id: TaskId) -> Result<Rendered, TaskError> {
         let run = &self.state.runs[&id.run];
         render(run, &self.definition(id.run), id)
     }
@@ -34,7 +42,14 @@ impl Step<'_> {
 }
 
 /// What a task's attempt is to do, all templates rendered.
-pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<Work, TaskError> {
+pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<Rendered, TaskError> {
+    match &definition.task(id.index).kind {
+        TaskKind::Workflow(child) => runs(child, run, definition).map(Rendered::Runs),
+        _ => work(run, definition, id).map(Rendered::Hand),
+    }
+}
+
+fn work(run: &Run, definition: &Definition, id: TaskId) -> Result<Work, TaskError> {
     let def = definition.task(id.index);
     let command = match &def.kind {
         TaskKind::Exec(command) => command,
@@ -43,7 +58,7 @@ pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<W
             let input = with_renderer(run, definition, |renderer| value("input", &call.input, renderer))?;
             return Ok(Work::Handler(Call { handler: Arc::clone(&call.handler), input }));
         }
-        TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) | TaskKind::Noop => return Ok(Work::Noop),
+        TaskKind::Workflow(_) | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Noop => return Ok(Work::Noop),
     };
     with_renderer(run, definition, |renderer| {
         let mut text = |key: &dyn Fn() -> String, source: &str| {
@@ -68,6 +83,50 @@ pub(crate) fn render(run: &Run, definition: &Definition, id: TaskId) -> Result<W
             limits: def.limits.clone(),
         })
     })
+}
+
+/// What each run of a workflow task is given.
+fn runs(child: &Child, run: &Run, definition: &Definition) -> Result<Vec<Value>, TaskError> {
+    let Some(each) = &child.for_each else {
+        return with_renderer(run, definition, |renderer| value("input", &child.input, renderer))
+            .map(|input| vec![input]);
+    };
+    let items = with_renderer(run, definition, |renderer| value("for_each", &each.items, renderer))?;
+    let Value::Array(items) = items else {
+        return Err(error("template", &format!("`for_each` gives {}, expected a list", kind_of(&items)), None));
+    };
+    if items.len() > CHILDREN_MAX {
+        let text = format!("`for_each` gives {} items; a task spawns {CHILDREN_MAX} runs at most", items.len());
+        return Err(error("limit", &text, None));
+    }
+    let input = |item: &Value| {
+        let item = item.to_string();
+        with_item(run, definition, Some(&item), |renderer| value("input", &child.input, renderer))
+    };
+    items.iter().map(input).collect()
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// What a run that has ended gives the task that spawned it.
+pub(crate) fn output(run: &Run, definition: &Definition) -> Result<Value, TaskError> {
+    if let Some(source) = &definition.body.output {
+        return with_renderer(run, definition, |renderer| value("output", source, renderer));
+    }
+    let told = run.indexed_tasks().filter_map(|(index, task)| {
+        let output = task.output.as_ref().map(|output| output.value()).filter(|output| !output.is_null())?;
+        Some((definition.task(index).name.to_string(), output))
+    });
+    Ok(Value::Object(told.collect()))
 }
 
 /// A request, rendered.
@@ -102,6 +161,15 @@ fn value(key: &str, source: &Value, renderer: &mut Renderer<'_>) -> Result<Value
 }
 
 fn with_renderer<T>(run: &Run, definition: &Definition, render: impl FnOnce(&mut Renderer<'_>) -> T) -> T {
+    with_item(run, definition, None, render)
+}
+
+fn with_item<T>(
+    run: &Run,
+    definition: &Definition,
+    item: Option<&str>,
+    render: impl FnOnce(&mut Renderer<'_>) -> T,
+) -> T {
     let run_id = run.id.to_string();
     let find = |name: &str| {
         let task = run.task(definition.find(name)?);
@@ -111,7 +179,7 @@ fn with_renderer<T>(run: &Run, definition: &Definition, render: impl FnOnce(&mut
             error: task.error.as_ref().and_then(|error| serde_json::to_string(error).ok()).map(Cow::Owned),
         })
     };
-    let context = Context { input: &run.input.0, task: &find, run_id: &run_id, labels: &run.labels, item: None };
+    let context = Context { input: &run.input.0, task: &find, run_id: &run_id, labels: &run.labels, item };
     render(&mut Renderer::new(context))
 }
 

@@ -10,7 +10,6 @@ use crate::{
     settings::{SIGNAL_BYTES_MAX, SIGNALS_BYTES_MAX, SIGNALS_MAX},
     step::Step,
     validate::is_name,
-    workflow::{Await, TaskKind},
 };
 use std::collections::BTreeMap;
 
@@ -29,7 +28,8 @@ impl Step<'_> {
         let Some(run) = self.run(id) else { return Err(self.why_not_here(id, &request.facts)) };
         let definition = self.definition(id);
         let waiting = definition.awaiting.get(&*request.name).and_then(|tasks| tasks.first());
-        let answer = Answer::Signalled { is_named: waiting.is_some() };
+        let is_named = waiting.is_some() || self.state.volatile.waiters.awaits_signal(id, &request.name);
+        let answer = Answer::Signalled { is_named };
         if has(run, request) {
             return Ok(answer);
         }
@@ -43,6 +43,8 @@ impl Step<'_> {
         self.update_run(id, |run| drop(run.signals.insert(request.name.clone(), signal)));
         let told = Detail::of("signal", &*request.name).with("by", &*request.by);
         self.record(id, HistoryKind::SignalReceived, told);
+        self.state.volatile.waiters.signalled(id, &request.name);
+        self.state.volatile.graph.signalled(id, &request.name);
         if let Some(first) = waiting {
             self.push_work(id, Work::Signal { first: *first, from: 0 });
         }
@@ -62,7 +64,7 @@ impl Step<'_> {
     /// Gives the signal that `first` waits for to the next task that waits for it as well, one a call.
     pub(crate) fn deliver(&mut self, run: RunId, first: TaskIndex, from: u32) {
         let definition = self.definition(run);
-        let TaskKind::Signal(Await { name, .. }) = &definition.task(first).kind else { return };
+        let Some((name, _)) = definition.task(first).kind.awaits() else { return };
         let Some(&task) = definition.awaiting.get(name).and_then(|tasks| tasks.get(from as usize)) else { return };
         self.push_work(run, Work::Signal { first, from: from + 1 });
         self.look();

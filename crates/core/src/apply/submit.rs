@@ -6,11 +6,11 @@ use crate::{
     effect::{Answer, Refusal},
     event::{Submission, TakeOver},
     row::{Detail, HistoryKind, Key, Row},
-    run::{End, Idempotency, Phase, Run, TaskEnd},
+    run::{End, Idempotency, Parent, Phase, Run, TaskEnd},
     settings::Pool,
     state::task_key,
     step::Step,
-    volatile::queue_of,
+    volatile::{Shared, queue_of},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ impl Step<'_> {
                 Err(Refusal::FactsTooOld)
             }
             None => self.admit(submission).map(|()| {
-                self.create(submission);
+                self.create(submission, None);
                 Answer::Submitted { run: submission.run, existing: false }
             }),
         };
@@ -46,7 +46,7 @@ impl Step<'_> {
     }
 
     /// Whether the namespace has room for the submission and can ever grant what its tasks ask for.
-    fn admit(&self, submission: &Submission) -> Result<(), Refusal> {
+    pub(crate) fn admit(&self, submission: &Submission) -> Result<(), Refusal> {
         let tasks = &submission.definition.body.tasks;
         let volatile = &self.state.volatile;
         let (bytes, most) = (submission.input.0.len(), volatile.bounds.input_bytes_max);
@@ -87,7 +87,7 @@ impl Step<'_> {
 
     /// Not cut into steps: a run is there with all its tasks or not at all, and there are at most
     /// [`TASKS_MAX`](crate::validate::TASKS_MAX). 100,000 take some 10 ms in memory, and one row.
-    fn create(&mut self, submission: &Submission) {
+    pub(crate) fn create(&mut self, submission: &Submission, parent: Option<Parent>) {
         self.pin_definition(submission);
         self.make_implicit_locks(submission);
         let definition = Arc::clone(&self.state.definitions[&submission.definition.body.hash]);
@@ -101,6 +101,8 @@ impl Step<'_> {
             client_id: submission.client_id.clone(),
             idempotency: submission.idempotency.clone(),
             source: submission.source.clone(),
+            parent: parent.map(Box::new),
+            calls: submission.calls.iter().map(|(name, called)| (Arc::clone(name), called.body.hash.clone())).collect(),
             retry_of: submission.takes_over.as_ref().map(|before| before.run),
             seq: self.next_seq(),
             first_commit: self.state.volatile.commit,
@@ -113,16 +115,21 @@ impl Step<'_> {
             ending: None,
             signals: BTreeMap::new(),
             output_bytes: 0,
+            updated_at: self.now,
             counts: None,
             tasks: Vec::new(),
         };
+        if let Some(parent) = &run.parent {
+            run.deadline = self.child_deadline(parent, run.deadline);
+        }
         run.tasks = vec![run.untouched_task(); definition.body.tasks.len()];
         if let Some(before) = &submission.takes_over {
             self.take_over(&mut run, before);
         }
         self.state.volatile.index_run(&run, &definition);
+        let shared = Shared { pools: &self.state.pools, children: &self.state.children };
         for (index, _) in run.indexed_tasks() {
-            self.state.volatile.index_task(&run, &definition, index);
+            self.state.volatile.index_task(&run, &definition, index, shared);
         }
         self.state.runs.insert(submission.run, Box::new(run));
         self.touch(Key::Run(submission.run));
@@ -133,7 +140,12 @@ impl Step<'_> {
             }
             None => told,
         };
+        let told = match self.run(submission.run).and_then(|run| run.parent.as_ref()) {
+            Some(parent) => told.with("parent", parent.task.to_string()).with("key", &*parent.key),
+            None => told,
+        };
         self.record(submission.run, HistoryKind::RunSubmitted, told);
+        self.tell_parent(submission.run);
         if start_at.is_none() {
             self.start_run(submission.run);
         }
@@ -166,13 +178,23 @@ impl Step<'_> {
         self.push_work(run, Work::Launch { from: TaskIndex(0) });
     }
 
+    /// The task that spawned a run has that in its history.
+    fn tell_parent(&mut self, id: RunId) {
+        let Some(parent) = self.run(id).and_then(|run| run.parent.clone()) else { return };
+        let workflow = self.state.runs[&id].workflow.clone();
+        let told = Detail::of("key", &*parent.key).with("run", id.to_string()).with("workflow", &workflow);
+        self.record_task(parent.task, HistoryKind::ChildSpawned, told);
+    }
+
     fn pin_definition(&mut self, submission: &Submission) {
-        let hash = &submission.definition.body.hash;
-        if !self.state.definitions.contains_key(hash) {
-            let definition = Arc::clone(&submission.definition);
-            self.state.definitions.insert(hash.clone(), Arc::clone(&definition));
-            // Written with its content: the state may let go of it before the batch is closed.
-            self.decision.written.push((Key::Definition(hash.clone()), Some(Row::Definition(definition))));
+        for definition in std::iter::once(&submission.definition).chain(submission.calls.values()) {
+            let hash = &definition.body.hash;
+            if !self.state.definitions.contains_key(hash) {
+                self.state.definitions.insert(hash.clone(), Arc::clone(definition));
+                // Written with its content: the state may let go of it before the batch is closed.
+                let row = Row::Definition(Arc::clone(definition));
+                self.decision.written.push((Key::Definition(hash.clone()), Some(row)));
+            }
         }
     }
 
@@ -181,8 +203,7 @@ impl Step<'_> {
         let names = submission.definition.body.tasks.iter().flat_map(|task| task.resources.keys());
         let missing: Vec<String> = names.filter(|name| !self.state.pools.contains_key(*name)).cloned().collect();
         for name in missing {
-            let lock = Pool { size: 1, lend: false, implicit: true, poisoned: None, shrunk: None };
-            if self.state.pools.insert(name.clone(), lock).is_none() {
+            if self.state.pools.insert(name.clone(), Pool::lock()).is_none() {
                 self.touch(Key::Pool(name));
             }
         }

@@ -4,7 +4,6 @@ use super::attempt::{MESSAGE_MAX, cut};
 use crate::{
     AttemptId, Fence, TaskId,
     event::{AttemptEnd, Outcome},
-    ready::Resource,
     row::{Detail, Key},
     run::WaitOn,
     settings::{Poison, Pool, Suspect},
@@ -52,7 +51,7 @@ impl Step<'_> {
         for name in freed.collect::<Vec<_>>() {
             let Some(pool) = self.state.pools.get_mut(&name) else { continue };
             pool.poisoned = pool.poisoned.take().and_then(|poison| poison.without(end.attempt));
-            self.state.volatile.ready.freed(Resource::Pool(name.clone()));
+            self.state.volatile.pool_changed(&name);
             self.touch(Key::Pool(name));
         }
     }

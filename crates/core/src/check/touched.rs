@@ -118,6 +118,7 @@ mod tests {
             source: None,
             start_at: None,
             takes_over: None,
+            calls: BTreeMap::new(),
             facts: Facts::default(),
             caller: Caller(1),
         };

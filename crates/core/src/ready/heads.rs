@@ -2,7 +2,7 @@
 
 use super::Request;
 use crate::{Millis, Seq, workflow::Priority};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 /// The order among heads: the class that counts now, then the place in line. No two are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,12 @@ impl Heads {
     /// The first head in the order of grants.
     pub(super) fn first(&self) -> Option<(Rank, &Request)> {
         self.0.first_key_value().map(|(rank, request)| (*rank, request))
+    }
+
+    /// The first head behind a place.
+    pub(super) fn after(&self, rank: Rank) -> Option<(Rank, &Request)> {
+        let behind = (Bound::Excluded(rank), Bound::Unbounded);
+        self.0.range(behind).next().map(|(rank, request)| (*rank, request))
     }
 }
 

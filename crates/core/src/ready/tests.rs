@@ -43,6 +43,14 @@ impl Supply for Model {
         }
     }
 
+    fn left(&self, resource: &Resource) -> u32 {
+        match resource {
+            Resource::Slot(crew) => self.slots[crew],
+            Resource::Pool(name) => self.pools[name],
+            Resource::NoSlot(..) | Resource::Parallel(_) | Resource::Queue(_) => u32::MAX,
+        }
+    }
+
     fn is_held(&self, task: TaskId) -> bool {
         self.held_runs.contains(&task.run)
     }
@@ -68,7 +76,8 @@ impl Model {
             if crews.is_empty() {
                 now_short.extend(slots(request, &self.crews(request)));
             }
-            if now_short.is_empty() && !request.needs().any(|(resource, _)| short.contains(&resource)) {
+            let is_held_up = request.owed.is_none() && request.needs().any(|(resource, _)| short.contains(&resource));
+            if now_short.is_empty() && !is_held_up {
                 return Some((request.clone(), *seq, *task, crews));
             }
             short.extend(now_short);
@@ -173,7 +182,11 @@ fn some_request(chance: &mut Chance, run: RunId) -> Request {
         prefetchable: false,
         resources,
     };
-    Request { demand: Arc::new(demand), parallel: chance.one_in(3).then_some(run) }
+    Request {
+        demand: Arc::new(demand),
+        parallel: chance.one_in(3).then_some(run),
+        owed: chance.one_in(3).then_some(run),
+    }
 }
 
 /// One random life of the lines; panics with what went wrong where.
@@ -274,6 +287,9 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
         fn free(&self, _: &Resource, request: &Request) -> u32 {
             u32::from(request.demand.prefetchable)
         }
+        fn left(&self, _: &Resource) -> u32 {
+            1
+        }
         fn is_held(&self, _: TaskId) -> bool {
             false
         }
@@ -282,7 +298,7 @@ fn work_that_may_be_fetched_ahead_does_not_pass_work_that_waits_for_a_slot() {
     let [plain, ahead] = [false, true].map(|prefetchable| {
         let (queue, priority, resources) = ("default".into(), Priority::Medium, BTreeMap::new());
         let demand = Demand { queue, kind: WorkKind::Noop, priority, prefetchable, resources };
-        Request { demand: Arc::new(demand), parallel: None }
+        Request { demand: Arc::new(demand), parallel: None, owed: None }
     });
     let (first, second) = (run(0).task(TaskIndex(0)), run(0).task(TaskIndex(1)));
     ready.add(plain.clone(), Seq(1), Timestamp(0), first);

@@ -1,8 +1,9 @@
 //! The unchecked form of a workflow: what a file said, by name, before any rule was asked.
 
 use crate::{
+    deadlock::Policy,
     time::Millis,
-    workflow::{InputDecl, Limits, OnDeadlock, OnLost, Priority, TaskKind, Until, When},
+    workflow::{InputDecl, Limits, OnLost, Priority, TaskKind, Until, When},
 };
 use std::collections::BTreeMap;
 
@@ -20,7 +21,7 @@ pub struct Draft {
     /// What a run gives the task that started it.
     pub output: Option<serde_json::Value>,
     /// What is done about a deadlock in which a run is the victim.
-    pub on_deadlock: Option<OnDeadlock>,
+    pub on_deadlock: Option<Policy>,
     /// When a pending task counts as stale.
     pub pending_stale: Option<Millis>,
     /// When a run counts as stale.

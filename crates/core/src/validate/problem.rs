@@ -66,6 +66,8 @@ pub enum Code {
     HyphenPath,
     /// Text that no process can be given.
     BadText,
+    /// A workflow that is called and that nobody has, or too many of them.
+    Call,
     /// Inputs that do not fit what the workflow declares.
     Input,
     /// A warning: the bound holds only where the machine supports it.
@@ -91,6 +93,7 @@ impl Code {
             Self::ShellTemplate => "UK0132",
             Self::HyphenPath => "UK0133",
             Self::BadText => "UK0135",
+            Self::Call => "UK0136",
             Self::Input => "UK0140",
             Self::MayNotHold => "UK0150",
         }

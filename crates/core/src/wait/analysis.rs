@@ -1,12 +1,13 @@
 //! Everything that can be said of a snapshot: the verdict, the cause, who would free the rest, repairs, sentences.
 
 use super::{
-    Snapshot, Verdict,
-    explain::explain,
+    Class, Snapshot, Verdict,
+    core_of::sinks,
+    explain::{Explained, explain},
     graph::Graph,
     reduce::{Assume, Reduced, Reduction, cautious},
     repair::{Repair, repairs},
-    victims::{Victims, victims},
+    victims::{Victims, victims, victims_of},
 };
 use serde::Serialize;
 
@@ -26,6 +27,9 @@ pub struct Analysis {
     pub repairs: Vec<Repair>,
     /// Sentences for people, the shortest cycle first, each cycle in its order.
     pub explanation: Vec<String>,
+    /// The cycles that these tell of, each in its order.
+    #[serde(skip)]
+    pub cycles: Vec<Vec<String>>,
 }
 
 /// Judges a snapshot and says why. Linear in its size, but for the choice of victims, whose effort is bounded.
@@ -37,9 +41,36 @@ pub fn analyze(snapshot: &Snapshot) -> Analysis {
     };
     let graph = Graph::of(&residue);
     let settled = Reduction::settled(&graph, Assume { outside: true, order: true });
-    let repairs = repairs(snapshot, &settled);
-    let explanation = explain(snapshot, &verdict, &settled, &repairs);
-    Analysis { verdict, victims: ids, exact, repairs, explanation }
+    told(snapshot, verdict, Victims { ids, exact }, &settled)
+}
+
+/// The same for a graph of those alone who are dead, without order in its queues: what the live graph has found is reduced
+/// once, not again and again.
+pub(crate) fn analyze_dead(picture: &Snapshot) -> Analysis {
+    let graph = Graph::of(picture);
+    let settled = Reduction::settled(&graph, Assume { outside: true, order: true });
+    let dead = graph.waiting_except(&settled.freed);
+    if dead.is_empty() || dead.len() < picture.nodes.len() {
+        return analyze(picture);
+    }
+    let name = |node: usize| picture.nodes[node].id.clone();
+    let mut core: Vec<usize> = sinks(&settled).into_iter().flatten().collect();
+    core.sort_unstable();
+    let verdict = Verdict {
+        verdict: Class::Deadlocked,
+        deadlocked: dead.into_iter().map(name).collect(),
+        core: core.into_iter().map(name).collect(),
+        needs_external: Vec::new(),
+        soft: false,
+    };
+    let victims = victims_of(picture, &settled);
+    told(picture, verdict, victims, &settled)
+}
+
+fn told(snapshot: &Snapshot, verdict: Verdict, victims: Victims, settled: &Reduction<'_>) -> Analysis {
+    let repairs = repairs(snapshot, settled);
+    let Explained { sentences: explanation, cycles } = explain(snapshot, &verdict, settled, &repairs);
+    Analysis { verdict, victims: victims.ids, exact: victims.exact, repairs, explanation, cycles }
 }
 
 /// Judges two reads of one system that were taken without a consistent cut; the second was begun after the first had

@@ -1,10 +1,11 @@
 //! One sentence about what a task waits for.
 
-use super::obstacle::Obstacle;
+use super::{obstacle::Obstacle, parked};
 use crate::{
-    State, TaskId, TaskIndex, Timestamp,
-    run::{OnExpiry, Phase, Run, Task, WaitOn},
-    workflow::{Definition, Need, TaskKind, Until, When},
+    AttemptId, State, TaskId, TaskIndex, Timestamp,
+    deadline::{Deadline, HEARTBEAT_TIMEOUT_DEFAULT, heartbeat_deadline},
+    run::{Lease, OnExpiry, Phase, Run, Task, WaitOn},
+    workflow::{Definition, Need, TaskDef, Until, When},
 };
 
 /// Names that a sentence lists before it only counts.
@@ -43,9 +44,11 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 WaitOn::Grant => Obstacle::of(state, run, definition, id).sentence(state),
                 WaitOn::Backoff => backoff(task),
                 WaitOn::Sleep => "sleeps".to_owned(),
-                WaitOn::Signal => match &definition.task(id.index).kind {
-                    TaskKind::Signal(signal) => format!("waits for signal `{}`", signal.name),
-                    _ => "waits for a signal".to_owned(),
+                WaitOn::Signal => match definition.task(id.index).kind.awaits() {
+                    Some((name, from)) => {
+                        format!("waits for {}", parked::signal(run, definition, name, from))
+                    }
+                    None => "waits for a signal".to_owned(),
                 },
                 WaitOn::Confirmation => confirmation(task),
                 WaitOn::Decision => "waits for somebody to decide: how its last attempt ended is unknown".to_owned(),
@@ -58,10 +61,12 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
             };
             Described { sentence, since: wait.since, bound: Some(Bound { at: wait.deadline, then }) }
         }
-        Phase::Leased(lease) => match &lease.stopping {
-            None => Described {
+        Phase::Leased(lease) => match (&lease.stopping, &lease.parked) {
+            (None, Some(wait)) => parked::describe(state, run, id, lease, wait),
+            (None, None) => Described {
                 sentence: match (lease.started_at, lease.prefetched) {
-                    (Some(_), _) => format!("is performed by worker `{}`", lease.worker.name),
+                    _ if lease.worker.is_brain() => "begins its runs".to_owned(),
+                    (Some(_), _) => performed(state, id.attempt(task.attempts), lease, definition.task(id.index)),
                     (None, false) => format!("waits for worker `{}` to start it", lease.worker.name),
                     (None, true) => {
                         format!("waits for a slot of worker `{}`, which has fetched it ahead", lease.worker.name)
@@ -70,8 +75,11 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
                 since: lease.started_at.unwrap_or(lease.granted_at),
                 bound: Some(Bound { at: lease.deadline, then: "it is stopped" }),
             },
-            Some(stopping) => Described {
-                sentence: format!("waits for worker `{}` to stop it", lease.worker.name),
+            (Some(stopping), _) => Described {
+                sentence: match lease.worker.is_brain() {
+                    true => "waits for its runs to end, which are cancelled".to_owned(),
+                    false => format!("waits for worker `{}` to stop it", lease.worker.name),
+                },
                 since: stopping.since,
                 bound: Some(Bound { at: stopping.fenced_at, then: "it is given up" }),
             },
@@ -85,6 +93,23 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
             bound: None,
         },
     })
+}
+
+/// Who performs an attempt, and what is heard of it.
+fn performed(state: &State, attempt: AttemptId, lease: &Lease, def: &TaskDef) -> String {
+    let name = &lease.worker.name;
+    let Some(stored) = lease.expires_at else { return format!("is performed by worker `{name}`") };
+    let volatile = &state.volatile;
+    if !volatile.workers.contains_key(&lease.worker) {
+        let until = volatile.moment_of(Deadline::LeaseExpiry(attempt), stored).calendar();
+        return format!("was performed by worker `{name}`, which is not here: it is given to another one at {until}");
+    }
+    let bound = def.heartbeat_timeout.unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
+    let silent_at = heartbeat_deadline(lease, def).map(|at| volatile.moment_of(Deadline::Heartbeat(attempt), at));
+    match silent_at.filter(|at| at.minus(bound) > lease.started_at.unwrap_or(lease.granted_at)) {
+        Some(at) => format!("is performed by worker `{name}`, last heard of at {}", at.minus(bound).calendar()),
+        None => format!("is performed by worker `{name}`"),
+    }
 }
 
 /// The tasks whose ends a task waits for.

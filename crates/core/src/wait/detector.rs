@@ -278,6 +278,11 @@ impl Detector {
         if more >= 0 { self.gained_units(resource, before) } else { self.lost(self.waiting_for(resource)) }
     }
 
+    /// How many units a resource has.
+    pub fn units(&self, resource: ResourceKey) -> u64 {
+        u64::try_from(self.resource(resource).units).unwrap_or_default()
+    }
+
     /// Forgets a resource that nobody holds and nobody waits for.
     pub fn remove_resource(&mut self, resource: ResourceKey) {
         let removed = self.resources[resource.0 as usize].take();
@@ -488,7 +493,7 @@ impl Detector {
     }
 
     /// Who waits for a node's end.
-    fn waiters(&self, node: NodeKey) -> impl Iterator<Item = NodeKey> + '_ {
+    pub(crate) fn waiters(&self, node: NodeKey) -> impl Iterator<Item = NodeKey> + '_ {
         self.awaited_by[node.0 as usize].iter().map(|((waiter, _), ())| waiter)
     }
 

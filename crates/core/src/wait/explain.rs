@@ -21,28 +21,37 @@ const CAUSES_WALKED_MAX: usize = 64;
 /// Edges that are walked to find the shortest cycle of one component.
 const WALK_MAX: usize = 50_000;
 
+/// What is said of a graph.
+#[derive(Default)]
+pub(super) struct Explained {
+    pub(super) sentences: Vec<String>,
+    /// The ids of the cycles that the sentences tell of.
+    pub(super) cycles: Vec<Vec<String>>,
+}
+
 /// The sentences for a verdict. `settled` is the reduction of the dead alone.
 pub(super) fn explain(
     snapshot: &Snapshot,
     verdict: &Verdict,
     settled: &Reduction<'_>,
     repairs: &[Repair],
-) -> Vec<String> {
+) -> Explained {
+    let sentences = |sentences| Explained { sentences, ..Explained::default() };
     match verdict.verdict {
         Class::Deadlocked | Class::Soft => dead(snapshot, verdict, settled, repairs),
-        Class::Stalled => stalled(snapshot),
+        Class::Stalled => sentences(stalled(snapshot)),
         Class::Moving => {
             let waiting = snapshot.nodes.iter().filter(|node| node.state == NodeState::Waiting).count();
-            vec![match waiting {
+            sentences(vec![match waiting {
                 0 => "nobody waits".to_owned(),
                 1 => "the one that waits can still go on by what runs now".to_owned(),
                 many => format!("all {many} that wait can still go on by what runs now"),
-            }]
+            }])
         }
     }
 }
 
-fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs: &[Repair]) -> Vec<String> {
+fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs: &[Repair]) -> Explained {
     let said = Said { snapshot, settled };
     let blocked = Blocked::of(settled);
     let mut sinks = sinks(settled);
@@ -90,7 +99,8 @@ fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs
             ));
         }
     }
-    sentences
+    let ids = |cycle: &Vec<usize>| cycle.iter().map(|node| settled.graph.snapshot.nodes[*node].id.clone()).collect();
+    Explained { sentences, cycles: cycles.iter().map(ids).collect() }
 }
 
 /// Who only moves when the outside does its part, those first for whom it has to.

@@ -60,7 +60,7 @@ impl Obstacle {
         if let Some(held) = held(state, run) {
             return held;
         }
-        let asked = request(run.id, definition, id.index);
+        let asked = request(run, definition, id.index);
         if let Some(closed) = state.closed(&asked) {
             return closed_to(state, closed, &asked);
         }
@@ -125,8 +125,7 @@ fn held(state: &State, run: &Run) -> Option<Obstacle> {
     if let Some(pause) = state.paused_workflows.get(&*run.workflow) {
         return Some(Obstacle::WorkflowHeld(Arc::clone(&run.workflow), pause.clone()));
     }
-    let is_out = state.volatile.focus.as_ref().is_some_and(|focus| !focus.contains(&run.id));
-    is_out.then_some(Obstacle::OutOfFocus)
+    (!state.volatile.is_in_focus(run)).then_some(Obstacle::OutOfFocus)
 }
 
 fn closed_to(state: &State, closed: Resource, asked: &Request) -> Obstacle {

@@ -1,11 +1,11 @@
 //! Orphan waits: what nobody can give any more, and what would let the waiter go on.
 
 use super::{Expr, NodeState, Part, Snapshot, Until, graph::Graph, reduce::Reduction, residue::each_open_term};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// What would let one waiting node go on that waits in vain, whatever becomes of the others.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repair {
     /// Who waits in vain.
     pub node: String,
@@ -17,7 +17,7 @@ pub struct Repair {
 }
 
 /// What to do about an orphan wait.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "remedy", rename_all = "snake_case")]
 pub enum Remedy {
     /// Make a resource larger.

@@ -32,14 +32,18 @@ pub(super) struct Victims {
 
 /// One smallest set of dead nodes whose end lets all others go on; the cheapest of these, and of equals the youngest.
 pub(super) fn victims(residue: &Snapshot) -> Victims {
-    let mut looks = Looks { left: LOOKS_MAX };
     let graph = Graph::of(residue);
-    let settled = Reduction::settled(&graph, ASSUME);
-    let (mut ids, exact) = match exact(residue, &settled, usize::MAX, DEPTH_MAX, &mut looks) {
+    victims_of(residue, &Reduction::settled(&graph, ASSUME))
+}
+
+/// The same for a residue that is settled already.
+pub(super) fn victims_of(residue: &Snapshot, settled: &Reduction<'_>) -> Victims {
+    let mut looks = Looks { left: LOOKS_MAX };
+    let (mut ids, exact) = match exact(residue, settled, usize::MAX, DEPTH_MAX, &mut looks) {
         Ok(Some(set)) => (set.ids, true),
-        Ok(None) | Err(GaveUp) => (greedy(&settled, &mut looks), false),
+        Ok(None) | Err(GaveUp) => (greedy(settled, &mut looks), false),
     };
-    let place = |id: &String| graph.nodes.get(id.as_str()).copied();
+    let place = |id: &String| settled.graph.nodes.get(id.as_str()).copied();
     ids.sort_by_key(place);
     Victims { ids, exact }
 }

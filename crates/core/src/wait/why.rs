@@ -2,12 +2,16 @@
 
 use super::{Described, describe, describe::Bound, obstacle::Obstacle};
 use crate::{
-    RunId, State, TaskId, TaskIndex, Timestamp,
+    RunId, Seq, State, TaskId, TaskIndex, Timestamp,
     ready::Resource,
-    run::{Lease, Phase, Run, RunStatus, Task, WaitOn},
-    workflow::{Definition, TaskKind, When},
+    run::{Awaited, Lease, Phase, Run, RunStatus, Task, WaitOn},
+    workflow::{Definition, When},
 };
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// Causes of one wait that are told; the rest is counted.
 const CAUSES_MAX: usize = 5;
@@ -120,12 +124,19 @@ impl Mover {
 /// Follows the reasons of an unfinished run or task; nothing for what has ended. Its effort is bounded: what is not
 /// looked at is counted, or said to be cut.
 pub fn why(state: &State, subject: Subject) -> Option<Why> {
-    Walk { state, told: BTreeSet::new() }.tell(subject, 0)
+    Walk::new(state).tell(subject, 0)
+}
+
+/// Who can move an unfinished task; nothing for what has ended.
+pub fn mover(state: &State, id: TaskId) -> Option<Mover> {
+    Walk::new(state).task(id).map(|(.., causes)| causes.mover)
 }
 
 struct Walk<'s> {
     state: &'s State,
     told: BTreeSet<Subject>,
+    /// Who holds units of each pool, those first that were granted first; made once for all that is told.
+    holders: OnceCell<BTreeMap<&'s str, BTreeSet<(Seq, TaskId)>>>,
 }
 
 /// What can move a wait, and what stands before it.
@@ -149,7 +160,11 @@ impl Causes {
     }
 }
 
-impl Walk<'_> {
+impl<'s> Walk<'s> {
+    fn new(state: &'s State) -> Self {
+        Self { state, told: BTreeSet::new(), holders: OnceCell::new() }
+    }
+
     fn tell(&mut self, subject: Subject, depth: usize) -> Option<Why> {
         let is_new = self.told.insert(subject);
         let (name, Described { sentence, since, bound }, causes) = match subject {
@@ -200,14 +215,15 @@ impl Walk<'_> {
         let task = run.task(id.index);
         let causes = match &task.phase {
             _ if run.poisoned.is_some() => Causes::none(Mover::Force),
+            Phase::Leased(lease) if lease.waits() => self.parked(run, id, lease),
             Phase::Leased(lease) => Causes::none(Mover::Worker(Arc::clone(&lease.worker.name))),
             Phase::Waiting(wait) => match wait.on {
                 WaitOn::Needs => needs(run, definition, id.index),
                 WaitOn::Grant => self.grant(Obstacle::of(self.state, run, definition, id), id),
                 WaitOn::Backoff | WaitOn::Sleep => Causes::none(Mover::Time),
-                WaitOn::Signal => Causes::none(match &definition.task(id.index).kind {
-                    TaskKind::Signal(signal) => Mover::Signal(Arc::clone(&signal.name)),
-                    _ => Mover::Brain,
+                WaitOn::Signal => Causes::none(match definition.task(id.index).kind.awaits() {
+                    Some((name, _)) => Mover::Signal(Arc::clone(name)),
+                    None => Mover::Brain,
                 }),
                 WaitOn::Decision => Causes::none(Mover::Decision),
                 WaitOn::Confirmation => Causes::none(Mover::Confirmation),
@@ -234,10 +250,7 @@ impl Walk<'_> {
                 let leases = members.filter_map(|(worker, _)| volatile.leases.get(worker)).flatten();
                 self.oldest(leases.copied(), |_| true)
             }
-            Obstacle::Units { name, .. } => {
-                let leases = self.state.volatile.leases.values().flatten();
-                self.oldest(leases.copied(), |lease| lease.holds.contains_key(&name))
-            }
+            Obstacle::Units { name, .. } => Causes::of(self.holders_of(&name)),
             Obstacle::Parallel(run) => {
                 let tasks = self.state.runs[&run].indexed_tasks().filter(|(_, task)| task.lease().is_some());
                 self.oldest(tasks.map(|(index, _)| run.task(index)), |_| true)
@@ -246,10 +259,67 @@ impl Walk<'_> {
         }
     }
 
+    /// What an attempt waits for, of whatever kind: whoever holds it, and runs that it spawned.
+    fn parked(&self, run: &Run, id: TaskId, lease: &Lease) -> Causes {
+        let Some(parked) = &lease.parked else { return Causes::none(Mover::Brain) };
+        let children = self.state.children.get(&id);
+        let (mut subjects, mut mover) = (Vec::new(), None);
+        for term in parked.on.terms() {
+            match term {
+                Awaited::Units { pool, units } => {
+                    let poisoned = self.state.pools.get(pool).is_some_and(|pool| pool.poisoned.is_some());
+                    if poisoned {
+                        mover = Some(Mover::Confirmation);
+                    } else if self.state.free_units(pool) < *units {
+                        subjects.extend(self.holders_of(pool).take(CAUSES_MAX));
+                    }
+                }
+                Awaited::Child { key, .. } => {
+                    let open = children.and_then(|children| children.get(key)).filter(|child| child.ended.is_none());
+                    subjects.extend(open.map(|child| Subject::Run(child.run)));
+                }
+                Awaited::Children => {
+                    let open = children.into_iter().flatten().filter(|(_, child)| child.is_awaited());
+                    subjects.extend(open.map(|(_, child)| Subject::Run(child.run)));
+                }
+                Awaited::Signal { name, from } => {
+                    let open = from.iter().filter(|sender| run.task(**sender).end().is_none());
+                    subjects.extend(open.map(|sender| Subject::Task(run.id.task(*sender))));
+                    mover = Some(Mover::Signal(name.as_str().into()));
+                }
+                Awaited::Timer { .. } => mover = mover.or(Some(Mover::Time)),
+                Awaited::AtLeast { .. } => {}
+            }
+        }
+        let own = subjects.iter().position(|subject| *subject == Subject::Task(id));
+        own.map(|own| subjects.remove(own));
+        match (subjects.is_empty(), mover) {
+            (false, _) => Causes::of(subjects.into_iter()),
+            (true, mover) => Causes::none(mover.unwrap_or(Mover::Brain)),
+        }
+    }
+
     /// Who stands first at a resource.
     fn behind(&self, resource: &Resource) -> Causes {
         let first = self.state.volatile.ready.first_at(resource);
         first.map_or_else(|| Causes::none(Mover::Brain), |task| Causes::of(std::iter::once(Subject::Task(task))))
+    }
+
+    /// Who holds units of a pool, those first that were granted first.
+    fn holders_of(&self, pool: &str) -> impl Iterator<Item = Subject> + '_ {
+        let holders = self.holders.get_or_init(|| {
+            let mut holders: BTreeMap<&'s str, BTreeSet<(Seq, TaskId)>> = BTreeMap::new();
+            let state = self.state;
+            for id in state.volatile.leases.values().flatten().take(LOOKED_AT_MAX) {
+                let lease = state.task(*id).and_then(Task::lease);
+                for (pool, seq) in lease.into_iter().flat_map(|lease| lease.holds.keys().map(|pool| (pool, lease.seq)))
+                {
+                    holders.entry(pool).or_default().insert((seq, *id));
+                }
+            }
+            holders
+        });
+        holders.get(pool).into_iter().flatten().map(|(_, task)| Subject::Task(*task))
     }
 
     /// The holders among these tasks, those first that were granted first.

@@ -5,9 +5,11 @@
 //!   fail [exit N] [REASON] | stopped | launch [for_good | short] | released | lost [alive] [big N] |
 //!   unkillable`, `cancel RUN [force]`, `signal RUN NAME [JSON | big BYTES]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
-//!   retry|fail`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
-//! * settings: `pool NAME SIZE`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
+//!   retry|fail`, `ask A …` (see `ask.rs`), `set POOL SIZE [lend] | gone`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
+//! * alerts: see `alert.rs`;
+//! * settings: `pool NAME SIZE [lend]`, `resolve | alert`, `stale PENDING WORKFLOW`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
+//! * the monitor: `scan` looks for those that stand still, and reports them; `look` only looks, and `report` sends that;
 //! * questions: `show [RUN]`, `waits`, `why RUN|TASK`, `pools`, `letters`, `steps MOST`.
 
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
@@ -29,6 +31,11 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
     match command.as_str() {
         "worker" | "leave" => worker(story, &command, words),
         "submit" => submit(story, words),
+        "ask" => crate::ask::ask(story, words),
+        "set" => set_pool(story, words),
+        "target" | "rate" | "rules" | "raise" | "over" | "sent" | "unsent" | "alerts" => {
+            crate::alert::obey(story, &command, words);
+        }
         "start" | "renew" => report(story, &command, words),
         "end" => end(story, words),
         "advance" => advance(story, words),
@@ -50,12 +57,48 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         }
         "quarantine" => quarantine(story, words),
         "pool" | "queue" | "bound" => settings(story, &command, words),
+        "resolve" | "alert" => {
+            story.world.settings.monitor.cancel_on_deadlock = command == "resolve";
+            let settings = story.world.settings.clone();
+            story.happen(Event::SettingsApplied(Box::new(settings)));
+        }
+        "stale" => {
+            let monitor = &mut story.world.settings.monitor;
+            (monitor.pending_stale, monitor.workflow_stale) = (words.length("pending"), words.length("workflow"));
+            let settings = story.world.settings.clone();
+            story.happen(Event::SettingsApplied(Box::new(settings)));
+        }
+        "scan" | "look" | "report" => scan(story, &command),
         "reload" => reload(story),
         "chance" => chance(story, words),
         "by" => story.by_hand = words.word("`hand` or `itself`") == "hand",
         "show" | "waits" | "why" | "pools" | "letters" | "steps" => print::answer(story, &command, words),
         _ => panic!("no command `{command}`"),
     }
+}
+
+/// The monitor looks, or tells what it saw when it last did.
+fn scan(story: &mut Story, command: &str) {
+    if command != "report" {
+        let seen = story.world.look();
+        story.note(format!("{} stand still: {} new, {} over", seen.0.stuck, seen.0.found.len(), seen.0.over.len()));
+        story.seen = seen.1;
+    }
+    if command != "look" {
+        let (findings, caller) = (Box::new(std::mem::take(&mut story.seen)), story.caller());
+        story.happen(Event::FindingsReported { findings, caller });
+    }
+}
+
+fn set_pool(story: &mut Story, mut words: Words) {
+    let name = words.word("a pool");
+    let pool = match words.word("its size").as_str() {
+        "gone" => None,
+        size => Some(PoolSettings { size: size.parse().expect("a size"), lend: words.take("lend") }),
+    };
+    words.end();
+    let caller = story.caller();
+    story.happen(Event::PoolSet { name, pool, caller });
 }
 
 fn worker(story: &mut Story, command: &str, mut words: Words) {
@@ -104,6 +147,7 @@ fn submit(story: &mut Story, mut words: Words) {
         source: None,
         start_at: None,
         takes_over: None,
+        calls: crate::ask::calls(story, &definition),
         facts: Facts { as_of: story.world.state.commit(), ..Facts::default() },
         caller: story.caller(),
     };
@@ -331,7 +375,8 @@ fn settings(story: &mut Story, command: &str, mut words: Words) {
     match command {
         "pool" => {
             let size = words.number("its size");
-            settings.pools.insert(name, PoolSettings { size, lend: false });
+            let lend = words.take("lend");
+            settings.pools.insert(name, PoolSettings { size, lend });
         }
         "queue" => {
             let queue = settings.queues.entry(name).or_default();

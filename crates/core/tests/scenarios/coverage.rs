@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     AttemptId, Decision, RunId, State, TaskId,
     deadline::Deadline,
-    event::{Decision as Verdict, Event, Outcome, PauseTarget},
+    event::{Ask, Decision as Verdict, Event, Outcome, PauseTarget},
     row::HistoryKind,
     run::{Phase, Run, Task, TaskEnd, WaitOn},
 };
@@ -33,7 +33,7 @@ pub(crate) struct Before {
 }
 
 /// The states in which an event that belongs to a task can find it.
-pub(crate) const TASK_STATES: [&str; 14] = [
+pub(crate) const TASK_STATES: [&str; 15] = [
     "needs",
     "queued",
     "backoff",
@@ -43,6 +43,7 @@ pub(crate) const TASK_STATES: [&str; 14] = [
     "suspected",
     "granted",
     "started",
+    "parked",
     "stopping",
     "succeeded",
     "ended otherwise",
@@ -52,7 +53,7 @@ pub(crate) const TASK_STATES: [&str; 14] = [
 /// The states in which an event that belongs to a run can find it.
 pub(crate) const RUN_STATES: [&str; 6] = ["pending", "running", "paused", "ending", "poisoned", "gone"];
 /// The events that belong to a task.
-pub(crate) const TASK_EVENTS: [&str; 17] = [
+pub(crate) const TASK_EVENTS: [&str; 23] = [
     "AttemptStarted",
     "AttemptRenewed",
     "AttemptEnded Succeeded",
@@ -62,6 +63,10 @@ pub(crate) const TASK_EVENTS: [&str; 17] = [
     "AttemptEnded Released",
     "AttemptEnded Lost",
     "AttemptEnded Unkillable",
+    "AttemptAsked Wait",
+    "AttemptAsked Withdraw",
+    "AttemptAsked Release",
+    "AttemptAsked Spawn",
     "TaskDecided Retry",
     "TaskDecided Fail",
     "DeadlinePassed TaskWait",
@@ -69,6 +74,8 @@ pub(crate) const TASK_EVENTS: [&str; 17] = [
     "DeadlinePassed AttemptTimeout",
     "DeadlinePassed LeaseExpiry",
     "DeadlinePassed Heartbeat",
+    "DeadlinePassed AttemptWait",
+    "DeadlinePassed AttemptTimer",
     "DeadlinePassed StopExpiry",
 ];
 /// The events that belong to a run.
@@ -188,6 +195,7 @@ fn attempts(state: &State) -> BTreeMap<AttemptId, &'static str> {
 fn lease_state(task: &Task) -> &'static str {
     match task.lease() {
         Some(lease) if lease.stopping.is_some() => "stopping",
+        Some(lease) if lease.parked.is_some() => "parked",
         Some(lease) if lease.started_at.is_some() => "started",
         Some(_) | None => "granted",
     }
@@ -196,17 +204,20 @@ fn lease_state(task: &Task) -> &'static str {
 /// The state that an event finds, if it belongs to a run or a task.
 fn found_state(state: &State, event: &Event) -> Option<&'static str> {
     Some(match event {
-        Event::AttemptStarted { attempt, .. } | Event::AttemptRenewed { attempt, .. } => {
-            task_state(state, attempt.task)
-        }
+        Event::AttemptStarted { attempt, .. }
+        | Event::AttemptRenewed { attempt, .. }
+        | Event::AttemptAsked { attempt, .. } => task_state(state, attempt.task),
         Event::AttemptEnded(end) => task_state(state, end.attempt.task),
         Event::TaskDecided { task, .. } => task_state(state, *task),
         Event::DeadlinePassed(deadline) => match deadline {
+            Deadline::AlertDelivery(_) => return None,
             Deadline::RunStart(run) | Deadline::RunTimeout(run) => run_state(state, *run),
             Deadline::TaskWait(task) | Deadline::CountsAsHigh(task) => task_state(state, *task),
             Deadline::AttemptTimeout(attempt)
             | Deadline::LeaseExpiry(attempt)
             | Deadline::Heartbeat(attempt)
+            | Deadline::AttemptWait(attempt)
+            | Deadline::AttemptTimer(attempt)
             | Deadline::StopExpiry(attempt) => task_state(state, attempt.task),
         },
         Event::RunCancelRequested { run, .. } | Event::RunPoisoned { run, .. } | Event::SignalSent { run, .. } => {
@@ -273,6 +284,15 @@ fn event_name(event: &Event) -> &'static str {
         Event::WorkerLeft { .. } => "WorkerLeft",
         Event::AttemptStarted { .. } => "AttemptStarted",
         Event::AttemptRenewed { .. } => "AttemptRenewed",
+        Event::AttemptAsked { ask, .. } => match **ask {
+            Ask::Wait { .. } => "AttemptAsked Wait",
+            Ask::Withdraw { .. } => "AttemptAsked Withdraw",
+            Ask::Release { .. } => "AttemptAsked Release",
+            Ask::Spawn { .. } => "AttemptAsked Spawn",
+        },
+        Event::DeadlockMarked { .. } => "DeadlockMarked",
+        Event::FindingsReported { .. } => "FindingsReported",
+        Event::PoolSet { .. } => "PoolSet",
         Event::AttemptEnded(end) => match end.outcome {
             Outcome::Succeeded { .. } => "AttemptEnded Succeeded",
             Outcome::Failed { .. } => "AttemptEnded Failed",
@@ -290,8 +310,15 @@ fn event_name(event: &Event) -> &'static str {
             Deadline::AttemptTimeout(_) => "DeadlinePassed AttemptTimeout",
             Deadline::LeaseExpiry(_) => "DeadlinePassed LeaseExpiry",
             Deadline::Heartbeat(_) => "DeadlinePassed Heartbeat",
+            Deadline::AttemptWait(_) => "DeadlinePassed AttemptWait",
+            Deadline::AttemptTimer(_) => "DeadlinePassed AttemptTimer",
             Deadline::StopExpiry(_) => "DeadlinePassed StopExpiry",
+            Deadline::AlertDelivery(_) => "DeadlinePassed AlertDelivery",
         },
+        Event::AlertRaised(_) => "AlertRaised",
+        Event::AlertResolved { .. } => "AlertResolved",
+        Event::AlertDelivered { .. } => "AlertDelivered",
+        Event::AlertFailed(_) => "AlertFailed",
         Event::TimeSkipped { .. } => "TimeSkipped",
         Event::ContinuationDue(_) => "ContinuationDue",
         Event::GrantsDue => "GrantsDue",

@@ -4,7 +4,8 @@
 //! elsewhere, tasks beyond the last, moments that nobody waits for, loads in between. After each, every
 //! rule is checked and the rows are held against the state. Two seconds here;
 //! `UNKNOT_FUZZ_SECONDS=60 UNKNOT_FUZZ_SEED=7 cargo test -p unknot-core --test scenarios fuzz` runs longer,
-//! from another seed. A failure prints the seed of its life and the event's number.
+//! from another seed, and `UNKNOT_FUZZ_SECONDS=0` takes that one life alone. A failure prints the seed of its life and the
+//! event's number.
 
 use crate::{workflow_form, world::World};
 use std::{
@@ -14,17 +15,18 @@ use std::{
 };
 use unknot_core::{
     AttemptId, Fence, Millis, RunId, Seq, TaskId, TaskIndex,
+    alert::{About, FailedDelivery, Incident, News, Severity},
     deadline::Deadline,
     effect::Effect,
     event::{
-        AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget,
+        Ask, AttemptEnd, Caller, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget,
         SignalRequest, Submission,
     },
     row::{Detail, Quarantined},
-    run::{Idempotency, JsonText, WorkerId},
-    settings::{PoolSettings, QueueSettings, Settings},
+    run::{AtDeadline, Awaited, Idempotency, JsonText, WorkerId},
+    settings::{AlertTarget, Monitor, PoolSettings, QueueSettings, Settings},
     worker::{Serves, WorkKind},
-    workflow::Definition,
+    workflow::{Definition, Until},
 };
 
 /// Events of one life.
@@ -35,7 +37,7 @@ const FOLLOWING_MAX: usize = 2_000;
 const ENDING_MAX: usize = 200;
 
 /// Workflows with every kind of need, hold, bound and consequence.
-const WORKFLOWS: [(&str, &[&str]); 8] = [
+const WORKFLOWS: [(&str, &[&str]); 12] = [
     ("workflow awaits", &["task a signal go", "task b signal go timeout 5s", "task c needs a,b", "task d signal stop"]),
     ("workflow plain", &["task a", "task b needs a", "task c needs a"]),
     ("workflow locks max_parallel 1", &["task a locks disk", "task b locks disk pools net:2", "task c pools net:1"]),
@@ -53,9 +55,26 @@ const WORKFLOWS: [(&str, &[&str]); 8] = [
     ("workflow sleeps", &["task a sleep 10s", "task b needs a queue slow priority low", "task c queue_timeout 5s"]),
     ("workflow lost", &["task a on_lost fail", "task b on_lost hold", "task c timeout 10s"]),
     ("workflow wide", &["task a", "tasks leaf 20 needs a", "task join needs leaf1,leaf2"]),
+    ("workflow asks", &["task a", "task b pools net:1", "task c locks disk", "task d needs a"]),
+    (
+        "workflow calls",
+        &["task a workflow asks pools net:1", "task b workflow plain detached", "task c needs a workflow nested"],
+    ),
+    (
+        "workflow nested max_parallel 2",
+        &["task a workflow asks each [1,2,3,4] parallel 2 goes_on", "task b workflow plain each [1,2,3]", "task c"],
+    ),
+    (
+        "workflow answers",
+        &["task a on_failure continue", "task b needs a on_failure continue", "task c signal go from a,b", "task d"],
+    ),
 ];
 const QUEUES: [&str; 2] = ["default", "slow"];
 const POOLS: [&str; 3] = ["disk", "net", "unheard-of"];
+/// What attempts wait for: pools that tasks ask for as well, and locks of their own.
+const ASKED: [&str; 4] = ["disk", "net", "x", "y"];
+const KEYS: [&str; 3] = ["k0", "k1", "k2"];
+const WAITS: [&str; 3] = ["w0", "w1", "w2"];
 
 /// The life of one namespace.
 struct Life {
@@ -100,7 +119,10 @@ impl Life {
 
     fn any_event(&mut self) -> Event {
         let caller = Caller(self.random.next());
-        match self.random.below(21) {
+        match self.random.below(34) {
+            21..=30 => self.asked(caller),
+            31 => self.pool(caller),
+            32..=33 => self.alert(),
             0..=2 => self.submission(caller),
             3 => {
                 let queues = self.random.one_in(3).then(|| BTreeSet::from(["default".into()]));
@@ -147,24 +169,89 @@ impl Life {
     }
 
     fn submission(&mut self, caller: Caller) -> Event {
+        let key = self.random.below(3);
+        let body_hash = self.random.below(2).to_string();
+        let idempotency = self.random.one_in(4).then(|| Idempotency { key: format!("key {key}"), body_hash });
+        Event::RunSubmitted(Box::new(Submission { idempotency, ..self.wanted(caller) }))
+    }
+
+    /// A run of any workflow.
+    fn wanted(&mut self, caller: Caller) -> Submission {
         let run = RunId::from_parts(self.world.now.0, self.random.next().into());
         self.runs.push(run);
         let definition = Arc::clone(&self.workflows[self.random.below(self.workflows.len())]);
-        let key = self.random.below(3);
-        let body_hash = self.random.below(2).to_string();
-        Event::RunSubmitted(Box::new(Submission {
+        let called = |workflow: &&Arc<Definition>| ["asks", "plain", "nested"].contains(&&*workflow.body.name);
+        let calls = self.workflows.iter().filter(called);
+        Submission {
             run,
             definition,
             input: JsonText("{}".into()),
             labels: BTreeMap::new(),
             client_id: None,
-            idempotency: self.random.one_in(4).then(|| Idempotency { key: format!("key {key}"), body_hash }),
+            idempotency: None,
             source: None,
             start_at: self.random.one_in(5).then(|| self.world.now.plus(Millis::from_secs(30))),
             takes_over: None,
+            calls: calls.map(|workflow| (Arc::clone(&workflow.body.name), Arc::clone(workflow))).collect(),
             facts: Facts::default(),
             caller,
-        }))
+        }
+    }
+
+    /// A running attempt, or one that was so, asks for something.
+    fn asked(&mut self, caller: Caller) -> Event {
+        let (attempt, fence) = self.lease();
+        let ask = match self.random.below(12) {
+            0..=6 => {
+                let name = (*self.random.pick(&WAITS)).to_owned();
+                let within = self.random.one_in(3).then(|| Millis(self.random.next() % 20_000));
+                let then = if self.random.one_in(4) { AtDeadline::Stop } else { AtDeadline::GiveUp };
+                Ask::Wait { name, on: self.awaited(0), within, then }
+            }
+            7 => Ask::Withdraw { name: (*self.random.pick(&WAITS)).to_owned() },
+            8 => {
+                let (pool, units) = ((*self.random.pick(&ASKED)).to_owned(), self.random.below(3) as u32);
+                Ask::Release { units: BTreeMap::from([(pool, units)]) }
+            }
+            _ => {
+                let (key, detached) = ((*self.random.pick(&KEYS)).to_owned(), self.random.one_in(4));
+                Ask::Spawn { key, submission: Box::new(self.wanted(caller)), detached }
+            }
+        };
+        Event::AttemptAsked { attempt, fence, ask: Box::new(ask), caller }
+    }
+
+    /// Something to wait for; now and then what cannot be asked for.
+    fn awaited(&mut self, depth: u32) -> Awaited {
+        match self.random.below(if depth < 3 { 12 } else { 9 }) {
+            0..=3 => Awaited::Units {
+                pool: (*self.random.pick(&ASKED)).to_owned(),
+                units: if self.random.one_in(3) { 2 } else { 1 },
+            },
+            4..=5 => {
+                let until = if self.random.one_in(2) { Until::Finished } else { Until::Succeeded };
+                Awaited::Child { key: (*self.random.pick(&KEYS)).to_owned(), until }
+            }
+            6 => Awaited::Children,
+            7 => {
+                let name = if self.random.one_in(3) { "stop" } else { "go" };
+                let from = (0..4).filter(|_| self.random.one_in(4)).map(TaskIndex).collect();
+                Awaited::Signal { name: name.to_owned(), from }
+            }
+            8 => Awaited::Timer { at: self.world.now.plus(Millis(self.random.next() % 10_000)) },
+            _ => {
+                let of: Vec<Awaited> = (0..self.random.below(4)).map(|_| self.awaited(depth + 1)).collect();
+                Awaited::AtLeast { k: self.random.below(of.len() + 1) as u32, of }
+            }
+        }
+    }
+
+    /// A pool is made, resized, lent or not, or taken away.
+    fn pool(&mut self, caller: Caller) -> Event {
+        let name = (*self.random.pick(&ASKED)).to_owned();
+        let (size, lend) = (self.random.below(4) as u32, self.random.one_in(2));
+        let pool = (!self.random.one_in(4)).then_some(PoolSettings { size, lend });
+        Event::PoolSet { name, pool, caller }
     }
 
     fn end(&mut self) -> Event {
@@ -215,7 +302,9 @@ impl Life {
     /// A moment that somebody may wait for, or not; or one that has not come yet.
     fn moment(&mut self) -> Event {
         let attempt = self.lease().0;
-        Event::DeadlinePassed(match self.random.below(8) {
+        Event::DeadlinePassed(match self.random.below(10) {
+            8 => Deadline::AttemptWait(attempt),
+            9 => Deadline::AttemptTimer(attempt),
             0 => Deadline::TaskWait(attempt.task),
             6 => Deadline::CountsAsHigh(attempt.task),
             7 => Deadline::Heartbeat(attempt),
@@ -228,18 +317,64 @@ impl Life {
     }
 
     fn settings(&mut self) -> Event {
-        let mut settings = Settings { bounds: self.world.settings.bounds, ..Settings::default() };
+        let monitor = Monitor { cancel_on_deadlock: self.random.one_in(2), ..Monitor::default() };
+        let mut settings = Settings { bounds: self.world.settings.bounds, monitor, ..Settings::default() };
         for pool in POOLS {
             if self.random.one_in(2) {
-                let size = self.random.below(4) as u32;
-                settings.pools.insert(pool.to_owned(), PoolSettings { size, lend: true });
+                let (size, lend) = (self.random.below(4) as u32, self.random.one_in(2));
+                settings.pools.insert(pool.to_owned(), PoolSettings { size, lend });
             }
         }
         if self.random.one_in(2) {
             let max_queue_size = self.random.below(30) as u32;
             settings.queues.insert("slow".to_owned(), QueueSettings { max_queue_size, ..QueueSettings::default() });
         }
+        settings.alerts.alerts_max = 1 + self.random.below(3) as u32;
+        for target in ["ops", "oncall"] {
+            let (is_there, send_resolved) = (!self.random.one_in(4), self.random.one_in(2));
+            if is_there {
+                let least = Severity::ALL[self.random.below(2)];
+                settings.alerts.targets.insert(target.to_owned(), AlertTarget { send_resolved, least });
+            }
+        }
         Event::SettingsApplied(Box::new(settings))
+    }
+
+    /// An incident begins or ends, or something is said of a delivery: of one that is under way, or of none.
+    fn alert(&mut self) -> Event {
+        let key = format!("disk:{}", self.random.below(6));
+        let known = self.world.state.alerts.len();
+        let (alert, target) = match known {
+            0 => (Seq(self.random.next() % 100), "ops".to_owned()),
+            _ => {
+                let place = self.random.below(known);
+                let seq = *self.world.state.alerts.keys().nth(place).expect("one of them");
+                (seq, ["ops", "oncall", "nobody"][self.random.below(3)].to_owned())
+            }
+        };
+        let news = if self.random.one_in(2) { News::Raised } else { News::Resolved };
+        match self.random.below(6) {
+            0..=1 => Event::AlertRaised(Box::new(Incident {
+                key,
+                severity: Severity::ALL[self.random.below(4)],
+                summary: "as chance has it".to_owned(),
+                about: About::Quarantined { run: None },
+                is_momentary: self.random.one_in(3),
+            })),
+            2 => Event::AlertResolved { key },
+            3 => Event::AlertDelivered { alert, target, news },
+            4 => Event::DeadlinePassed(Deadline::AlertDelivery(alert)),
+            _ => {
+                let tries = 1 + self.random.below(4) as u32;
+                let next_try = match self.random.below(3) {
+                    0 => NextTry::Useless,
+                    1 => NextTry::NotBefore(Millis::from_hours(2)),
+                    _ => NextTry::AsUsual,
+                };
+                let error = "webhook timeout".to_owned();
+                Event::AlertFailed(Box::new(FailedDelivery { alert, target, news, tries, error, next_try }))
+            }
+        }
     }
 
     /// A lease that was given, as it was or a little off.
@@ -354,6 +489,10 @@ impl Random {
     fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }
+
+    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
 }
 
 fn from_variable(name: &str, usual: u64) -> u64 {
@@ -365,13 +504,16 @@ fn fuzz_events_break_no_rule() {
     let first = from_variable("UNKNOT_FUZZ_SEED", 1);
     let until = Instant::now() + Duration::from_secs(from_variable("UNKNOT_FUZZ_SECONDS", 2));
     let mut lives = 0;
-    while Instant::now() < until {
+    loop {
         let seed = first.wrapping_add(lives);
         let (mut number, mut newest) = (0, String::new());
         let target = std::panic::AssertUnwindSafe(|| live(seed, &mut number, &mut newest));
         let outcome = std::panic::catch_unwind(target);
         assert!(outcome.is_ok(), "UNKNOT_FUZZ_SEED={seed}, event {number}: {newest}");
         lives += 1;
+        if Instant::now() >= until {
+            break;
+        }
     }
     println!("{lives} lives of {EVENTS} events from seed {first}");
 }

@@ -42,6 +42,7 @@ impl Crowd {
             source: None,
             start_at: None,
             takes_over: None,
+            calls: BTreeMap::new(),
             facts: Facts::default(),
             caller: Caller(1),
         })));

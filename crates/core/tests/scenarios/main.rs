@@ -6,6 +6,9 @@
 //! `story.rs`, that of its commands in `command.rs`, that of its workflows in `workflow_form.rs`.
 #![expect(clippy::disallowed_methods, reason = "tests read and bless files")]
 
+mod alert;
+mod ask;
+mod audit;
 mod bounds;
 mod command;
 mod coverage;

@@ -9,14 +9,16 @@ use crate::{
     coverage::{self, Coverage, RUN_EVENTS, RUN_STATES, TASK_EVENTS, TASK_STATES},
     story::{self, Story},
 };
+use std::collections::BTreeMap;
 use unknot_core::{
     Fence, Seq,
     deadline::Deadline,
     event::{
-        AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget, SignalRequest,
+        Ask, AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget,
+        SignalRequest,
     },
     row::Detail,
-    run::JsonText,
+    run::{AtDeadline, Awaited, JsonText},
 };
 
 /// How a task `a` comes into a state; `z` keeps its run alive.
@@ -34,6 +36,9 @@ fn task_prelude(state: &str) -> &'static str {
         "granted" => "workflow f\n  task a retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n",
         "started" => {
             "workflow f\n  task a retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n> start a\n"
+        }
+        "parked" => {
+            "workflow f\n  task a retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n> start a\n> ask a wait w signal:go within 5s\n"
         }
         "stopping" => {
             "workflow f\n  task a timeout 10s retry 2 locks l\n  task z\n\n> worker far slots 2\n> submit r1 f\n> start a\n> advance 10s\n"
@@ -87,6 +92,7 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
     let caller = story.caller();
     let message = || "as the table goes".to_owned();
     let ended = |outcome| Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail: Detail::NONE }));
+    let asked = |ask| Event::AttemptAsked { attempt, fence, ask: Box::new(ask), caller };
     let cancel = |force| {
         let request = CancelRequest { reason: message(), by: "ann".to_owned(), force, facts: Facts::default() };
         Event::RunCancelRequested { run, request, caller }
@@ -107,6 +113,17 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
         "AttemptEnded Released" => ended(Outcome::Released),
         "AttemptEnded Lost" => ended(Outcome::Lost { message: message(), confirmed_dead: false }),
         "AttemptEnded Unkillable" => ended(Outcome::Unkillable { message: message() }),
+        "AttemptAsked Wait" => {
+            let on = Awaited::Signal { name: "stay".to_owned(), from: Vec::new() };
+            asked(Ask::Wait { name: "v".to_owned(), on, within: None, then: AtDeadline::GiveUp })
+        }
+        "AttemptAsked Withdraw" => asked(Ask::Withdraw { name: "w".to_owned() }),
+        "AttemptAsked Release" => asked(Ask::Release { units: BTreeMap::from([("l".to_owned(), 1)]) }),
+        "AttemptAsked Spawn" => asked(Ask::Spawn {
+            key: "k".to_owned(),
+            submission: Box::new(crate::ask::child(story, "k", "f")),
+            detached: false,
+        }),
         "TaskDecided Retry" => Event::TaskDecided { task, decision: Decision::Retry, caller },
         "TaskDecided Fail" => Event::TaskDecided { task, decision: Decision::Fail, caller },
         "RunCancelRequested" => cancel(false),
@@ -132,6 +149,8 @@ fn event(story: &mut Story, name: &str) -> (Event, bool) {
         "DeadlinePassed AttemptTimeout" => Event::DeadlinePassed(Deadline::AttemptTimeout(attempt)),
         "DeadlinePassed LeaseExpiry" => Event::DeadlinePassed(Deadline::LeaseExpiry(attempt)),
         "DeadlinePassed Heartbeat" => Event::DeadlinePassed(Deadline::Heartbeat(attempt)),
+        "DeadlinePassed AttemptTimer" => Event::DeadlinePassed(Deadline::AttemptTimer(attempt)),
+        "DeadlinePassed AttemptWait" => Event::DeadlinePassed(Deadline::AttemptWait(attempt)),
         "DeadlinePassed StopExpiry" => Event::DeadlinePassed(Deadline::StopExpiry(attempt)),
         "DeadlinePassed RunStart" => Event::DeadlinePassed(Deadline::RunStart(run)),
         "DeadlinePassed RunTimeout" => Event::DeadlinePassed(Deadline::RunTimeout(run)),

@@ -4,10 +4,11 @@ use crate::{story::Story, words::Words};
 use std::collections::BTreeMap;
 use unknot_core::{
     Decision, RunId, Timestamp,
-    effect::{Answer, Assignment, Effect, Work},
+    deadlock::Deadlock,
+    effect::{Answer, Assignment, Effect, WaitAnswer, Work},
     event::Event,
     row::{Fact, HistoryEntry, HistoryKind, Row},
-    run::Phase,
+    run::{Child, Phase},
     wait::{self, Described, Subject, Why},
     workflow::Command,
 };
@@ -86,9 +87,23 @@ fn written(story: &Story, row: Option<&Row>) -> Option<String> {
                 letter.attempts, letter.error.reason, letter.error.message
             ))
         }
+        Row::Deadlock(deadlock) => Some(verdict(deadlock)),
         Row::Quarantine(quarantined) => Some(format!("quarantined: {}: {}", quarantined.event, quarantined.error)),
         _ => None,
     }
+}
+
+fn verdict(deadlock: &Deadlock) -> String {
+    let victims: Vec<String> = deadlock.victims.iter().map(ToString::to_string).collect();
+    if deadlock.ended_at.is_some() {
+        return format!("dl_{} is over", deadlock.seq.0);
+    }
+    let mut line = format!("{:?}, {:?}: victims {}", deadlock.kind, deadlock.outcome, victims.join(" "));
+    if deadlock.behind > 0 {
+        line.push_str(&format!("; {} behind", deadlock.behind));
+    }
+    deadlock.explanation.iter().for_each(|sentence| line.push_str(&format!("\n  {sentence}")));
+    line
 }
 
 fn kind(effect: &Effect) -> &'static str {
@@ -97,6 +112,8 @@ fn kind(effect: &Effect) -> &'static str {
         Effect::Stop { .. } => "stop",
         Effect::Kill { .. } => "kill",
         Effect::Acknowledge { .. } => "acknowledge",
+        Effect::Notify(_) => "tell",
+        Effect::GiveUpAlert { .. } => "give up",
         Effect::Reply { .. } => "answer",
     }
 }
@@ -120,6 +137,10 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
             let verdict = if *accepted { "counted" } else { "refused" };
             format!("acknowledge {}#{}: {verdict}", story.task_name(attempt.task), attempt.number)
         }
+        Effect::Notify(notice) => crate::alert::told(notice),
+        Effect::GiveUpAlert { key, target, why } => {
+            format!("give up {key} at {}: {why}", target.as_deref().unwrap_or("all"))
+        }
         Effect::Reply { answer: Err(refusal), .. } => format!("refused: {refusal}"),
         Effect::Reply { answer: Ok(answer), .. } => match answer {
             Answer::Submitted { run, existing: false } => format!("answer: {run} is submitted"),
@@ -130,6 +151,28 @@ pub(crate) fn effect(story: &Story, effect: &Effect) -> String {
             }
             Answer::Signalled { is_named: true } => "answer: sent".to_owned(),
             Answer::Signalled { is_named: false } => "answer: sent, and nobody waits for it".to_owned(),
+            Answer::Waits(WaitAnswer::Waiting { deadline }) => {
+                format!("answer: waits until {}", moment(story, *deadline))
+            }
+            Answer::Waits(WaitAnswer::Met { granted, signals, children }) => {
+                let mut line = "answer: met".to_owned();
+                granted.iter().for_each(|(pool, units)| line.push_str(&format!(" {pool}:{units}")));
+                signals.iter().for_each(|(name, payload)| line.push_str(&format!(" {name}={}", payload.0)));
+                for (key, child) in children {
+                    let output = child.output.as_ref().map_or("", |output| &output.0);
+                    line.push_str(&format!(" {key}={}{output}", child.ended.map_or("", |end| end.word())));
+                }
+                line
+            }
+            Answer::Waits(WaitAnswer::Impossible { children }) => {
+                let ended =
+                    |(key, child): (&String, &Child)| format!(" {key}={}", child.ended.map_or("", |end| end.word()));
+                format!("answer: impossible{}", children.iter().map(ended).collect::<String>())
+            }
+            Answer::Waits(WaitAnswer::TimedOut) => "answer: timed out".to_owned(),
+            Answer::Waits(WaitAnswer::Withdrawn) => "answer: withdrawn".to_owned(),
+            Answer::Spawned { run, existing: false } => format!("answer: {run} is spawned"),
+            Answer::Spawned { run, existing: true } => format!("answer: {run} was spawned before"),
             Answer::Paused(pause) => format!("answer: held by {} since {}", pause.by, moment(story, pause.since)),
             Answer::Done => "answer: done".to_owned(),
         },

@@ -20,7 +20,7 @@ use unknot_core::{
     AttemptId, Fence, RunId, TaskId, TaskIndex,
     deadline::Deadline,
     effect::Effect,
-    event::{Caller, Event},
+    event::{Caller, Event, Findings},
     row::Row,
     workflow::Definition,
 };
@@ -43,6 +43,8 @@ pub(crate) struct Story {
     pub(crate) boots: BTreeMap<String, u64>,
     /// Whether what is due waits for `> turn` instead of happening by itself.
     pub(crate) by_hand: bool,
+    /// What the monitor saw and has not told yet.
+    pub(crate) seen: Findings,
     callers: u64,
     told: String,
 }
@@ -57,6 +59,12 @@ pub(crate) fn tell(text: &str) -> (String, Coverage) {
 /// Tells a story that may go on.
 pub(crate) fn begin(text: &str) -> Story {
     let mut story = Story::default();
+    go_on(&mut story, text);
+    story
+}
+
+/// Tells more of a story.
+pub(crate) fn go_on(story: &mut Story, text: &str) {
     let mut lines = text.lines().filter(|line| !line.starts_with(INDENT)).peekable();
     while let Some(line) = lines.next() {
         story.write(line);
@@ -68,7 +76,7 @@ pub(crate) fn begin(text: &str) -> Story {
             }
             story.define(line, &tasks);
         } else if let Some(line) = line.strip_prefix("> ") {
-            command::obey(&mut story, Words::of(line));
+            command::obey(story, Words::of(line));
             if !story.by_hand {
                 story.follow();
             }
@@ -76,7 +84,6 @@ pub(crate) fn begin(text: &str) -> Story {
             assert!(line.is_empty() || line.starts_with('#'), "a line is a comment, a workflow or begins with `> `");
         }
     }
-    story
 }
 
 impl Story {

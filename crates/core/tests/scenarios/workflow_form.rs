@@ -1,7 +1,7 @@
 //! The small text form of workflows in stories.
 //!
 //! ```text
-//! workflow flow timeout 1h max_parallel 2
+//! workflow flow timeout 1h max_parallel 2 pending_stale 1m workflow_stale 10m
 //!   task a
 //!   task b needs a,c priority low queue slow pools render:2 locks disk retry 3 backoff 2s
 //!   task c needs any(a,b) | 2(a,b,d) | a:finished
@@ -22,7 +22,8 @@ use unknot_core::{
     Millis,
     validate::{self, Draft, DraftNeed, DraftNeeds, DraftOnFailure, DraftTask, NeedsCount, Rules},
     workflow::{
-        Await, Call, Command, Definition, DefinitionHash, Http, HttpRules, OnLost, Priority, TaskKind, Until, When,
+        Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, OnChildFailure, OnLost,
+        Priority, TaskKind, Until, When,
     },
 };
 
@@ -48,6 +49,8 @@ fn head_of(line: &str) -> Draft {
         match key.as_str() {
             "timeout" => draft.timeout = Some(words.length("timeout")),
             "max_parallel" => draft.max_parallel = Some(words.number("max_parallel")),
+            "pending_stale" => draft.pending_stale = Some(words.length("pending_stale")),
+            "workflow_stale" => draft.workflow_stale = Some(words.length("workflow_stale")),
             _ => panic!("a workflow has no `{key}`"),
         }
     }
@@ -96,11 +99,40 @@ fn task(name: String, mut words: Words) -> DraftTask {
                 task.kind = TaskKind::Worker(Call { handler, input });
             }
             "input" => {
-                let TaskKind::Worker(call) = &mut task.kind else { panic!("an `input` follows a `worker`") };
-                call.input = serde_json::from_str(&words.word("JSON")).expect("JSON");
+                let input = serde_json::from_str(&words.word("JSON")).expect("JSON");
+                match &mut task.kind {
+                    TaskKind::Worker(call) => call.input = input,
+                    TaskKind::Workflow(child) => child.input = input,
+                    _ => panic!("an `input` follows a `worker` or a `workflow`"),
+                }
             }
             "noop" => task.kind = TaskKind::Noop,
-            "signal" => task.kind = TaskKind::Signal(Await::anybodys(words.word("a signal"))),
+            "signal" => task.kind = TaskKind::Signal(Await { name: words.word("a signal").into(), from: Vec::new() }),
+            "from" => task.senders = list(&words.word("tasks")).map(str::to_owned).collect(),
+            "workflow" => {
+                task.kind = TaskKind::Workflow(Box::new(Child {
+                    workflow: words.word("a workflow").into(),
+                    input: serde_json::json!({}),
+                    detached: false,
+                    on_child_failure: OnChildFailure::Fail,
+                    for_each: None,
+                }))
+            }
+            "each" | "parallel" | "detached" | "goes_on" => {
+                let TaskKind::Workflow(child) = &mut task.kind else { panic!("`{key}` follows a `workflow`") };
+                match key.as_str() {
+                    "detached" => child.detached = true,
+                    "goes_on" => child.on_child_failure = OnChildFailure::Continue,
+                    "each" => {
+                        let items = serde_json::from_str(&words.word("a list")).expect("JSON");
+                        child.for_each = Some(ForEach { items, max_parallel: None });
+                    }
+                    _ => {
+                        let each = child.for_each.as_mut().expect("`parallel` follows `each`");
+                        each.max_parallel = Some(words.number("how many"));
+                    }
+                }
+            }
             "sleep" => task.kind = TaskKind::Sleep(words.length("sleep")),
             "needs" => task.needs = needs(&words.word("needs")),
             "when" => task.when = When::Expr(words.word("an expression")),

@@ -7,7 +7,8 @@ use crate::coverage::Coverage;
 use std::collections::BTreeMap;
 use unknot_core::{
     CommitSeq, Decision, Millis, State, Timestamp, apply, check,
-    event::{Envelope, Event},
+    event::{Envelope, Event, Findings},
+    monitor::{self, Look},
     row::{Key, Loaded, Meta, Row},
     settings::{Bounds, Settings},
     wait,
@@ -17,8 +18,8 @@ use unknot_core::{
 pub(crate) const BEGIN: Timestamp = Timestamp(1_700_000_000_000);
 /// Chance that moves no pause: the middle of what jitter draws from.
 pub(crate) const EVEN_CHANCE: u64 = 1 << 63;
-/// Unfinished tasks up to which everything is checked after every single event.
-const CHECK_EACH_MAX: u32 = 64;
+/// Unfinished tasks and alerts up to which everything is checked after every single event.
+const CHECK_EACH_MAX: usize = 64;
 /// Above that, everything is checked after so many events.
 const CHECK_EVERY: u64 = 500;
 
@@ -67,7 +68,8 @@ impl World {
         self.coverage.after(before, &self.state, &decision);
         self.keep(commit, &decision);
         self.events += 1;
-        if self.state.live_tasks() <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
+        let many = self.state.live_tasks() as usize + self.state.alerts.len();
+        if many <= CHECK_EACH_MAX || self.events.is_multiple_of(CHECK_EVERY) {
             self.check();
         }
         decision
@@ -100,7 +102,8 @@ impl World {
     pub(crate) fn check(&self) {
         check::whole(&self.state);
         check::loads_equal(&self.state, self.loaded());
-        if !self.asks_too_much() {
+        // What the live graph calls dead was held against a full reduction above.
+        if !self.asks_too_much() && self.state.volatile.graph.deadlocked().next().is_none() {
             let verdict = wait::reduce(&wait::snapshot(&self.state, self.now));
             assert!(verdict.deadlocked.is_empty(), "what the brain allows can always move: {verdict:?}");
         }
@@ -137,14 +140,32 @@ impl World {
         self.commit = commit;
     }
 
+    /// What the monitor sees, and what it would tell; it watches since the story's begin.
+    pub(crate) fn look(&self) -> (Look, Findings) {
+        let verdicts = || {
+            self.rows.values().filter_map(|row| match row {
+                Row::Deadlock(verdict) => Some(&**verdict),
+                _ => None,
+            })
+        };
+        let open: Vec<_> = verdicts().filter(|verdict| verdict.ended_at.is_none()).cloned().collect();
+        let graph = wait::snapshot(&self.state, self.now);
+        let watched = wait::Watched { now: self.now, since: BEGIN };
+        let seen = monitor::look(&self.state, &graph, &wait::reduce(&graph), &open, watched);
+        let over = open.into_iter().filter(|open| seen.over.contains(&open.seq)).collect();
+        let findings = Findings { found: seen.found.clone(), over, calm: seen.calm.clone() };
+        (seen, findings)
+    }
+
     /// What a store's `load` returns: of runs that ended, nothing.
     fn loaded(&self) -> Loaded {
         let live = |key: &Key, row: &Row| match (key, row) {
-            (Key::Finished(_) | Key::DeadLetter(_) | Key::Quarantine(_), _) => false,
+            (Key::Finished(_) | Key::DeadLetter(_) | Key::Quarantine(_) | Key::Deadlock(_), _) => false,
             (Key::Task(id), _) => self.rows.contains_key(&Key::Run(id.run)),
-            (Key::Definition(hash), _) => {
-                self.rows.values().any(|row| matches!(row, Row::Run(run) if run.definition == *hash))
-            }
+            (Key::Definition(hash), _) => self
+                .rows
+                .values()
+                .any(|row| matches!(row, Row::Run(run) if run.definitions().any(|named| named == hash))),
             _ => true,
         };
         let rows = self.rows.iter().filter(|(key, row)| live(key, row));
@@ -179,5 +200,8 @@ fn through_json(row: &Row) -> Row {
         Row::DeadLetter(content) => Row::DeadLetter(again(content)),
         Row::Workflow(content) => Row::Workflow(again(content)),
         Row::Quarantine(content) => Row::Quarantine(again(content)),
+        Row::Child(content) => Row::Child(again(content)),
+        Row::Deadlock(content) => Row::Deadlock(again(content)),
+        Row::Alert(content) => Row::Alert(again(content)),
     }
 }

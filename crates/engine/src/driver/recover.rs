@@ -171,10 +171,7 @@ impl Driver {
         self.note_unheard();
         match examined(loaded, self.state.volatile.bounds) {
             Ok(mut state) => {
-                state.volatile.workers = std::mem::take(&mut self.state.volatile.workers);
-                state.volatile.focus = self.state.volatile.focus.take();
-                // No event of before the load comes again to give out what was ready then.
-                state.volatile.grants_due = true;
+                state.carry_on(&mut self.state);
                 self.state = state;
                 self.open = Open::default();
                 self.phase = Phase::Going;
@@ -234,7 +231,7 @@ pub fn examined(loaded: Loaded, bounds: Bounds) -> Result<State, LoadError> {
 /// The run that an event names.
 fn run_of(event: &Event) -> Option<RunId> {
     match event {
-        Event::DeadlinePassed(deadline) => Some(deadline.run()),
+        Event::DeadlinePassed(deadline) => deadline.run(),
         Event::AttemptStarted { attempt, .. } | Event::AttemptRenewed { attempt, .. } => Some(attempt.task.run),
         Event::AttemptEnded(end) => Some(end.attempt.task.run),
         Event::RunCancelRequested { run, .. } | Event::SignalSent { run, .. } | Event::RunPoisoned { run, .. } => {

@@ -177,6 +177,7 @@ pub(crate) fn submission(number: u128, kind: &TaskKind, tasks: usize) -> Submiss
         source: None,
         start_at: None,
         takes_over: None,
+        calls: BTreeMap::new(),
         facts: Facts::default(),
         caller: Caller(number as u64),
     }

@@ -31,7 +31,8 @@ impl Answer<'_> {
         Failure { code: FailureCode::Status, message, next_try: self.next_try() }
     }
 
-    fn next_try(&self) -> NextTry {
+    /// What it says of another try.
+    pub(super) fn next_try(&self) -> NextTry {
         let status = self.head.status;
         let passing = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
         if !status.is_server_error() && !passing.contains(&status) {

@@ -13,9 +13,10 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Duration, Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use super::failure::{Failure, chain, within};
+use super::failure::{Failure, within};
 use super::target::Target;
 use super::trace::{self, Trace};
+use unknot_api::with_causes;
 
 /// How many addresses of one name are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -109,7 +110,7 @@ async fn secure(target: &Target, tcp: TcpStream, config: Arc<ClientConfig>) -> R
     match TlsConnector::from(config).connect(name, tcp).await {
         Ok(stream) => Ok(Box::new(stream)),
         Err(error) if is_lasting(&error) => Err(failed(error.to_string()).for_good()),
-        Err(error) => Err(failed(chain(&error))),
+        Err(error) => Err(failed(with_causes(&error))),
     }
 }
 

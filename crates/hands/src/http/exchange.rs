@@ -13,7 +13,8 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 
 use super::connect::Stream;
-use super::failure::{Failure, chain};
+use super::failure::Failure;
+use unknot_api::with_causes;
 
 /// The most bytes that the headers of an answer may have.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
@@ -36,7 +37,7 @@ pub(super) struct Head {
 
 /// Sends the request and waits for the headers of its answer.
 pub(super) async fn ask(stream: Stream, request: Request<Full<Bytes>>) -> Result<(Exchange, Head), Failure> {
-    let failed = |error: hyper::Error| Failure::answer(format!("no answer: {}", chain(&error)));
+    let failed = |error: hyper::Error| Failure::answer(format!("no answer: {}", with_causes(&error)));
     let mut builder = Builder::new();
     builder.max_buf_size(HEADERS_BYTES_MAX);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(failed)?;
@@ -56,7 +57,8 @@ impl Exchange {
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             let Some(frame) = drive(&mut self.connection, self.body.frame()).await else { return Ok(None) };
-            let frame = frame.map_err(|error| Failure::answer(format!("the answer broke off: {}", chain(&error))))?;
+            let frame =
+                frame.map_err(|error| Failure::answer(format!("the answer broke off: {}", with_causes(&error))))?;
             // Trailers say nothing to us.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));

@@ -1,6 +1,5 @@
 //! Why a request came to nothing, and whether another one may do better.
 
-use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
@@ -61,18 +60,4 @@ pub(super) async fn within<T>(
     late: impl FnOnce() -> Failure,
 ) -> Result<T, Failure> {
     timeout(Duration::from_millis(limit_ms).min(super::FAR), work).await.unwrap_or_else(|_| Err(late()))
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -35,9 +35,7 @@ impl Outgoing {
         if method == Method::CONNECT {
             return Err(Failure::request("the method `CONNECT` asks for a tunnel, not for an answer".to_owned()));
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("unknot/", env!("CARGO_PKG_VERSION"))));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let mut headers = usual_headers();
         if !super::is_safe(&method) {
             headers.insert(IDEMPOTENCY_KEY, value("idempotency-key", key)?);
         }
@@ -63,6 +61,22 @@ impl Outgoing {
         // The connection serves one request; a server that knows it closes in good order.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         Ok(Self { method, headers, body })
+    }
+
+    /// A JSON text with some headers, whose names are known to be sound.
+    ///
+    /// # Errors
+    ///
+    /// If a header's value is none.
+    pub(super) fn json(key: &str, headers: &[(&'static str, String)], body: Bytes) -> Result<Self, Failure> {
+        let mut all = usual_headers();
+        all.insert(IDEMPOTENCY_KEY, value("idempotency-key", key)?);
+        all.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, text) in headers {
+            all.insert(HeaderName::from_static(name), value(name, text)?);
+        }
+        all.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        Ok(Self { method: Method::POST, headers: all, body })
     }
 
     /// The request as it is sent to `target`.
@@ -108,6 +122,12 @@ impl Outgoing {
             }
         }
     }
+}
+
+/// What every request says.
+fn usual_headers() -> HeaderMap {
+    let agent = HeaderValue::from_static(concat!("unknot/", env!("CARGO_PKG_VERSION")));
+    HeaderMap::from_iter([(header::USER_AGENT, agent), (header::ACCEPT, HeaderValue::from_static("*/*"))])
 }
 
 fn value(name: &str, text: &str) -> Result<HeaderValue, Failure> {

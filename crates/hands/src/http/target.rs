@@ -21,6 +21,8 @@ pub(super) struct Target {
     pub(super) authority: String,
     /// Path and query, as they are sent.
     pub(super) path: String,
+    /// Whether the path is not shown either.
+    hides_path: bool,
 }
 
 impl Target {
@@ -65,7 +67,12 @@ impl Target {
             query if query.starts_with('?') => format!("/{query}"),
             path => path.to_owned(),
         };
-        Ok(Self { is_tls, host, port, authority: authority.as_str().to_owned(), path })
+        Ok(Self { is_tls, host, port, authority: authority.as_str().to_owned(), path, hides_path: false })
+    }
+
+    /// The same, of which no more than scheme and host is printed.
+    pub(super) fn with_secret_path(self) -> Self {
+        Self { hides_path: true, ..self }
     }
 
     /// Where a `Location` that came from here leads.
@@ -105,6 +112,7 @@ impl fmt::Display for Target {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "https" } else { "http" };
         match self.path.split_once('?') {
+            _ if self.hides_path => write!(out, "{scheme}://{}", self.authority),
             Some((path, _)) => write!(out, "{scheme}://{}{path}?…", self.authority),
             None => write!(out, "{scheme}://{}{}", self.authority, self.path),
         }

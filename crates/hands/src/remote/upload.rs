@@ -22,11 +22,11 @@ use unknot_api::work::{Assignment, Note};
 use unknot_api::worker::{ARTIFACTS_BYTES_MAX, ArtifactPart};
 
 use self::missing::Missing;
-use super::with_causes;
 use crate::artifacts::{self, ARTIFACTS_FOLDER, Artifact, Listing};
 use crate::log::LOG_FILE;
 use crate::worker::Patience;
 use crate::{backoff, files};
+use unknot_api::with_causes;
 
 /// How often logs that have grown are sent.
 const EVERY: Duration = Duration::from_secs(1);
@@ -300,6 +300,7 @@ mod tests {
             ladder: Ladder { told_ms: None, term_ms: 1, kill_ms: 1 },
             idempotency_key: "key".to_owned(),
             lease_ms: None,
+            in_lent_slot: false,
             env: BTreeMap::new(),
         };
         let left = place.path().join("attempts/att_1/artifacts");

@@ -39,6 +39,8 @@ pub(super) struct Running {
     pub(super) wish: watch::Sender<Wish>,
     pub(super) term_ms: Option<u64>,
     pub(super) renewal: Option<watch::Sender<Moment>>,
+    /// Whether it is performed beside those that the worker's slots are for.
+    pub(super) in_lent_slot: bool,
 }
 
 impl Running {

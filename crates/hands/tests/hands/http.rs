@@ -13,6 +13,8 @@ use unknot_api::work::{
 };
 use unknot_hands::Phase;
 
+mod post;
+
 use super::support::{Bench, PATIENCE, assignment, failure, output, stop, until};
 
 /// What the server does on a connection, in order; after the last it closes.

@@ -6,6 +6,7 @@ mod delivery;
 mod faults;
 mod http;
 mod lease;
+mod lent;
 mod limits;
 mod output;
 mod speed;

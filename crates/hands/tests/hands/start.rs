@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use unknot_api::work::{LaunchFault, Outcome, ReportBody};
+use unknot_api::work::{Assignment, LaunchFault, Outcome, ReportBody};
 use unknot_hands::{Order, Phase};
 
 use crate::support::{Bench, argv, assignment, change, launch_failure, output, shell, stop, unique};
@@ -141,4 +141,22 @@ async fn what_is_not_settled_in_the_end_is_given_back() {
     crate::support::until("the attempt runs", crate::support::PATIENCE, || folder.join("process.json").exists()).await;
     let summary = bench.close(Phase::Draining).await;
     assert!(matches!(summary.unsettled.last().unwrap().body, ReportBody::Ended(_)), "{summary:?}");
+}
+
+/// An attempt in a lent slot runs beside the one that lends it, however few slots there are.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_in_a_lent_slot_is_started_beside_the_workers_own() {
+    let bench = Bench::with(|config| config.slots = 1);
+    let flag = bench.dir.path().join("go").display().to_string();
+    let parent = shell(&format!("while [ ! -e {flag} ]; do sleep 0.01; done"));
+    let waiting = shell("true");
+    let child = Assignment { in_lent_slot: true, ..shell(&format!("touch {flag}")) };
+    bench.source.give([parent.clone(), waiting.clone(), child.clone()]);
+    for task in [&child, &parent, &waiting] {
+        assert!(
+            matches!(bench.source.end_of(&task.attempt).await.outcome, Outcome::Succeeded { .. }),
+            "{}",
+            task.attempt
+        );
+    }
 }

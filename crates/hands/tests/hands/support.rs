@@ -287,6 +287,7 @@ pub(crate) fn assignment(work: Work) -> Assignment {
         ladder: Ladder { told_ms: None, term_ms: 500, kill_ms: 5_000 },
         idempotency_key: "key".into(),
         lease_ms: None,
+        in_lent_slot: false,
         env: BTreeMap::new(),
         attempt,
     }

@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use unknot_api::rest::{self, BulkAction};
 use unknot_engine::{
     Submit,
+    calls::Called,
     core::{
         RunId, TaskId, TaskIndex,
         event::TakeOver,
@@ -58,6 +59,8 @@ pub(super) fn operations() -> Vec<Operation> {
 struct Before {
     record: RunRecord,
     definition: Option<Arc<Definition>>,
+    /// The workflows that it calls; none: one of them is not kept any more.
+    calls: Option<Called>,
     tasks: BTreeMap<TaskIndex, Task>,
     letters: Vec<TaskId>,
 }
@@ -65,6 +68,13 @@ struct Before {
 fn look(reader: &mut dyn Reader, namespace: &Namespace, run: RunId) -> Result<Option<Before>, StoreError> {
     let Some(record) = reader.run(namespace, run)?.value else { return Ok(None) };
     let definition = reader.definition(namespace, &record.run().definition)?.value;
+    let mut calls = Some(Called::new());
+    for (name, hash) in &record.run().calls {
+        match (reader.definition(namespace, hash)?.value, &mut calls) {
+            (Some(called), Some(calls)) => drop(calls.insert(Arc::clone(name), called)),
+            _ => calls = None,
+        }
+    }
     let mut tasks: BTreeMap<TaskIndex, Task> =
         record.run().indexed_tasks().map(|(index, task)| (index, task.clone())).collect();
     let mut after = None;
@@ -77,7 +87,7 @@ fn look(reader: &mut dyn Reader, namespace: &Namespace, run: RunId) -> Result<Op
         }
     }
     let letters = letters(reader, namespace, run)?;
-    Ok(Some(Before { record, definition, tasks, letters }))
+    Ok(Some(Before { record, definition, calls, tasks, letters }))
 }
 
 /// The dead letters of one run: they stand together, behind those of newer runs.
@@ -107,6 +117,8 @@ async fn take_further(app: &Arc<App>, run: RunId, from_scratch: bool) -> Answer<
         return Err(Problem::conflict(detail));
     }
     let definition = before.definition.ok_or_else(|| Problem::not_found("its definition is not kept any more"))?;
+    let gone = || Problem::not_found("the definition of a workflow that it calls is not kept any more");
+    let calls = before.calls.ok_or_else(gone)?;
     let completed = before.tasks.into_iter().filter_map(|(index, task)| {
         let is_done = task.end().is_some_and(|end| end.status == TaskEnd::Completed);
         is_done.then(|| (index, task.output.unwrap_or_else(JsonText::null)))
@@ -122,6 +134,7 @@ async fn take_further(app: &Arc<App>, run: RunId, from_scratch: bool) -> Answer<
         source: old.source.clone(),
         start_at: None,
         takes_over: Some(TakeOver { run, completed, letters: before.letters }),
+        calls,
     };
     Ok(accept(app, submit).await?.run)
 }

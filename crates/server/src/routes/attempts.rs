@@ -3,7 +3,6 @@
 use super::{Params, read};
 use crate::{
     app::App,
-    attempts::Right,
     operation::{Access, Operation, put},
     problem::{Answer, Problem},
     upload::{self, ArtifactPath, Part, Received},
@@ -19,7 +18,7 @@ use serde::Deserialize;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::task::spawn_blocking;
 use unknot_api::worker::{self as wire, ARTIFACTS_BYTES_MAX, ArtifactPart, PART_BYTES_MAX};
-use unknot_engine::{ATTEMPTS, LeaseUnknown, attempt_folder, core::AttemptId};
+use unknot_engine::{ATTEMPTS, AttemptRight as Right, LeaseUnknown, attempt_folder, core::AttemptId};
 
 /// Bytes of a log: what a hand keeps of its beginning and end, and the mark between them.
 const LOG_MAX: u64 = 16 * 1024 * 1024 + 4096;
@@ -109,7 +108,7 @@ impl From<LeaseUnknown> for Problem {
 }
 
 /// A token is good for its own attempt.
-fn is_its_own(attempt: &str, right: Right) -> Answer<()> {
+pub(super) fn is_its_own(attempt: &str, right: Right) -> Answer<()> {
     let attempt: AttemptId = super::parse(attempt, "the id of an attempt")?;
     let other = || Problem::forbidden(format!("the token is that of `{}`", right.attempt));
     (attempt == right.attempt).then_some(()).ok_or_else(other)

@@ -11,9 +11,13 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use std::{fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 use unknot_api::rest::HealthState;
-use unknot_engine::core::Timestamp;
+use unknot_engine::{
+    MonitorView,
+    alerts::{DELIVERY_BOUNDS, Figures as AlertFigures},
+    core::{Timestamp, deadlock::Finding},
+};
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
@@ -65,6 +69,42 @@ impl Page {
         );
     }
 
+    /// What the deadlock monitor did, and what became of verdicts and cancellations. The names without a prefix are those that
+    /// operators have in their dashboards.
+    fn monitor(&mut self, seen: &MonitorView, now: Timestamp) {
+        self.gauge(
+            "deadlock_detection_duration_seconds",
+            "From the wait that closes a deadlock to its durable verdict, on average since the start",
+            alone(seen.detection_s),
+        );
+        let verdicts = Finding::ALL.iter().zip(seen.verdicts);
+        let verdicts = verdicts.map(|(kind, many)| (label("kind", kind.word()), many as f64));
+        let help = "Verdicts about work that stands still, by kind";
+        self.metric("unknot_verdicts_total", "counter", help, verdicts);
+        for (name, help, many) in [
+            ("deadlock_detected_total", "Deadlocks that were proved", seen.deadlocks),
+            ("deadlock_scan_errors_total", "Looks of the deadlock monitor that failed", seen.scan_errors),
+            ("deadlock_false_positives_total", "Verdicts that were marked as wrong", seen.false_positives),
+            (
+                "deadlock_audit_differences_total",
+                "How often the live wait graph and a full reduction differed: a defect",
+                seen.audit_differences,
+            ),
+            ("deadlock_runs_cancelled_total", "Runs that were cancelled to end a deadlock", seen.runs_cancelled),
+            ("task_cancelled_total", "Tasks that were cancelled", seen.tasks_cancelled),
+            ("unknot_cancellations_asked_total", "Cancellations of runs that were asked for", seen.cancellations_asked),
+            (
+                "unknot_cancellations_completed_total",
+                "Runs that came to their end as CANCELLED",
+                seen.cancellations_completed,
+            ),
+        ] {
+            self.metric(name, "counter", help, alone(many as f64));
+        }
+        let age = seen.last_scan.map(|at| (String::new(), now.since(at).0 as f64 / 1_000.0));
+        self.gauge("deadlock_last_scan_seconds", "Time since the deadlock monitor last looked", age);
+    }
+
     fn histogram<'h>(&mut self, name: &str, help: &str, queues: impl Iterator<Item = (&'h str, &'h Histogram)>) {
         self.metric(name, "histogram", help, []);
         for (queue, histogram) in queues {
@@ -79,6 +119,28 @@ impl Page {
             // Writing to a text cannot fail.
             writeln!(self.0, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}").unwrap_or_default();
         }
+    }
+
+    /// Who was told of what.
+    fn alerts(&mut self, figures: &AlertFigures, open: usize) {
+        self.gauge("unknot_incidents_open", "Incidents that people are told of and that go on", alone(open as f64));
+        let by_target = |counts: &BTreeMap<String, u64>| {
+            counts.iter().map(|(target, count)| (label("target", target), *count as f64)).collect::<Vec<_>>()
+        };
+        self.metric("alerts_sent_total", "counter", "Alerts that a target took", by_target(&figures.sent));
+        self.metric("alerts_failed_total", "counter", "Tries to send an alert that failed", by_target(&figures.failed));
+        let given_up = alone(figures.given_up as f64);
+        self.metric("alerts_given_up_total", "counter", "Alerts that somebody was not told of", given_up);
+        let name = "alert_delivery_seconds";
+        self.metric(name, "histogram", "From finding an incident until a target has taken its alert", []);
+        let mut below = 0;
+        for (bound, many) in DELIVERY_BOUNDS.iter().zip(figures.delivery) {
+            below += many;
+            writeln!(self.0, "{name}_bucket{{le=\"{bound}\"}} {below}").unwrap_or_default();
+        }
+        let (sum, count) = (figures.delivery_sum, figures.delivery_count);
+        writeln!(self.0, "{name}_bucket{{le=\"+Inf\"}} {count}\n{name}_sum {sum}\n{name}_count {count}")
+            .unwrap_or_default();
     }
 
     fn bucket(&mut self, name: &str, queue: &str, bound: &str, below: u64) {
@@ -104,7 +166,8 @@ fn alone(value: f64) -> [(String, f64); 1] {
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (overview, health, now) = (app.engine.overview(), app.engine.health(), app.engine.now());
-    let judged = judge(&health, now);
+    let monitor = app.engine.monitor();
+    let judged = judge(&health, &monitor, now);
     let seconds = |since: Option<Timestamp>| since.map_or(0.0, |since| now.since(since).0 as f64 / 1_000.0);
     let mut page = Page::default();
     let queues = || overview.queues.iter();
@@ -154,6 +217,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Response {
         pools().map(|(name, (pool, _))| (label("pool", name), f64::from(pool.poisoned.is_some()))),
     );
     page.tally(&app.tally);
+    page.monitor(&monitor, now);
+    page.alerts(&app.engine.alert_figures(), overview.incidents.len());
     let workers = || overview.workers.iter();
     page.gauge(
         "unknot_worker_slots",

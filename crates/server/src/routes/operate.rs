@@ -1,4 +1,4 @@
-//! Queues, pools, workers and dead letters; holding and letting go.
+//! Queues, workers and dead letters; holding and letting go.
 
 use super::{Params, Sent, again::letters, ok, page_size, parse, runs::Nothing};
 use crate::{
@@ -48,7 +48,6 @@ pub(super) fn operations() -> Vec<Operation> {
             .is("pauseRun", "Hold a run: no task of it starts")
             .gives::<rest::Paused>(200, "Held; what runs goes on."),
         delete("/runs/{run_id}/pause", resume_run).is("resumeRun", "Let a run go on").gives_nothing(204, "It goes on."),
-        get("/pools", pools).is("listPools", "List pools and locks").gives::<Vec<rest::Pool>>(200, "All of them."),
         get("/workers", workers)
             .is("listWorkers", "List the workers that are connected")
             .gives::<Vec<rest::Worker>>(200, "All of them."),
@@ -79,11 +78,6 @@ async fn queue(
     let overview = app.engine.look().await;
     let unknown = || Refusal::unknown_queue(&name, overview.queues.keys().map(String::as_str));
     ok(&view::queue(&name, overview.queues.get(&name).ok_or_else(unknown)?))
-}
-
-async fn pools(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {
-    let overview = app.engine.look().await;
-    ok(&overview.pools.iter().map(|(name, pool)| view::pool(name, pool)).collect::<Vec<_>>())
 }
 
 async fn workers(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {

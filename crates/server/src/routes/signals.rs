@@ -46,23 +46,27 @@ async fn send(
     MaySend(said): MaySend<rest::SignalRequest>,
 ) -> Answer<Response> {
     let run: RunId = parse(&run, "the id of a run")?;
+    deliver(&app, run, name, said.payload, who.name).await
+}
+
+/// Sends it, in somebody's name.
+pub(super) async fn deliver(app: &Arc<App>, run: RunId, name: String, payload: Value, by: String) -> Answer<Response> {
     let query = FactsQuery { idempotency_key: None, run: Some(run) };
     let facts = app.read_or_memory(move |reader, namespace| reader.facts(namespace, &query)).await;
     let facts = facts.transpose()?.unwrap_or_default();
-    if facts.ended.is_some() && had(&app, run, &name, &said.payload, &who).await? {
+    if facts.ended.is_some() && had(app, run, &name, &payload, &by).await? {
         // It was carried out before, and only the answer was lost.
         return ok(&rest::SignalSent { run_id: run.to_string(), signal: name, is_named: true });
     }
-    let (payload, by) = (JsonText::of(&said.payload), who.name.clone());
-    let signal = Box::new(SignalRequest { name: name.clone(), payload, by, facts });
+    let signal = Box::new(SignalRequest { name: name.clone(), payload: JsonText::of(&payload), by, facts });
     let told = app.command(|caller| Event::SignalSent { run, signal, caller }).await?;
     let is_named = matches!(told, Told::Signalled { is_named: true });
     ok(&rest::SignalSent { run_id: run.to_string(), signal: name, is_named })
 }
 
 /// Whether a run that has ended had this signal from the same sender.
-async fn had(app: &Arc<App>, run: RunId, name: &str, payload: &Value, who: &Identity) -> Answer<bool> {
+async fn had(app: &Arc<App>, run: RunId, name: &str, payload: &Value, by: &str) -> Answer<bool> {
     let known = super::runs::find(app, run).await?;
     let sent = known.record.run().signals.get(name);
-    Ok(sent.is_some_and(|sent| sent.by == who.name && sent.payload.value() == *payload))
+    Ok(sent.is_some_and(|sent| sent.by == by && sent.payload.value() == *payload))
 }

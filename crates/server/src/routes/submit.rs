@@ -1,6 +1,6 @@
 //! `POST /runs`: from a wish to a run that is durable.
 
-use super::{Params, SentWorkflow, json, workflows};
+use super::{Params, SentWorkflow, calls, json, workflows};
 use crate::{
     app::App,
     auth,
@@ -23,13 +23,21 @@ use tokio::time::{Instant, timeout_at};
 use unknot_api::{Duration as Length, rest};
 use unknot_engine::{
     Accepted, Submit,
-    convert::{self, Checked},
-    core::{RunId, Timestamp, run::Idempotency, run::RunStatus, validate},
+    calls::Called,
+    convert::{self, Checked, RunOptions},
+    core::{
+        RunId, Timestamp,
+        run::{Idempotency, RunStatus},
+        validate::{self, Rules},
+        workflow::Definition,
+    },
     store::FactsQuery,
 };
 
 /// The longest that a caller may wait for a run's end in one request.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long the brain may take to say which pools there are.
+const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// The header under which a submission happens once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -68,8 +76,9 @@ async fn submit(
 ) -> Answer<Response> {
     let wait = query.wait.as_deref().map(length).transpose()?;
     let key = idempotency_key(&headers)?;
-    let (checked, source) = workflow(&app, &identity, &request).await?;
-    let submit = wish(&app, checked, source, request, key)?;
+    local_source(identity.is_local, request.source.as_deref())?;
+    let (checked, calls) = workflow(&app, &identity, &request).await?;
+    let submit = wish(&app, checked, calls, request, key)?;
     let accepted = accept(&app, submit).await?;
     let status = match wait {
         Some(wait) => until_ended(&app, accepted.run, wait).await?,
@@ -96,38 +105,39 @@ fn idempotency_key(headers: &HeaderMap) -> Answer<Option<String>> {
     key.map(|key| Some(key.to_owned())).ok_or_else(wrong)
 }
 
-/// The workflow that is meant, checked.
-async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) -> Answer<(Checked, Option<String>)> {
-    let source = local_source(who, request.source.clone())?;
-    let document = match &request.workflow {
-        rest::WorkflowChoice::Name(name) => {
-            let (name, hash) = match name.split_once('@') {
-                Some((name, "")) => {
-                    return Err(Problem::bad(format!("`{name}@` names no version; `{name}` is the newest")));
-                }
-                Some((name, hash)) => (name, Some(hash.to_owned())),
-                None => (name.as_str(), None),
-            };
-            let registered = workflows::find(app, name.to_owned(), hash).await?;
-            match registered.document.value() {
-                Value::Object(document) => document,
-                _ => return Err(Problem::not_found(format!("the document of `{name}` is damaged"))),
-            }
-        }
-        rest::WorkflowChoice::Inline(document) => {
-            if who.scope < Scope::Operate {
-                let (name, scope) = (&who.name, auth::word(who.scope));
-                let detail = format!(
-                    "the token `{name}` has the scope `{scope}`: it may run registered workflows; a definition of its own needs `operate`"
-                );
-                return Err(Problem::forbidden(detail));
-            }
-            document.clone()
-        }
-    };
-    let title = source.clone().unwrap_or_else(|| "workflow".to_owned());
+/// The workflow that is meant, checked, and those that it calls.
+async fn workflow(app: &Arc<App>, who: &Identity, request: &rest::RunRequest) -> Answer<(Checked, Called)> {
+    let is_own = matches!(request.workflow, rest::WorkflowChoice::Inline(_)) || !request.calls.is_empty();
+    if is_own && who.scope < Scope::Operate {
+        let (name, scope) = (&who.name, auth::word(who.scope));
+        let detail = format!(
+            "the token `{name}` has the scope `{scope}`: it may run registered workflows; a definition of its own needs `operate`"
+        );
+        return Err(Problem::forbidden(detail));
+    }
+    let document = document(app, &request.workflow).await?;
+    let title = request.source.clone().unwrap_or_else(|| "workflow".to_owned());
     let (checked, _) = check(app, title, document).await?;
-    Ok((checked, source))
+    let calls = calls::resolve(app, &checked.definition, &request.calls, &Called::new()).await?;
+    Ok((checked, calls))
+}
+
+/// The definition that is meant, not checked yet.
+pub(super) async fn document(app: &Arc<App>, choice: &rest::WorkflowChoice) -> Answer<Map<String, Value>> {
+    let name = match choice {
+        rest::WorkflowChoice::Inline(document) => return Ok(document.clone()),
+        rest::WorkflowChoice::Name(name) => name,
+    };
+    let (name, hash) = match name.split_once('@') {
+        Some((name, "")) => return Err(Problem::bad(format!("`{name}@` names no version; `{name}` is the newest"))),
+        Some((name, hash)) => (name, Some(hash.to_owned())),
+        None => (name.as_str(), None),
+    };
+    let registered = workflows::find(app, name.to_owned(), hash).await?;
+    match registered.document.value() {
+        Value::Object(document) => Ok(document),
+        _ => Err(Problem::not_found(format!("the document of `{name}` is damaged"))),
+    }
 }
 
 /// Reads and checks a definition. A large one takes a while, so that is done on a thread of its own.
@@ -136,7 +146,7 @@ pub(super) async fn check(
     title: String,
     document: Map<String, Value>,
 ) -> Answer<(Checked, Map<String, Value>)> {
-    let rules = app.now().rules.clone();
+    let rules = rules(app, &document).await;
     let read = move || {
         let text = serde_json::to_vec_pretty(&document).map_err(|error| Problem::bad(error.to_string()))?;
         let checked = convert::read_workflow(Path::new(&title), &text, &rules);
@@ -146,32 +156,36 @@ pub(super) async fn check(
     tokio::task::spawn_blocking(read).await.map_err(failed)?
 }
 
+/// What a definition is checked against: the configuration, and the pools that there are now, if it asks for any.
+async fn rules(app: &App, document: &Map<String, Value>) -> Rules {
+    let mut rules = app.now().rules.clone();
+    let tasks = document.get("tasks").and_then(Value::as_object);
+    let asks = |task: &Value| task.get("pools").is_some() || task.get("locks").is_some();
+    if tasks.is_some_and(|tasks| tasks.values().any(asks)) {
+        // A brain that is late judges for itself what is submitted.
+        let pools = app.engine.peek(LOOK_WITHIN, |driver| driver.state().pools.clone()).await.unwrap_or_default();
+        let declared = pools.into_iter().filter(|(_, pool)| !pool.implicit);
+        rules.pools.extend(declared.map(|(name, pool)| (name, pool.size)));
+    }
+    rules
+}
+
 /// The file that a workflow comes from is believed only to the local user: tasks work in its folder.
-fn local_source(who: &Identity, source: Option<String>) -> Answer<Option<String>> {
+pub(super) fn local_source(is_local: bool, source: Option<&str>) -> Answer<()> {
     match source {
-        None => Ok(None),
-        Some(path) if who.is_local && Path::new(&path).is_absolute() => Ok(Some(path)),
-        Some(_) if who.is_local => Err(Problem::bad("`source` is an absolute path")),
+        None => Ok(()),
+        Some(path) if is_local && Path::new(path).is_absolute() => Ok(()),
+        Some(_) if is_local => Err(Problem::bad("`source` is an absolute path")),
         Some(_) => Err(Problem::forbidden("`source` can be named over the local socket only")),
     }
 }
 
-fn wish(
-    app: &App,
-    checked: Checked,
-    source: Option<String>,
-    request: rest::RunRequest,
-    key: Option<String>,
-) -> Answer<Submit> {
-    let given = request.input.into_iter().collect();
-    let input = validate::check_input(&checked.definition, given)
-        .map_err(|problems| Problem::report("input", &convert::input_report("input", problems)))?;
+fn wish(app: &App, checked: Checked, calls: Called, request: rest::RunRequest, key: Option<String>) -> Answer<Submit> {
+    let input = input(&checked.definition, request.input)?;
     let mut checked = checked;
     checked.run.labels.extend(request.labels);
     checked.run.client_id = request.client_id.or(checked.run.client_id);
-    let now = app.engine.now();
-    let start_at = request.start_at.map(|at| Timestamp(at.ms));
-    let start_at = start_at.or(checked.run.start_at).or(checked.run.delay.map(|delay| now.plus(delay)));
+    let start_at = request.start_at.map(|at| Timestamp(at.ms)).or_else(|| start_at(app, &checked.run));
     let idempotency = key.map(|key| Idempotency { key, body_hash: checked.body_hash(&input) });
     Ok(Submit {
         definition: checked.definition,
@@ -179,10 +193,22 @@ fn wish(
         labels: checked.run.labels,
         client_id: checked.run.client_id,
         idempotency,
-        source,
+        source: request.source,
         start_at,
         takes_over: None,
+        calls,
     })
+}
+
+/// What a run is given, as its workflow declares it.
+pub(super) fn input(definition: &Definition, given: Map<String, Value>) -> Answer<Value> {
+    let problem = |problems| Problem::report("input", &convert::input_report("input", problems));
+    validate::check_input(definition, given.into_iter().collect()).map_err(problem)
+}
+
+/// When a run may start, if its workflow says so.
+pub(super) fn start_at(app: &App, options: &RunOptions) -> Option<Timestamp> {
+    options.start_at.or(options.delay.map(|delay| app.engine.now().plus(delay)))
 }
 
 pub(super) async fn accept(app: &Arc<App>, submit: Submit) -> Answer<Accepted> {

@@ -28,7 +28,7 @@ use unknot_engine::{
         RunId, TaskId, TaskIndex,
         run::{Run, Task, TaskStatus, WaitOn},
         wait::{describe, open_needs},
-        workflow::{TaskDef, TaskKind},
+        workflow::TaskDef,
     },
     driver::Driver,
     store::{Namespace, PageSize, Reader, RunRecord, StoreError},
@@ -142,10 +142,7 @@ fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(rest::Wait,
             *left = left.checked_sub(1 + state.volatile.workers.len())?;
             Said::Grant(describe(state, id)?.sentence)
         }
-        WaitOn::Signal => match &state.definition(id.run).task(id.index).kind {
-            TaskKind::Signal(signal) => Said::Signal(signal.name.to_string()),
-            _ => return None,
-        },
+        WaitOn::Signal => Said::Signal(state.definition(id.run).task(id.index).kind.awaits()?.0.to_string()),
         WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => return None,
     };
     Some((view::wait(wait), said))

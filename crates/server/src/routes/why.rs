@@ -14,13 +14,19 @@ use axum::{
 };
 use std::{sync::Arc, time::Duration};
 use unknot_api::rest;
-use unknot_engine::core::{
-    RunId, TaskId,
-    wait::{Subject, why},
+use unknot_engine::{
+    core::{
+        RunId, TaskId,
+        wait::{Subject, why},
+    },
+    store::{PageSize, VerdictFilter},
 };
 
 /// How long the brain may take to come to the question.
 const WITHIN: Duration = Duration::from_secs(2);
+
+/// Verdicts that are mentioned.
+const VERDICTS_MAX: usize = 3;
 
 pub(super) fn operations() -> Vec<Operation> {
     let note = "Asks the brain, so it is answered whatever the store does. What has ended waits for nothing: 409.";
@@ -54,16 +60,29 @@ async fn of_task(
     tell(&app, Subject::Task(task), task.run).await
 }
 
+/// The newest verdicts that a run was part of; none while the store does not answer.
+async fn verdicts(app: &Arc<App>, run: RunId) -> Vec<rest::VerdictRef> {
+    let filter = VerdictFilter { run: Some(run), ..VerdictFilter::default() };
+    let size = PageSize::new(VERDICTS_MAX);
+    let found = app.read_or_memory(move |reader, namespace| reader.verdicts(namespace, &filter, None, size)).await;
+    let found = found.and_then(Result::ok).map(|page| page.value.items).unwrap_or_default();
+    found.iter().map(view::verdict_ref).collect()
+}
+
 async fn tell(app: &Arc<App>, subject: Subject, run: RunId) -> Answer<Response> {
     let late = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the brain did not come to the question in time");
     let told = app.engine.peek(WITHIN, move |driver| why(driver.state(), subject)).await.ok_or_else(late)?;
+    let verdicts = verdicts(app, run).await;
     if let Some(told) = told {
-        return ok(&view::why(&told));
+        return ok(&rest::Why { verdicts, ..view::why(&told) });
     }
     let known = super::runs::find(app, run).await?;
     let status = view::word(&known.record.status());
+    let part = verdicts.first().map(|verdict| format!("; it was part of verdict `{}`", verdict.id)).unwrap_or_default();
     match subject {
-        Subject::Run(_) => Err(Problem::conflict(format!("run `{run}` waits for nothing: it has ended as {status}"))),
+        Subject::Run(_) => {
+            Err(Problem::conflict(format!("run `{run}` waits for nothing: it has ended as {status}{part}")))
+        }
         Subject::Task(task) if u64::from(task.index.0) >= view::run(&known.record, 0, true).task_count => {
             Err(Problem::not_found(format!("there is no task `{task}`")))
         }

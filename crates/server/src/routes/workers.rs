@@ -169,7 +169,7 @@ async fn claim(
     let claimed = app.engine.claim(&name, &wish.session, wish.received, wish.most.min(BATCH_MAX)).await?;
     let waited_ms = millis(begun.elapsed());
     let handed = claimed.assignments.into_iter().map(|assignment| {
-        let token = app.attempts.token(&assignment.attempt, assignment.fence);
+        let token = app.engine.attempt_tokens().token(&assignment.attempt, assignment.fence);
         wire::Handed { assignment, token }
     });
     ok(&wire::Claimed { number: claimed.number, waited_ms, work: handed.collect() })

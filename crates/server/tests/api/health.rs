@@ -20,7 +20,7 @@ fn health_shows_the_monitor_field_for_field() {
     assert_eq!(
         health["deadlock_monitor"],
         json!({
-            "running": false,
+            "running": true,
             "check_interval_s": 30,
             "pending_stale_s": 600,
             "cancel_on_deadlock": false,

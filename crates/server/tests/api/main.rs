@@ -5,10 +5,13 @@
 
 mod access;
 mod again;
+mod alerts;
+mod asks;
 mod attempts;
 mod bounds;
 mod browser;
 mod cancel;
+mod deadlocks;
 mod document;
 mod events;
 mod files;

@@ -12,6 +12,7 @@ use std::{
 use tempfile::TempDir;
 use unknot_engine::{
     Engine, Options,
+    alerts::Alerts,
     core::settings::Settings,
     store::{Namespace, Retention, SqliteOptions, SqliteStore, Store},
 };
@@ -28,8 +29,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     server: Option<Server>,
-    engine: Arc<Engine>,
+    engine: Option<Arc<Engine>>,
     folder: TempDir,
+    setup: Setup,
 }
 
 /// How a server is set up.
@@ -38,6 +40,7 @@ pub(crate) struct Setup {
     pub(crate) insecure: bool,
     pub(crate) changeable: Changeable,
     pub(crate) settings: Settings,
+    pub(crate) alerts: Alerts,
     /// Attempts at once. There is no guard, so each of them ends as one that cannot be started.
     pub(crate) slots: u32,
 }
@@ -46,7 +49,7 @@ impl Default for Setup {
     fn default() -> Self {
         let rate = Rate { per_second: 1_000_000, burst: 1_000_000 };
         let changeable = Changeable { rate, ..Changeable::default() };
-        Self { insecure: true, changeable, settings: Settings::default(), slots: 0 }
+        Self { insecure: true, changeable, settings: Settings::default(), alerts: Alerts::default(), slots: 0 }
     }
 }
 
@@ -68,25 +71,17 @@ impl Served {
     /// A server whose store is what `wrap` makes of a real one.
     pub(crate) fn on(setup: Setup, wrap: impl FnOnce(Box<dyn Store>) -> Box<dyn Store>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path(), &SqliteOptions::default()).unwrap();
-        let options = Options {
-            data: folder.path().to_owned(),
-            namespace: Namespace::default(),
-            slots: setup.slots,
-            settings: setup.settings,
-            guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
-            retention: Retention::default(),
-            focus: None,
-        };
-        let engine = Arc::new(Engine::start(wrap(Box::new(store)), options).unwrap());
-        let options = ServerOptions {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            insecure_loopback: setup.insecure,
-            changeable: setup.changeable,
-            session_term: SESSION,
-        };
-        let server = Server::start(Arc::clone(&engine), options).unwrap();
-        Self { address: server.address(), server: Some(server), engine, folder }
+        let (server, engine) = start(folder.path(), &setup, wrap);
+        Self { address: server.address(), server: Some(server), engine: Some(engine), folder, setup }
+    }
+
+    /// Ends it and starts another one with the same folder.
+    pub(crate) fn restart(&mut self) {
+        self.server.take().unwrap().stop();
+        drop(self.engine.take());
+        let (server, engine) = start(self.folder.path(), &self.setup, |store| store);
+        self.address = server.address();
+        (self.server, self.engine) = (Some(server), Some(engine));
     }
 
     pub(crate) fn data(&self) -> &Path {
@@ -94,7 +89,7 @@ impl Served {
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {
-        &self.engine
+        self.engine.as_ref().unwrap()
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -160,6 +155,29 @@ impl Served {
             }
         }
     }
+}
+
+fn start(folder: &Path, setup: &Setup, wrap: impl FnOnce(Box<dyn Store>) -> Box<dyn Store>) -> (Server, Arc<Engine>) {
+    let store = SqliteStore::open(folder, &SqliteOptions::default()).unwrap();
+    let options = Options {
+        data: folder.to_owned(),
+        namespace: Namespace::default(),
+        slots: setup.slots,
+        settings: setup.settings.clone(),
+        guard: GuardCommand { program: PathBuf::from("/nonexistent"), args: Vec::new() },
+        retention: Retention::default(),
+        alerts: setup.alerts.clone(),
+        focus: None,
+        door: None,
+    };
+    let engine = Arc::new(Engine::start(wrap(Box::new(store)), options).unwrap());
+    let options = ServerOptions {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        insecure_loopback: setup.insecure,
+        changeable: setup.changeable.clone(),
+        session_term: SESSION,
+    };
+    (Server::start(Arc::clone(&engine), options).unwrap(), engine)
 }
 
 impl Drop for Served {

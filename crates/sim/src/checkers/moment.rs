@@ -6,7 +6,6 @@ use unknot_core::{
     Millis, State, Timestamp,
     row::{HistoryEntry, HistoryKind},
     settings::QueueSettings,
-    wait::{reduce, snapshot},
 };
 
 /// No remote lease runs out within a term of a load: renewals are lost with the memory, so each worker must
@@ -26,18 +25,6 @@ pub fn leases_had_a_term(history: &[HistoryEntry], loaded_at: Timestamp) -> Chec
 pub fn lease_ran_out(line: &HistoryEntry) -> bool {
     let message = line.detail.text("message");
     line.event == HistoryKind::TaskLost && message.is_some_and(|text| text.starts_with("its lease ran out"))
-}
-
-/// Nothing in these workloads can be dead: tasks hold nothing while they wait, and get all they need at once.
-///
-/// # Errors
-/// What the reduction of the wait graph condemns.
-pub fn nothing_is_deadlocked(state: &State, now: Timestamp) -> Checked {
-    let verdict = reduce(&snapshot(state, now));
-    match verdict.deadlocked.is_empty() {
-        true => Ok(()),
-        false => Err(format!("deadlocked: {:?}", verdict.deadlocked)),
-    }
 }
 
 /// Every run ends within its own bound and a grace, counted from when faults stopped if they made it late.

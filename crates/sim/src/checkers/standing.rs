@@ -3,11 +3,14 @@
 //! A brain that is idle with nothing due must not hold a task that could go on. The oracle of
 //! deadlines would find such a task only when its run's time is out.
 
-use super::Checked;
+use super::{
+    Checked,
+    waiting::{can_be_lent, free, is_owed, leases, lends},
+};
 use std::sync::Arc;
 use unknot_core::{
     State, TaskId, Timestamp,
-    run::{Phase, Run, Wait, WaitOn, WorkerId},
+    run::{Lease, Phase, Run, Wait, WaitOn, WorkerId},
     worker::{Serves, WorkKind},
     workflow::{Priority, TaskDef, TaskKind, When},
 };
@@ -94,8 +97,11 @@ fn short_of(state: &State, run: &Run, def: &TaskDef) -> Vec<Short> {
     }
     let mut short = Vec::new();
     for (name, units) in &def.resources {
-        let held: u32 = leases(state).filter_map(|lease| lease.holds.get(name)).sum();
-        if state.pools[name].size.saturating_sub(held) < *units {
+        let free = free(state, name);
+        // Attempts that wait and find too little come first.
+        let is_claimed = || !is_owed(run) && claims(state, name).any(|units| units > free);
+        let is_lent = || is_owed(run) && can_be_lent(state, run, name, *units);
+        if (free < *units || is_claimed()) && !is_lent() {
             short.push(Short::Pool(name.clone()));
         }
     }
@@ -104,10 +110,35 @@ fn short_of(state: &State, run: &Run, def: &TaskDef) -> Vec<Short> {
     if most.is_some_and(|most| leased >= most as usize) {
         short.push(Short::Parallel);
     }
-    if crews_with_room(state, def).is_empty() {
+    if !matches!(def.kind, TaskKind::Workflow(_))
+        && crews_with_room(state, def).is_empty()
+        && !has_lent_slot(state, run, def)
+    {
         short.push(Short::Slot);
     }
     short
+}
+
+/// The units that waiting attempts ask of a pool, each for itself.
+fn claims<'s>(state: &'s State, pool: &'s str) -> impl Iterator<Item = u32> + 's {
+    let waits = |(id, lease): (TaskId, &'s Lease)| {
+        let is_alive = state.runs[&id.run].poisoned.is_none() && lease.stopping.is_none();
+        lease.parked.as_ref().filter(|_| is_alive)
+    };
+    let asked = leases(state).filter_map(waits).flat_map(|parked| parked.on.units());
+    asked.filter(move |(asked, _)| *asked == pool).map(|(_, units)| units)
+}
+
+/// Whether somebody above a run that waits for it lends it the slot of a worker that takes a task.
+fn has_lent_slot(state: &State, run: &Run, def: &TaskDef) -> bool {
+    let is_used = |lender: TaskId| leases(state).any(|(_, lease)| lease.slot_of == Some(lender));
+    let mut above = run.parent.iter().flat_map(|parent| parent.ancestors());
+    is_owed(run)
+        && above.any(|lender| {
+            let lease = state.task(lender).and_then(|task| task.lease()).filter(|lease| lends(lease));
+            let offer = lease.and_then(|lease| state.volatile.workers.get(&lease.worker));
+            offer.is_some_and(|offer| takes(&offer.serves, def)) && !is_used(lender)
+        })
 }
 
 /// What those workers take that could be given the task now.
@@ -115,7 +146,8 @@ fn crews_with_room<'s>(state: &'s State, def: &TaskDef) -> Vec<&'s Serves> {
     let is_ahead = def.kind == TaskKind::Noop && def.resources.is_empty() && def.on_lost == Default::default();
     let factor = if is_ahead { state.volatile.bounds.prefetch_factor as usize } else { 1 };
     let has_room = |worker: &WorkerId, slots: u32| {
-        leases(state).filter(|lease| lease.worker == *worker).count() < slots as usize * factor
+        let own = leases(state).filter(|(_, lease)| lease.worker == *worker && lease.slot_of.is_none());
+        own.count() < slots as usize * factor
     };
     let workers = state.volatile.workers.iter().filter(|(_, offer)| takes(&offer.serves, def));
     workers.filter(|(worker, offer)| has_room(worker, offer.slots)).map(|(_, offer)| &*offer.serves).collect()
@@ -123,22 +155,24 @@ fn crews_with_room<'s>(state: &'s State, def: &TaskDef) -> Vec<&'s Serves> {
 
 fn takes(serves: &Serves, def: &TaskDef) -> bool {
     let kind = match &def.kind {
-        TaskKind::Noop | TaskKind::Sleep(_) | TaskKind::Signal(_) | TaskKind::Workflow(_) => WorkKind::Noop,
+        TaskKind::Noop | TaskKind::Sleep(_) | TaskKind::Signal(_) => WorkKind::Noop,
         TaskKind::Http(_) => WorkKind::Http,
         TaskKind::Exec(_) => WorkKind::Exec,
         TaskKind::Worker(call) => WorkKind::Handler(Arc::clone(&call.handler)),
+        TaskKind::Workflow(_) => WorkKind::Workflow,
     };
     serves.takes(def.queue_name(), &kind)
-}
-
-fn leases(state: &State) -> impl Iterator<Item = &unknot_core::run::Lease> {
-    state.runs.values().flat_map(|run| &run.tasks).filter_map(|task| task.lease())
 }
 
 /// A queued task is short of something itself, or somebody before it is short of what it needs too.
 fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Timestamp) -> Checked {
     if !task.short.is_empty() {
         return Ok(());
+    }
+    let could_go = || format!("{} could be granted and stands in its queue since {}", task.id, task.wait.since);
+    if is_owed(task.run) {
+        // Nobody's place stands before what it asks for.
+        return Err(could_go());
     }
     let is_shared = |other: &Queued<'_>, short: &Short| match short {
         Short::Closed => false,
@@ -154,14 +188,12 @@ fn is_blocked(state: &State, task: &Queued<'_>, queued: &[Queued<'_>], now: Time
         let waits = |other: &&Queued<'_>| other.short.contains(&Short::Slot) && takes(crew, other.def);
         queued.iter().filter(waits).any(|other| rank(state, other, now) < rank(state, task, now))
     };
-    let has_no_slot = || crews_with_room(state, task.def).iter().all(is_kept);
+    let is_brains = matches!(task.def.kind, TaskKind::Workflow(_));
+    let has_no_slot = || !is_brains && crews_with_room(state, task.def).iter().all(is_kept);
     match queued.iter().find(blocks) {
         Some(_) => Ok(()),
         None if has_no_slot() => Ok(()),
-        None => Err(format!(
-            "{} could be granted and stands in its queue since {}: {:?}",
-            task.id, task.wait.since, task.def
-        )),
+        None => Err(format!("{}: {:?}", could_go(), task.def)),
     }
 }
 

@@ -1,13 +1,14 @@
 //! Random workflows: every shape and every key that the brain reads.
 
-use crate::chance::Chance;
+use super::code;
+use crate::{chance::Chance, hands::script::Style};
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis, TaskIndex,
     workflow::{
-        Await, Backoff, Call, Command, Definition, DefinitionHash, Ladder, Limits, Need, Needs, OnFailure, OnLost,
-        Priority, Retry, Stored, TaskDef, TaskKind, Until, When,
+        Await, Backoff, Call, Child, Command, Definition, DefinitionHash, ForEach, Ladder, Limits, Need, Needs,
+        OnChildFailure, OnFailure, OnLost, Priority, Retry, Stored, TaskDef, TaskKind, Until, When,
     },
 };
 
@@ -22,6 +23,8 @@ pub const SIGNALS: [&str; 2] = ["go", "on"];
 /// The handler that some tasks call.
 pub const HANDLER: &str = "shape";
 const LOCKS: [&str; 2] = ["ledger", "door"];
+/// Levels of workflows that attempts and tasks can call: each calls those below it alone.
+pub const LEVELS: u32 = 3;
 
 /// How the tasks of a workflow need each other.
 #[derive(Clone, Copy)]
@@ -32,14 +35,54 @@ enum Shape {
     Graph,
 }
 
+/// How the attempts of a workflow ask for things while they run, and how many levels of workflows are below it.
+#[derive(Clone, Copy, Debug)]
+pub struct Asks {
+    /// How they go about it.
+    pub style: Style,
+    /// Levels below.
+    pub level: u32,
+}
+
+/// The workflows that others call, each of those below it alone.
+pub fn library(chance: &mut Chance, style: Style) -> Vec<Arc<Definition>> {
+    let one = |level: u32| {
+        let count = chance.between(1, 3) as u32;
+        let tasks = (0..count).map(|index| asking(chance, Asks { style, level }, index));
+        let tasks = tasks.collect();
+        stored(&format!("lib-{level}"), Millis::from_secs(*chance.pick(&[60, 300, 900])), tasks)
+    };
+    (0..LEVELS).map(one).collect()
+}
+
+/// A workflow of these tasks, with its name as its hash.
+pub fn stored(name: &str, timeout: Millis, tasks: Vec<TaskDef>) -> Arc<Definition> {
+    Arc::new(Definition::new(Stored {
+        hash: DefinitionHash(name.into()),
+        name: name.into(),
+        timeout,
+        max_parallel: None,
+        inputs: BTreeMap::new(),
+        output: None,
+        on_deadlock: None,
+        pending_stale: None,
+        workflow_stale: None,
+        tasks,
+    }))
+}
+
 /// A workflow of up to `tasks_max` tasks. Tasks need only earlier ones, so there is no cycle.
-pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Definition> {
+pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64, asks: Option<Asks>) -> Arc<Definition> {
     let count = chance.between(1, tasks_max) as u32;
     let shape = *chance.weighted(&[(1, Shape::Loose), (1, Shape::Chain), (2, Shape::Fan), (4, Shape::Graph)]);
     let is_plain = chance.permille(200);
     let mut tasks: Vec<TaskDef> = Vec::new();
     for index in 0..count {
-        let mut task = if is_plain { plain(index) } else { task(chance, index) };
+        let mut task = match asks {
+            Some(asks) if asks.style == Style::Careful || chance.permille(600) => asking(chance, asks, index),
+            _ if is_plain => plain(index),
+            _ => task(chance, index),
+        };
         task.needs = needs(chance, shape, index, count);
         tasks.push(task);
     }
@@ -60,7 +103,42 @@ pub fn definition(chance: &mut Chance, number: usize, tasks_max: u64) -> Arc<Def
     }))
 }
 
-fn plain(index: u32) -> TaskDef {
+/// A task that asks for things while it runs, or calls other workflows.
+fn asking(chance: &mut Chance, asks: Asks, index: u32) -> TaskDef {
+    let calls = if asks.level > 0 { 2 } else { 0 };
+    let kind = match *chance.weighted(&[(5, 0), (calls, 1), (1, 2)]) {
+        0 => code::asks(asks.style, asks.level, chance.bits() >> 16),
+        1 => TaskKind::Workflow(Box::new(call(chance, asks.level))),
+        _ => TaskKind::Noop,
+    };
+    let is_wild = asks.style == Style::Wild;
+    TaskDef {
+        kind,
+        timeout: chance.permille(300).then(|| Millis::from_secs(chance.between(5, 120))),
+        retry: retry(chance),
+        on_failure: if chance.permille(300) { OnFailure::Continue } else { OnFailure::Fail },
+        cancel: ladder(chance),
+        resources: if is_wild { resources(chance) } else { BTreeMap::new() },
+        ..plain(index)
+    }
+}
+
+fn call(chance: &mut Chance, level: u32) -> Child {
+    let for_each = chance.permille(400).then(|| ForEach {
+        items: json!((0..chance.between(0, 6)).collect::<Vec<u64>>()),
+        max_parallel: chance.permille(500).then(|| chance.between(1, 3) as u32),
+    });
+    Child {
+        workflow: format!("lib-{}", chance.between(0, u64::from(level) - 1)).into(),
+        input: json!({}),
+        detached: chance.permille(150),
+        on_child_failure: *chance.pick(&[OnChildFailure::Fail, OnChildFailure::Continue]),
+        for_each,
+    }
+}
+
+/// A task that does nothing, at once.
+pub fn plain(index: u32) -> TaskDef {
     TaskDef {
         name: format!("t{index}").into(),
         kind: TaskKind::Noop,

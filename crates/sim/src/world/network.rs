@@ -4,7 +4,7 @@
 use super::{Happening, World};
 use crate::{
     checkers::Checked,
-    hands::{Act, Call, Right, Worker},
+    hands::{Act, Call, Ghost, Right, Worker},
     workload::definition::HANDLER,
 };
 use unknot_core::{
@@ -38,7 +38,7 @@ impl World {
 
     /// A worker hears something, or its own time has come.
     pub(super) fn call(&mut self, id: &WorkerId, call: Call) -> Checked {
-        let is_message = matches!(call, Call::Given(_) | Call::Stopped(_) | Call::Settled(_));
+        let is_message = matches!(call, Call::Given(_) | Call::Stopped(_) | Call::Settled(_) | Call::Answered(..));
         let Some(worker) = self.workers.get_mut(&*id.name).filter(|worker| worker.id == *id) else { return Ok(()) };
         if is_message && !worker.is_reachable {
             return Ok(());
@@ -49,14 +49,15 @@ impl World {
             match act {
                 Act::Call(call) => self.put(after, Happening::Call { worker: id.clone(), call }),
                 Act::Tell(event) if reaches => self.tell(id, after, event),
-                Act::Tell(_) => {}
+                Act::Ask(right, step, wanted) if reaches => self.ask(id, right, step, &wanted),
+                Act::Tell(_) | Act::Ask(..) => {}
             }
         }
         let alive = self.workers.values().flat_map(Worker::alive);
-        self.checkers.units(alive.chain(self.ghosts.iter().map(|(right, assignment)| (*right, assignment))))
+        self.checkers.units(alive.chain(self.ghosts.iter().map(Ghost::alive)))
     }
 
-    fn tell(&mut self, from: &WorkerId, after: Millis, event: Event) {
+    pub(super) fn tell(&mut self, from: &WorkerId, after: Millis, event: Event) {
         let ways = match from.is_local() {
             true => vec![Millis(0)],
             false => self.faults.ways(&mut self.chance),

@@ -1,9 +1,9 @@
 //! People: they come with their wishes, wait for answers, ask again, and clear up.
 
-use super::{Happening, World};
+use super::{Happening, World, asks::Asking};
 use crate::{
     checkers::Checked,
-    workload::{Wish, cancel, decisions, definition::SIGNALS, pause_target},
+    workload::{Wish, cancel, decisions, definition::SIGNALS, over, pause_target, raised},
 };
 use unknot_core::{
     Millis, RunId,
@@ -16,10 +16,12 @@ use unknot_core::{
 const ASK_AGAIN: Millis = Millis::from_secs(30);
 
 /// Who waits for an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Asked {
     /// The submitter with this number.
     Submission(usize),
+    /// An attempt.
+    Attempt(Box<Asking>),
     /// Somebody who does not need it.
     Nothing,
 }
@@ -56,6 +58,9 @@ impl World {
                 let event = self.workload.configure(&mut self.chance);
                 self.want(|_| event);
             }
+            Wish::Raise(number) => self.want(|_| raised(number)),
+            Wish::Over(number) => self.want(|_| over(number)),
+            Wish::SetPool(name, pool) => self.set_pool(name, pool),
             Wish::Tend => self.tend(),
         }
         Ok(())
@@ -79,13 +84,13 @@ impl World {
         Ok(())
     }
 
-    fn caller(&mut self, asked: Asked) -> Caller {
+    pub(super) fn caller(&mut self, asked: Asked) -> Caller {
         self.next_caller += 1;
         self.asked.insert(self.next_caller, asked);
         Caller(self.next_caller)
     }
 
-    fn want(&mut self, event: impl FnOnce(Caller) -> Event) {
+    pub(super) fn want(&mut self, event: impl FnOnce(Caller) -> Event) {
         let caller = self.caller(Asked::Nothing);
         let event = event(caller);
         self.note(|| format!("want {event:?}"));
@@ -131,8 +136,10 @@ impl World {
     /// An answer comes.
     pub(super) fn answered(&mut self, caller: Caller, answer: Result<Answer, Refusal>) -> Checked {
         self.note(|| format!("answer {caller:?} {answer:?}"));
-        let Some(Asked::Submission(number)) = self.asked.remove(&caller.0) else {
-            return self.checkers.answered(None, &answer);
+        let number = match self.asked.remove(&caller.0) {
+            Some(Asked::Submission(number)) => number,
+            Some(Asked::Attempt(asking)) => return self.answer(*asking, answer),
+            Some(Asked::Nothing) | None => return self.checkers.answered(None, &answer),
         };
         self.checkers.answered(self.workload.key(number), &answer)?;
         if answer != Err(Refusal::FactsTooOld) {

@@ -3,7 +3,7 @@
 use super::{Happening, World, people::Asked};
 use crate::{
     checkers::{
-        Checked, lease_ran_out, leases_had_a_term, nothing_is_deadlocked, nothing_is_left_standing, runs_are_in_time,
+        Checked, lease_ran_out, leases_had_a_term, nobody_waits_in_vain, nothing_is_left_standing, runs_are_in_time,
     },
     disk::{Fate, PLANTED},
     hands::{Call, Worker},
@@ -40,9 +40,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Whether no run is left and nothing is under way.
+    /// Whether no run is left, nothing is under way, and nothing is waited for: no target is still to be told.
     pub(super) fn is_empty(&self) -> bool {
-        self.driver.state().runs.is_empty() && self.driver.is_settled() && self.inbox.is_empty()
+        let state = self.driver.state();
+        let is_quiet = state.runs.is_empty() && state.volatile.deadlines.is_empty();
+        is_quiet && self.driver.is_settled() && self.inbox.is_empty()
     }
 
     fn clock(&self, now: Timestamp) -> Timestamp {
@@ -74,6 +76,7 @@ impl World {
         let local = self.boot(WorkerId::LOCAL);
         first.push(Event::WorkerJoined { worker: local.clone(), slots, serves: Box::default() });
         self.workers.insert(WorkerId::LOCAL.to_owned(), Worker::new(local, slots));
+        self.checkers.workers_moved();
         self.process = Some(Process {
             driver,
             inbox: Inputs { work: first, ..Inputs::default() },
@@ -99,7 +102,7 @@ impl World {
 
     /// What a start finds out about a local attempt of an earlier life.
     fn confirm(&mut self, attempt: unknot_core::AttemptId, fence: unknot_core::Fence) -> Event {
-        let is_ghost = self.ghosts.iter().any(|(right, _)| *right == (attempt, fence));
+        let is_ghost = self.ghosts.iter().any(|ghost| ghost.right() == (attempt, fence));
         let confirmed_dead = !is_ghost;
         let outcome = Outcome::Lost { message: "its process ended".to_owned(), confirmed_dead };
         Event::AttemptEnded(Box::new(AttemptEnd { attempt, fence, outcome, detail: Default::default() }))
@@ -118,9 +121,9 @@ impl World {
             self.checkers.committed(&batch)?;
         }
         if let Some(local) = self.workers.remove(WorkerId::LOCAL) {
-            for (right, assignment) in local.alive() {
+            for ghost in local.into_ghosts() {
                 if self.chance.permille(self.faults.manners.drops * 4) {
-                    self.ghosts.push((right, assignment.clone()));
+                    self.ghosts.push(ghost);
                 }
             }
         }
@@ -165,11 +168,16 @@ impl World {
             return;
         }
         let Some(process) = &mut self.process else { return };
+        if matches!(event, Event::WorkerJoined { .. } | Event::WorkerLeft { .. }) {
+            self.checkers.workers_moved();
+        }
         let is_work = matches!(
             event,
             Event::AttemptStarted { .. }
                 | Event::AttemptRenewed { .. }
                 | Event::AttemptEnded(_)
+                | Event::AlertDelivered { .. }
+                | Event::AlertFailed(_)
                 | Event::WorkerJoined { .. }
                 | Event::WorkerLeft { .. }
         );
@@ -319,7 +327,7 @@ impl World {
         let is_idle = process.driver.is_idle(now) && next_wake.is_none_or(|at| at > now);
         if is_idle && !self.is_large {
             nothing_is_left_standing(state, now)?;
-            nothing_is_deadlocked(state, now)?;
+            nobody_waits_in_vain(state, now)?;
         }
         if is_idle && self.faults.is_over {
             runs_are_in_time(state, now, process.clock(self.quiet_since), GRACE)?;
@@ -349,6 +357,11 @@ impl World {
                 self.send(&worker, Call::Stopped((attempt, fence)));
             }
             Effect::Acknowledge { attempt, fence, .. } => self.acknowledge((attempt, fence)),
+            Effect::Notify(notice) => self.notify(*notice),
+            Effect::GiveUpAlert { key, target, why } => {
+                self.note(|| format!("give up {key} at {target:?}: {why}"));
+                self.count("alert given up");
+            }
             Effect::Reply { caller, answer } => self.answered(caller, answer)?,
         }
         Ok(())

@@ -4,6 +4,8 @@ use crate::{CommitError, Epoch, Namespace, Owner, Reader, Store};
 use std::sync::Arc;
 use unknot_core::{
     CommitSeq, Fence, Millis, RunId, Seq, TaskIndex, Timestamp,
+    alert::{Alert, Delivery, Due, Incident, News, Stuck},
+    deadlock::Finding,
     row::{Batch, FinishedRun, HistoryEntry, HistoryKind, Key, Loaded, Meta, Row},
     run::{End, JsonText, Lease, OnExpiry, Phase, Place, Run, RunStatus, Task, TaskEnd, Wait, WaitOn, WorkerId},
     workflow::{Definition, DefinitionHash, Stored},
@@ -150,6 +152,10 @@ fn leased(at: Timestamp) -> Phase {
         deadline: at.plus(Millis::from_hours(1)),
         expires_at: None,
         stopping: None,
+        parked: None,
+        answered: None,
+        borrowed: std::collections::BTreeMap::new(),
+        slot_of: None,
     }))
 }
 
@@ -206,6 +212,42 @@ pub fn entry(run: &Run, event: HistoryKind) -> HistoryEntry {
         attempt: of_task.then_some(1),
         detail: Default::default(),
         first_commit: run.first_commit,
+    }
+}
+
+/// An alert of a run that does not move: one target has yet to be told, another could not be, a third knows.
+pub fn alert(run: RunId) -> Alert {
+    let stuck = Stuck {
+        finding: Finding::Deadlocked,
+        verdict: Some(Seq(7)),
+        run,
+        workflow: "flow".into(),
+        tasks: 5,
+        last_update: START,
+        auto_cancel: true,
+        explanation: vec!["`a` waits for `b`, which waits for `a`".into()],
+    };
+    let due = Due {
+        news: News::Raised,
+        tries: 2,
+        under_way: false,
+        at: START.plus(Millis(9)),
+        since: START,
+        held_back: 3,
+        error: Some("webhook timeout".into()),
+    };
+    let deliveries = [
+        ("ops".into(), Delivery::Due(due)),
+        ("oncall".into(), Delivery::Told),
+        ("old".into(), Delivery::GivenUp { error: "webhook answered 404 Not Found".into() }),
+        ("busy".into(), Delivery::Held { until: START.plus(Millis(90)) }),
+    ];
+    Alert {
+        nonce: u64::MAX,
+        incident: Incident::stuck(stuck),
+        raised_at: START,
+        resolved_at: None,
+        deliveries: deliveries.into(),
     }
 }
 

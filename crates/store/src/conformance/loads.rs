@@ -12,6 +12,7 @@ use unknot_core::{
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "every kind of live row comes back equal, in key order", run: every_kind_comes_back },
+    Case { name: "an alert that is dealt with is gone, the others stay", run: alerts_go },
     Case { name: "awkward text comes back as it was", run: awkward_text_comes_back },
     Case { name: "finished runs are not loaded, their large neighbours are", run: only_the_living_are_loaded },
     Case { name: "a definition is loaded while a live run names it", run: definitions_are_pinned },
@@ -52,6 +53,8 @@ fn every_kind_comes_back(site: &mut dyn Site) {
         (Key::Queue("default".into()), Some(Row::Queue(Queue::default()))),
         (Key::PausedWorkflow("small".into()), Some(Row::PausedWorkflow(Pause { by: "ada".into(), since: START }))),
         (Key::Continuation(Seq(9)), Some(Row::Continuation(work))),
+        (Key::Alert(Seq(11)), Some(Row::Alert(Box::new(alert(inline.id))))),
+        (Key::Alert(Seq(2)), Some(Row::Alert(Box::new(alert(split.id))))),
     ];
     let letter = DeadLetter {
         task: inline.id.task(TaskIndex(1)),
@@ -74,7 +77,18 @@ fn every_kind_comes_back(site: &mut dyn Site) {
     changes.push((Key::DeadLetter(letter.task), Some(Row::DeadLetter(letter))));
     changes.push((Key::Quarantine(Seq(4)), Some(Row::Quarantine(poison))));
     brain.commit(changes);
+    let alerts = brain.reader().alerts(&brain.namespace).expect("readable");
+    assert_eq!(alerts.value, [(Seq(2), alert(split.id)), (Seq(11), alert(inline.id))]);
     assert_loads(site, brain, rows_of(live));
+}
+
+fn alerts_go(site: &mut dyn Site) {
+    let mut brain = Brain::start(site.open());
+    let put = |seq: u64| (Key::Alert(Seq(seq)), Some(Row::Alert(Box::new(alert(run_id(1))))));
+    brain.commit(vec![put(1), put(2)]);
+    brain.commit(vec![(Key::Alert(Seq(1)), None)]);
+    assert_eq!(brain.reader().alerts(&brain.namespace).expect("readable").value, [(Seq(2), alert(run_id(1)))]);
+    assert_loads(site, brain, rows_of(vec![put(2)]));
 }
 
 fn awkward_text_comes_back(site: &mut dyn Site) {

@@ -16,8 +16,13 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "only the owner prunes", run: strangers_cannot_prune },
 ];
 
-const KEEP: Retention =
-    Retention { keep: Millis::from_days(7), bytes_max: u64::MAX, slice_rows_max: 1_000, wal_bytes_max: 1 << 20 };
+const KEEP: Retention = Retention {
+    keep: Millis::from_days(7),
+    verdicts_keep: Millis::from_days(365),
+    bytes_max: u64::MAX,
+    slice_rows_max: 1_000,
+    wal_bytes_max: 1 << 20,
+};
 
 /// Eight days after the start.
 const LATER: Timestamp = START.plus(Millis::from_days(8));

@@ -3,15 +3,18 @@
 use super::{Disk, Space};
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Namespace, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary, StoreError, WorkflowVersion,
+    RunRecord, RunSummary, StoreError, VerdictFilter, WorkflowVersion, body::without_graph,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
     sync::Arc,
+    time::Duration,
 };
 use unknot_core::{
     RunId, Seq, TaskId, TaskIndex,
+    alert::Alert,
+    deadlock::Deadlock,
     row::{DeadLetter, Key, Loaded, Quarantined, RegisteredWorkflow, Row},
     run::{Task, TaskStatus},
     settings::Queue,
@@ -264,6 +267,42 @@ impl Reader for MemoryReader {
         })
     }
 
+    fn verdicts(
+        &mut self,
+        namespace: &Namespace,
+        filter: &VerdictFilter,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<Deadlock, Seq>> {
+        let high = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Key::Deadlock(after)));
+        self.ask(namespace, |space| {
+            let rows = space.rows.range((Bound::Unbounded, high)).rev();
+            let verdicts = rows.filter_map(|(_, kept)| match &kept.row {
+                Row::Deadlock(verdict) if filter.accepts(verdict) => Some(without_graph(verdict)),
+                _ => None,
+            });
+            Page::cut(verdicts.take(size.items() + 1).collect(), size, |verdict: &Deadlock| verdict.seq)
+        })
+    }
+
+    fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>> {
+        self.ask(namespace, |space| match &space.rows.get(&Key::Deadlock(verdict))?.row {
+            Row::Deadlock(verdict) => Some(Deadlock::clone(verdict)),
+            _ => None,
+        })
+    }
+
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>> {
+        self.ask(namespace, |space| {
+            let rows = space.rows.range(Key::Alert(Seq(0))..);
+            let alerts = rows.filter_map(|(key, kept)| match (key, &kept.row) {
+                (Key::Alert(seq), Row::Alert(alert)) => Some((*seq, Alert::clone(alert))),
+                _ => None,
+            });
+            alerts.collect()
+        })
+    }
+
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
         self.ask(namespace, |space| match &space.rows.get(&Key::Definition(hash.clone()))?.row {
             Row::Definition(definition) => Some(Arc::clone(definition)),
@@ -308,6 +347,9 @@ impl Reader for MemoryReader {
     fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
         Ok(self.disk.lock().get(namespace).map(Space::live).unwrap_or_default())
     }
+
+    /// Nothing here takes long.
+    fn set_limit(&mut self, _: Duration) {}
 
     fn counts(&mut self, namespace: &Namespace) -> Answer<Counts> {
         self.ask(namespace, |space| {

@@ -70,7 +70,7 @@ impl Maintenance for MemoryMaintenance {
                     Row::Finished(finished) => &finished.run,
                     _ => continue,
                 };
-                if !space.rows.contains_key(&Key::Definition(run.definition.clone())) {
+                if run.definitions().any(|hash| !space.rows.contains_key(&Key::Definition(hash.clone()))) {
                     report.report(format!("{namespace}: {key:?} names a definition that is not stored"));
                 }
             }
@@ -109,7 +109,9 @@ impl Space {
             }
         }
         done.rows_pruned += self.remove_unneeded(&cleaned);
-        done.more = self.next_expired(now, retention).is_some()
+        done.rows_pruned += self.remove_old_verdicts(now, retention, done.rows_pruned);
+        done.more = self.old_verdicts(now, retention).next().is_some()
+            || self.next_expired(now, retention).is_some()
             || self.pruned.iter().any(|run| self.first_task_row(*run).is_some());
         done.folders = PrunedFolders(
             self.pruned.iter().copied().filter(|run| self.first_task_row(*run).is_none()).take(1_000).collect(),
@@ -126,6 +128,21 @@ impl Space {
         });
         let (ended_at, run) = ends.min()?;
         (ended_at.plus(retention.keep) < now || self.bytes() > retention.bytes_max).then_some(run)
+    }
+
+    fn old_verdicts(&self, now: Timestamp, retention: &Retention) -> impl Iterator<Item = Key> {
+        let before = now.minus(retention.verdicts_keep);
+        self.rows.iter().filter_map(move |(key, kept)| match &kept.row {
+            Row::Deadlock(verdict) if verdict.at < before => Some(key.clone()),
+            _ => None,
+        })
+    }
+
+    fn remove_old_verdicts(&mut self, now: Timestamp, retention: &Retention, removed: usize) -> usize {
+        let most = retention.slice_rows_max.saturating_sub(removed);
+        let old: Vec<Key> = self.old_verdicts(now, retention).take(most).collect();
+        old.iter().for_each(|key| drop(self.rows.remove(key)));
+        old.len()
     }
 
     fn first_task_row(&self, run: RunId) -> Option<Key> {
@@ -158,7 +175,7 @@ impl Space {
                 _ => continue,
             };
             runs.insert(run.id);
-            named.insert(run.definition.clone());
+            named.extend(run.definitions().cloned());
         }
         self.history.retain(|_, kept| kept.entries.iter().any(|entry| runs.contains(&entry.run)));
         self.rows.retain(|key, _| !matches!(key, Key::Definition(hash) if !named.contains(hash)));

@@ -143,7 +143,9 @@ impl Check<'_> {
             Row::Finished(finished) => (&finished.run, finished.last_commit),
             _ => return,
         };
-        *self.users.entry(run.definition.0.to_string()).or_default() += 1;
+        for hash in run.definitions() {
+            *self.users.entry(hash.0.to_string()).or_default() += 1;
+        }
         if newest > last {
             self.report.report(format!("{} names commit {}, the newest is {}", run.id, newest.0, last.0));
         }

@@ -7,7 +7,7 @@
 use super::{
     definition,
     fault::{Fault, commit_error},
-    int, prune,
+    int, prune, verdict,
 };
 use crate::{
     CommitError, Epoch,
@@ -170,6 +170,7 @@ impl Writer<'_> {
         match key {
             Key::Finished(run) => drop(prune::delete_finished(self.connection, self.ns, &run.to_string())?),
             Key::Definition(hash) => definition::delete(self.connection, self.ns, hash)?,
+            Key::Deadlock(seq) => verdict::delete(self.connection, self.ns, *seq)?,
             _ => {
                 let mut statement = self.connection.prepare_cached(&Statements::of(key).delete)?;
                 statement.execute(params_from_iter(self.place(key)))?;
@@ -181,6 +182,10 @@ impl Writer<'_> {
     fn put(&mut self, key: &Key, row: &Row) -> Result<(), Abort> {
         if let Row::Definition(definition) = row {
             return Ok(definition::put(self.connection, self.encoder, self.ns, definition)?);
+        }
+        if let Row::Deadlock(verdict) = row {
+            let (body, graph) = self.encoder.verdict(verdict).map_err(violated)?;
+            return Ok(verdict::put(self.connection, self.ns, verdict, &body, &graph)?);
         }
         let place = self.place(key);
         let body = self.encoder.row(row).map_err(violated)?;
@@ -219,7 +224,12 @@ impl Writer<'_> {
                 place.push(ToSqlOutput::from(name.as_str()));
             }
             Key::Workflow(name, seq) => place.extend([ToSqlOutput::from(name.as_str()), number(seq.0)]),
-            Key::Continuation(seq) | Key::Quarantine(seq) => place.push(number(seq.0)),
+            Key::Continuation(seq) | Key::Quarantine(seq) | Key::Deadlock(seq) | Key::Alert(seq) => {
+                place.push(number(seq.0));
+            }
+            Key::Child(task, key) => {
+                place.extend([id(&task.run), number(task.index.0.into()), ToSqlOutput::from(key.as_str())]);
+            }
         }
         place
     }

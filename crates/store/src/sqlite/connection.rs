@@ -116,6 +116,11 @@ impl Deadline {
         self.origin.elapsed().as_millis() >= u128::from(self.at.load(Ordering::Relaxed))
     }
 
+    /// From now on, reads may take so long.
+    pub(super) fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
     /// How long a read may take.
     pub(super) fn limit(&self) -> Duration {
         self.limit

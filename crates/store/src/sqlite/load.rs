@@ -45,6 +45,8 @@ pub(super) fn load(connection: &Connection, namespace: &Namespace) -> Result<Loa
     loader.named(Kind::Queue, Key::Queue, &mut rows)?;
     loader.named(Kind::PausedWorkflow, Key::PausedWorkflow, &mut rows)?;
     loader.continuations(&mut rows)?;
+    loader.children(&mut rows)?;
+    loader.alerts(&mut rows)?;
     Ok(Loaded { commit, meta, rows })
 }
 
@@ -81,7 +83,7 @@ impl Loader<'_> {
 
     /// The definitions that live runs name.
     fn definitions(&self, runs: &[Run]) -> Result<Rows, StoreError> {
-        let hashes: BTreeSet<&DefinitionHash> = runs.iter().map(|run| &run.definition).collect();
+        let hashes: BTreeSet<&DefinitionHash> = runs.iter().flat_map(Run::definitions).collect();
         let mut rows = Vec::with_capacity(hashes.len() + runs.len());
         for hash in hashes {
             let definition = definition::read(self.connection, self.ns, hash)?.ok_or_else(|| {
@@ -105,6 +107,26 @@ impl Loader<'_> {
         let sql = format!("SELECT name, body FROM {} WHERE ns = ?1 ORDER BY name", kind.table());
         each_row(self.connection, &sql, [self.ns], |row| {
             rows.push((key(text(row, 0)?.into()), decode(kind, text(row, 1)?)?));
+            Ok(())
+        })
+    }
+
+    fn children(&self, rows: &mut Rows) -> Result<(), StoreError> {
+        let sql = "SELECT run_id, place, key, body FROM child WHERE ns = ?1 ORDER BY run_id, place, key";
+        each_row(self.connection, sql, [self.ns], |row| {
+            let named = text(row, 0)?;
+            let run: RunId = named.parse().map_err(|_| StoreError::damaged(format!("`{named}` is no id of a run")))?;
+            let place: u32 = row.get(1).map_err(store_error)?;
+            let key = Key::Child(run.task(TaskIndex(place)), text(row, 2)?.into());
+            rows.push((key, decode(Kind::Child, text(row, 3)?)?));
+            Ok(())
+        })
+    }
+
+    fn alerts(&self, rows: &mut Rows) -> Result<(), StoreError> {
+        let sql = "SELECT seq, body FROM alert WHERE ns = ?1 ORDER BY seq";
+        each_row(self.connection, sql, [self.ns], |row| {
+            rows.push((Key::Alert(Seq(number(row, 0)?)), decode(Kind::Alert, text(row, 1)?)?));
             Ok(())
         })
     }

@@ -14,6 +14,7 @@ use super::{
     fault::store_error,
     int,
     rows::{each_row, number, text},
+    verdict,
 };
 use crate::{Epoch, PrunedFolders, Retention, StoreError, body::decode_lines, changes::HISTORY_WINDOW};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -56,12 +57,15 @@ pub(super) struct Due {
     surplus_bytes: u64,
     /// Bytes of the store.
     used_bytes: u64,
+    /// Verdicts that were made before this moment are too old.
+    verdicts_before: Timestamp,
 }
 
 impl Due {
     pub(super) fn now(now: Timestamp, retention: &Retention, used_bytes: u64) -> Self {
         let surplus_bytes = used_bytes.saturating_sub(retention.bytes_max);
-        Self { ended_before: now.minus(retention.keep), surplus_bytes, used_bytes }
+        let (ended_before, verdicts_before) = (now.minus(retention.keep), now.minus(retention.verdicts_keep));
+        Self { ended_before, surplus_bytes, used_bytes, verdicts_before }
     }
 
     /// Whether a slice would find something to do.
@@ -73,7 +77,8 @@ impl Due {
         let left = "SELECT EXISTS (SELECT 1 FROM pruned WHERE ns = ?1 AND rows_left AND ?2 > 0)";
         let old = "SELECT EXISTS (SELECT 1 FROM finished WHERE ns = ?1 AND ended_at < ?2)";
         let found = exists(left, 1).and_then(|left| Ok(left || (exists(old, before)? && room(connection, ns)? > 0)));
-        found.map_err(store_error)
+        let verdicts = || Ok(!verdict::older_than(connection, ns, self.verdicts_before, 1)?.is_empty());
+        found.and_then(|found| if found { Ok(true) } else { verdicts() }).map_err(store_error)
     }
 }
 
@@ -89,6 +94,7 @@ pub(super) fn slice(
     let mut pruner = Pruner { connection: &transaction, ns: tenure.ns, rows_max, done: Slice::default() };
     pruner.finish_earlier()?;
     pruner.take_expired(due)?;
+    pruner.take_verdicts(due).map_err(store_error)?;
     let done = pruner.done;
     transaction.commit().map_err(store_error)?;
     Ok(done)
@@ -159,7 +165,10 @@ pub(super) fn delete_finished(connection: &Connection, ns: i64, run: &str) -> ru
     }
     let sql = "UPDATE finished_count SET runs = runs - 1 WHERE ns = ?1 AND status = ?2";
     connection.prepare_cached(sql)?.execute(params![ns, status])?;
-    release_definition(connection, ns, &gone.run.definition)?;
+    let called = gone.run.calls.values().filter(|hash| **hash != gone.run.definition);
+    for hash in std::iter::once(&gone.run.definition).chain(called) {
+        release_definition(connection, ns, hash)?;
+    }
     Ok(Some(gone))
 }
 
@@ -193,6 +202,8 @@ pub(super) struct Gone {
 struct GoneRun {
     definition: DefinitionHash,
     first_commit: CommitSeq,
+    #[serde(default)]
+    calls: BTreeMap<String, DefinitionHash>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
@@ -238,6 +249,15 @@ impl Pruner<'_> {
                 statement.query_row(params![self.ns, before], |row| row.get(0)).optional().map_err(store_error)?;
             let Some(run) = next else { break };
             self.prune(&run).map_err(store_error)?;
+        }
+        Ok(())
+    }
+
+    /// Removes verdicts that are too old, as far as the slice goes. They belong to no run.
+    fn take_verdicts(&mut self, due: Due) -> rusqlite::Result<()> {
+        for seq in verdict::older_than(self.connection, self.ns, due.verdicts_before, self.rows_left())? {
+            verdict::delete(self.connection, self.ns, seq)?;
+            self.done.rows += 1;
         }
         Ok(())
     }

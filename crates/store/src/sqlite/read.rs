@@ -12,11 +12,11 @@ use super::{
     int,
     load::load,
     rows::{each_row, number, text},
-    schema,
+    schema, verdict,
 };
 use crate::{
     Answer, AsOf, Counts, Event, EventCursor, Facts, FactsQuery, Holds, Namespace, Page, PageSize, Reader, RunFilter,
-    RunRecord, RunSummary, StoreError, WorkflowVersion,
+    RunRecord, RunSummary, StoreError, VerdictFilter, WorkflowVersion,
     body::{Kind, decode_as},
 };
 use rusqlite::{Connection, OptionalExtension, Params};
@@ -26,9 +26,12 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use unknot_core::{
     CommitSeq, RunId, Seq, TaskId, TaskIndex, Timestamp,
+    alert::{ALERTS_MAX, Alert},
+    deadlock::Deadlock,
     row::{DeadLetter, FinishedRun, Loaded, Quarantined, RegisteredWorkflow},
     run::{RunStatus, Task, TaskStatus},
     settings::Queue,
@@ -394,6 +397,36 @@ impl Reader for SqliteReader {
         })
     }
 
+    fn verdicts(
+        &mut self,
+        namespace: &Namespace,
+        filter: &VerdictFilter,
+        after: Option<Seq>,
+        size: PageSize,
+    ) -> Answer<Page<Deadlock, Seq>> {
+        self.ask(namespace, |snapshot| {
+            let clock = || snapshot.look_at_the_clock();
+            let found = verdict::list(snapshot.connection, snapshot.ns, filter, after, one_more(size), clock)?;
+            Ok(Page::cut(found, size, |verdict| verdict.seq))
+        })
+    }
+
+    fn verdict(&mut self, namespace: &Namespace, verdict: Seq) -> Answer<Option<Deadlock>> {
+        self.ask(namespace, |snapshot| verdict::read(snapshot.connection, snapshot.ns, verdict))
+    }
+
+    fn alerts(&mut self, namespace: &Namespace) -> Answer<Vec<(Seq, Alert)>> {
+        self.ask(namespace, |snapshot| {
+            let mut found: Vec<(Seq, Alert)> = Vec::new();
+            let sql = "SELECT seq, body FROM alert WHERE ns = ?1 ORDER BY seq LIMIT ?2";
+            snapshot.each(sql, (snapshot.ns, int(ALERTS_MAX as u64)), |row| {
+                found.push((Seq(number(row, 0)?), decode_as(Kind::Alert, text(row, 1)?)?));
+                Ok(())
+            })?;
+            Ok(found)
+        })
+    }
+
     fn definition(&mut self, namespace: &Namespace, hash: &DefinitionHash) -> Answer<Option<Arc<Definition>>> {
         self.ask(namespace, |snapshot| definition::read(snapshot.connection, snapshot.ns, hash))
     }
@@ -428,6 +461,10 @@ impl Reader for SqliteReader {
     fn live(&mut self, namespace: &Namespace) -> Result<Loaded, StoreError> {
         self.deadline.start();
         load(&self.connection, namespace).map_err(|error| self.too_slow(error))
+    }
+
+    fn set_limit(&mut self, limit: Duration) {
+        self.deadline.set_limit(limit);
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) const STEPS: &[Step] = &[
     Step { to: 1, sql: concat!(include_str!("schema.sql"), include_str!("views.sql")) },
     Step { to: 2, sql: include_str!("schema-2.sql") },
     Step { to: 3, sql: include_str!("schema-3.sql") },
+    Step { to: 4, sql: include_str!("schema-4.sql") },
+    Step { to: 5, sql: include_str!("schema-5.sql") },
 ];
 
 /// What a database says of itself.

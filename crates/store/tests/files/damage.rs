@@ -73,7 +73,7 @@ fn a_newer_store_is_refused() {
     let newer = Connection::open(database(folder.path())).expect("opened");
     newer.pragma_update(None, "user_version", 99).expect("written");
     drop(newer);
-    assert_refused(folder.path(), "UK0201", "schema version 99, this program knows up to 3");
+    assert_refused(folder.path(), "UK0201", "schema version 99, this program knows up to 5");
     let error = SqliteStore::open_reader(folder.path(), &SqliteOptions::default()).err().expect("not readable either");
     assert_eq!(error.code(), "UK0201");
 }

@@ -52,7 +52,7 @@ pub(crate) struct Worker {
     pub(crate) at: At,
 }
 
-fn length(given: &str) -> Result<Length, String> {
+pub(super) fn length(given: &str) -> Result<Length, String> {
     Length::parse(given).ok_or_else(|| "expected a length such as `30s` or `5m`".to_owned())
 }
 
@@ -116,7 +116,7 @@ fn handler(given: &str) -> Result<(String, String), String> {
     label(given).ok().filter(|(name, _)| is_name(name)).ok_or_else(|| expected.to_owned())
 }
 
-fn label(given: &str) -> Result<(String, String), String> {
+pub(super) fn label(given: &str) -> Result<(String, String), String> {
     let pair = given.split_once('=').filter(|(name, _)| !name.is_empty());
     pair.map(|(name, value)| (name.to_owned(), value.to_owned())).ok_or_else(|| "expected `NAME=VALUE`".to_owned())
 }
@@ -203,15 +203,15 @@ pub(crate) enum SignalWhat {
 
 #[derive(Args, Debug)]
 pub(crate) struct SendSignal {
-    /// The run: its id, the beginning of it that no other has, or `latest`
+    /// The run: its id, the beginning of it that no other has, or `latest`; left out inside a task, its own run
     #[arg(value_name = "RUN")]
-    pub(crate) run: String,
+    pub(crate) first: String,
     /// The signal: what the task says behind `signal:`
     #[arg(value_name = "NAME")]
-    pub(crate) name: String,
+    pub(crate) second: Option<String>,
     /// What it says: JSON, or text if it is none
     #[arg(value_name = "PAYLOAD")]
-    pub(crate) payload: Option<String>,
+    pub(crate) third: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -225,6 +225,9 @@ Examples:
       Lets the task go on that says `signal: approve`.
   unknot signal send run_01J8 approve '{\"by\": \"the night shift\", \"pages\": [1, 4]}'
       The same, with an output for the tasks behind it: `{{ tasks.NAME.output.pages }}`.
+  unknot signal send ready '{\"rows\": 7}'
+      Inside a task, to its own run. With RUN, to a run that the task has spawned, or to the one that has spawned its
+      own; any other as outside of a task.
 
 The run keeps the latest signal of each name: a task that comes to wait for it later finds it. Asked is the server, else the
 process that runs it; without one it is written into the store, and found by the next.
@@ -315,11 +318,6 @@ pub(super) const WORKERS_EXAMPLES: &str = "\
 Examples:
   unknot workers
       Who performs attempts, and how many at once.";
-
-pub(super) const POOLS_EXAMPLES: &str = "\
-Examples:
-  unknot pools
-      How many units there are, how many are held, and which are closed because a holder could not be confirmed dead.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Dead {

@@ -25,7 +25,9 @@ pub(super) fn engine(config: &Config, focus: BTreeSet<RunId>, attempt: &str) -> 
         settings: config.settings.clone(),
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
         retention: config.retention,
+        alerts: config.alerts.clone(),
         focus: Some(focus),
+        door: None,
     };
     Engine::start(Box::new(store), options).map_err(Error::start)
 }

@@ -1,4 +1,4 @@
-//! How lists are printed; and `unknot queues|workers|pools`: what a server has of each.
+//! How lists are printed; and `unknot queues|workers`: what a server has of each.
 
 use crate::{
     args::Listing,
@@ -32,13 +32,6 @@ pub(crate) fn workers(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Er
     let remote = Remote::find(&listing.at)?;
     let found = remote.ask("list the workers", remote.client().workers())?;
     print(listing.json, &found, "workers: `unknot worker` starts one", || whole_worker_table(&found), out)
-}
-
-/// Lists pools and locks.
-pub(crate) fn pools(listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
-    let remote = Remote::find(&listing.at)?;
-    let found = remote.ask("list the pools", remote.client().pools())?;
-    print(listing.json, &found, "pools or locks", || pool_table(&found), out)
 }
 
 /// Prints any list: for programs an object a line, so that nothing is printed of an empty one; for people a table, or
@@ -128,20 +121,4 @@ fn gauge(some: u32, whole: u32) -> String {
     let filled = (u64::from(some) * length).div_ceil(u64::from(whole.max(1))).min(length);
     let mark = |sign: &str, count: u64| sign.repeat(usize::try_from(count).unwrap_or_default());
     format!("{}{}", mark("━", filled), mark("─", length - filled))
-}
-
-fn pool_table(pools: &[rest::Pool]) -> Table {
-    let columns =
-        [("POOL", Column::Shrinks(8)), ("HELD", Column::Right), ("SIZE", Column::Right), ("", Column::Shrinks(3))];
-    let mut table = Table::new(&columns);
-    for pool in pools {
-        let closed = pool.poisoned.as_ref().map(|why| format!("closed: {why}")).unwrap_or_default();
-        table.row(vec![
-            pool.name.as_str().into(),
-            pool.held.to_string().into(),
-            pool.size.to_string().into(),
-            Cell::new(Tone::Bad, closed),
-        ]);
-    }
-    table
 }

@@ -87,6 +87,7 @@ fn as_json(run: &rest::RunSummary) -> Value {
         "labels": run.labels,
         "source": run.source,
         "retry_of": run.retry_of,
+        "spawned_by": run.spawned_by,
     })
 }
 

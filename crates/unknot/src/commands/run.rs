@@ -7,6 +7,7 @@ mod watch;
 
 use crate::{
     args,
+    calls::Beside,
     config::{self, Config, nicer},
     error::{Error, eprint_quietly},
     exit::Exit,
@@ -23,10 +24,17 @@ use crate::{
 };
 use choose::{Choice, Wanted, Wish};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, io::Write, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+    path::Path,
+    sync::Arc,
+};
 use unhindered::Unhindered;
+use unknot_api::{client::Address, with_causes};
 use unknot_engine::{
     CommandError, Engine, Options, Submit,
+    calls::Called,
     control::Control,
     convert::Checked,
     core::{
@@ -37,6 +45,7 @@ use unknot_engine::{
     store::{Namespace, RunRecord, SqliteOptions, SqliteStore, Store, StoreError},
 };
 use unknot_hands::{GuardCommand, slots_max};
+use unknot_server::{Door, StartError};
 use watch::{Ended, Watch};
 
 /// Runs a workflow to its end, or goes on with an unfinished run of it.
@@ -56,6 +65,8 @@ pub(crate) fn perform(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Erro
 fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::beside(&run.flow, &run.place)?;
     super::config::warn(config.notices());
+    let server = Remote::owner(&config)?;
+    let config = if server.is_some() { config.with_any_pools() } else { config };
     let checked = workflow::read(&run.flow, &config)?;
     let input = inputs::read(&run.input, &checked.definition)?;
     let interrupts = signals::listen()?;
@@ -63,7 +74,6 @@ fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
     if !checked.warnings.problems.is_empty() {
         eprint_quietly(&checked.warnings.to_string());
     }
-    let server = Remote::owner(&config)?;
     let store = match server {
         Some(_) => None,
         None => Some(open(&config, &mut teller)?),
@@ -76,11 +86,20 @@ fn begin(run: &args::Run, out: &mut dyn Write) -> Result<Exit, Error> {
         (None, false) => Wish::Unfinished,
     };
     let wanted = Wanted { source: &source, definition: &checked.definition.body.hash, input: &input, wish };
-    let choice = match &store {
-        Some(store) => choose::choose(&mut *store.reader().map_err(Error::store("read the store"))?, &wanted)?,
-        None => choose::choose(&mut **Looking::open(&config)?.reader(), &wanted)?,
+    let (choice, calls) = match &store {
+        Some(store) => {
+            let mut reader = store.reader().map_err(Error::store("read the store"))?;
+            let choice = choose::choose(&mut *reader, &wanted)?;
+            // A run that goes on is made of what it called when it began.
+            let calls = match (&choice.resume, &choice.ended) {
+                (None, None) => Beside::new(&run.flow, &config, &checked).definitions(&mut *reader)?,
+                _ => Called::new(),
+            };
+            (choice, calls)
+        }
+        None => (choose::choose(&mut **Looking::open(&config)?.reader(), &wanted)?, Called::new()),
     };
-    let session = Session { config, checked, source, input, key, choice };
+    let session = Session { config, checked, source, input, key, choice, calls };
     if let Some(server) = server {
         return session.at_server(&server, &interrupts, &mut teller);
     }
@@ -115,15 +134,19 @@ struct Session {
     input: Value,
     key: Option<Idempotency>,
     choice: Choice,
+    /// The workflows that a new run calls, where it is made here.
+    calls: Called,
 }
 
 impl Session {
     fn run(self, store: Box<dyn Store>, interrupts: &Interrupts, teller: &mut Teller<'_>) -> Result<Exit, Error> {
         let engine = Arc::new(Engine::start(store, self.options()).map_err(Error::start)?);
-        let control = Control::start(&engine, super::why::answer);
-        let served = self.serve(&engine, interrupts, teller, control.as_ref().err());
-        // The control thread shares the engine: it lets go first.
-        drop(control);
+        let control = Control::start(&engine, super::looks);
+        let door = Door::open(Arc::clone(&engine), self.config.changeable());
+        let without = Without { control: control.as_ref().err(), door: door.as_ref().err() };
+        let served = self.serve(&engine, interrupts, teller, &without);
+        // Both share the engine: they let go first.
+        drop((control, door));
         match &served {
             Ok((_, Ended::ByItself)) => stop(engine, Engine::stop),
             Ok((_, Ended::Killed)) | Err(_) => stop(engine, Engine::kill),
@@ -182,7 +205,7 @@ impl Session {
         engine: &Arc<Engine>,
         interrupts: &Interrupts,
         teller: &mut Teller<'_>,
-        without_control: Option<&std::io::Error>,
+        without: &Without<'_>,
     ) -> Result<(RunId, Ended), Error> {
         let subscription = engine.subscribe();
         let (run, resumed) = match &self.choice.resume {
@@ -195,9 +218,7 @@ impl Session {
             Looking::open(&self.config)?.take_over(&mut progress)?;
         }
         self.tell(&progress, now, teller)?;
-        if let Some(error) = without_control {
-            teller.line("note", &format!("`unknot cancel` from another terminal will not reach this run: {error}"))?;
-        }
+        without.tell(teller)?;
         self.tell_holds(teller)?;
         let view = View::new(teller.is_json, &progress, Some(&self.config.data), now);
         let ending = self.choice.ending.iter().copied().collect();
@@ -241,7 +262,9 @@ impl Session {
             settings: self.config.settings.clone(),
             guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
             retention: self.config.retention,
+            alerts: self.config.alerts.clone(),
             focus: Some(focus),
+            door: Some(Address::Local(Door::socket(&self.config.data)).to_string()),
         }
     }
 
@@ -268,6 +291,7 @@ impl Session {
                 source: Some(self.source.clone()),
                 start_at: self.start_at(engine.now()),
                 takes_over: None,
+                calls: self.calls.clone(),
             })
             .map_err(failed)?;
         let focus = self.choice.ending.iter().copied().chain([accepted.run]).collect();
@@ -329,6 +353,25 @@ impl Session {
 
     fn resumed(&self, run: &Run, now: Timestamp) -> String {
         format!("unfinished since {}: resumed where it was", time::ago(now, run.submitted_at).trim_end_matches(" ago"))
+    }
+}
+
+/// What could not be opened for those outside of this process, and is done without.
+struct Without<'e> {
+    control: Option<&'e io::Error>,
+    door: Option<&'e StartError>,
+}
+
+impl Without<'_> {
+    fn tell(&self, teller: &mut Teller<'_>) -> Result<(), Error> {
+        if let Some(error) = self.control {
+            teller.line("note", &format!("`unknot cancel` from another terminal will not reach this run: {error}"))?;
+        }
+        if let Some(error) = self.door {
+            let why = with_causes(error);
+            teller.line("note", &format!("`unknot lock`, `wait` and `spawn` will not work in its tasks: {why}"))?;
+        }
+        Ok(())
     }
 }
 

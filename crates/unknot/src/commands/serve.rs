@@ -19,6 +19,7 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+use unknot_api::client::Address;
 use unknot_engine::{
     Engine, Options,
     control::Control,
@@ -34,6 +35,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Serves.
 pub(crate) fn perform(serve: &Serve, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::of_server(&serve.place, serve.listen)?;
+    config.insist_on_targets()?;
     let refused = |source: std::io::Error| Error::Start { attempt: "start the log", source: source.into() };
     let journal = Journal::start(config.logging.clone()).map_err(refused)?;
     let ended = serve_until_told(serve, config, &journal, out);
@@ -57,7 +59,7 @@ fn serve_until_told(serve: &Serve, config: Config, journal: &Journal, out: &mut 
     if engine.reconciled() > 0 {
         log::warn!(attempts = engine.reconciled(); "attempts of an earlier process were found unfinished and ended");
     }
-    let control = Control::start(&engine, super::why::answer);
+    let control = Control::start(&engine, super::looks);
     let server = Server::start(Arc::clone(&engine), server_options(&config, serve)).map_err(failed)?;
     say_where(&server, &config, out)?;
     log::info!("ready");
@@ -88,7 +90,9 @@ fn options(config: &Config) -> Options {
         settings: config.settings.clone(),
         guard: GuardCommand::this_program(vec![crate::GUARD_WORD.into()]),
         retention: config.retention,
+        alerts: config.alerts.clone(),
         focus: None,
+        door: Some(Address::Local(Server::socket(&config.data)).to_string()),
     }
 }
 

@@ -229,6 +229,7 @@ impl View {
         let (run, summary) = (&self.run, &self.run.summary);
         let since = stamp(summary.submitted_at);
         let mut head = vec![("run", summary.run_id.clone())];
+        head.extend(summary.spawned_by.iter().map(|task| ("spawned", format!("by {task}"))));
         head.extend(summary.source.iter().map(|source| ("file", nicer(Path::new(source)).display().to_string())));
         head.push(("submitted", format!("{} ({})", time::moment(since), time::ago(self.now, since))));
         match summary.ended_at {

@@ -2,6 +2,7 @@
 
 use crate::{
     args::Submit,
+    calls::Beside,
     config::{self, Config},
     error::{Error, eprint_quietly},
     exit::Exit,
@@ -75,7 +76,7 @@ fn wish(submit: &Submit, remote: &Remote) -> Result<Wish, Error> {
 }
 
 fn from_file(submit: &Submit, flow: &Path, remote: &Remote) -> Result<Wish, Error> {
-    let config = Config::beside(flow, &submit.at.place)?;
+    let config = Config::beside(flow, &submit.at.place)?.with_any_pools();
     // What a server elsewhere has in pools is for it to judge.
     let is_here = matches!(remote.client().address(), Address::Local(_));
     let checked = workflow::read(flow, &config)?;
@@ -86,6 +87,7 @@ fn from_file(submit: &Submit, flow: &Path, remote: &Remote) -> Result<Wish, Erro
     if let Value::Object(input) = inputs::read(&submit.input, &checked.definition)? {
         request.input = input;
     }
+    request.calls = Beside::new(flow, &config, &checked).documents()?;
     request.source = is_here.then(|| config::absolute(flow).display().to_string());
     Ok(Wish { request, definition: Some(checked.definition) })
 }

@@ -4,7 +4,7 @@ use super::show::has_ended;
 use crate::{
     args::Why as Asked,
     config::Config,
-    error::Error,
+    error::{Error, eprint_quietly},
     exit::Exit,
     output::{Paint, Tone, harmless, wrap},
     remote::Remote,
@@ -21,6 +21,7 @@ use unknot_engine::{
         run::RunStatus,
         wait::{self, Subject},
     },
+    store::VerdictFilter,
 };
 use unknot_server::view;
 
@@ -28,6 +29,8 @@ use unknot_server::view;
 const WITHIN: Duration = Duration::from_secs(2);
 /// Lines of one sentence.
 const LINES_MAX: usize = 6;
+/// Verdicts that are mentioned.
+const VERDICTS_MAX: usize = 3;
 /// The beginning of the id of a task.
 const TASK: &str = "task_";
 
@@ -40,6 +43,8 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     let run = if asked.id.starts_with(TASK) { None } else { Some(source.find(&asked.id)?) };
     let id = run.as_ref().map_or(&asked.id, |run| &run.summary.run_id);
     if run.as_ref().is_some_and(has_ended) {
+        let verdicts = mentioned(&mut source, id);
+        mention(&verdicts, &source.option());
         return Err(ended(id, run.as_ref())?);
     }
     let told = match (&source, source.config()) {
@@ -52,15 +57,52 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
         (Source::Store(_), Some(config)) => of_owner(config, id)?,
         (Source::Store(_), None) => None,
     };
-    let Some(told) = told else { return Err(ended(id, run.as_ref())?) };
+    let Some(mut told) = told else { return Err(ended(id, run.as_ref())?) };
+    // A server has told of them, unless its store does not answer.
+    if matches!(source, Source::Store(_)) {
+        told.verdicts = mentioned(&mut source, id);
+    }
     if asked.json {
         writeln!(out, "{}", json!(told))?;
     } else {
         let now = Clock::starting_at_least(Timestamp::default()).now();
         let tree = Tree { now, paint: Paint::for_stdout(), columns: terminal::size().columns, option: source.option() };
         tree.write(&told, "", ("", ""), out)?;
+        for verdict in &told.verdicts {
+            let told = part_of(verdict, now, &source.option());
+            wrap(&told, tree.columns, LINES_MAX).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        }
     }
     Ok(Exit::Success)
+}
+
+/// The newest verdicts that the run behind an id was part of. Should they not be found, the rest is told all the same.
+fn mentioned(source: &mut Source, id: &str) -> Vec<rest::VerdictRef> {
+    let Ok(run) = run_of(id).parse() else { return Vec::new() };
+    let filter = VerdictFilter { run: Some(run), ..VerdictFilter::default() };
+    let found = source.verdicts(&filter, VERDICTS_MAX).unwrap_or_default();
+    let mention = |verdict: rest::VerdictSummary| rest::VerdictRef {
+        id: verdict.id,
+        kind: verdict.kind,
+        at: verdict.at,
+        ended_at: verdict.ended_at,
+        outcome: verdict.outcome,
+    };
+    found.into_iter().map(mention).collect()
+}
+
+/// Says beside an error which verdicts the run was part of.
+fn mention(verdicts: &[rest::VerdictRef], option: &str) {
+    let now = Clock::starting_at_least(Timestamp::default()).now();
+    verdicts.iter().for_each(|verdict| eprint_quietly(&format!("note: {}\n", part_of(verdict, now, option))));
+}
+
+/// That a run was part of a verdict.
+fn part_of(verdict: &rest::VerdictRef, now: Timestamp, option: &str) -> String {
+    let rest::VerdictRef { id, kind, at, ended_at, outcome } = verdict;
+    let over = if ended_at.is_some() { ", over" } else { "" };
+    let ago = time::ago(now, stamp(*at));
+    format!("its run was found {kind} {ago} ({outcome}{over}): `unknot deadlocks show {id}{option}`")
 }
 
 /// What the process that owns the folder knows.

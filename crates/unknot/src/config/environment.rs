@@ -3,7 +3,7 @@
 use super::{
     file::is_name,
     keys::{KEYS, Key, PREFIX, VARIABLES},
-    kind::Wrong,
+    kind::{Kind, Wrong},
     values::{Origin, Place, Setting, Values},
 };
 use crate::error::Error;
@@ -29,6 +29,9 @@ const OTHERS: &[&str] = &[
     "TRY",
 ];
 
+/// Characters of a value that are shown.
+const SHOWN_MAX: usize = 60;
+
 /// Takes over what variables say, and gives back what a person should know about them. An empty variable is as none.
 ///
 /// # Errors
@@ -49,7 +52,7 @@ pub(super) fn overlay(
             continue;
         };
         let key = &KEYS[index];
-        let value = key.kind.read(&text).map_err(|wrong| refused(&name, wrong))?;
+        let value = key.kind.read(&text).map_err(|wrong| refused(&name, &text, key.kind, wrong))?;
         if let Some(section_name) = section_name.as_ref().filter(|name| !is_name(name)) {
             let problem = format!("`{section_name}` is no name");
             return Err(Error::Variable { name, problem, expected: None, help: None });
@@ -62,9 +65,12 @@ pub(super) fn overlay(
     Ok(notices)
 }
 
-fn refused(name: &str, wrong: Wrong) -> Error {
-    // Its text is not repeated: it may be a secret.
-    let problem = wrong.message.replace("here", "there");
+fn refused(name: &str, text: &str, kind: Kind, wrong: Wrong) -> Error {
+    let value = match kind.may_be_secret() {
+        true => "this value".to_owned(),
+        false => format!("`{}`", text.chars().take(SHOWN_MAX).collect::<String>().escape_debug()),
+    };
+    let problem = wrong.message.replace("this value", &value).replace("here", "there");
     Error::Variable { name: name.to_owned(), problem, expected: wrong.expected, help: wrong.help }
 }
 
@@ -141,7 +147,11 @@ mod tests {
             (&[("UNKNOT_STOP", "a"), ("UNKNOT_BLESS", "1"), ("OTHER", "x")], ""),
             (
                 &[("UNKNOT_WORKER_SLOTS", "many")],
-                "the variable `UNKNOT_WORKER_SLOTS` cannot be used: this value cannot stand there",
+                "the variable `UNKNOT_WORKER_SLOTS` cannot be used: `many` cannot stand there",
+            ),
+            (
+                &[("UNKNOT_DEADLOCK_WEBHOOK", "example.org/secret")],
+                "the variable `UNKNOT_DEADLOCK_WEBHOOK` cannot be used: this value cannot stand there",
             ),
         ] {
             assert_eq!(told(variables), expected);

@@ -34,13 +34,17 @@ impl<'s> Read<'s> {
         Ok(read)
     }
 
-    /// What was found wrong, with what is missing once variables are counted in.
+    /// What was found wrong, with what is missing and what does not fit once variables are counted in.
     ///
     /// # Errors
     /// If that is anything.
-    pub(super) fn end(mut self, missing: &[Place]) -> Result<(), Report> {
-        for place in missing {
-            let path = place.to_string();
+    pub(super) fn end(mut self, missing: &[Place], others: Vec<Diagnostic>) -> Result<(), Report> {
+        self.problems.extend(others.into_iter().map(|problem| (problem, OnKey::Yes)));
+        for path in missing.iter().map(Place::to_string) {
+            // What stands there and is wrong is not missing.
+            if self.problems.iter().any(|(problem, _)| problem.path == path) {
+                continue;
+            }
             let (section, leaf) = path.rsplit_once('.').unwrap_or(("", &path));
             let message = format!("`{leaf}` of `{section}` is missing");
             self.problems.push((Diagnostic::new(Code::MissingKey, message).at(section), OnKey::Yes));
@@ -67,11 +71,14 @@ impl<'s> Read<'s> {
             _ => return self.wrong(spot, "this value cannot stand here", Some("a map of keys".to_owned())),
         };
         let known = keys::below(&spot.pattern);
+        let has_monitor = spot.path.is_empty() && entries.iter().any(|entry| entry.key == "deadlock");
         for entry in entries {
             // The seed writes the same keys below `orchestrator: {deadlock: …}`.
             let is_seeds = (spot.pattern.is_empty() && entry.key == "orchestrator")
                 || (spot.path == "orchestrator" && entry.key == "deadlock");
-            if is_seeds {
+            if is_seeds && has_monitor {
+                self.monitor_twice(entry);
+            } else if is_seeds {
                 self.section(&entry.node, &Spot { pattern: "deadlock".to_owned(), ..spot.below("", &entry.key) });
             } else if known == ["*"] {
                 self.named(entry, spot);
@@ -82,6 +89,18 @@ impl<'s> Read<'s> {
                 self.problems.push((unknown(entry, &known).at(below.path), OnKey::Yes));
             }
         }
+    }
+
+    /// The monitor's keys stand in both places where they may.
+    fn monitor_twice(&mut self, orchestrator: &Entry<'_>) {
+        let below = match &orchestrator.node.value {
+            document::Value::Map(entries) if entries.iter().any(|entry| entry.key == "deadlock") => ".deadlock",
+            _ => "",
+        };
+        let path = format!("orchestrator{below}");
+        let problem = Diagnostic::new(Code::Exclusive, format!("`deadlock` and `{path}` both stand in this file"));
+        let problem = problem.help("keep one of the two: they are the same section");
+        self.problems.push((problem.at(path), OnKey::Yes));
     }
 
     fn named(&mut self, entry: &Entry<'_>, spot: &Spot) {
@@ -114,7 +133,8 @@ impl<'s> Read<'s> {
         let setting = Setting { value, origin: Origin::File { line } };
         if self.values.set(Place::new(index, spot.name.clone()), setting).is_some() {
             let problem = Diagnostic::new(Code::Exclusive, format!("`{}` stands in this file twice", key.path));
-            let problem = problem.help("keep one of `deadlock` and `orchestrator`: they are the same");
+            let problem =
+                problem.help("keep one of `orchestrator` and `orchestrator.deadlock`: they are the same section");
             self.problems.push((problem.at(&*spot.path), OnKey::Yes));
         }
     }

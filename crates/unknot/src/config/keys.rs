@@ -67,6 +67,9 @@ const MANY: u64 = u32::MAX as u64;
 /// Most attempts at once of one worker: each has a process and places in queues.
 const SLOTS_MAX: u64 = 512;
 
+/// How bad an incident can be, the mildest first.
+const SEVERITIES: &[&str] = &["info", "warning", "error", "critical"];
+
 /// All of them. The keys of one section stand together.
 #[rustfmt::skip]
 pub(crate) static KEYS: &[Key] = &[
@@ -105,14 +108,33 @@ pub(crate) static KEYS: &[Key] = &[
     key("limits.run_output_bytes_max", Kind::Size, Is("1MiB"), Reload, "All outputs of one run together."),
 
     key("retention.keep", Kind::Length, Is("7d"), Reload, "Runs that ended longer ago go."),
+    key("retention.verdicts", Kind::Length, Is("365d"), Reload, "Verdicts about work that stood still that are older go."),
     key("retention.size", Kind::Size, Is("2GiB"), Reload, "Above this size of the store, the runs that ended first go."),
 
-    key("deadlock.check_interval_s", whole(1, MANY), Is("60"), Later, "Seconds between two looks for work that is stuck."),
-    key("deadlock.pending_stale_s", whole(1, MANY), Is("900"), Later, "Seconds after which a task that has not begun is reported."),
-    key("deadlock.workflow_stale_s", whole(1, MANY), Is("3600"), Later, "Seconds after which a run without progress is reported."),
-    key("deadlock.cancel_on_deadlock", Kind::Truth, Is("true"), Later, "Whether a deadlock is resolved without asking."),
-    key("deadlock.alert_webhook", Kind::Url(&["http", "https"]), Nothing, Later, "Where findings are sent."),
+    key("deadlock.check_interval_s", whole(1, MANY), Is("60"), Reload, "Seconds between two looks for work that is stuck."),
+    key("deadlock.pending_stale_s", whole(1, MANY), Is("900"), Reload, "Seconds after which a task that only the outside can move, or that is not served, is reported."),
+    key("deadlock.workflow_stale_s", whole(1, MANY), Is("3600"), Reload, "Seconds after which a run in which nothing happens is reported."),
+    key("deadlock.cancel_on_deadlock", Kind::Truth, Is("true"), Reload, "Whether a deadlock is resolved without asking."),
+    key("deadlock.alert_webhook", Kind::Url(&["http", "https"]), Nothing, Reload, "Where findings are sent; its host says whether that is Slack, PagerDuty or any other receiver. See `alerts` for more than one."),
     key("deadlock.max_dependency_depth", whole(1, MANY), Is("50"), Reload, "The longest chain of needs that a workflow may have."),
+
+    key("alerts.targets.*.kind", Kind::Word(&["slack", "pagerduty", "webhook"]), Nothing, Reload, "What takes alerts there; without it the host of its address says that."),
+    key("alerts.targets.*.url", Kind::Url(&["http", "https"]), Nothing, Reload, "Its address."),
+    key("alerts.targets.*.url_env", Kind::Text, Nothing, Reload, "The variable that holds its address."),
+    key("alerts.targets.*.routing_key", Kind::Secret, Nothing, Reload, "Which service of PagerDuty: its integration key."),
+    key("alerts.targets.*.routing_key_env", Kind::Text, Nothing, Reload, "The variable that holds that key."),
+    key("alerts.targets.*.secret", Kind::Secret, Nothing, Reload, "What messages to a webhook are signed with."),
+    key("alerts.targets.*.secret_env", Kind::Text, Nothing, Reload, "The variable that holds that secret."),
+    key("alerts.targets.*.severity", Kind::Word(SEVERITIES), Is("info"), Reload, "It is told only of what is so bad, or worse."),
+    key("alerts.targets.*.send_resolved", Kind::Truth, Nothing, Reload, "Whether it is told that an incident is over; without it, all but Slack are."),
+    key("alerts.rules.*.metric", Kind::Word(&["queue_size", "oldest_age", "latency_p99", "failure_rate", "stall"]), Required, Reload, "What is measured: tasks in a queue; seconds that the oldest has stood there; seconds from standing there to the end, of 99 in 100 attempts; the share of attempts that do not succeed, from 0 to 1; seconds without progress although there is work."),
+    key("alerts.rules.*.queue", Kind::Text, Nothing, Reload, "Of which queue; without it of each by itself."),
+    key("alerts.rules.*.threshold", Kind::Number, Required, Reload, "What it should not be above."),
+    key("alerts.rules.*.for", Kind::Length, Is("2m"), Reload, "How long it must be above before somebody is told, and not above before that is over."),
+    key("alerts.rules.*.severity", Kind::Word(SEVERITIES), Is("warning"), Reload, "How bad that is."),
+    key("alerts.rate_limit.alerts", whole(1, 100), Is("20"), Reload, "Alerts that one target gets within the window; what is more waits, and is told of as a number."),
+    key("alerts.rate_limit.window", Kind::Length, Is("10m"), Reload, "The window of the limit."),
+    key("alerts.timeout", Kind::Length, Is("15s"), Reload, "How long one try to send an alert may take, up to a minute."),
 
     key("inboxes.*.file", Kind::Path, Nothing, Later, "A file whose new entries become runs."),
     key("inboxes.*.folder", Kind::Path, Nothing, Later, "A folder whose new files become runs."),

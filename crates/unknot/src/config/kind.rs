@@ -2,7 +2,10 @@
 
 use std::{fmt, net::SocketAddr};
 use unknot_api::{Duration, Size, document::ScalarKind, report::Code};
-use unknot_engine::core::{Millis, validate::nearest};
+use unknot_engine::{
+    alerts::Secret,
+    core::{Millis, validate::nearest},
+};
 
 /// What may stand behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,19 +37,27 @@ pub(crate) enum Kind {
     Texts,
     /// An address of a service, by scheme. It may hold a secret.
     Url(&'static [&'static str]),
+    /// A text that is shown to nobody.
+    Secret,
+    /// A number, 0 or more.
+    Number,
     /// `sqlite`, or a database that a later version uses.
     Store,
 }
 
 /// What stands behind a key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Value {
     /// Nothing.
     Nothing,
     /// Text of any kind.
     Text(String),
     /// A service's address.
-    Url(String),
+    Url(Secret),
+    /// A text that is shown to nobody.
+    Secret(Secret),
+    /// A number.
+    Number(f64),
     /// Yes or no.
     Truth(bool),
     /// A count.
@@ -95,12 +106,17 @@ impl Kind {
     /// If it is no such thing.
     pub(crate) fn read_scalar(self, kind: ScalarKind, text: &str) -> Result<Value, Wrong> {
         let fits = match self {
-            Self::Whole { .. } | Self::Seconds => kind == ScalarKind::Number,
+            Self::Whole { .. } | Self::Seconds | Self::Number => kind == ScalarKind::Number,
             Self::Truth => matches!(kind, ScalarKind::True | ScalarKind::False),
             Self::Texts => false,
             _ => kind == ScalarKind::Text,
         };
         if fits { self.read(text) } else { Err(self.wrong(text)) }
+    }
+
+    /// Whether a value of this kind is better not shown.
+    pub(crate) fn may_be_secret(self) -> bool {
+        matches!(self, Self::Text | Self::Texts | Self::Url(_) | Self::Secret)
     }
 
     fn value(self, text: &str) -> Option<Value> {
@@ -124,7 +140,11 @@ impl Kind {
             Self::Url(_) if text.is_empty() => Value::Nothing,
             Self::Url(schemes) => {
                 let (scheme, rest) = text.split_once("://")?;
-                (schemes.contains(&scheme) && !rest.is_empty()).then(|| Value::Url(text.to_owned()))?
+                (schemes.contains(&scheme) && !rest.is_empty()).then(|| Value::Url(Secret::new(text)))?
+            }
+            Self::Secret => Value::Secret(Some(text).filter(|text| !text.is_empty()).map(Secret::new)?),
+            Self::Number => {
+                Value::Number(text.parse().ok().filter(|number: &f64| *number >= 0.0 && number.is_finite())?)
             }
             Self::Store => (text == "sqlite").then(|| Value::Text(text.to_owned()))?,
         })
@@ -158,6 +178,8 @@ impl fmt::Display for Kind {
             Self::Address => f.write_str("an address and a port such as `127.0.0.1:8001`"),
             Self::Texts => f.write_str("a list of texts"),
             Self::Url(schemes) => write!(f, "an address that begins with `{}://`", schemes.join("://` or `")),
+            Self::Secret => f.write_str("text"),
+            Self::Number => f.write_str("a number, 0 or more"),
             Self::Store => f.write_str("`sqlite`"),
         }
     }
@@ -169,7 +191,9 @@ impl fmt::Display for Value {
         match self {
             Self::Nothing => f.write_str("null"),
             Self::Text(text) => f.write_str(text),
-            Self::Url(url) => f.write_str(&without_secrets(url)),
+            Self::Url(url) => f.write_str(&without_secrets(url.expose())),
+            Self::Secret(_) => f.write_str("***"),
+            Self::Number(number) => write!(f, "{number}"),
             Self::Truth(truth) => write!(f, "{truth}"),
             Self::Whole(number) => write!(f, "{number}"),
             Self::Seconds(seconds) => write!(f, "{seconds}"),
@@ -181,6 +205,13 @@ impl fmt::Display for Value {
     }
 }
 
+/// As it is shown: a secret is none's business.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl Value {
     /// As JSON; lengths and sizes as they are written.
     pub(crate) fn to_json(&self) -> serde_json::Value {
@@ -189,6 +220,7 @@ impl Value {
             Self::Truth(truth) => (*truth).into(),
             Self::Whole(number) => (*number).into(),
             Self::Seconds(seconds) => (*seconds).into(),
+            Self::Number(number) => (*number).into(),
             Self::Texts(texts) => texts.clone().into(),
             other => other.to_string().into(),
         }
@@ -241,7 +273,9 @@ mod tests {
             ("redis://:secret@localhost:6379", "redis://localhost:6379/…"),
             ("http://localhost:8080", "http://localhost:8080"),
         ] {
-            assert_eq!(Value::Url(url.to_owned()).to_string(), shown);
+            assert_eq!(Value::Url(Secret::new(url)).to_string(), shown);
+            assert_eq!(format!("{:?}", Value::Url(Secret::new(url))), shown);
         }
+        assert_eq!(format!("{:?} {}", Value::Secret(Secret::new("x")), Value::Secret(Secret::new("x"))), "*** ***");
     }
 }

@@ -2,12 +2,20 @@
 
 use super::*;
 use unknot_api::report::Diagnostic;
-use unknot_engine::core::settings::{Bounds, PoolSettings, QueueSettings};
+use unknot_engine::{
+    alerts::{Kind, Rule, Secret, Target},
+    core::{
+        Millis,
+        alert::{Metric, Severity},
+        settings::{Monitor, PoolSettings, QueueSettings},
+    },
+};
 
 fn read(text: &str, variables: &[(&str, &str)]) -> Result<(Values, Vec<String>), Error> {
     let source = Source::new("unknot.yaml", text.as_bytes()).expect("text");
     let variables = variables.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
-    assemble(Some(&source), variables, Typed::default())
+    let assembled = assemble(Some(&source), variables, Typed::default(), &|_| None)?;
+    Ok((assembled.values, assembled.notices))
 }
 
 fn config(text: &str, variables: &[(&str, &str)]) -> Config {
@@ -60,10 +68,69 @@ fn what_cannot_stand_there_is_told_with_its_place() {
             "redis: localhost\n",
             "1:8 this value cannot stand here (an address that begins with `redis://` or `rediss://`)",
         ),
+        ("alerts: {rules: {slow: {metric: latency_p99}}}\n", "1:18 `threshold` of `alerts.rules.slow` is missing ()"),
+        (
+            "alerts: {rules: {slow: {metric: p99, threshold: 1}}}\n",
+            "1:33 this value cannot stand here (one of `queue_size`, `oldest_age`, `latency_p99`, `failure_rate`, `stall`)",
+        ),
+        (
+            "alerts: {rules: {bad: {metric: failure_rate, threshold: 10}}}\n",
+            "1:18 `alerts.rules.bad` is about a share, and no share is above 10 (write a `threshold` below 1, such as `0.1` for one in ten)",
+        ),
+        (
+            "alerts: {rules: {full: {metric: queue_size, threshold: 1, queue: My Queue}}}\n",
+            "1:18 `My Queue`, which `alerts.rules.full` watches, is no name of a queue (write a queue's name, or leave it out to watch each)",
+        ),
+        (
+            "alerts: {targets: {ops: {kind: slack}}}\n",
+            "1:20 `alerts.targets.ops` has no address (write its `url`, or in `url_env` the variable that holds it)",
+        ),
+        (
+            "alerts: {targets: {ops: {url: 'https://h/x', url_env: X}}}\n",
+            "1:20 `alerts.targets.ops` has both `url` and `url_env` (keep one of the two)",
+        ),
+        (
+            "alerts: {targets: {oncall: {kind: pagerduty}}}\n",
+            "1:20 `alerts.targets.oncall` is PagerDuty, which wants to know for which of its services alerts are (write the integration key as `routing_key`, in `routing_key_env` the variable that holds it, or behind the address as `?routing_key=…`)",
+        ),
+        (
+            "alerts: {targets: {ops: {url: 'https://hooks.slack.com/services/x', secret: x}}}\n",
+            "1:20 `alerts.targets.ops` is of the kind `slack` and has a `secret` (only messages of the kind `webhook` are signed: leave it out, or say `kind: webhook`)",
+        ),
+        (
+            "alerts: {targets: {ops: {url: 'https://h/x', routing_key: x}}}\n",
+            "1:20 `alerts.targets.ops` is of the kind `webhook` and has a `routing_key` (only PagerDuty has one: leave it out, or say `kind: pagerduty`)",
+        ),
+        (
+            "deadlock: {alert_webhook: 'https://events.pagerduty.com/v2/enqueue'}\n",
+            "1:12 `deadlock.alert_webhook` is PagerDuty, which wants to know for which of its services alerts are (write the integration key behind the address, as `?routing_key=…`, or make it a target below `alerts` with a `routing_key` or a `routing_key_env`)",
+        ),
+        (
+            "deadlock: {alert_webhook: 'https://h/x'}\nalerts: {targets: {alert_webhook: {url: 'https://h/y'}}}\n",
+            "2:20 `alerts.targets.alert_webhook` and `deadlock.alert_webhook` are one target (keep one of the two, or give this one another name)",
+        ),
+        (
+            "alerts: {timeout: 2m}\n",
+            "1:10 `alerts.timeout` is too short or too long (write a length of time up to `60s`)",
+        ),
         ("inboxes: {a: {workflow: f.yaml}}\n", "1:11 `inboxes.a` needs either `file` or `folder` ()"),
         (
             "deadlock: {pending_stale_s: 1}\norchestrator: {deadlock: {pending_stale_s: 2}}\n",
-            "2:27 `deadlock.pending_stale_s` stands in this file twice (keep one of `deadlock` and `orchestrator`: they are the same)",
+            "2:16 `deadlock` and `orchestrator.deadlock` both stand in this file (keep one of the two: they are the same section)",
+        ),
+        (
+            "deadlock: {pending_stale_s: 1}\norchestrator: {check_interval_s: 2}\n",
+            "2:1 `deadlock` and `orchestrator` both stand in this file (keep one of the two: they are the same section)",
+        ),
+        (
+            "orchestrator: {pending_stale_s: 1, deadlock: {pending_stale_s: 2}}\n",
+            "1:47 `deadlock.pending_stale_s` stands in this file twice (keep one of `orchestrator` and `orchestrator.deadlock`: they are the same section)",
+        ),
+        ("deadlock: {check_interval_s: 0}\n", "1:30 this value cannot stand here (a whole number, 1 or more)"),
+        ("deadlock: {check_interval: 30}\n", "1:12 unknown key `check_interval` (did you mean `check_interval_s`?)"),
+        (
+            "deadlock: {alert_webhook: hooks.example.org}\n",
+            "1:27 this value cannot stand here (an address that begins with `http://` or `https://`)",
         ),
     ] {
         check(text, expected);
@@ -87,8 +154,9 @@ fn whoever_comes_first_in_the_order_wins() {
 fn what_holds_without_a_file_is_what_each_part_has_by_itself() {
     let config = config("{}", &[]);
     let queues = [("default".to_owned(), QueueSettings::default())].into();
-    assert_eq!(config.settings, Settings { queues, pools: BTreeMap::new(), bounds: Bounds::default() });
+    assert_eq!(config.settings, Settings { queues, ..Settings::default() });
     assert_eq!(config.retention, Retention::default());
+    assert_eq!(config.alerts, Alerts::default());
     assert_eq!(config.rate, Rate::default());
     assert_eq!(config.max_dependency_depth, Rules::default().max_dependency_depth);
     assert!(config.all_notices().is_empty(), "{:?}", config.all_notices());
@@ -97,7 +165,7 @@ fn what_holds_without_a_file_is_what_each_part_has_by_itself() {
 /// The seed's `config.yaml`, and the same keys in our own place.
 #[test]
 fn the_seeds_keys_are_read_in_both_places() {
-    let keys = "check_interval_s: 30, pending_stale_s: 900, workflow_stale_s: 3600, cancel_on_deadlock: true, \
+    let keys = "check_interval_s: 30, pending_stale_s: 600, workflow_stale_s: 1800, cancel_on_deadlock: false, \
                 alert_webhook: \"\", max_dependency_depth: 7";
     for text in [
         format!("orchestrator: {{deadlock: {{{keys}}}}}"),
@@ -105,13 +173,125 @@ fn the_seeds_keys_are_read_in_both_places() {
         format!("deadlock: {{{keys}}}"),
     ] {
         let config = config(&text, &[]);
-        assert_eq!(config.max_dependency_depth, 7);
-        assert_eq!(config.values.number("deadlock.check_interval_s", None), 30);
-        assert_eq!(
-            config.all_notices(),
-            ["`deadlock.check_interval_s` is understood, and does nothing yet in this version"]
-        );
+        assert_eq!(config.rules().max_dependency_depth, 7, "workflows are checked against it");
+        assert_eq!(config.changeable().deadlock.check_interval_s, 30);
+        let monitor = Monitor {
+            cancel_on_deadlock: false,
+            pending_stale: Millis::from_mins(10),
+            workflow_stale: Millis::from_mins(30),
+            check_interval: Millis::from_secs(30),
+        };
+        assert_eq!(config.settings.monitor, monitor);
+        assert!(config.all_notices().is_empty(), "{:?}", config.all_notices());
     }
+}
+
+fn alerts_of(text: &str, variables: &[(&str, &str)], set: &[(&str, &str)]) -> Assembled {
+    let source = Source::new("unknot.yaml", text.as_bytes()).expect("text");
+    let variables = variables.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
+    let variable = |name: &str| set.iter().find(|(known, _)| *known == name).map(|(_, text)| text.to_string());
+    assemble(Some(&source), variables, Typed::default(), &variable).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The host of the seed's only key for alerts chooses what is there.
+#[test]
+fn one_webhook_is_enough() {
+    let slack = "https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXXXXXXXXXXXXXXXXXX";
+    let pagerduty = || Kind::PagerDuty { routing_key: Secret::new("abc") };
+    let own = "http://127.0.0.1:9/hooks.slack.com";
+    for (url, kind, sent_to) in [
+        (slack, Kind::Slack, slack),
+        (
+            "https://events.pagerduty.com/v2/enqueue?routing_key=abc&x=y",
+            pagerduty(),
+            "https://events.pagerduty.com/v2/enqueue?x=y",
+        ),
+        ("https://EVENTS.eu.pagerduty.com:443/?routing_key=abc", pagerduty(), "https://EVENTS.eu.pagerduty.com:443/"),
+        (own, Kind::Webhook { secret: None }, own),
+    ] {
+        let send_resolved = kind != Kind::Slack;
+        let target = Target { kind, url: Secret::new(sent_to), least: Severity::Info, send_resolved, unset: None };
+        let expected: BTreeMap<String, Target> = [("alert_webhook".to_owned(), target)].into();
+        let found = |text: &str, variables: &[(&str, &str)]| alerts_of(text, variables, &[]).alerts.targets;
+        assert_eq!(found(&format!("orchestrator: {{deadlock: {{alert_webhook: '{url}'}}}}"), &[]), expected);
+        for variable in ["DEEPLINE_DEADLOCK_WEBHOOK", "UNKNOT_DEADLOCK_WEBHOOK", "UNKNOT_DEADLOCK_ALERT_WEBHOOK"] {
+            assert_eq!(found("{}", &[(variable, url)]), expected, "{variable}");
+        }
+    }
+}
+
+#[test]
+fn secrets_may_stand_in_variables_and_are_missed_if_they_do_not() {
+    let text = "alerts:\n  targets:\n    ops: {kind: slack, url_env: OPS_URL}\n    oncall: {routing_key_env: KEY, kind: pagerduty}\n    \
+                hook: {url: 'https://h/x', secret_env: HOOK, severity: error, send_resolved: false}\n";
+    let set = [("OPS_URL", "https://hooks.slack.com/x"), ("KEY", "abc"), ("HOOK", "s")];
+    let found = alerts_of(text, &[], &set);
+    let hook = Target {
+        kind: Kind::Webhook { secret: Some(Secret::new("s")) },
+        url: Secret::new("https://h/x"),
+        least: Severity::Error,
+        send_resolved: false,
+        unset: None,
+    };
+    assert_eq!(found.alerts.targets["hook"], hook);
+    assert_eq!(found.alerts.targets["ops"].url.expose(), "https://hooks.slack.com/x");
+    assert_eq!(found.alerts.targets["oncall"].url.expose(), "https://events.pagerduty.com/v2/enqueue");
+    assert!(found.unset.is_empty());
+    let found = alerts_of(text, &[], &set[1..]);
+    assert_eq!(found.unset, ["the variable `OPS_URL` is not set, and `alerts.targets.ops.url_env` names it"]);
+    assert_eq!(found.alerts.targets["ops"].unset.as_deref(), Some("OPS_URL"));
+    assert_eq!(found.alerts.targets.len(), 3, "what is to be told there is not forgotten");
+}
+
+#[test]
+fn rules_are_what_they_say() {
+    let text = "alerts: {rules: {backlog: {metric: queue_size, threshold: 1000}, \
+                slow: {metric: latency_p99, queue: web, threshold: 2.5, for: 5m, severity: critical}}, \
+                rate_limit: {alerts: 3, window: 1m}, timeout: 2s}";
+    let found = alerts_of(text, &[("UNKNOT_ALERTS_RULES_BACKLOG_THRESHOLD", "7")], &[]).alerts;
+    let rule = |metric, queue: Option<&str>, threshold, minutes, severity| Rule {
+        metric,
+        queue: queue.map(str::to_owned),
+        threshold,
+        lasting: Millis::from_mins(minutes),
+        severity,
+    };
+    assert_eq!(found.rules["backlog"], rule(Metric::QueueSize, None, 7.0, 2, Severity::Warning));
+    assert_eq!(found.rules["slow"], rule(Metric::LatencyP99, Some("web"), 2.5, 5, Severity::Critical));
+    assert_eq!((found.alerts_max, found.window, found.timeout), (3, Millis::from_mins(1), Duration::from_secs(2)));
+}
+
+/// Neither what is printed for people nor for programmers shows one.
+#[test]
+fn secrets_are_shown_nowhere() {
+    let text = "deadlock: {alert_webhook: 'https://h.example.org/hidden'}\nalerts: {targets: {\
+                a: {url: 'https://h.example.org/hidden?key=hidden', secret: hidden}, b: {kind: pagerduty, routing_key: hidden}}}";
+    let found = alerts_of(text, &[], &[]);
+    assert_eq!(found.alerts.targets.len(), 3);
+    let mut config = Config::from_values(found.values, PathBuf::new(), Logging::default());
+    config.alerts = found.alerts;
+    let shown =
+        config.values.iter().map(|(place, setting)| format!("{place} {} {}", setting.value, setting.value.to_json()));
+    let shown = shown.collect::<Vec<_>>().join("\n") + &format!("{config:?}");
+    assert!(
+        shown.contains("https://h.example.org/…") && shown.contains("alerts.targets.a.secret *** \"***\""),
+        "{shown}"
+    );
+    assert!(!shown.contains("hidden"), "{shown}");
+}
+
+/// An error that shows the line shows it without what is secret there.
+#[test]
+fn errors_show_lines_without_their_secrets() {
+    let text = "alerts: {targets: {a: {knd: slack, url: 'https://h.example.org/hidden', secret: 5}}}\n";
+    let source = Source::new("unknot.yaml", text.as_bytes()).expect("text").showing(mask::masked(text));
+    let Err(error) = assemble(Some(&source), BTreeMap::new(), Typed::default(), &|_| None) else {
+        panic!("it is wrong")
+    };
+    let Error::File(report) = error else { panic!("{error}") };
+    let told = report.to_string();
+    assert!(told.contains("unknown key `knd`") && told.contains("https://h.example.org*"), "{told}");
+    assert!(!told.contains("hidden") && !told.contains("secret: 5"), "{told}");
 }
 
 #[test]
@@ -121,6 +301,37 @@ fn the_documented_example_is_sound() {
     let config = config(example, &[]);
     assert_eq!(config.settings.pools["render"], PoolSettings { size: 4, lend: true });
     assert_eq!(config.settings.queues["default"], QueueSettings::default());
+}
+
+/// Each example of the pages about deadlocks and alerts can be taken as it stands.
+#[test]
+fn documented_alerts_and_deadlocks_are_sound() {
+    let set =
+        [("SLACK_WEBHOOK", "https://hooks.slack.com/services/x"), ("PAGERDUTY_KEY", "k"), ("WAREHOUSE_SECRET", "s")];
+    let examples = |page: &'static str| {
+        let blocks = page.split("```yaml\n").skip(1).filter_map(|rest| rest.split_once("```"));
+        blocks.map(|(example, _)| example).filter(|example| !example.starts_with("name:")).collect::<Vec<_>>()
+    };
+    let kinds = |example: &str| {
+        let found = alerts_of(example, &[], &set);
+        assert!(found.unset.is_empty(), "{:?}", found.unset);
+        let kind = |(name, target): (&String, &Target)| format!("{name} {}", target.kind.word());
+        (found.alerts.targets.iter().map(kind).collect::<Vec<_>>().join(", "), found.alerts.rules.len())
+    };
+    let told: Vec<_> = examples(include_str!("../../../../docs/alerts.md")).into_iter().map(kinds).collect();
+    let several = || "chat slack, on_call pagerduty, warehouse webhook".to_owned();
+    let expected = [
+        ("alert_webhook slack".to_owned(), 0),
+        ("alert_webhook pagerduty".to_owned(), 0),
+        (several(), 0),
+        (several(), 0),
+        ("chat slack".to_owned(), 5),
+        ("chat slack".to_owned(), 0),
+    ];
+    assert_eq!(told, expected);
+    let monitors = examples(include_str!("../../../../docs/deadlocks.md"));
+    assert!(monitors.len() >= 3, "{monitors:?}");
+    monitors.into_iter().for_each(|example| drop(config(example, &[])));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{kind::Value, values::Values};
 use std::collections::BTreeMap;
 use unknot_engine::core::{
     Millis,
-    settings::{Bounds, PoolSettings, QueueSettings},
+    settings::{Bounds, Monitor, PoolSettings, QueueSettings},
 };
 
 pub(super) fn queues(values: &Values) -> BTreeMap<String, QueueSettings> {
@@ -22,7 +22,7 @@ pub(super) fn queues(values: &Values) -> BTreeMap<String, QueueSettings> {
 
 pub(super) fn pools(values: &Values) -> BTreeMap<String, PoolSettings> {
     let pool = |name: String| {
-        let lend = *values.get("pools.*.lend", Some(&name)) == Value::Truth(true);
+        let lend = values.truth("pools.*.lend", Some(&name));
         let size = values.count("pools.*.size", Some(&name));
         (name, PoolSettings { size, lend })
     };
@@ -39,6 +39,15 @@ pub(super) fn bounds(values: &Values) -> Bounds {
     }
 }
 
+pub(super) fn monitor(values: &Values) -> Monitor {
+    Monitor {
+        cancel_on_deadlock: values.truth("deadlock.cancel_on_deadlock", None),
+        pending_stale: Millis::from_secs(values.number("deadlock.pending_stale_s", None)),
+        workflow_stale: Millis::from_secs(values.number("deadlock.workflow_stale_s", None)),
+        check_interval: Millis::from_secs(values.number("deadlock.check_interval_s", None)),
+    }
+}
+
 impl Values {
     /// A whole number or a size, as the table has it.
     pub(crate) fn number(&self, path: &str, name: Option<&str>) -> u64 {
@@ -51,6 +60,11 @@ impl Values {
     pub(super) fn count(&self, path: &str, name: Option<&str>) -> u32 {
         // Each key's bound is in the table.
         u32::try_from(self.number(path, name)).unwrap_or(u32::MAX)
+    }
+
+    /// Yes or no.
+    pub(super) fn truth(&self, path: &str, name: Option<&str>) -> bool {
+        *self.get(path, name) == Value::Truth(true)
     }
 
     pub(super) fn length(&self, path: &str, name: Option<&str>) -> Millis {

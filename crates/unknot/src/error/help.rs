@@ -17,6 +17,7 @@ impl Error {
                 "give the path of a YAML or JSON file, such as `unknot run flow.yaml`".to_owned()
             }
             Self::Variable { help: Some(help), .. } => help.clone(),
+            Self::Unset { .. } => "set it where the server is started".to_owned(),
             Self::Variable { expected: Some(expected), .. } => format!("expected {expected}"),
             Self::Input { .. } => {
                 "write `-i name=value`, or `-i @inputs.json` for a file with a JSON object".to_owned()
@@ -51,6 +52,8 @@ impl Error {
             Self::Unsendable { .. } => {
                 "write its numbers without signs, leading zeros or hexadecimal, or in quotes".to_owned()
             }
+            Self::NotInAttempt { instead, .. } => (*instead).to_owned(),
+            Self::CalledTwice { .. } => "keep one of them in that folder, or give one another `name:`".to_owned(),
             Self::GraphUnreadable { .. } | Self::NoGraph { .. } => {
                 "`unknot help analyze` has an example; docs/wait-graph.md says what a file may hold".to_owned()
             }

@@ -223,6 +223,7 @@ impl Bars {
                 Tone::Warn,
                 format!("waits for signal `{signal}`: `unknot signal send {} {signal}`", progress.run),
             ),
+            Doing::Parked(what) => (spinner, Tone::Faint, what.clone()),
             Doing::Deciding => ("?".to_owned(), Tone::Warn, "waits for a person's decision".to_owned()),
         };
         let attempt = if active.attempt > 1 { format!("attempt {}", active.attempt) } else { String::new() };

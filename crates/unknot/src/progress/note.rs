@@ -60,6 +60,22 @@ impl Note {
             }
             Kind::TaskStarted => (Tone::Plain, Routine, "started".to_owned()),
             Kind::TaskWaiting => waiting(entry),
+            Kind::WaitBegan => (Tone::Plain, Routine, said("what").to_owned()),
+            Kind::WaitGranted => (Tone::Plain, Routine, waited(entry)),
+            Kind::WaitEnded => (Tone::Warn, Notable, format!("waits no more: {}", said("why"))),
+            Kind::UnitsReleased => (Tone::Faint, Routine, "gave back what it held".to_owned()),
+            Kind::ChildSpawned => {
+                (Tone::Plain, Routine, format!("spawned {} of workflow {}", said("run"), said("workflow")))
+            }
+            Kind::ChildEnded => (Tone::Plain, Routine, format!("its run {} ended as {}", said("run"), said("status"))),
+            Kind::DeadlockDetected => {
+                let text = format!("is part of a deadlock: `unknot deadlocks show {}`", said("verdict"));
+                (Tone::Bad, Notable, text)
+            }
+            Kind::StallDetected => {
+                (Tone::Warn, Notable, format!("is {}: `unknot deadlocks show {}`", said("kind"), said("verdict")))
+            }
+            Kind::StallEnded => (Tone::Plain, Notable, format!("is no longer {}", said("kind"))),
             Kind::TaskStopping => {
                 let (tone, rank) = match progress.status {
                     RunStatus::Cancelling => (Tone::Plain, Routine),
@@ -78,6 +94,13 @@ impl Note {
         let (remarks, their_rank) = remarks(entry);
         let (rank, text) = (rank.max(their_rank), text + &remarks);
         Some(Self { at: entry.at, tone, rank, task: entry.name.as_deref().map(str::to_owned), text })
+    }
+}
+
+fn waited(entry: &HistoryEntry) -> String {
+    match entry.detail.number("waited_ms").unwrap_or_default() {
+        0 => "has it".to_owned(),
+        ms => format!("has it, after {}", time::length(Millis(ms))),
     }
 }
 
@@ -107,6 +130,7 @@ fn stopping(reason: &str) -> String {
     match reason {
         "timed_out" => "is out of time and asked to stop".to_owned(),
         "heartbeat" => "is silent for too long and asked to stop".to_owned(),
+        "deadlock" => "is stopped to end a deadlock, and is made again".to_owned(),
         _ => "is asked to stop".to_owned(),
     }
 }

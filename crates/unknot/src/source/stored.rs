@@ -34,6 +34,12 @@ impl Stored {
         self.config
     }
 
+    /// Incidents that are open, or that somebody is still to be told of.
+    pub(crate) fn alerts(&mut self) -> Result<Vec<rest::Alert>, Error> {
+        let found = self.looking.ask(|reader, namespace| reader.alerts(namespace))?.value;
+        Ok(found.iter().map(|(_, alert)| view::alert(alert)).collect())
+    }
+
     fn record(&self) -> Result<&RunRecord, Error> {
         self.record.as_ref().ok_or_else(|| Error::NothingRan { data: self.config.data.clone() })
     }

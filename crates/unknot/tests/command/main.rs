@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests are free of the bans")]
 
+mod alerts;
 mod analyze;
+mod attempt;
 mod config;
+mod deadlocks;
 mod disk;
 mod follow;
 mod hold;

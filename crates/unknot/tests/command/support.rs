@@ -68,15 +68,31 @@ impl Bench {
         command.args(arguments).current_dir(self.path("."));
         // As wide as a usual terminal, though it is none.
         command.env("USER", "tester").env("COLUMNS", "80").stdin(Stdio::null());
-        for variable in ["UNKNOT_SERVER_DATA", "UNKNOT_SERVER", "UNKNOT_TOKEN", "UNKNOT_TOKEN_FILE"] {
+        for variable in ["UNKNOT_SERVER_DATA", "UNKNOT_SERVER", "UNKNOT_TOKEN", "UNKNOT_TOKEN_FILE", "UNKNOT_ATTEMPT"] {
             command.env_remove(variable);
         }
+        // Scripts that are tasks say `unknot lock`.
+        let ours = Path::new(env!("CARGO_BIN_EXE_unknot")).parent().unwrap().to_owned();
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        command.env("PATH", std::env::join_paths([ours].into_iter().chain(std::env::split_paths(&others))).unwrap());
         command
     }
 
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         ended(self.command(arguments))
+    }
+
+    /// Runs a line of the shell to its end, as [`Bench::run`] does.
+    pub(crate) fn shell(&self, line: &str) -> Ended {
+        let like = self.command(&[]);
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).current_dir(self.path(".")).stdin(Stdio::null());
+        like.get_envs().for_each(|(name, value)| match value {
+            Some(value) => drop(command.env(name, value)),
+            None => drop(command.env_remove(name)),
+        });
+        ended(command)
     }
 
     /// Starts a command and listens to its standard output.

@@ -86,7 +86,7 @@ fn waiting(marker: &str) -> Bench {
 
 #[test]
 fn a_run_is_done_by_a_remote_worker_and_its_log_is_here() {
-    let flow = "name: far\ntasks:\n  a: {exec: 'echo hello from $UNKNOT_SERVER; test -n \"$UNKNOT_TOKEN\"; echo 7 > \"$UNKNOT_OUTPUT\"'}\n  b: {needs: [a], exec: [echo, \"{{ tasks.a.output }}\", again], queue: other}\n";
+    let flow = "name: far\ntasks:\n  a: {exec: 'echo hello from $UNKNOT_URL; test -n \"$UNKNOT_ATTEMPT_TOKEN\"; echo 7 > \"$UNKNOT_OUTPUT\"'}\n  b: {needs: [a], exec: [echo, \"{{ tasks.a.output }}\", again], queue: other}\n";
     let bench = Bench::with(flow);
     bench.write("unknot.yaml", CONFIG);
     let (_server, address) = serve(&bench, "127.0.0.1:0");

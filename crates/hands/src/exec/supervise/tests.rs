@@ -103,6 +103,7 @@ fn assignment() -> Assignment {
         ladder: Ladder { told_ms: None, term_ms: 0, kill_ms: 0 },
         idempotency_key: "key".into(),
         lease_ms: None,
+        in_lent_slot: false,
         env: BTreeMap::new(),
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::Error;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use unknot_engine::{
     core::{
         CommitSeq, RunId,
@@ -68,10 +69,16 @@ pub(super) fn choose(reader: &mut dyn Reader, wanted: &Wanted<'_>) -> Result<Cho
         RunRecord::Live(run) => Some(run),
         RunRecord::Finished(_) => None,
     });
-    let mut of_this_file = 0;
+    let live: Vec<Box<Run>> = live.collect();
+    let unfinished: BTreeSet<RunId> = live.iter().map(|run| run.id).collect();
+    let of_this_file = live.len() as u64;
     for run in live {
-        of_this_file += 1;
-        match judge(&run, wanted)? {
+        let judgement = match &run.parent {
+            Some(parent) => judge_child(&run, parent.ancestors().any(|task| unfinished.contains(&task.run))),
+            None => judge(&run, wanted)?,
+        };
+        match judgement {
+            Judgement::Below => {}
             Judgement::Ending => choice.ending.push(run.id),
             Judgement::Other(why) => choice.others.push((run.id, why)),
             Judgement::Same if choice.resume.is_none() => choice.resume = Some(run),
@@ -101,6 +108,8 @@ fn same_body(wanted: &Idempotency, run: RunId, body_hash: &str) -> Result<(), Er
 
 enum Judgement {
     Same,
+    /// It goes on with the run whose task has spawned it, and ends with that.
+    Below,
     Ending,
     Other(&'static str),
 }
@@ -126,6 +135,15 @@ fn judge(run: &Run, wanted: &Wanted<'_>) -> Result<Judgement, Error> {
             Wish::Keyed(_) => Judgement::Other("under no key or another one"),
         }
     })
+}
+
+/// A run that another one has spawned is never what was asked for.
+fn judge_child(run: &Run, has_parent: bool) -> Judgement {
+    match (run.ending.is_some() && run.poisoned.is_none(), has_parent) {
+        (true, _) => Judgement::Ending,
+        (false, true) => Judgement::Below,
+        (false, false) => Judgement::Other("spawned, detached, by a run that has ended"),
+    }
 }
 
 /// How many runs have not ended; counts up to a page of each status.

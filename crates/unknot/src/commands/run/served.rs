@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::{
+    calls::Beside,
     config::nicer,
     error::Error,
     exit::Exit,
@@ -67,6 +68,7 @@ impl Session {
         let document = workflow::as_json(flow, &self.config, &self.checked)?;
         let mut request = RunRequest::of(WorkflowChoice::Inline(document));
         request.source = Some(self.source.clone());
+        request.calls = Beside::new(flow, &self.config, &self.checked).documents()?;
         if let Value::Object(input) = &self.input {
             request.input.clone_from(input);
         }

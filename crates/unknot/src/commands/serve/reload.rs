@@ -15,14 +15,18 @@ use unknot_server::Server;
 
 /// Reads the configuration anew; an unsound one changes nothing. Says what holds from now on.
 pub(super) fn reload(config: &mut Config, serve: &Serve, engine: &Engine, server: &Server, journal: &Journal) {
-    let read = match Config::of_server(&serve.place, serve.listen) {
+    let read = Config::of_server(&serve.place, serve.listen);
+    let read = match read.and_then(|read| read.insist_on_targets().map(|()| read)) {
         Ok(read) => read,
         Err(error) => {
             log::error!(cause = with_causes(&error).as_str(); "the configuration is not sound: nothing changes");
             return;
         }
     };
+    // First, since what the brain is told follows from it.
+    engine.alert(read.alerts.clone());
     if let Err(error) = apply(config, &read, engine) {
+        engine.alert(config.alerts.clone());
         log::error!(cause = with_causes(&error).as_str(); "the new configuration cannot be applied: nothing changes");
         return;
     }

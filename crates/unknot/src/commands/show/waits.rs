@@ -11,7 +11,7 @@ use unknot_engine::core::{
     Millis, TaskIndex,
     run::{Lease, RunStatus, StopReason, TaskStatus, WaitOn},
     wait::Awaited,
-    workflow::{TaskDef, TaskKind},
+    workflow::TaskDef,
 };
 
 /// Needs that a sentence names.
@@ -99,10 +99,7 @@ impl View {
 
     /// The signal that a task waits for, as far as that is known.
     fn signal(&self, index: TaskIndex, wait: &rest::Wait) -> String {
-        let defined = self.task_def(index).and_then(|def| match &def.kind {
-            TaskKind::Signal(signal) => Some(signal.name.to_string()),
-            _ => None,
-        });
+        let defined = self.task_def(index).and_then(|def| Some(def.kind.awaits()?.0.to_string()));
         wait.signal.clone().or(defined).unwrap_or_else(|| "NAME".to_owned())
     }
 
@@ -148,6 +145,7 @@ impl View {
                     Some(StopReason::RunEnding) => "its run ends",
                     Some(StopReason::TimedOut) => "out of time",
                     Some(StopReason::Heartbeat) => "silent for too long",
+                    Some(StopReason::Deadlock) => "it ends a deadlock",
                     None => stopping.reason.as_str(),
                 };
                 let gone = time::length(self.now.since(stamp(stopping.since)));

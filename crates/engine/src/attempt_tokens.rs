@@ -4,9 +4,9 @@
 //! they survive a restart. What such a token may do is decided anew with each call: the brain is asked whether the
 //! attempt still has its lease.
 
-use crate::tokens::{hash, new_secret, write_private};
-use std::{fs, io, path::Path};
-use unknot_engine::core::{AttemptId, Fence};
+use crate::secrets::{hash, new_secret, write_private};
+use std::{fmt, fs, io, path::Path};
+use unknot_core::{AttemptId, Fence};
 
 /// The file that holds the secret, in the data folder.
 const SECRET: &str = "attempts.secret";
@@ -14,15 +14,23 @@ const SECRET: &str = "attempts.secret";
 const PREFIX: &str = "uka_";
 
 /// Makes and knows the tokens of attempts.
-pub(crate) struct AttemptTokens {
+pub struct AttemptTokens {
     secret: String,
 }
 
-/// An attempt that has shown its token.
+impl fmt::Debug for AttemptTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptTokens").finish_non_exhaustive()
+    }
+}
+
+/// An attempt that has shown its token, and the lease that it says it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Right {
-    pub(crate) attempt: AttemptId,
-    pub(crate) fence: Fence,
+pub struct Right {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Under which lease.
+    pub fence: Fence,
 }
 
 impl AttemptTokens {
@@ -39,17 +47,17 @@ impl AttemptTokens {
             Err(error) => return Err(error),
         }
         let secret = new_secret()?;
-        write_private(&path, secret.as_bytes()).map_err(io::Error::other)?;
+        write_private(&path, secret.as_bytes())?;
         Ok(Self { secret })
     }
 
     /// The token of an attempt under a fence.
-    pub(crate) fn token(&self, attempt: &str, fence: u64) -> String {
+    pub fn token(&self, attempt: &str, fence: u64) -> String {
         format!("{PREFIX}{attempt}.{fence}.{}", self.seal(attempt, fence))
     }
 
     /// Whose token this is, if it is one.
-    pub(crate) fn identify(&self, token: &str) -> Option<Right> {
+    pub fn identify(&self, token: &str) -> Option<Right> {
         let (right, seal) = token.strip_prefix(PREFIX)?.rsplit_once('.')?;
         let (attempt, fence) = right.rsplit_once('.')?;
         let fence = fence.parse().ok()?;
@@ -69,7 +77,7 @@ impl AttemptTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unknot_engine::core::{RunId, TaskIndex};
+    use unknot_core::{RunId, TaskIndex};
 
     #[test]
     fn a_token_is_good_for_its_attempt_and_fence_alone_and_after_a_restart() {

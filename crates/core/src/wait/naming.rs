@@ -1,0 +1,41 @@
+//! Names for the ids of a graph: what is said of it to people.
+
+use super::DECLARED;
+use crate::{State, volatile::Party};
+
+/// Sentences about a graph with the names of what they speak of, as far as the state knows these.
+pub fn named(state: &State, sentences: &[String]) -> Vec<String> {
+    sentences.iter().map(|sentence| with_names(state, sentence)).collect()
+}
+
+/// The ids of a sentence stand between backquotes.
+fn with_names(state: &State, sentence: &str) -> String {
+    let mut told = String::with_capacity(sentence.len());
+    for (number, piece) in sentence.split('`').enumerate() {
+        match number % 2 {
+            0 => told.push_str(piece),
+            _ => told.push_str(&name_of(state, piece).unwrap_or_else(|| format!("`{piece}`"))),
+        }
+    }
+    told
+}
+
+/// What an id of a graph is called in a sentence.
+fn name_of(state: &State, id: &str) -> Option<String> {
+    if let Some(name) = id.strip_prefix("pool:") {
+        let kind = if state.pools.get(name).is_some_and(|pool| pool.size == 1) { "lock" } else { "pool" };
+        return Some(format!("{kind} `{name}`"));
+    }
+    if let Some(signal) = id.strip_prefix("signal:") {
+        let name = signal.strip_suffix(DECLARED)?.split_once(':')?.1;
+        return Some(format!("signal `{name}`"));
+    }
+    match Party::of(id)? {
+        Party::Task(task) => {
+            let run = state.runs.get(&task.run)?;
+            let definition = &state.definitions[&run.definition];
+            Some(format!("`{}/{}` ({id})", run.workflow, definition.task(task.index).name))
+        }
+        Party::Run(run) => Some(format!("run of `{}` ({id})", state.runs.get(&run)?.workflow)),
+    }
+}

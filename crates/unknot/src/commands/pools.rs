@@ -1,0 +1,80 @@
+//! `unknot pools`: who holds pools and locks, and who waits; they are made, resized and removed while everything runs.
+
+use super::list::print;
+use crate::{
+    args::{Pools, PoolsCommand},
+    error::Error,
+    exit::Exit,
+    output::Tone,
+    remote::Remote,
+    source::stamp,
+    table::{Cell, Column, Table},
+    time,
+};
+use std::io::Write;
+use unknot_api::rest;
+use unknot_engine::{Clock, core::Timestamp};
+
+/// Lists, or does what was asked for.
+pub(crate) fn perform(asked: &Pools, out: &mut dyn Write) -> Result<Exit, Error> {
+    match &asked.command {
+        None => {
+            let listing = &asked.listing;
+            let remote = Remote::find(&listing.at)?;
+            let found = remote.ask("list the pools", remote.client().pools())?;
+            let now = Clock::starting_at_least(Timestamp::default()).now();
+            print(listing.json, &found, "pools or locks", || table(&found, now), out)
+        }
+        Some(PoolsCommand::Set { name, size, lend, at }) => {
+            let remote = Remote::find(at)?;
+            let request = rest::PoolRequest { size: *size, lend: *lend };
+            let pool = remote.ask(format!("set pool `{name}`"), remote.client().set_pool(name, &request))?;
+            let lends = if pool.lend { ", lent by those who wait for their runs" } else { "" };
+            writeln!(out, "{} has {} units, {} held{lends}", pool.name, pool.size, pool.held)?;
+            Ok(Exit::Success)
+        }
+        Some(PoolsCommand::Remove { name, at }) => {
+            let remote = Remote::find(at)?;
+            let removed = remote.ask(format!("remove pool `{name}`"), remote.client().remove_pool(name))?;
+            writeln!(out, "{} is removed", removed.name)?;
+            if removed.is_configured {
+                writeln!(out, "note: the configuration names it: it comes back at the next start or reload")?;
+            }
+            Ok(Exit::Success)
+        }
+    }
+}
+
+/// Those who hold and wait are named in lines of their own below the pool.
+fn table(pools: &[rest::Pool], now: Timestamp) -> Table {
+    let columns = [
+        ("POOL", Column::Shrinks(8)),
+        ("HELD", Column::Right),
+        ("SIZE", Column::Right),
+        ("WAITING", Column::Right),
+        ("", Column::Shrinks(3)),
+    ];
+    let mut table = Table::new(&columns);
+    for pool in pools {
+        let closed = pool.poisoned.as_ref().map(|why| format!("closed: {why}")).unwrap_or_default();
+        let waiting = if pool.waiting == 0 { String::new() } else { pool.waiting.to_string() };
+        table.row(vec![
+            pool.name.as_str().into(),
+            pool.held.to_string().into(),
+            pool.size.to_string().into(),
+            waiting.into(),
+            Cell::new(Tone::Bad, closed),
+        ]);
+        let shares = pool.holders.iter().map(|share| (share, "holds"));
+        for (share, verb) in shares.chain(pool.waiters.iter().map(|share| (share, "waits for"))) {
+            table.row(vec!["".into(), "".into(), "".into(), "".into(), line(share, verb, now).into()]);
+        }
+    }
+    table
+}
+
+fn line(share: &rest::PoolShare, verb: &str, now: Timestamp) -> String {
+    let rest::PoolShare { run_id, task, workflow_name, units, since, .. } = share;
+    let since = time::length(now.since(stamp(*since)));
+    format!("{workflow_name}/{task} {verb} {units} for {since}, {run_id}")
+}
