@@ -16,7 +16,7 @@ use unknot_core::{
 };
 
 /// Systems that are drawn.
-const CASES: u64 = 2_000;
+const CASES: u64 = 400;
 /// States of each after which the search through them is given up; the proof has ten times as many.
 const STATES: u64 = 120;
 /// Runs of a set that are searched through at most.
