@@ -196,5 +196,10 @@ impl Default for Effort {
 
 /// Judges the roots of what is declared.
 pub fn prove(declared: &Declared, effort: Effort) -> Vec<Proof> {
-    rule::prove(declared, effort)
+    rule::prove(declared, effort, |_| true)
+}
+
+/// Judges one of the roots, beside the others; none: it is no root.
+pub fn prove_one(declared: &Declared, workflow: &str, effort: Effort) -> Option<Proof> {
+    rule::prove(declared, effort, |root| *root.workflow == *workflow).pop()
 }

@@ -175,6 +175,15 @@ impl TaskDef {
     pub fn queue_name(&self) -> &str {
         self.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
     }
+
+    /// The workflows of which it starts runs, or says that its attempt may.
+    pub fn starts(&self) -> impl Iterator<Item = &Arc<str>> {
+        let child = match &self.kind {
+            TaskKind::Workflow(child) => Some(&child.workflow),
+            _ => None,
+        };
+        child.into_iter().chain(self.spawns.iter().flatten())
+    }
 }
 
 /// What a task does.

@@ -1,7 +1,7 @@
 //! From what is declared to a verdict for each root: by rules first, then by search.
 
 use super::{
-    Declared, Doubt, Effort, Figure, Proof, Rule, Verdict,
+    Declared, Doubt, Effort, Figure, Proof, Root, Rule, Verdict,
     graph::graph,
     holders::Holders,
     relevant::Relevant,
@@ -18,17 +18,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most names that one answer lists.
 const NAMES_MAX: usize = 20;
 
-pub(super) fn prove(declared: &Declared, effort: Effort) -> Vec<Proof> {
+/// Judges the wanted roots.
+pub(super) fn prove(declared: &Declared, effort: Effort, is_wanted: impl Fn(&Root) -> bool) -> Vec<Proof> {
     let system = System::of(declared);
-    let roots = 0..system.roots.len();
+    let wanted = || declared.roots.iter().enumerate().filter(|(_, root)| is_wanted(root)).map(|(place, _)| place);
     let Ok(holders) = Holders::of(&system) else {
-        return roots.map(|root| proof(&system, root, unknown(&system, root, Doubt::TooLarge))).collect();
+        return wanted().map(|root| proof(&system, root, unknown(&system, root, Doubt::TooLarge))).collect();
     };
     let judge = Judge::new(&system, &holders);
     let mut given_up: Vec<usize> = Vec::new();
-    let mut verdicts: Vec<Verdict> = Vec::new();
+    let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
     let mut seen: Vec<(Box<Scenario>, Vec<usize>)> = Vec::new();
-    for root in roots.clone() {
+    for root in wanted() {
         let verdict = judge.by_rule(root).unwrap_or_else(|| match judge.by_search(root, effort) {
             Searched::Found(scenario, with) => {
                 let scenario = Box::new(remedy::with_changes(declared, root, scenario));
@@ -41,15 +42,15 @@ pub(super) fn prove(declared: &Declared, effort: Effort) -> Vec<Proof> {
                 unknown(&system, root, doubt)
             }
         });
-        verdicts.push(verdict);
+        verdicts.insert(root, verdict);
     }
     // What was not found from here may have been found from somewhere else.
     for root in given_up {
         if let Some((scenario, _)) = seen.iter().find(|(_, with)| with.contains(&root)) {
-            verdicts[root] = Verdict::Unsafe { scenario: scenario.clone() };
+            verdicts.insert(root, Verdict::Unsafe { scenario: scenario.clone() });
         }
     }
-    roots.zip(verdicts).map(|(root, verdict)| proof(&system, root, verdict)).collect()
+    verdicts.into_iter().map(|(root, verdict)| proof(&system, root, verdict)).collect()
 }
 
 /// What a search came to.
