@@ -100,7 +100,7 @@ async fn register(
     let proof = prove(&app, &checked.definition).await?;
     if let Some(proof) = proof.as_ref().filter(|proof| proof.verdict == rest::ProofVerdict::Unsafe) {
         match app.now().unsafe_workflows {
-            UnsafeWorkflows::Refuse if !is_newest => return Err(Problem::can_deadlock(proof.said.join("\n"))),
+            UnsafeWorkflows::Refuse if !is_newest => return Err(Problem::can_deadlock(proof.said.join("; "))),
             UnsafeWorkflows::Refuse | UnsafeWorkflows::Warn => {
                 warnings.push(can_deadlock(proof));
                 let said = proof.said.join("; ");
