@@ -14,8 +14,8 @@ mod wait_for;
 
 pub use admin::{
     BulkAction, BulkFilter, BulkRequest, BulkResult, DeadLetter, DeadlockCounts, DeadlockMonitor, Decision,
-    DecisionRequest, Graph, Health, HealthState, Paused, Pool, PoolRemoved, PoolRequest, PoolShare, Progress, Queue,
-    QueueSettings, Registered, RegisteredVersion, Registration, Stats, WaitGraph, Worker,
+    DecisionRequest, Graph, Health, HealthState, Paused, Pool, PoolRemoved, PoolRequest, PoolShare, Progress, Proof,
+    ProofVerdict, Queue, QueueSettings, Registered, RegisteredVersion, Registration, Stats, WaitGraph, Worker,
 };
 pub use alert::{Alert, AlertState, AlertTarget, AlertTestRequest, AlertTested};
 pub use attempt::{

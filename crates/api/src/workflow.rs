@@ -5,12 +5,14 @@
 //! listed once, in a `fields` function, for the reader and the schema alike.
 
 mod child;
+mod declared;
 mod http;
 mod needs;
 mod signal;
 mod task;
 
 pub use child::{ChildFile, ItemsFile, OnChildFailureFile};
+pub use declared::{AcquireFile, AcquiresFile};
 pub use http::{HttpFile, HttpTimeoutsFile, MethodFile};
 pub use needs::{NeedFile, NeedsFile, UntilFile};
 pub use signal::SignalFile;

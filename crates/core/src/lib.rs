@@ -15,6 +15,7 @@ pub mod effect;
 pub mod event;
 pub mod id;
 pub mod monitor;
+pub mod proof;
 pub mod ready;
 pub mod retry;
 pub mod row;

@@ -7,6 +7,7 @@
 //! Problems carry a path such as `tasks.b.needs[1]`; whoever read the file knows its line.
 
 mod child;
+mod declared;
 mod draft;
 mod graph;
 mod http;
@@ -22,7 +23,10 @@ mod task;
 mod tests;
 mod values;
 
-pub use draft::{Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask, NeedsCount};
+pub use draft::{
+    Draft, DraftAcquire, DraftAcquires, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask,
+    NeedsCount,
+};
 pub use input::check_input;
 pub use names::{NAME_EXPECTED, is_name};
 pub use problem::{Code, On, PROBLEMS_MAX, Problem};
@@ -86,6 +90,7 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
         task::check(task, &mut problems, &mut warnings);
         limits::check(task, &limits::Run { timeout: run_timeout, is_default: draft.timeout.is_none() }, &mut problems);
         resources::check(task, &rules.pools, &mut problems);
+        declared::check(task, &rules.pools, &mut problems);
     }
     resources::check_count(&draft.tasks, &rules.pools, &mut problems);
     resources::check_queues(&draft.tasks, &mut problems);
@@ -372,6 +377,12 @@ fn build_task(task: DraftTask, links: Links) -> TaskDef {
         env: task.env,
         cwd: task.cwd,
         resources: task.pools.into_iter().chain(task.locks.into_iter().map(|lock| (lock, 1))).collect(),
+        acquires: task.acquires.map(|acquires| acquires.steps.into_iter().map(acquire).collect()),
+        spawns: task.spawns.map(|spawns| spawns.into_iter().map(Into::into).collect()),
         limits: task.limits,
     }
+}
+
+fn acquire(step: DraftAcquire) -> BTreeMap<String, u32> {
+    step.pools.into_iter().chain(step.locks.into_iter().map(|lock| (lock, 1))).collect()
 }

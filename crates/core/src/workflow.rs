@@ -158,6 +158,13 @@ pub struct TaskDef {
     /// Units of named pools and locks (a lock is one unit) granted together before it starts.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub resources: BTreeMap<String, u32>,
+    /// What it says that its attempt may acquire while it runs, one step after the other, each granted at once, beside
+    /// what it holds; none: it says nothing. A statement that [`crate::proof`] judges by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acquires: Option<Vec<BTreeMap<String, u32>>>,
+    /// The workflows that it says its attempt may start and wait for; none: it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spawns: Option<Vec<Arc<str>>>,
     /// Bounds on what the attempt may use.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
@@ -167,6 +174,15 @@ impl TaskDef {
     /// The queue where it stands when ready.
     pub fn queue_name(&self) -> &str {
         self.queue.as_deref().unwrap_or(DEFAULT_QUEUE)
+    }
+
+    /// The workflows of which it starts runs, or says that its attempt may.
+    pub fn starts(&self) -> impl Iterator<Item = &Arc<str>> {
+        let child = match &self.kind {
+            TaskKind::Workflow(child) => Some(&child.workflow),
+            _ => None,
+        };
+        child.into_iter().chain(self.spawns.iter().flatten())
     }
 }
 

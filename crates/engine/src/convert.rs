@@ -18,8 +18,8 @@ use unknot_core::{
     Millis, Timestamp,
     deadlock::Policy,
     validate::{
-        self, Draft, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry, DraftTask, NeedsCount, On,
-        Problem, Rules,
+        self, Draft, DraftAcquire, DraftAcquires, DraftCancel, DraftNeed, DraftNeeds, DraftOnFailure, DraftRetry,
+        DraftTask, NeedsCount, On, Problem, Rules,
     },
     workflow::{
         Await, Call, Child, Command, Definition, DefinitionHash, ForEach, Http, HttpRules, InputDecl, InputType,
@@ -227,8 +227,15 @@ fn draft_task(name: String, task: file::TaskFile) -> DraftTask {
         cwd: task.cwd,
         pools: task.pools,
         locks: task.locks,
+        acquires: task.acquires.map(acquires),
+        spawns: task.spawns,
         limits,
     }
+}
+
+fn acquires(acquires: file::AcquiresFile) -> DraftAcquires {
+    let step = |step: file::AcquireFile| DraftAcquire { pools: step.pools, locks: step.locks };
+    DraftAcquires { steps: acquires.steps.into_iter().map(step).collect(), is_list: acquires.is_list }
 }
 
 fn kind(kind: file::KindFile, timeout: Option<Duration>) -> TaskKind {

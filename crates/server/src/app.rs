@@ -15,7 +15,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 use unknot_engine::{
     CommandError, Engine,
     core::{
@@ -60,6 +63,20 @@ pub struct Changeable {
     pub rate: Rate,
     /// How the deadlock monitor is configured, for whoever asks.
     pub deadlock: Deadlock,
+    /// What is done about a workflow whose runs can deadlock, when it is registered.
+    pub unsafe_workflows: UnsafeWorkflows,
+}
+
+/// What is done about a workflow whose runs can deadlock, when it is registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnsafeWorkflows {
+    /// It is kept; the answer says so.
+    Allow,
+    /// It is kept; the answer has a warning, and the log a line.
+    #[default]
+    Warn,
+    /// It is not kept.
+    Refuse,
 }
 
 /// What operators are told of the deadlock monitor's configuration.
@@ -109,6 +126,8 @@ pub(crate) struct App {
     pub(crate) refused: Seldom,
     pub(crate) failed: Seldom,
     pub(crate) slow: Seldom,
+    /// Proofs take a processor for up to seconds: one at a time.
+    pub(crate) proving: Semaphore,
     changeable: RwLock<Arc<Changeable>>,
     /// Whether the server ends.
     stopping: watch::Receiver<bool>,
@@ -136,6 +155,7 @@ impl App {
             refused: Seldom::default(),
             failed: Seldom::default(),
             slow: Seldom::default(),
+            proving: Semaphore::new(1),
             changeable,
             stopping,
         }

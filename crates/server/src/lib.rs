@@ -28,7 +28,7 @@ mod tokens;
 mod upload;
 pub mod view;
 
-pub use app::{Changeable, Deadlock, Options, Rate};
+pub use app::{Changeable, Deadlock, Options, Rate, UnsafeWorkflows};
 pub use files::artifacts;
 pub use listen::{Door, Server, StartError};
 pub use openapi::document;

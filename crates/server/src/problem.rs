@@ -23,11 +23,13 @@ pub(crate) struct Problem {
     detail: String,
     findings: Vec<rest::Finding>,
     retry_after: Option<Duration>,
+    /// Its own code; none: that of its status.
+    code: Option<&'static str>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), findings: Vec::new(), retry_after: None }
+        Self { status, detail: detail.into(), findings: Vec::new(), retry_after: None, code: None }
     }
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
@@ -56,6 +58,11 @@ impl Problem {
         &self.detail
     }
 
+    /// A workflow whose runs can deadlock, where such are refused.
+    pub(crate) fn can_deadlock(detail: impl Into<String>) -> Self {
+        Self { code: Some("UK0430"), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
     /// The same, when it is worth another try.
     pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
@@ -70,6 +77,9 @@ impl Problem {
     }
 
     fn title(&self) -> &'static str {
+        if self.code == Some("UK0430") {
+            return "Runs of this workflow can wait for each other for ever";
+        }
         match self.status.as_u16() {
             400 => "The request cannot be understood",
             401 => "Who asks is not known",
@@ -92,7 +102,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let code = format!("UK0{}", self.status.as_u16());
+        let code = self.code.map_or_else(|| format!("UK0{}", self.status.as_u16()), str::to_owned);
         let body = rest::Problem {
             type_: format!("{PAGES}/{code}"),
             title: self.title().to_owned(),

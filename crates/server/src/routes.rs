@@ -13,6 +13,7 @@ mod metrics;
 mod operate;
 mod pages;
 mod pools;
+mod proof;
 mod runs;
 mod signals;
 mod submit;

@@ -305,11 +305,13 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   unknot check flow.yaml
       What is wrong, at which line, and what was probably meant. Of a sound file:
-      its tasks, its longest chain, and every bound, also those that nobody wrote.
-  unknot check flow.json --json | jq .problems
+      its tasks, its longest chain, every bound, also those that nobody wrote, and whether
+      its runs can wait for each other for ever: with the pools of the nearest unknot.yaml
+      and the files beside it that it starts.
+  unknot check flow.json --json | jq .problems,.proof
       For editors and programs.
 
-Exit status: 0 sound (perhaps with warnings), 2 not.";
+Exit status: 0 sound (perhaps with warnings), 1 sound but its runs can deadlock, 2 not sound.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Ls {

@@ -17,11 +17,11 @@ use unknot_api::{
     source::Source,
 };
 use unknot_engine::{
-    calls::{Called, Calls},
+    calls::{CALLS_MAX, Called, Calls},
     convert::{self, Checked},
     core::{
         validate::Problem,
-        workflow::{Definition, DefinitionHash},
+        workflow::{Definition, DefinitionHash, TaskDef},
     },
     store::{Namespace, PageSize, Reader},
 };
@@ -80,6 +80,29 @@ impl<'f> Beside<'f> {
             calls.found(checked.definition).map_err(|problem| self.report(*problem))?;
         }
         Ok(documents)
+    }
+
+    /// It and all that it starts, directly or by others, those included that its tasks only say that they may spawn: as
+    /// far as files beside it have them.
+    ///
+    /// # Errors
+    /// If one of them is not sound, or two files have the same name.
+    pub(crate) fn known_definitions(&self) -> Result<Called, Error> {
+        let root = &self.checked.definition;
+        let mut known = Called::from([(Arc::clone(&root.body.name), Arc::clone(root))]);
+        let mut open = vec![Arc::clone(root)];
+        while let Some(definition) = open.pop() {
+            for name in definition.body.tasks.iter().flat_map(TaskDef::starts) {
+                if known.contains_key(name) || known.len() > CALLS_MAX {
+                    continue;
+                }
+                let Some(file) = self.file(name)? else { continue };
+                let found = workflow::read(&file, self.config)?.definition;
+                known.insert(Arc::clone(name), Arc::clone(&found));
+                open.push(found);
+            }
+        }
+        Ok(known)
     }
 
     /// A problem with what is called, at its line of the file.

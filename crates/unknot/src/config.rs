@@ -35,7 +35,7 @@ use unknot_engine::{
     core::{settings::Settings, validate::Rules},
     store::Retention,
 };
-use unknot_server::{Changeable, Deadlock, Rate};
+use unknot_server::{Changeable, Deadlock, Rate, UnsafeWorkflows};
 use values::Origin;
 
 /// The configuration's file name.
@@ -269,7 +269,12 @@ impl Config {
             cancel: self.settings.monitor.cancel_on_deadlock,
             has_webhook: !self.alerts.targets.is_empty(),
         };
-        Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate, deadlock }
+        let unsafe_workflows = match self.values.get("workflows.unsafe", None) {
+            Value::Text(word) if word == "allow" => UnsafeWorkflows::Allow,
+            Value::Text(word) if word == "refuse" => UnsafeWorkflows::Refuse,
+            _ => UnsafeWorkflows::Warn,
+        };
+        Changeable { hosts: self.hosts.clone(), rules: self.rules(), rate: self.rate, deadlock, unsafe_workflows }
     }
 
     /// Takes over what can change while a server runs, from a configuration that was read later.

@@ -187,6 +187,30 @@ pub struct Registered {
     /// What may still surprise its author.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<super::Finding>,
+    /// Whether runs can wait for each other for ever, in the answer to a registration; none: it was not judged in time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+/// Whether runs of a workflow, beside those of all others that are registered, can wait for each other for ever.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Proof {
+    /// What was found out.
+    pub verdict: ProofVerdict,
+    /// The same in words, a line each: the rule, or the smallest scenario and what to change, or what is not known.
+    pub said: Vec<String>,
+}
+
+/// What is proved of a workflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProofVerdict {
+    /// Nothing that is declared can wait for ever.
+    Safe,
+    /// Runs can wait for each other for ever.
+    Unsafe,
+    /// It cannot be told; the live detector watches.
+    Unknown,
 }
 
 /// One version of a registered workflow.

@@ -2,6 +2,7 @@
 
 use super::{
     child::{ChildFile, child},
+    declared::AcquiresFile,
     http::HttpFile,
     needs::NeedsFile,
     signal::SignalFile,
@@ -48,6 +49,10 @@ pub struct TaskFile {
     pub pools: Vec<(String, u32)>,
     /// Locks.
     pub locks: Vec<String>,
+    /// What it may acquire while it runs.
+    pub acquires: Option<AcquiresFile>,
+    /// The workflows that it may start while it runs.
+    pub spawns: Option<Vec<String>>,
     /// Bounds on what it may use.
     pub limits: Option<LimitsFile>,
 }
@@ -206,6 +211,8 @@ impl Record for TaskFile {
             cwd: fields.optional("cwd", "Its working folder, a template (default: the folder of the workflow file)."),
             pools: fields.optional("pools", "Units of pools that it holds while it runs, granted all at once, with its locks.").map(|Table(list)| list).unwrap_or_default(),
             locks: fields.optional("locks", "Locks that it holds while it runs.").unwrap_or_default(),
+            acquires: fields.optional("acquires", "What it may acquire while it runs, beside what it holds: one after the other, the pools, then the locks; or a list of steps, each granted all at once. `{}` says that there is nothing. `unknot check` judges by it."),
+            spawns: fields.optional("spawns", "The workflows that it may start and wait for while it runs; `[]` says that there are none. `unknot check` judges by it."),
             limits: fields.optional("limits", "Bounds on what an attempt may use."),
         }
     }
@@ -216,7 +223,7 @@ const KINDS: [&str; 7] = ["exec", "sleep", "http", "worker", "workflow", "signal
 
 /// What only an attempt, or a place in a queue, can obey: a task that sleeps or waits for a signal has neither, and a
 /// lock that is not held must not look as if it were.
-const OF_ATTEMPTS: [&str; 12] = [
+const OF_ATTEMPTS: [&str; 14] = [
     "priority",
     "queue_timeout",
     "pools",
@@ -229,6 +236,8 @@ const OF_ATTEMPTS: [&str; 12] = [
     "env",
     "cwd",
     "limits",
+    "acquires",
+    "spawns",
 ];
 
 /// How many of them a task that starts runs obeys as well: what it holds is granted to it in turn.

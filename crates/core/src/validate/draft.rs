@@ -69,8 +69,30 @@ pub struct DraftTask {
     pub pools: Vec<(String, u32)>,
     /// Locks, by name.
     pub locks: Vec<String>,
+    /// What it says that it may acquire while it runs; none: it says nothing.
+    pub acquires: Option<DraftAcquires>,
+    /// The workflows that it says it may start while it runs; none: it says nothing.
+    pub spawns: Option<Vec<String>>,
     /// Bounds on what it may use.
     pub limits: Limits,
+}
+
+/// `acquires` as somebody wrote it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DraftAcquires {
+    /// The steps in their order.
+    pub steps: Vec<DraftAcquire>,
+    /// Whether they stand in a list, and not in one map of single things.
+    pub is_list: bool,
+}
+
+/// What is acquired at once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DraftAcquire {
+    /// Units of pools, by name.
+    pub pools: Vec<(String, u32)>,
+    /// Locks, by name.
+    pub locks: Vec<String>,
 }
 
 /// `needs` as somebody wrote them.
@@ -165,6 +187,8 @@ impl DraftTask {
             cwd: None,
             pools: Vec::new(),
             locks: Vec::new(),
+            acquires: None,
+            spawns: None,
             limits: Limits::default(),
         }
     }

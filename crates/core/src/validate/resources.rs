@@ -45,7 +45,18 @@ pub(super) fn check_queues(tasks: &[DraftTask], problems: &mut Problems) {
 
 pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &mut Problems) {
     let path = |rest: &str| format!("{}.{rest}", join_key("tasks", &task.name));
-    for (pool, units) in &task.pools {
+    check_asked(&task.pools, &task.locks, pools, &path, problems);
+}
+
+/// What is asked for at once; `path` is where its `pools` or `locks` stand.
+pub(super) fn check_asked(
+    asked: &[(String, u32)],
+    locks: &[String],
+    pools: &BTreeMap<String, u32>,
+    path: &impl Fn(&str) -> String,
+    problems: &mut Problems,
+) {
+    for (pool, units) in asked {
         let at = || join_key(&path("pools"), pool);
         match pools.get(pool) {
             None => problems.add(|| {
@@ -68,8 +79,8 @@ pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &
             Some(_) => {}
         }
     }
-    let mut seen: BTreeSet<&str> = task.pools.iter().map(|(pool, _)| pool.as_str()).collect();
-    for (place, lock) in task.locks.iter().enumerate() {
+    let mut seen: BTreeSet<&str> = asked.iter().map(|(pool, _)| pool.as_str()).collect();
+    for (place, lock) in locks.iter().enumerate() {
         let at = || path(&format!("locks[{place}]"));
         names::check_value(lock, "lock", at, problems);
         if !seen.insert(lock) {

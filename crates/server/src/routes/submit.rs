@@ -37,7 +37,7 @@ use unknot_engine::{
 /// The longest that a caller may wait for a run's end in one request.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long the brain may take to say which pools there are.
-const LOOK_WITHIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_WITHIN: Duration = Duration::from_millis(500);
 /// The header under which a submission happens once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 

@@ -1,8 +1,8 @@
 //! Workflows that are kept under their names.
 
-use super::{Params, SentWorkflow, json, ok, page_size, runs::Nothing, submit::check};
+use super::{Params, SentWorkflow, json, ok, page_size, proof::prove, runs::Nothing, submit::check};
 use crate::{
-    app::App,
+    app::{App, UnsafeWorkflows},
     operation::{Operation, delete, get, post},
     problem::{Answer, Problem},
     tokens::Identity,
@@ -32,7 +32,8 @@ pub(super) fn operations() -> Vec<Operation> {
         post("/workflows", register)
             .is("registerWorkflow", "Keep a workflow under its name")
             .note(
-                "Its newest version is what `POST /runs` with that name runs. The same content again changes nothing.",
+                "Its newest version is what `POST /runs` with that name runs. The same content again changes nothing. The \
+                 answer says whether its runs can deadlock; by configuration such a workflow is refused (UK0430).",
             )
             .takes::<rest::Registration>()
             .gives::<rest::Registered>(201, "It is kept.")
@@ -71,6 +72,7 @@ fn registered(versions: &[WorkflowVersion], warnings: Vec<rest::Finding>) -> Opt
         hash: newest.hash.0.to_string(),
         versions: versions.iter().map(version).collect(),
         warnings,
+        proof: None,
     })
 }
 
@@ -92,10 +94,27 @@ async fn register(
     let (checked, document) = check(&app, "workflow".to_owned(), sent.workflow).await?;
     let body = &checked.definition.body;
     let (name, hash) = (body.name.to_string(), body.hash.clone());
-    let warnings = findings(&checked.warnings);
+    let mut warnings = findings(&checked.warnings);
     let before = versions(&app, name.clone()).await?;
-    if before.first().is_some_and(|newest| newest.hash == hash) {
-        return ok(&registered(&before, warnings).ok_or_else(|| unknown(&name))?);
+    let is_newest = before.first().is_some_and(|newest| newest.hash == hash);
+    let proof = prove(&app, &checked.definition).await?;
+    if let Some(proof) = proof.as_ref().filter(|proof| proof.verdict == rest::ProofVerdict::Unsafe) {
+        match app.now().unsafe_workflows {
+            UnsafeWorkflows::Refuse if !is_newest => return Err(Problem::can_deadlock(proof.said.join("; "))),
+            UnsafeWorkflows::Refuse | UnsafeWorkflows::Warn => {
+                warnings.push(can_deadlock(proof));
+                let said = proof.said.join("; ");
+                log::warn!(workflow = name.as_str(), said = said.as_str(); "runs of a workflow can deadlock");
+            }
+            UnsafeWorkflows::Allow => {}
+        }
+    }
+    let answer = |versions: &[WorkflowVersion]| {
+        let told = registered(versions, warnings).ok_or_else(|| unknown(&name))?;
+        Ok::<_, Problem>(rest::Registered { proof, ..told })
+    };
+    if is_newest {
+        return ok(&answer(&before)?);
     }
     let workflow = Box::new(RegisteredWorkflow {
         name: name.clone(),
@@ -112,7 +131,19 @@ async fn register(
         let of = name.clone();
         app.command(|caller| Event::WorkflowForgotten { name: of, versions: old, caller }).await?;
     }
-    Ok(json(StatusCode::CREATED, &registered(&now, warnings).ok_or_else(|| unknown(&name))?))
+    Ok(json(StatusCode::CREATED, &answer(&now)?))
+}
+
+/// A warning about a workflow whose runs can deadlock.
+fn can_deadlock(proof: &rest::Proof) -> rest::Finding {
+    rest::Finding {
+        code: "UK0430".to_owned(),
+        message: proof.said.first().cloned().unwrap_or_default(),
+        path: "tasks".to_owned(),
+        line: 0,
+        column: 0,
+        help: Some("`proof` has the scenario and what to change".to_owned()),
+    }
 }
 
 /// Which part of the list.

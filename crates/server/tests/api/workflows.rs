@@ -1,7 +1,8 @@
 //! Registered workflows and their versions.
 
-use crate::support::{Served, sleeps};
-use serde_json::json;
+use crate::support::{Served, Setup, sleeps};
+use serde_json::{Value, json};
+use unknot_server::{Changeable, UnsafeWorkflows};
 
 #[test]
 fn versions_are_kept_by_their_hashes() {
@@ -56,4 +57,43 @@ fn of_many_versions_a_hundred_stay() {
     let told = served.get("/workflows/kept");
     assert_eq!(told["versions"].as_array().unwrap().len(), 100);
     assert_eq!(served.get("/workflows/kept/latest"), sleeps("kept", "103s"));
+}
+
+/// Two workflows that take the same two locks, each by itself free of deadlocks.
+fn takes(name: &str, first: &str, then: &str) -> Value {
+    let step = json!({"exec": "true", "locks": [first], "acquires": {"locks": [then]}, "spawns": []});
+    json!({"workflow": {"name": name, "tasks": {"a": step}}})
+}
+
+#[test]
+fn a_registration_says_whether_runs_can_deadlock() {
+    let served = Served::open();
+    let register = |document: &Value| served.ask("POST", "/workflows").json(document).send();
+    let safe = register(&takes("there", "x", "y")).is(201).json();
+    assert_eq!((&safe["proof"]["verdict"], &safe["warnings"]), (&json!("safe"), &Value::Null));
+    let told = register(&takes("back", "y", "x")).is(201).json();
+    assert_eq!((&told["proof"]["verdict"], &told["warnings"][0]["code"]), (&json!("unsafe"), &json!("UK0430")));
+    assert_eq!(told["proof"]["said"][0], "unsafe: 2 runs can come to wait for each other for ever");
+    assert_eq!(served.get("/workflows/back")["proof"], Value::Null, "it is of the moment");
+}
+
+#[test]
+fn a_workflow_whose_runs_can_deadlock_is_refused_by_configuration() {
+    for (unsafe_workflows, status) in [(UnsafeWorkflows::Refuse, 422), (UnsafeWorkflows::Allow, 201)] {
+        let base = Setup::default();
+        let changeable = Changeable { unsafe_workflows, ..base.changeable.clone() };
+        let served = Served::with(Setup { changeable, ..base });
+        let register = |document: &Value| served.ask("POST", "/workflows").json(document).send();
+        register(&takes("there", "x", "y")).is(201);
+        let told = register(&takes("back", "y", "x")).is(status).json();
+        match unsafe_workflows {
+            UnsafeWorkflows::Refuse => {
+                assert_eq!(told["code"], "UK0430");
+                assert!(told["detail"].as_str().is_some_and(|detail| detail.contains("waits for lock")), "{told}");
+                served.ask("GET", "/workflows/back").send().problem(404);
+                served.ask("GET", "/errors/UK0430").send().is(200);
+            }
+            _ => assert_eq!((&told["proof"]["verdict"], &told["warnings"]), (&json!("unsafe"), &Value::Null)),
+        }
+    }
 }

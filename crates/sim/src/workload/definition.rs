@@ -156,6 +156,8 @@ pub fn plain(index: u32) -> TaskDef {
         env: BTreeMap::new(),
         cwd: None,
         resources: BTreeMap::new(),
+        acquires: None,
+        spawns: None,
         limits: Limits::default(),
     }
 }

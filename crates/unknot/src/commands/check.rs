@@ -1,6 +1,7 @@
 //! `unknot check FLOW`: what is wrong with a workflow, or which bounds it has.
 
 mod bounds;
+mod nesting;
 
 use crate::{
     args::{Check, Place},
@@ -17,6 +18,7 @@ use unknot_engine::{
     convert::Checked,
     core::{
         TaskIndex,
+        proof::{Proof, Verdict},
         workflow::{Definition, InputDecl, TaskKind},
     },
 };
@@ -27,17 +29,19 @@ const CHAIN_NAMED_MAX: usize = 8;
 /// Checks a workflow.
 pub(crate) fn perform(check: &Check, out: &mut dyn Write) -> Result<Exit, Error> {
     let config = Config::beside(&check.flow, &Place::default())?;
-    match workflow::read(&check.flow, &config) {
-        Ok(checked) => {
+    let read = workflow::read(&check.flow, &config);
+    match read.and_then(|checked| Ok((nesting::prove(&check.flow, &config, &checked)?, checked))) {
+        Ok((proof, checked)) => {
             let chain = longest_chain(&checked.definition);
             let bounds = bounds(&checked.definition, &config.settings);
             if check.json {
-                writeln!(out, "{}", as_json(&check.flow, &checked, &chain, &bounds))?;
+                writeln!(out, "{}", as_json(&check.flow, &checked, &chain, &bounds, proof.as_ref()))?;
             } else {
                 eprint_quietly(&checked.warnings.to_string());
-                write(&check.flow, &checked, &chain, &bounds, out)?;
+                write(&check.flow, &checked, &chain, &bounds, proof.as_ref(), out)?;
             }
-            Ok(Exit::Success)
+            let is_unsafe = proof.is_some_and(|proof| matches!(proof.verdict, Verdict::Unsafe { .. }));
+            Ok(if is_unsafe { Exit::Failed } else { Exit::Success })
         }
         Err(Error::File(report)) if check.json => {
             writeln!(out, "{}", json!({"file": report.file, "sound": false, "problems": report.problems}))?;
@@ -52,6 +56,7 @@ fn write(
     checked: &Checked,
     chain: &[TaskIndex],
     bounds: &[Bound],
+    proof: Option<&Proof>,
     out: &mut dyn Write,
 ) -> Result<(), Error> {
     let paint = Paint::for_stdout();
@@ -88,6 +93,10 @@ fn write(
     for bound in bounds {
         line(bound.name, &bound.said())?;
     }
+    line("", "")?;
+    for (place, said) in proof.iter().flat_map(|proof| proof.lines()).enumerate() {
+        line(if place == 0 { "waits" } else { "" }, &said)?;
+    }
     Ok(())
 }
 
@@ -113,7 +122,7 @@ fn said_chain(definition: &Definition, chain: &[TaskIndex]) -> String {
     format!("{}: {}", count(chain.len() as u64, "task"), names.join(" → "))
 }
 
-fn as_json(flow: &Path, checked: &Checked, chain: &[TaskIndex], bounds: &[Bound]) -> Value {
+fn as_json(flow: &Path, checked: &Checked, chain: &[TaskIndex], bounds: &[Bound], proof: Option<&Proof>) -> Value {
     let body = &checked.definition.body;
     json!({
         "file": flow,
@@ -127,6 +136,7 @@ fn as_json(flow: &Path, checked: &Checked, chain: &[TaskIndex], bounds: &[Bound]
         "longest_chain": chain.iter().map(|index| &checked.definition.task(*index).name).collect::<Vec<_>>(),
         "inputs": body.inputs,
         "bounds": bounds.iter().map(|bound| (bound.name, bound.as_json())).collect::<BTreeMap<_, _>>(),
+        "proof": proof,
     })
 }
 

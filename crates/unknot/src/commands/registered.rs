@@ -14,7 +14,7 @@ use crate::{
 };
 use serde_json::json;
 use std::{io::Write, path::Path};
-use unknot_api::rest::{Registered, RegisteredVersion};
+use unknot_api::rest::{ProofVerdict, Registered, RegisteredVersion};
 use unknot_engine::{Clock, core::Timestamp};
 
 /// Items of one part of the list.
@@ -50,6 +50,11 @@ fn add(flow: &Path, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Erro
     if listing.json {
         writeln!(out, "{}", json!(registered))?;
     } else {
+        let proof = registered.proof.as_ref().filter(|_| !registered.warnings.is_empty());
+        if let Some(proof) = proof.filter(|proof| proof.verdict == ProofVerdict::Unsafe) {
+            let said = proof.said.iter().map(|line| format!("  {}\n", harmless(line))).collect::<String>();
+            eprint_quietly(&format!("warning[UK0430]: runs of this workflow can wait for each other for ever\n{said}"));
+        }
         let (name, hash) = (harmless(&registered.name), short(&registered.hash));
         writeln!(out, "{name} is registered as {hash}; `unknot submit {name}{}` runs it", remote.option())?;
     }

@@ -102,6 +102,8 @@ pub(crate) static KEYS: &[Key] = &[
     key("pools.*.size", whole(1, MANY), Required, Reload, "Units that tasks may hold at once."),
     key("pools.*.lend", Kind::Truth, Is("false"), Reload, "Whether a task that waits for its children lends them what it holds."),
 
+    key("workflows.unsafe", Kind::Word(&["allow", "warn", "refuse"]), Is("warn"), Reload, "What is done about a workflow whose runs can deadlock, when it is registered at a server: it is kept, kept with a warning, or refused."),
+
     key("limits.live_tasks_max", whole(1, MANY), Is("1000000"), Reload, "Unfinished tasks at once; a run that would go beyond is refused."),
     key("limits.lost_max", whole(1, MANY), Is("10"), Reload, "Attempts with an unknown end before a task is given up."),
     key("limits.launch_failures_max", whole(1, MANY), Is("5"), Reload, "Attempts that could not be started before a task is given up."),

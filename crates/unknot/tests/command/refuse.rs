@@ -48,6 +48,24 @@ fn a_sound_file_is_told_with_all_its_bounds() {
 }
 
 #[test]
+fn runs_that_can_deadlock_are_told_with_what_to_change() {
+    let bench = Bench::with("name: nest\ntasks:\n  outer: {workflow: inner, pools: {render: 1}}\n");
+    bench.write("unknot.yaml", "pools: {render: {size: 3}}\n");
+    let inner = "name: inner\ntasks:\n  step: {exec: 'true', pools: {render: 1}, acquires: {}, spawns: []}\n";
+    bench.write("inner.yaml", inner);
+    check(&bench, "check_unsafe", &["check", "flow.yaml"]);
+    let json = bench.run(&["check", "flow.yaml", "--json"]).code(1).stdout;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["sound"], &json["proof"]["verdict"]), (&true.into(), &"unsafe".into()));
+    assert_eq!(json["proof"]["scenario"]["runs"][0]["count"], 3);
+    bench.run(&["check", "inner.yaml"]).code(0).says("proved safe");
+    bench.write("unknot.yaml", "pools: {render: {size: 3, lend: true}}\n");
+    bench.run(&["check", "flow.yaml"]).code(0).says("proved safe");
+    fs::remove_file(bench.path("inner.yaml")).unwrap();
+    bench.run(&["check", "flow.yaml"]).code(0).says("unknown").says("`inner`, which is not known here");
+}
+
+#[test]
 fn the_configuration_is_found_above_and_checked() {
     let bench = Bench::with(SMALL);
     bench.write("unknot.yaml", "worker: {slots: 2}\nserver: {data: runs, listne: x}\n");

@@ -1,0 +1,290 @@
+//! From what is declared to a verdict for each root: by rules first, then by search.
+
+use super::{
+    Declared, Doubt, Effort, Figure, Proof, Root, Rule, Verdict,
+    graph::graph,
+    holders::Holders,
+    relevant::Relevant,
+    remedy,
+    scenario::Scenario,
+    search::{Outcome, Search},
+    suspects::{Account, Suspects},
+    system::{Kind, Res, System},
+    world::{Run, World},
+};
+use crate::wait::{Class, reduce};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most names that one answer lists.
+const NAMES_MAX: usize = 20;
+
+/// Judges the wanted roots.
+pub(super) fn prove(declared: &Declared, effort: Effort, is_wanted: impl Fn(&Root) -> bool) -> Vec<Proof> {
+    let system = System::of(declared);
+    let wanted = || declared.roots.iter().enumerate().filter(|(_, root)| is_wanted(root)).map(|(place, _)| place);
+    let Ok(holders) = Holders::of(&system) else {
+        return wanted().map(|root| proof(&system, root, unknown(&system, root, Doubt::TooLarge))).collect();
+    };
+    let judge = Judge::new(&system, &holders);
+    let mut given_up: Vec<usize> = Vec::new();
+    let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
+    let mut seen: Vec<(Box<Scenario>, Vec<usize>)> = Vec::new();
+    for root in wanted() {
+        let verdict = judge.by_rule(root).unwrap_or_else(|| match judge.by_search(root, effort) {
+            Searched::Found(scenario, with) => {
+                let scenario = Box::new(remedy::with_changes(declared, root, scenario));
+                seen.push((scenario.clone(), with));
+                Verdict::Unsafe { scenario }
+            }
+            Searched::Other(verdict) => verdict,
+            Searched::GivenUp(doubt) => {
+                given_up.push(root);
+                unknown(&system, root, doubt)
+            }
+        });
+        verdicts.insert(root, verdict);
+    }
+    // What was not found from here may have been found from somewhere else.
+    for root in given_up {
+        if let Some((scenario, _)) = seen.iter().find(|(_, with)| with.contains(&root)) {
+            verdicts.insert(root, Verdict::Unsafe { scenario: scenario.clone() });
+        }
+    }
+    verdicts.into_iter().map(|(root, verdict)| proof(&system, root, verdict)).collect()
+}
+
+/// What a search came to.
+enum Searched {
+    /// A deadlock, and the roots that take part in it.
+    Found(Scenario, Vec<usize>),
+    Other(Verdict),
+    GivenUp(Doubt),
+}
+
+/// Whether a root is safe by a rule: what changes are tried by.
+pub(super) fn is_safe_by_rule(declared: &Declared, root: usize) -> bool {
+    let system = System::of(declared);
+    let Ok(holders) = Holders::of(&system) else { return false };
+    matches!(Judge::new(&system, &holders).by_rule(root), Some(Verdict::Safe { .. }))
+}
+
+fn proof(system: &System, root: usize, verdict: Verdict) -> Proof {
+    let flow = system.roots[root].flow;
+    let mut undeclared = Vec::new();
+    for (flow, act) in acts_below(system, flow) {
+        let holds = act.asks.iter().any(|(resource, _)| system.resources[*resource].kind != Kind::Slots);
+        if act.is_silent && !holds {
+            undeclared.push(format!("{}.{}", system.flows[flow].name, act.name));
+        }
+    }
+    Proof { workflow: system.flows[flow].name.clone(), verdict, undeclared }
+}
+
+/// All tasks of a workflow and of those that it starts, directly or by others.
+fn acts_below(system: &System, flow: usize) -> impl Iterator<Item = (usize, &super::system::Act)> {
+    let mut seen = BTreeSet::from([flow]);
+    let mut open = vec![flow];
+    let mut order = Vec::new();
+    while let Some(at) = open.pop() {
+        order.push(at);
+        let calls = system.flows[at].acts.iter().flat_map(|act| &act.calls).map(|call| call.flow);
+        open.extend(calls.filter(|called| seen.insert(*called)));
+    }
+    order.into_iter().flat_map(|flow| system.flows[flow].acts.iter().map(move |act| (flow, act)))
+}
+
+fn unknown(system: &System, root: usize, doubt: Doubt) -> Verdict {
+    let mut doubts = doubts(system, root);
+    doubts.push(doubt);
+    Verdict::Unknown { doubts, declared: None }
+}
+
+/// What is not declared below a root and may matter.
+fn doubts(system: &System, root: usize) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    for (flow, act) in acts_below(system, system.roots[root].flow) {
+        let task = || format!("{}.{}", system.flows[flow].name, act.name);
+        let held = act.asks.iter().filter(|(resource, _)| system.resources[*resource].kind != Kind::Slots);
+        let holds: Vec<String> = held.map(|(resource, _)| system.resources[*resource].name.clone()).collect();
+        if act.is_silent && !holds.is_empty() {
+            doubts.push(Doubt::Undeclared { task: task(), holds });
+        }
+        for call in act.calls.iter().filter(|call| !system.flows[call.flow].is_known) {
+            let workflow = system.flows[call.flow].name.to_string();
+            doubts.push(Doubt::UnknownWorkflow { task: task(), workflow });
+        }
+    }
+    doubts.truncate(NAMES_MAX);
+    doubts
+}
+
+struct Judge<'s> {
+    system: &'s System,
+    holders: &'s Holders,
+    runs_max: Vec<Option<u64>>,
+    /// Who may be in a deadlock, whatever nobody knows being as bad as can be.
+    at_worst: Suspects,
+    /// The same by what is known.
+    known: Suspects,
+    /// Whether anybody asks for more than there is.
+    is_too_much: bool,
+}
+
+impl<'s> Judge<'s> {
+    fn new(system: &'s System, holders: &'s Holders) -> Self {
+        let runs_max: Vec<Option<u64>> = system.roots.iter().map(|root| root.runs_max).collect();
+        let account = |unknown_runs_short| Account { lending: true, runs_max: Some(&runs_max), unknown_runs_short };
+        let at_worst = Suspects::of(system, holders, account(true));
+        let known = Suspects::of(system, holders, account(false));
+        let mut asked = system
+            .flows
+            .iter()
+            .flat_map(|flow| &flow.acts)
+            .flat_map(|act| act.asks.iter().chain(act.steps.iter().flatten()));
+        let is_too_much =
+            asked.any(|&(resource, units)| system.resources[resource].size.is_some_and(|size| units > size));
+        Self { system, holders, at_worst, known, is_too_much, runs_max }
+    }
+
+    /// A verdict without a search.
+    fn by_rule(&self, root: usize) -> Option<Verdict> {
+        let contexts = self.holders.below_root(root);
+        if self.is_too_much || self.known.any_cause(self.holders, &contexts) {
+            return None;
+        }
+        let rule = self.rule(&contexts);
+        let mut doubts = doubts(self.system, root);
+        let at_worst = self.at_worst.any_cause(self.holders, &contexts);
+        if at_worst {
+            let unknown = self.system.resources.iter().filter(|resource| resource.size.is_none());
+            doubts.extend(unknown.map(|resource| Doubt::UnknownSlots { slots: resource.name.clone() }));
+        }
+        if doubts.is_empty() {
+            return Some(Verdict::Safe { rule });
+        }
+        // Of what is not known, nothing is said.
+        let is_known = !at_worst && !doubts.iter().any(|doubt| matches!(doubt, Doubt::UnknownWorkflow { .. }));
+        Some(Verdict::Unknown { doubts, declared: is_known.then_some(rule) })
+    }
+
+    /// The rule by which nobody in these contexts ever waits in vain.
+    fn rule(&self, contexts: &BTreeSet<usize>) -> Rule {
+        let mut here = self.holders.all.iter().filter(|holder| contexts.contains(&holder.context));
+        if here.all(|holder| holder.holds.is_empty() || holder.waits.is_empty()) {
+            return Rule::AllAtOnce;
+        }
+        let suspects = |lending| {
+            let account = Account { lending, runs_max: None, unknown_runs_short: true };
+            Suspects::of(self.system, self.holders, account)
+        };
+        if !suspects(false).any_cause(self.holders, contexts) {
+            return Rule::Ordered { order: self.order(contexts) };
+        }
+        let by_any_number = suspects(true);
+        if !by_any_number.any_cause(self.holders, contexts) {
+            return Rule::Lending { lent: self.lent(contexts) };
+        }
+        Rule::Bounded { figures: self.figures(&by_any_number) }
+    }
+
+    /// What is held and waited for in these contexts, each before what is waited for while it is held.
+    fn order(&self, contexts: &BTreeSet<usize>) -> Vec<String> {
+        let mut before: BTreeMap<Res, BTreeSet<Res>> = BTreeMap::new();
+        for holder in self.holders.all.iter().filter(|holder| contexts.contains(&holder.context)) {
+            for &(held, _) in &holder.holds {
+                before.entry(held).or_default();
+                for wait in &holder.waits {
+                    before.entry(wait.resource).or_default().insert(held);
+                }
+            }
+        }
+        let mut order = Vec::new();
+        while let Some(&next) = before.iter().find(|(_, earlier)| earlier.is_empty()).map(|(next, _)| next) {
+            before.remove(&next);
+            for earlier in before.values_mut() {
+                earlier.remove(&next);
+            }
+            order.push(self.system.resources[next].name.clone());
+        }
+        order
+    }
+
+    /// What is lent in these contexts to those who wait for it.
+    fn lent(&self, contexts: &BTreeSet<usize>) -> Vec<String> {
+        let here = self.holders.all.iter().filter(|holder| contexts.contains(&holder.context));
+        let waits = here.flat_map(|holder| &holder.waits).filter(|wait| wait.lender.is_some());
+        let lent: BTreeSet<Res> = waits.map(|wait| wait.resource).collect();
+        lent.into_iter().map(|resource| self.system.resources[resource].name.clone()).collect()
+    }
+
+    /// What is left of the resources that would run short if there were any number of holders.
+    fn figures(&self, suspects: &Suspects) -> Vec<Figure> {
+        let account = Account { lending: true, runs_max: Some(&self.runs_max), unknown_runs_short: false };
+        let held_max = Suspects::held_by(self.system, self.holders, account, &suspects.may_be_dead);
+        let mut figures = Vec::new();
+        for (place, resource) in self.system.resources.iter().enumerate() {
+            let Some(size) = resource.size.filter(|_| held_max[place] > 0) else { continue };
+            let asked = self.holders.all.iter().flat_map(|holder| &holder.waits).filter(|wait| wait.resource == place);
+            let Some(asked_max) = asked.map(|wait| wait.units).max() else { continue };
+            if held_max[place] + asked_max <= size {
+                figures.push(Figure { resource: resource.name.clone(), size, held_max: held_max[place], asked_max });
+            }
+        }
+        figures
+    }
+
+    /// A verdict by looking for a deadlock.
+    fn by_search(&self, root: usize, effort: Effort) -> Searched {
+        let relevant = match self.is_too_much {
+            true => Relevant::whole(self.system),
+            false => Relevant::of(self.system, self.holders, &self.known),
+        };
+        let Some(relevant) = relevant else { return Searched::GivenUp(Doubt::TooLarge) };
+        let flow = self.system.roots[root].flow;
+        let counts = |world: &World<'_>, runs: &[Run]| cause(world, runs).contains(&flow);
+        let (system, holders) = (self.system, self.holders);
+        let search = Search { system, holders, relevant: &relevant, wanted: root, effort, counts: &counts };
+        match search.run() {
+            Outcome::Found(found) => {
+                let world = World { relevant: &relevant, children_max: 1 };
+                let cause = cause(&world, &found.runs);
+                let with = (0..system.roots.len()).filter(|root| cause.contains(&system.roots[*root].flow));
+                Searched::Found(Scenario::of(&world, &found), with.collect())
+            }
+            Outcome::Exhausted(states) => {
+                let (doubts, rule) = (doubts(system, root), Rule::Explored { states });
+                Searched::Other(match doubts.is_empty() {
+                    true => Verdict::Safe { rule },
+                    false => Verdict::Unknown { doubts, declared: Some(rule) },
+                })
+            }
+            Outcome::GivenUp => Searched::GivenUp(self.not_decided(root)),
+        }
+    }
+
+    fn not_decided(&self, root: usize) -> Doubt {
+        let mut below = acts_below(self.system, self.system.roots[root].flow);
+        if let Some((flow, _)) = below.find(|(flow, _)| self.system.starts_itself(*flow)) {
+            return Doubt::Recursion { workflow: self.system.flows[flow].name.to_string() };
+        }
+        let contexts = self.holders.below_root(root);
+        let held = self.known.causes(self.holders, &contexts).flat_map(|holder| &holder.holds);
+        let held: BTreeSet<Res> = held.map(|(resource, _)| *resource).collect();
+        Doubt::NotDecided {
+            resources: held.into_iter().map(|resource| self.system.resources[resource].name.clone()).collect(),
+        }
+    }
+}
+
+/// The workflows of the runs that are the cause of a deadlock, if the wait graph confirms that there is one.
+fn cause(world: &World<'_>, runs: &[Run]) -> BTreeSet<usize> {
+    let verdict = reduce(&graph(world, runs));
+    if verdict.verdict != Class::Deadlocked {
+        return BTreeSet::new();
+    }
+    let is_of = |id: &String, flow: usize| {
+        id.strip_prefix(&*world.system().flows[flow].name).is_some_and(|rest| rest.starts_with(" #"))
+    };
+    let flows: BTreeSet<usize> = runs.iter().map(|run| run.flow).collect();
+    flows.into_iter().filter(|flow| verdict.core.iter().any(|id| is_of(id, *flow))).collect()
+}
