@@ -354,7 +354,7 @@ fn a_rule_begins_and_ends_an_incident() {
     let run = engine.submit(submit).unwrap().run;
     let raised = hook.until(1)[0].json();
     assert_eq!(raised["incident"]["details"]["rule"], "backlog");
-    assert_eq!(raised["incident"]["summary"], "queue default has 1 tasks, above 0");
+    assert_eq!(raised["incident"]["summary"], "queue default has 1 task, above 0");
     engine.cancel(run, "enough", "ann", false).unwrap();
     let ended = hook.until(2)[1].json();
     assert_eq!((&ended["event"], &ended["id"]), (&json!("resolved"), &raised["id"]));

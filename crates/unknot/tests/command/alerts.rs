@@ -119,7 +119,7 @@ fn an_alert_arrives_although_the_server_is_killed_while_it_tells() {
     assert!(head.contains("\r\nx-unknot-signature: t="), "{head}");
     let told = || bench.run(&["alerts"]).code(0).stdout;
     until("it is listed as told", PATIENCE, || told().contains("hook knows"));
-    assert!(told().contains("queue default has 1 tasks, above 0"), "{}", told());
+    assert!(told().contains("queue default has 1 task, above 0"), "{}", told());
     // The queue is empty: it is over.
     bench.run(&["cancel", "latest"]).code(0);
     let (_, ended) = hook.until(3)[2].clone();
