@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: builds what is measured in release, measures it, and prints a table.
 //!
 //! The measuring itself is `crates/engine/examples/bench.rs`, which prints one JSON object a line;
-//! `cargo xtask bench waits` measures the verdicts on the wait graph instead, and `cargo xtask bench deadlocks` a deadlock
-//! through the whole engine (see [`waits`]);
+//! `cargo xtask bench waits` measures the verdicts on the wait graph instead, `cargo xtask bench asks` whole steps while
+//! attempts wait, and `cargo xtask bench deadlocks` a deadlock through the whole engine (see [`waits`]);
 //! with `--peers` the scripts in `bench/peers` print theirs in between (see [`peers`]).
 
 mod figures;
@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use waits::Measure;
 
 /// One call of what measures; one that hangs is a failure.
 const LIMIT: Duration = Duration::from_secs(900);
@@ -29,15 +30,11 @@ const ROUNDS_WITH_PEERS: usize = 3;
 
 /// Builds, measures, prints.
 pub(crate) fn run(repository: &Repository, arguments: &[String]) -> Result<()> {
-    if let Some((word, rest)) = arguments.split_first()
-        && word == "waits"
-    {
-        return waits::run(repository, rest);
-    }
-    if let [word] = arguments
-        && word == "deadlocks"
-    {
-        return waits::deadlocks(repository);
+    match arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
+        Some(("waits", rest)) => return waits::run(repository, Measure::Waits, rest),
+        Some(("asks", rest)) => return waits::run(repository, Measure::Asks, rest),
+        Some(("deadlocks", [])) => return waits::deadlocks(repository),
+        _ => {}
     }
     let Asked { as_json, with_peers, rounds } = Asked::parse(arguments)?;
     let target = repository.target()?;
@@ -88,7 +85,7 @@ impl Asked {
                 }
                 other => {
                     return Err(
-                        format!("bench takes `waits`, or `--json`, `--peers` and `--rounds N`, not `{other}`").into()
+                        format!("bench takes `waits`, `asks`, `deadlocks`, or `--json`, `--peers` and `--rounds N`, not `{other}`").into()
                     );
                 }
             }

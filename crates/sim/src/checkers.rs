@@ -20,7 +20,7 @@ use unknot_core::{
     check,
     effect::{Answer, Assignment, Effect, Refusal, WaitAnswer},
     row::{Batch, Key, Loaded, Meta, Quarantined, Row},
-    run::{End, Idempotency, Lease, Run, RunStatus, Task},
+    run::{End, Idempotency, Lease, Run, RunStatus, Task, WorkerId},
     settings::DEFAULT_QUEUE,
     worker::WorkKind,
     workflow::DefinitionHash,
@@ -186,9 +186,12 @@ impl Checkers {
         let takes =
             |serves: &unknot_core::worker::Serves| serves.takes(DEFAULT_QUEUE, &WorkKind::Handler(HANDLER.into()));
         let with_handler = state.volatile.workers.iter().filter(|(_, offer)| takes(&offer.serves));
-        let handler_slots = with_handler.map(|(_, offer)| offer.slots).sum();
+        let handlers: BTreeMap<&WorkerId, u32> = with_handler.map(|(id, offer)| (id, offer.slots)).collect();
+        let handler_slots = handlers.values().sum();
+        let at_handler = |(task, lease): (TaskId, &Lease)| handlers.contains_key(&lease.worker).then_some(task);
+        let at_handlers = waiting::leases(state).filter_map(at_handler).collect();
         let is_busy = state.volatile.grants_due || !state.continuations.is_empty();
-        self.moments.insert(batch.commit, Moment { is_busy, handler_slots, dead });
+        self.moments.insert(batch.commit, Moment { is_busy, handler_slots, at_handlers, dead });
         Ok(())
     }
 

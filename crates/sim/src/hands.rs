@@ -57,6 +57,9 @@ pub enum Act {
     Ask(Right, u32, Wanted),
 }
 
+/// Units by pool.
+pub type Units = BTreeMap<String, u32>;
+
 /// An attempt that really goes on, and what it uses.
 #[derive(Clone, Copy, Debug)]
 pub struct Alive<'w> {
@@ -65,7 +68,7 @@ pub struct Alive<'w> {
     /// What it was given.
     pub assignment: &'w Assignment,
     /// Units that it was granted since then, and units that it gave back.
-    pub granted: Option<(&'w BTreeMap<String, u32>, &'w BTreeMap<String, u32>)>,
+    pub granted: Option<(&'w Units, &'w Units)>,
     /// Whether it waits for runs that it spawned: what it can lend, it does not use.
     pub is_idle: bool,
 }

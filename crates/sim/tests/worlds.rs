@@ -1,4 +1,4 @@
-//! A few hundred worlds in a few seconds. A failure prints its seed, its step, its last lines, and the one
+//! Dozens of worlds, as many as the suite has time for without optimisation. A failure prints its seed, its step, its last lines, and the one
 //! command that shows it again; `cargo xtask sweep` runs as many as there is time for.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,8 @@ fn hold(seed: u64, scale: Scale) -> Report {
 /// Every rule holds in each of these worlds, and everything that can go wrong has gone wrong in them: a
 /// sweep in which nothing happens proves nothing.
 #[test]
-fn hundreds_of_worlds_hold() {
-    let reports: Vec<Report> = (0..400).map(|seed| hold(seed, Scale::Small)).collect();
+fn dozens_of_worlds_hold() {
+    let reports: Vec<Report> = (0..80).map(|seed| hold(seed, Scale::Small)).collect();
     let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
     let mut ends: BTreeMap<RunStatus, usize> = BTreeMap::new();
     for report in &reports {
@@ -31,18 +31,20 @@ fn hundreds_of_worlds_hold() {
     for status in [RunStatus::Completed, RunStatus::Failed, RunStatus::Cancelled, RunStatus::TimedOut] {
         assert!(ends.get(&status).is_some_and(|many| *many > 20), "runs hardly ever end as {status}: {ends:?}");
     }
-    assert!(reports.iter().map(|report| report.quarantined).sum::<usize>() > 20);
+    assert!(reports.iter().map(|report| report.quarantined).sum::<usize>() > 4);
+    let plants: u64 = reports.iter().flat_map(|report| report.plants.values()).sum();
+    assert!(plants > 20, "hardly any planted deadlock is told of: {plants}");
 }
 
 #[test]
 fn a_world_above_the_bound_of_whole_checks_holds() {
-    let report = hold(29, Scale::Large);
+    let report = hold(2, Scale::Large);
     assert!(report.peak_tasks > unknot_core::check::WHOLE_CHECK_MAX, "{report:?}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 0..10 {
+    for seed in 0..3 {
         let run = || simulate(seed, Scale::Small, Keep::All, None).map_err(|failure| failure.to_string());
         let (first, second) = (run().expect("holds"), run().expect("holds"));
         assert_eq!(first, second);

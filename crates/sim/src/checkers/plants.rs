@@ -34,6 +34,8 @@ pub(super) struct Moment {
     pub(super) is_busy: bool,
     /// Slots of all workers that have the handler.
     pub(super) handler_slots: u32,
+    /// Who has one of these slots.
+    pub(super) at_handlers: BTreeSet<TaskId>,
     /// Who was deadlocked, if that was looked at.
     pub(super) dead: Option<BTreeSet<TaskId>>,
 }
@@ -146,7 +148,13 @@ impl Watched {
     fn is_closed(&self, moment: &Moment) -> bool {
         let all = self.plant.players.keys().all(|name| self.standing.contains_key(name));
         let is_shrunk = self.plant.shrinks.is_none() || self.is_shrunk;
-        let has_slots = self.plant.slots.is_none_or(|slots| slots == moment.handler_slots);
+        // A waiter whose lease is of a boot that is gone leaves a slot to a stranger, and then it is up to that one.
+        let at_handler = |name: &String| self.standing.get(name).is_some_and(|task| moment.at_handlers.contains(task));
+        let are_taken = || {
+            let mut players = self.plant.players.iter();
+            players.all(|(name, stands)| !matches!(stands, Stands::Waits(_)) || at_handler(name))
+        };
+        let has_slots = self.plant.slots.is_none_or(|slots| slots == moment.handler_slots && are_taken());
         all && is_shrunk && has_slots
     }
 
