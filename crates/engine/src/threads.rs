@@ -10,7 +10,7 @@ use crate::{
     progress::{Doing, Part, Progress},
     remote::Desks,
     stream::Stream,
-    witness::{Witness, tell_of_runs},
+    witness::{Witness, tell_of_history},
 };
 use std::{
     collections::hash_map::RandomState,
@@ -172,7 +172,7 @@ fn perform(shared: &Shared, driver: &Driver, store: &SyncSender<StoreRequest>, t
     }
     shared.desks.wake();
     shared.inbox.work(shared.desks.expire(shared.clock.elapsed()));
-    tell_of_runs(&turn.history);
+    tell_of_history(&turn.history);
     shared.monitor.hear(&turn.history, shared.clock.now());
     shared.stream.publish(driver.durable(), turn.history);
 }

@@ -51,21 +51,32 @@ impl Witness {
     }
 }
 
-/// Says which runs begin and end.
-pub(crate) fn tell_of_runs(history: &[HistoryEntry]) {
+/// Says which runs begin and end, and who waits, is granted something and gives it back.
+pub(crate) fn tell_of_history(history: &[HistoryEntry]) {
     if !log::log_enabled!(log::Level::Debug) {
         return;
     }
-    for entry in history {
-        let what = match entry.event {
+    for HistoryEntry { run, event, task, name, attempt, detail, .. } in history {
+        let what = match event {
             HistoryKind::RunSubmitted => "a run is accepted",
             HistoryKind::RunCompleted => "a run is COMPLETED",
             HistoryKind::RunFailed => "a run is FAILED",
             HistoryKind::RunCancelled => "a run is CANCELLED",
             HistoryKind::RunTimedOut => "a run is TIMED_OUT",
+            HistoryKind::TaskGranted => "a task is granted what it needs",
+            HistoryKind::WaitBegan => "a wait begins",
+            HistoryKind::WaitGranted => "a wait is granted",
+            HistoryKind::WaitEnded => "a wait ends",
+            HistoryKind::UnitsReleased => "units are given back",
             _ => continue,
         };
-        log::debug!(run:% = entry.run; "{what}");
+        match (task, name) {
+            (Some(index), Some(name)) => {
+                let detail = serde_json::to_string(detail).unwrap_or_default();
+                log::debug!(task:% = run.task(*index), name:%, attempt = attempt.unwrap_or(0), detail:%; "{what}");
+            }
+            _ => log::debug!(run:%; "{what}"),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names for the ids of a graph: what is said of it to people.
 
-use super::DECLARED;
+use super::{DECLARED, snapshot::LENT};
 use crate::{State, volatile::Party};
 
 /// Sentences about a graph with the names of what they speak of, as far as the state knows these.
@@ -29,6 +29,13 @@ fn name_of(state: &State, id: &str) -> Option<String> {
     if let Some(signal) = id.strip_prefix("signal:") {
         let name = signal.strip_suffix(DECLARED)?.split_once(':')?.1;
         return Some(format!("signal `{name}`"));
+    }
+    if let Some((lender, lent)) = id.strip_prefix(LENT).and_then(|id| id.split_once(':')) {
+        let lender = name_of(state, lender)?;
+        return Some(match lent.strip_prefix("pool:") {
+            Some(pool) => format!("what {lender} lends of pool `{pool}`"),
+            None => format!("the slot that {lender} lends"),
+        });
     }
     match Party::of(id)? {
         Party::Task(task) => {

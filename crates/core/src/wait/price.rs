@@ -1,7 +1,9 @@
 //! The price of ending a node early.
 
+use super::{Expr, Hold, NodeState, Part, Snapshot, snapshot::LENT};
 use crate::Millis;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Whole seconds of lost work that are told apart: a little over 24 days.
 const WORK_LOST_S_MAX: u64 = (1 << 21) - 1;
@@ -31,6 +33,50 @@ impl Price {
         let whole = seconds * u64::from(TIMES_CHOSEN_MAX + 1) + u64::from(self.times_chosen.min(TIMES_CHOSEN_MAX));
         let age_s = self.age.0 as f64 / 1_000.0;
         whole as f64 + age_s / (age_s + AGE_S_MIDDLE)
+    }
+}
+
+/// Added to the price of an attempt that would come back to the same wait and has let nobody go on meanwhile.
+const GIVES_NOTHING: f64 = 1e9;
+
+/// Makes it dearer to end those who wait and hold nothing that anybody else waits for: an attempt that is made again
+/// waits again, and all that others get of it is what it held. What is lent to it comes from whoever waits for it.
+pub(super) fn spare_who_gives_nothing(graph: &mut Snapshot) {
+    let mut wanted: BTreeMap<&str, Wanted<'_>> = BTreeMap::new();
+    for wait in &graph.waits {
+        want(&wait.expr, &wait.node, &mut wanted);
+    }
+    let is_wanted = |hold: &&Hold| match wanted.get(&*hold.resource) {
+        Some(Wanted::ByOne(node)) => *node != hold.node,
+        Some(Wanted::ByMany) => true,
+        None => false,
+    };
+    let own = graph.holds.iter().filter(|hold| !hold.resource.starts_with(LENT));
+    let give: BTreeSet<String> = own.filter(is_wanted).map(|hold| hold.node.clone()).collect();
+    let waiting = graph.nodes.iter_mut().filter(|node| node.state == NodeState::Waiting && !give.contains(&node.id));
+    for node in waiting {
+        node.cost = node.cost.map(|cost| cost + GIVES_NOTHING);
+    }
+}
+
+/// Who waits for a resource.
+enum Wanted<'g> {
+    ByOne(&'g str),
+    ByMany,
+}
+
+fn want<'g>(expr: &'g Expr, node: &'g str, wanted: &mut BTreeMap<&'g str, Wanted<'g>>) {
+    for part in &expr.of {
+        match part {
+            Part::Expr(expr) => want(expr, node, wanted),
+            Part::Resource { resource, .. } => {
+                let by = wanted.entry(resource).or_insert(Wanted::ByOne(node));
+                if matches!(by, Wanted::ByOne(other) if *other != node) {
+                    *by = Wanted::ByMany;
+                }
+            }
+            Part::Node { .. } | Part::Consumable { .. } | Part::Timer { .. } => {}
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The wait graph of a state.
 
-use super::{Consumable, Expr, Hold, Node, NodeState, Part, Price, Queue, Resource, Snapshot, Until, Wait};
+use super::{
+    Consumable, Expr, Hold, Node, NodeState, Part, Price, Queue, Resource, Snapshot, Until, Wait,
+    price::spare_who_gives_nothing,
+};
 use crate::{
     RunId, State, TaskId, TaskIndex, Timestamp,
     ready::{Rank, Supply},
@@ -16,6 +19,9 @@ use std::{
 
 /// The price of what has no attempt that could be made again: above that of anything that has one.
 const NEVER_CHOSEN: f64 = 1e12;
+
+/// Before the id of what a waiting task lends.
+pub(super) const LENT: &str = "lent:";
 
 /// Behind the id of a signal that only some tasks send.
 pub(crate) const DECLARED: &str = ":declared";
@@ -145,7 +151,7 @@ impl<'s> View<'s> {
             let run = self.state.runs.get(&run.parse().ok()?)?;
             return self.state.definitions[&run.definition].body.max_parallel.map(u64::from);
         }
-        if let Some((lender, lent)) = id.strip_prefix("lent:").and_then(|id| id.split_once(':')) {
+        if let Some((lender, lent)) = id.strip_prefix(LENT).and_then(|id| id.split_once(':')) {
             let lender: TaskId = lender.parse().ok()?;
             let lends = self.lends(lender).into_iter();
             return lends.filter(|(known, _)| lent_word(known) == lent).map(|(_, units)| units).next();
@@ -545,6 +551,7 @@ impl<'s> View<'s> {
             self_refill: false,
         });
         self.graph.consumables.extend(sent);
+        spare_who_gives_nothing(&mut self.graph);
         self.graph
     }
 }
@@ -562,7 +569,7 @@ fn pool_id(name: &str) -> String {
 }
 
 fn lent_id(lender: TaskId, lent: &Lent) -> String {
-    format!("lent:{lender}:{}", lent_word(lent))
+    format!("{LENT}{lender}:{}", lent_word(lent))
 }
 
 fn lent_word(lent: &Lent) -> String {
