@@ -1,5 +1,6 @@
 //! What stands in the way of a task that waits for its grant.
 
+use super::parked::units_of;
 use crate::{
     RunId, State, TaskId,
     ready::{Request, Resource, Supply},
@@ -95,12 +96,7 @@ impl Obstacle {
             }
             Self::NoWorker(asked) => no_worker(state, asked),
             Self::Slots(asked) => slots(state, asked),
-            Self::Units { name, asked } => {
-                let size = state.pools.get(name).map_or(0, |pool| pool.size);
-                let free = size.saturating_sub(state.volatile.held.get(name).copied().unwrap_or_default());
-                let word = if *asked == 1 { "unit" } else { "units" };
-                format!("waits for {asked} {word} of pool `{name}` ({free} of {size} free)")
-            }
+            Self::Units { name, asked } => format!("waits for {}", units_of(state, name, *asked)),
             Self::Parallel(run) => {
                 let taken = state.volatile.tally(*run).leased;
                 let most = state.definition(*run).body.max_parallel.unwrap_or(taken);

@@ -22,18 +22,21 @@ pub(super) fn describe(state: &State, run: &Run, id: TaskId, lease: &Lease, park
     Described { sentence, since: parked.since, bound: Some(Bound { at: parked.deadline, then }) }
 }
 
+/// Units of a pool, to be read after `waits for`. A pool of one is a lock.
+pub(super) fn units_of(state: &State, pool: &str, units: u32) -> String {
+    let size = state.pools.get(pool).map_or(1, |pool| pool.size);
+    let free = state.free_units(pool);
+    match (size, units) {
+        (1, _) => format!("lock `{pool}`"),
+        (_, 1) => format!("1 unit of pool `{pool}` ({free} of {size} free)"),
+        _ => format!("{units} units of pool `{pool}` ({free} of {size} free)"),
+    }
+}
+
 /// An expression, to be read after `waits for`.
 fn awaited(state: &State, run: &Run, id: TaskId, on: &Awaited) -> String {
     match on {
-        Awaited::Units { pool, units } => {
-            let size = state.pools.get(pool).map_or(1, |pool| pool.size);
-            let free = state.free_units(pool);
-            match (size, units) {
-                (1, _) => format!("lock `{pool}`"),
-                (_, 1) => format!("1 unit of pool `{pool}` ({free} of {size} free)"),
-                _ => format!("{units} units of pool `{pool}` ({free} of {size} free)"),
-            }
-        }
+        Awaited::Units { pool, units } => units_of(state, pool, *units),
         Awaited::Child { key, until } => {
             let known = state.children.get(&id).and_then(|children| children.get(key));
             let named = known.map_or_else(String::new, |child| format!(" ({})", child.run));

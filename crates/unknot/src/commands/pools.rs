@@ -45,6 +45,9 @@ pub(crate) fn perform(asked: &Pools, out: &mut dyn Write) -> Result<Exit, Error>
     }
 }
 
+/// Those who hold, and those who wait, that are named of each pool; `--json` has more of them.
+const NAMED_MAX: usize = 5;
+
 /// Those who hold and wait are named in lines of their own below the pool.
 fn table(pools: &[rest::Pool], now: Timestamp) -> Table {
     let columns = [
@@ -65,9 +68,17 @@ fn table(pools: &[rest::Pool], now: Timestamp) -> Table {
             waiting.into(),
             Cell::new(Tone::Bad, closed),
         ]);
-        let shares = pool.holders.iter().map(|share| (share, "holds"));
-        for (share, verb) in shares.chain(pool.waiters.iter().map(|share| (share, "waits for"))) {
-            table.row(vec!["".into(), "".into(), "".into(), "".into(), line(share, verb, now).into()]);
+        let named = |shares: &[rest::PoolShare], verb, all: u64| {
+            let mut lines: Vec<_> = shares.iter().take(NAMED_MAX).map(|share| line(share, verb, now)).collect();
+            match all.saturating_sub(lines.len() as u64) {
+                0 => {}
+                more => lines.push(format!("and {more} more")),
+            }
+            lines
+        };
+        let holders = named(&pool.holders, "holds", pool.holders.len() as u64);
+        for line in holders.into_iter().chain(named(&pool.waiters, "waits for", pool.waiting)) {
+            table.row(vec!["".into(), "".into(), "".into(), "".into(), line.into()]);
         }
     }
     table

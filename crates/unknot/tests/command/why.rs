@@ -23,7 +23,7 @@ fn a_run_that_waits_for_another_names_it_and_what_a_person_can_do() {
         told.says("waits for 3 of its 3 tasks to end")
             .says("├ use\n")
             .says("└ long  run_")
-            .says("waits for 1 unit of pool `gpu` (0 of 1 free)");
+            .says("waits for lock `gpu`");
         let told = bench.run(&with(&["why"], place)).code(0);
         told.says("is performed by worker `local`")
             .says("`unknot signal send run_")
