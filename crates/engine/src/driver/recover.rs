@@ -207,6 +207,8 @@ impl Driver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             at: self.state.meta.high_water,
         };
+        let whose = run.map_or_else(|| "none".to_owned(), |run| run.to_string());
+        log::error!(run = whose.as_str(), cause = cause.as_str(); "an event fails alone: it is put aside, and its run is frozen");
         self.recovery.own_first(run.map(|run| Event::RunPoisoned { run, error: cause.clone() }));
         self.recovery.own_first(Some(Event::EventQuarantined(Box::new(quarantined))));
         if let Some(caller) = caller_of(&event) {
