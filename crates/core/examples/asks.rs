@@ -81,8 +81,9 @@ impl World {
         let state = State::load(Loaded::default(), Bounds::default()).expect("an empty store loads");
         let (steps, closing) = (Steps::default(), Steps::default());
         let mut world = Self { state, next: 0, fences: BTreeMap::new(), steps, closing };
-        let pool =
-            |(name, size, lend): &(&str, u32, bool)| ((*name).to_owned(), PoolSettings { size: *size, lend: *lend });
+        let pool = |(name, size, lend): &(&str, u32, bool)| {
+            ((*name).to_owned(), PoolSettings { size: *size, lend: *lend, on_deadlock: None })
+        };
         let monitor = Monitor { cancel_on_deadlock: resolves, ..Monitor::default() };
         let settings = Settings { pools: pools.iter().map(pool).collect(), monitor, ..Settings::default() };
         world.happen(Event::SettingsApplied(Box::new(settings)));

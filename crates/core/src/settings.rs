@@ -3,6 +3,7 @@
 use crate::{
     AttemptId, Fence, Seq,
     alert::Severity,
+    deadlock::Policy,
     run::WorkerId,
     time::{Millis, Timestamp},
 };
@@ -55,6 +56,9 @@ pub struct Pool {
     pub size: u32,
     /// Whether a parent that waits for its children lends them its slot.
     pub lend: bool,
+    /// What is done about a deadlock whose victim holds units of it, unless the victim's workflow says that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadlock: Option<Policy>,
     /// Made by a lock that nobody configured.
     #[serde(default)]
     pub implicit: bool,
@@ -70,7 +74,7 @@ pub struct Pool {
 impl Pool {
     /// A lock that nobody configured.
     pub(crate) fn lock() -> Self {
-        Self { size: 1, lend: false, implicit: true, poisoned: None, shrunk: None }
+        Self { size: 1, lend: false, on_deadlock: None, implicit: true, poisoned: None, shrunk: None }
     }
 }
 
@@ -179,6 +183,9 @@ pub struct PoolSettings {
     pub size: u32,
     /// Whether waiting parents lend.
     pub lend: bool,
+    /// What is done about a deadlock whose victim holds units of it; none: as is usual. A pool that is set while the
+    /// server runs keeps what it has.
+    pub on_deadlock: Option<Policy>,
 }
 
 /// Named bounds of a namespace.

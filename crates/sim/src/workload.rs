@@ -354,7 +354,10 @@ fn settings(chance: &mut Chance, mood: Mood) -> Settings {
         .iter()
         .map(|name| {
             let lend = mood == Mood::Wild && chance.permille(400);
-            ((*name).to_owned(), PoolSettings { size: *chance.pick(&[1, 2, 2, 3, 3, 4, 4, 4]), lend })
+            (
+                (*name).to_owned(),
+                PoolSettings { size: *chance.pick(&[1, 2, 2, 3, 3, 4, 4, 4]), lend, on_deadlock: None },
+            )
         })
         .collect();
     let bounds = Bounds {

@@ -48,7 +48,7 @@ impl Step<'_> {
         let kind = if is_orphaned { Finding::Orphaned } else { Finding::Deadlocked };
         let victims: Vec<String> =
             analysis.victims.iter().filter(|id| is_orphaned || !orphans.contains(id.as_str())).cloned().collect();
-        let policy = victims.iter().map(|id| self.policy_of(id)).max().unwrap_or(Policy::Alert);
+        let policy = victims.iter().map(|id| self.policy_of(id, &graph)).max().unwrap_or(Policy::Alert);
         let seq = self.next_seq();
         let members = self.members(&analysis);
         let explanation = named(self.state, &analysis.explanation);
@@ -96,12 +96,16 @@ impl Step<'_> {
         self.decision.written.push((Key::Deadlock(verdict.seq), Some(Row::Deadlock(Box::new(verdict)))));
     }
 
-    /// What its workflow says is done about a victim, else the configuration.
-    fn policy_of(&self, id: &str) -> Policy {
+    /// What its workflow says is done about a victim; else the pools of which it holds what others here wait for, and of
+    /// several the one that does least by itself; else the configuration.
+    fn policy_of(&self, id: &str, graph: &Snapshot) -> Policy {
         let run = id.parse::<TaskId>().map(|task| task.run).or_else(|_| id.parse());
         let own = run.ok().filter(|run| self.run(*run).is_some()).and_then(|run| self.definition(run).body.on_deadlock);
         let usual = if self.state.volatile.monitor.cancel_on_deadlock { Policy::Retry } else { Policy::Alert };
-        own.unwrap_or(usual)
+        let held =
+            graph.holds.iter().filter(|hold| hold.node == id).filter_map(|hold| hold.resource.strip_prefix("pool:"));
+        let of_pools = held.filter_map(|name| self.state.pools.get(name)?.on_deadlock).max();
+        own.or(of_pools).unwrap_or(usual)
     }
 
     /// Does what the policy says.

@@ -51,7 +51,8 @@ impl Step<'_> {
             true => Some(self.next_seq()),
             false => before.as_ref().and_then(|pool| pool.shrunk),
         };
-        let pool = Pool { size: wanted.size, lend: wanted.lend, implicit: false, poisoned, shrunk };
+        let PoolSettings { size, lend, on_deadlock } = wanted;
+        let pool = Pool { size, lend, on_deadlock, implicit: false, poisoned, shrunk };
         if before.as_ref().is_some_and(|before| before.lend != pool.lend) {
             self.state.volatile.graph.lending_changed();
         }
@@ -88,7 +89,8 @@ impl Step<'_> {
                 "pool `{name}` needs at least 1 unit; hold its queue to stop its tasks"
             )));
         }
-        self.apply_pool(name, wanted);
+        let kept = self.state.pools.get(name).and_then(|pool| pool.on_deadlock);
+        self.apply_pool(name, PoolSettings { on_deadlock: wanted.on_deadlock.or(kept), ..wanted });
         self.state.volatile.ready.review();
         Ok(Answer::Done)
     }

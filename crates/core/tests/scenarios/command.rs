@@ -14,6 +14,7 @@
 
 use crate::{print, story::Story, words::Words, world::EVEN_CHANCE};
 use unknot_core::{
+    deadlock::Policy,
     due,
     event::{
         AttemptEnd, CancelRequest, Decision, Event, Facts, LaunchFault, NextTry, Outcome, PauseTarget, SignalRequest,
@@ -94,7 +95,7 @@ fn set_pool(story: &mut Story, mut words: Words) {
     let name = words.word("a pool");
     let pool = match words.word("its size").as_str() {
         "gone" => None,
-        size => Some(PoolSettings { size: size.parse().expect("a size"), lend: words.take("lend") }),
+        size => Some(PoolSettings { size: size.parse().expect("a size"), lend: words.take("lend"), on_deadlock: None }),
     };
     words.end();
     let caller = story.caller();
@@ -376,7 +377,8 @@ fn settings(story: &mut Story, command: &str, mut words: Words) {
         "pool" => {
             let size = words.number("its size");
             let lend = words.take("lend");
-            settings.pools.insert(name, PoolSettings { size, lend });
+            let on_deadlock = words.take("cancel").then_some(Policy::Cancel);
+            settings.pools.insert(name, PoolSettings { size, lend, on_deadlock });
         }
         "queue" => {
             let queue = settings.queues.entry(name).or_default();

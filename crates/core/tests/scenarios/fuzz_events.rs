@@ -95,7 +95,7 @@ impl Life {
         if small_steps {
             world.settings.bounds.step_changes_max = 4;
         }
-        world.settings.pools.insert("net".to_owned(), PoolSettings { size: 2, lend: true });
+        world.settings.pools.insert("net".to_owned(), PoolSettings { size: 2, lend: true, on_deadlock: None });
         let workflows = WORKFLOWS.iter().map(read).collect();
         let mut life = Self { world, random, workflows, runs: Vec::new(), leases: Vec::new() };
         life.happen(Event::SettingsApplied(Box::new(life.world.settings.clone())));
@@ -250,7 +250,7 @@ impl Life {
     fn pool(&mut self, caller: Caller) -> Event {
         let name = (*self.random.pick(&ASKED)).to_owned();
         let (size, lend) = (self.random.below(4) as u32, self.random.one_in(2));
-        let pool = (!self.random.one_in(4)).then_some(PoolSettings { size, lend });
+        let pool = (!self.random.one_in(4)).then_some(PoolSettings { size, lend, on_deadlock: None });
         Event::PoolSet { name, pool, caller }
     }
 
@@ -322,7 +322,7 @@ impl Life {
         for pool in POOLS {
             if self.random.one_in(2) {
                 let (size, lend) = (self.random.below(4) as u32, self.random.one_in(2));
-                settings.pools.insert(pool.to_owned(), PoolSettings { size, lend });
+                settings.pools.insert(pool.to_owned(), PoolSettings { size, lend, on_deadlock: None });
             }
         }
         if self.random.one_in(2) {

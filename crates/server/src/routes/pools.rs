@@ -89,7 +89,7 @@ async fn set(
     _: Params<Nothing>,
     Sent(rest::PoolRequest { size, lend }): Sent<rest::PoolRequest>,
 ) -> Answer<Response> {
-    app.unless_stuck(app.engine.set_pool(name.clone(), Some(PoolSettings { size, lend }))).await?;
+    app.unless_stuck(app.engine.set_pool(name.clone(), Some(PoolSettings { size, lend, on_deadlock: None }))).await?;
     log::info!(pool = name.as_str(), size, lend; "a pool is set");
     let found = look(&app, Some(name.clone())).await?;
     // Removed meanwhile, it is gone.

@@ -63,7 +63,7 @@ fn a_workflow_is_held_also_for_runs_to_come() {
 #[test]
 fn pools_and_workers_are_listed() {
     let mut setup = Setup { slots: 3, ..Setup::default() };
-    setup.settings.pools.insert("render".to_owned(), PoolSettings { size: 4, lend: false });
+    setup.settings.pools.insert("render".to_owned(), PoolSettings { size: 4, lend: false, on_deadlock: None });
     let served = Served::with(setup);
     until("the worker is there", || served.get("/workers")[0]["slots"] == 3);
     let pools = served.get("/pools");

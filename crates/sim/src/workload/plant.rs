@@ -130,7 +130,7 @@ impl Plant {
                 waiters.chain([stands("t", Stands::Queued)]).collect()
             }
         };
-        let pool = |size| Some((format!("p{number}-q"), PoolSettings { size, lend: false }));
+        let pool = |size| Some((format!("p{number}-q"), PoolSettings { size, lend: false, on_deadlock: None }));
         let (pool, shrinks) = match kind {
             Kind::Counted => (pool(4), None),
             Kind::ChildAndPool | Kind::Called | Kind::Mixed => (pool(1), None),

@@ -40,7 +40,7 @@ fn every_kind_comes_back(site: &mut dyn Site) {
     inline.idempotency = Some(Idempotency { key: "k".into(), body_hash: "h".into() });
     inline.source = Some("/flows/small.yaml".into());
     let split = run(run_id(1), &large, brain.next());
-    let pool = Pool { size: 3, lend: true, implicit: false, poisoned: None, shrunk: None };
+    let pool = Pool { size: 3, lend: true, on_deadlock: None, implicit: false, poisoned: None, shrunk: None };
     let work = Continuation { run: split.id, stack: vec![Work::Launch { from: TaskIndex(2) }] };
     let live = vec![
         put_definition(&small),

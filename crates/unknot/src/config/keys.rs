@@ -101,6 +101,7 @@ pub(crate) static KEYS: &[Key] = &[
 
     key("pools.*.size", whole(1, MANY), Required, Reload, "Units that tasks may hold at once."),
     key("pools.*.lend", Kind::Truth, Is("false"), Reload, "Whether a task that waits for its children lends them what it holds."),
+    key("pools.*.on_deadlock", Kind::Word(&["retry", "cancel", "alert"]), Nothing, Reload, "What is done about a deadlock whose victim holds units of the pool, unless its workflow says that itself; without it as `deadlock.cancel_on_deadlock` says."),
 
     key("workflows.unsafe", Kind::Word(&["allow", "warn", "refuse"]), Is("warn"), Reload, "What is done about a workflow whose runs can deadlock, when it is registered at a server: it is kept, kept with a warning, or refused."),
 

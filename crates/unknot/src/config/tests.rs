@@ -299,7 +299,7 @@ fn the_documented_example_is_sound() {
     let page = include_str!("../../../../docs/configuration.md");
     let example = page.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).expect("an example").0;
     let config = config(example, &[]);
-    assert_eq!(config.settings.pools["render"], PoolSettings { size: 4, lend: true });
+    assert_eq!(config.settings.pools["render"], PoolSettings { size: 4, lend: true, on_deadlock: None });
     assert_eq!(config.settings.queues["default"], QueueSettings::default());
 }
 

@@ -4,6 +4,7 @@ use super::{kind::Value, values::Values};
 use std::collections::BTreeMap;
 use unknot_engine::core::{
     Millis,
+    deadlock::Policy,
     settings::{Bounds, Monitor, PoolSettings, QueueSettings},
 };
 
@@ -24,7 +25,13 @@ pub(super) fn pools(values: &Values) -> BTreeMap<String, PoolSettings> {
     let pool = |name: String| {
         let lend = values.truth("pools.*.lend", Some(&name));
         let size = values.count("pools.*.size", Some(&name));
-        (name, PoolSettings { size, lend })
+        let on_deadlock = match values.get("pools.*.on_deadlock", Some(&name)) {
+            Value::Text(word) if word == "retry" => Some(Policy::Retry),
+            Value::Text(word) if word == "cancel" => Some(Policy::Cancel),
+            Value::Text(word) if word == "alert" => Some(Policy::Alert),
+            _ => None,
+        };
+        (name, PoolSettings { size, lend, on_deadlock })
     };
     values.names("pools").into_iter().map(pool).collect()
 }
