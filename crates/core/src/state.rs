@@ -178,7 +178,7 @@ impl State {
         self.volatile = volatile;
         self.refresh_graph();
         // Who was deadlocked when this was stored was told of in the step that closed it, unless there was work left.
-        let busy = self.continuations.values().map(|continuation| continuation.run).collect();
+        let busy = self.unfinished_work().collect();
         while self.next_cause(self.meta.high_water, &busy).is_some() {}
     }
 
@@ -202,6 +202,16 @@ impl State {
                 }
             }
         }
+    }
+
+    /// The runs in which the brain will still move somebody by itself: those with a continuation, and those where a wait
+    /// ends at the next look because it can not hold any more. A look alone is no reason: nobody who is dead moves by it,
+    /// and a verdict that were put off for it could be lost with the process, or with the commit that would tell of it.
+    ///
+    /// It follows from what is stored, so that a state that was just loaded knows whose verdicts were put off.
+    pub(crate) fn unfinished_work(&self) -> impl Iterator<Item = RunId> + '_ {
+        let given_up = self.volatile.waiters.due().filter(|task| self.gives_up_next(*task)).map(|task| task.run);
+        self.continuations.values().map(|continuation| continuation.run).chain(given_up)
     }
 
     /// A cause of a deadlock that was not told of, with the graph of all who are dead by it; told of from now on. What

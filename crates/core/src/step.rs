@@ -189,29 +189,45 @@ impl<'a> Step<'a> {
 
     /// Meets the work on the stack, and ends the runs that came to their end by it.
     ///
-    /// At least one piece is met, so that every step gets further.
+    /// At least one piece is met, or one run ended, so that every step gets further.
     pub(crate) fn drain(&mut self) {
         loop {
+            let before = self.stack.len();
             while let Some((run, work)) = self.stack.pop() {
                 self.meet(run, work);
                 if self.is_full() {
                     break;
                 }
             }
-            // The end of a run may be that of the task which spawned it, and so of another run.
-            while !self.visited.is_empty() {
-                for run in std::mem::take(&mut self.visited) {
-                    if self.run(run).is_some_and(|run| !run.is_inline()) {
-                        // Its row counts the tasks that have changed.
-                        self.touch(Key::Run(run));
-                    }
-                    self.finish_if_done(run);
-                }
-            }
+            self.finish_visited(before > 0);
             if self.stack.is_empty() || self.is_full() {
                 return;
             }
         }
+    }
+
+    /// Ends the runs that came to their end. Each brings rows of its own, and the last piece of a step may have ended
+    /// many: those that there is no room for stay visited, for a later step.
+    fn finish_visited(&mut self, mut has_met: bool) {
+        let mut left = BTreeSet::new();
+        // The end of a run may be that of the task which spawned it, and so of another run.
+        while !self.visited.is_empty() {
+            for run in std::mem::take(&mut self.visited) {
+                if self.run(run).is_some_and(|run| !run.is_inline()) {
+                    // Its row counts the tasks that have changed.
+                    self.touch(Key::Run(run));
+                }
+                match self.is_done(run) {
+                    true if has_met && self.is_full() => drop(left.insert(run)),
+                    true => {
+                        self.end_run(run);
+                        has_met = true;
+                    }
+                    false => {}
+                }
+            }
+        }
+        self.visited = left;
     }
 
     /// A run may have come to its end.
@@ -221,7 +237,7 @@ impl<'a> Step<'a> {
 
     /// The runs that the step has still work to do for.
     pub(crate) fn at_work(&self) -> impl Iterator<Item = RunId> + '_ {
-        self.stack.iter().map(|(run, _)| *run)
+        self.stack.iter().map(|(run, _)| *run).chain(self.visited.iter().copied())
     }
 
     /// Stores what the step had no room for, as one continuation a run.
@@ -230,6 +246,12 @@ impl<'a> Step<'a> {
         for (run, work) in std::mem::take(&mut self.stack) {
             if self.state.runs.contains_key(&run) {
                 rest.entry(run).or_default().push(work);
+            }
+        }
+        for run in std::mem::take(&mut self.visited) {
+            if self.is_done(run) {
+                // Nothing is left of it but its end.
+                rest.entry(run).or_default();
             }
         }
         for (run, stack) in rest {

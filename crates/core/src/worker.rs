@@ -1,6 +1,9 @@
 //! Workers as the brain sees them: what each offers, and which tasks each may be given.
 
-use crate::{run::WorkerId, workflow::TaskKind};
+use crate::{
+    run::{Lease, WorkerId},
+    workflow::TaskKind,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -99,6 +102,8 @@ pub struct Offer {
 pub struct Workers {
     here: BTreeMap<WorkerId, Offer>,
     crews: BTreeMap<Arc<Serves>, BTreeSet<WorkerId>>,
+    /// Those that left since this process began while they had attempts.
+    gone: BTreeSet<WorkerId>,
 }
 
 impl Workers {
@@ -113,7 +118,20 @@ impl Workers {
         let is_new = crew.is_empty();
         crew.insert(worker.clone());
         self.here.insert(worker.clone(), Offer { slots, serves });
+        self.gone.remove(worker);
         is_new || parted
+    }
+
+    /// A worker has left that may have attempts. It comes again, or their leases run out: either way they move.
+    pub(crate) fn gone(&mut self, worker: &WorkerId, has_attempts: impl Fn(&WorkerId) -> bool) {
+        self.gone.insert(worker.clone());
+        self.gone.retain(has_attempts);
+    }
+
+    /// Whether the worker of an attempt has left, so that its lease runs out unless it comes again. Workers that were not
+    /// here since the process began are not among these: what they had stands still for all that is known.
+    pub(crate) fn is_cut_off(&self, lease: &Lease) -> bool {
+        lease.expires_at.is_some() && self.gone.contains(&lease.worker)
     }
 
     /// A worker is here no more. Says whether the crews are others now.

@@ -25,8 +25,7 @@ impl Step<'_> {
         if !self.state.volatile.graph.has_news() {
             return false;
         }
-        let put_off = self.state.continuations.values().map(|continuation| continuation.run);
-        let busy = self.at_work().chain(put_off).chain(self.state.volatile.waiters.due_runs()).collect();
+        let busy = self.at_work().chain(self.state.unfinished_work()).collect();
         let Some((graph, analysis)) = self.state.next_cause(self.now, &busy) else { return false };
         self.tell_deadlock(graph, analysis);
         true

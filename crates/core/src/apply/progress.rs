@@ -282,15 +282,15 @@ impl Step<'_> {
         self.push_work(run, Work::Close { from: TaskIndex(0) });
     }
 
+    /// Whether nothing of a run is left to be done.
+    pub(crate) fn is_done(&self, id: RunId) -> bool {
+        let has_begun = |run: &Run| run.started || run.ending.is_some();
+        self.run(id).is_some_and(has_begun) && self.state.volatile.tally(id).open == 0 && !self.state.has_children(id)
+    }
+
     /// Moves a run whose tasks have all ended among the finished ones.
-    pub(crate) fn finish_if_done(&mut self, id: RunId) {
+    pub(crate) fn end_run(&mut self, id: RunId) {
         let Some(run) = self.run(id) else { return };
-        if self.state.volatile.tally(id).open > 0
-            || !(run.started || run.ending.is_some())
-            || self.state.has_children(id)
-        {
-            return;
-        }
         let status = final_status(run);
         let kind = match status {
             RunStatus::Failed => HistoryKind::RunFailed,

@@ -24,6 +24,14 @@ impl State {
         parked.on.met(&|term: &Awaited| !self.never_holds(id, term)).is_none()
     }
 
+    /// Whether the next look at a task's attempt ends its wait because it can not hold any more.
+    pub(crate) fn gives_up_next(&self, id: TaskId) -> bool {
+        let is_frozen = || self.runs.get(&id.run).is_none_or(|run| run.poisoned.is_some());
+        let lease = self.task(id).and_then(Task::lease).filter(|lease| lease.waits());
+        let parked = lease.and_then(|lease| lease.parked.as_ref()).filter(|parked| parked.over.is_none());
+        parked.is_some_and(|parked| self.is_in_vain(id, parked) && !is_frozen())
+    }
+
     /// Whether an attempt holds something that others could want, so that nobody may stand before it.
     fn is_owed_attempt(&self, id: TaskId, lease: &Lease) -> bool {
         !lease.holds.is_empty()

@@ -12,7 +12,7 @@ mod told;
 
 use crate::{
     RunId, Seq, TaskId, TaskIndex,
-    run::{Awaited, Child, Lease, Phase, Run, RunStatus, TaskEnd},
+    run::{Awaited, Child, Phase, Run, RunStatus, TaskEnd},
     settings::Pool,
     volatile::Children,
     wait::{
@@ -325,7 +325,8 @@ impl Graph {
             return self.end_task(id, if end.status == TaskEnd::Completed { End::Good } else { End::Bad });
         }
         let is_frozen = run.poisoned.is_some();
-        let waits = task.lease().is_some_and(Lease::waits) && !is_frozen;
+        // Whose worker has left is not known to be stuck: its lease runs out, or the worker comes again with its slots.
+        let waits = task.lease().is_some_and(|lease| lease.waits() && !around.workers.is_cut_off(lease)) && !is_frozen;
         if !waits && !self.is_tracked(run.id) {
             return self.end_task(id, End::Bad);
         }

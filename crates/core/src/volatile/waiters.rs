@@ -106,9 +106,9 @@ impl Waiters {
         self.due.extend(self.units.get(pool).into_iter().flat_map(BTreeMap::values).flatten());
     }
 
-    /// The runs of those that are still to be looked at.
-    pub(crate) fn due_runs(&self) -> impl Iterator<Item = RunId> + '_ {
-        self.due.iter().map(|(_, task)| task.run)
+    /// Those that are still to be looked at, whatever it is that came.
+    pub(crate) fn due(&self) -> impl Iterator<Item = TaskId> + '_ {
+        self.due.iter().map(|(_, task)| *task)
     }
 
     /// The next to be looked at; `free` says how many units of a pool there are. Whoever is given is not given again

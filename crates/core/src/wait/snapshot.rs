@@ -237,8 +237,9 @@ impl<'s> View<'s> {
             return self.add_wait(id, Expr::all(vec![word]), bounds.0, run.deadline);
         }
         let Some(mut expr) = self.expr(run, definition, index) else { return };
-        if goes_on {
-            // The brain itself is not done with this run: the next turn may move it.
+        if goes_on || task.lease().is_some_and(|lease| self.state.volatile.workers.is_cut_off(lease)) {
+            // The brain itself is not done with this run: the next turn may move it. And whose worker has left, its lease
+            // runs out, unless the worker comes again with its slots.
             expr = Expr::any(vec![Part::Expr(expr), timer()]);
         }
         match task.wait().filter(|wait| wait.on == WaitOn::Grant) {

@@ -1,7 +1,7 @@
 //! Bounds on what others send, where a story would be too long to read.
 
 use crate::story;
-use unknot_core::run::Phase;
+use unknot_core::{row::Key, run::Phase};
 
 #[test]
 fn long_messages_are_cut() {
@@ -23,4 +23,17 @@ fn a_stale_renewal_is_counted() {
     );
     assert_eq!(story.world.state.volatile.refused_reports, 2);
     assert!(matches!(story.world.state.runs[&story.runs["r1"].0].tasks[1].phase, Phase::Leased(_)));
+}
+
+/// After a failure events are applied alone, and what they free is given out in a step of its own. That one's commit may
+/// be refused, or never made: whoever is deadlocked is told of in the commit before it, since a load takes them for told.
+#[test]
+fn a_verdict_is_in_the_commit_that_closes_it_where_grants_come_apart() {
+    let mut story = story::begin(
+        "workflow f\n  task a\n  task b\n\n> alert\n> worker local slots 2\n> submit r1 f\n> ask a wait one lock:disk\n> ask b wait one lock:gpu\n> ask a wait two lock:gpu\n> by hand\n",
+    );
+    story.world.state.volatile.grants_apart = true;
+    story::go_on(&mut story, "> ask b wait two lock:disk\n");
+    let is_verdict = |key: &&Key| matches!(key, Key::Deadlock(_));
+    assert_eq!(story.world.rows.keys().filter(is_verdict).count(), 1);
 }

@@ -167,6 +167,12 @@ impl World {
         if life != self.life {
             return;
         }
+        if let Event::WorkerLeft { worker } = &event
+            && self.workers.values().any(|known| known.id == *worker && known.is_reachable)
+        {
+            // Its desk has heard of it meanwhile, and says nothing: one that is taken for gone joins again when it calls.
+            return;
+        }
         let Some(process) = &mut self.process else { return };
         if matches!(event, Event::WorkerJoined { .. } | Event::WorkerLeft { .. }) {
             self.checkers.workers_moved();
