@@ -340,7 +340,7 @@ fn changes_are_found_by_their_place() {
     let after = read("pools: {gpu: {size: 2}, ram: {size: 8}}\nworker: {slots: 2}", &[]).expect("sound").0;
     let changes = before.changes(&after);
     let told: Vec<String> = changes.iter().map(|change| change.place.to_string()).collect();
-    assert_eq!(told, ["pools.gpu.size", "pools.ram.size", "pools.ram.lend"]);
+    assert_eq!(told, ["pools.gpu.size", "pools.ram.size", "pools.ram.lend", "pools.ram.on_deadlock"]);
     assert!(changes.iter().all(|change| change.place.key().when == When::Reload));
 }
 
