@@ -60,7 +60,9 @@ fn sums_are_kept(state: &State, pools: &BTreeSet<&str>) {
     }
     let mut sums: BTreeMap<&str, u32> = BTreeMap::new();
     for lease in state.runs.values().flat_map(|run| &run.tasks).filter_map(Task::lease) {
-        for (name, units) in lease.holds.iter().filter(|(name, _)| pools.contains(name.as_str())) {
+        // What an ancestor lends is counted there, and who has nothing else is counted nowhere.
+        let own = lease.holds.iter().map(|(name, units)| (name, units - lease.borrowed_of(name)));
+        for (name, units) in own.filter(|(name, units)| *units > 0 && pools.contains(name.as_str())) {
             *sums.entry(name).or_default() += units;
         }
     }
