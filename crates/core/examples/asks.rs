@@ -137,18 +137,8 @@ impl World {
     fn submission(&mut self, definition: &Arc<Definition>, calls: &[&Arc<Definition>]) -> Submission {
         let calls = calls.iter().map(|called| (Arc::clone(&called.body.name), Arc::clone(called)));
         Submission {
-            run: RunId::from_parts(1_000_000, u128::from(self.next)),
-            definition: Arc::clone(definition),
-            input: JsonText("{}".into()),
-            labels: BTreeMap::new(),
-            client_id: None,
-            idempotency: None,
-            source: None,
-            start_at: None,
-            takes_over: None,
             calls: calls.collect(),
-            facts: Facts::default(),
-            caller: Caller(0),
+            ..Submission::of(RunId::from_parts(1_000_000, u128::from(self.next)), Arc::clone(definition))
         }
     }
 

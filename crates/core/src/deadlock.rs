@@ -4,7 +4,7 @@ use crate::{
     RunId, Seq, State, TaskId,
     run::Task,
     time::Timestamp,
-    wait::{Repair, Snapshot, describe},
+    wait::{Analysis, Repair, Snapshot, describe},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
@@ -98,6 +98,14 @@ impl Deadlock {
 impl Finding {
     /// All of them, the worst first.
     pub const ALL: [Self; 4] = [Self::Deadlocked, Self::Orphaned, Self::Stalled, Self::Starved];
+
+    /// What a graph in which somebody is dead was found to be: orphaned, if nobody in the cause waits for anything that
+    /// those who are there could still give.
+    pub(crate) fn of(analysis: &Analysis) -> Self {
+        let orphans = analysis.orphans();
+        let is_orphaned = analysis.verdict.core.iter().all(|id| orphans.contains(id.as_str()));
+        if is_orphaned { Self::Orphaned } else { Self::Deadlocked }
+    }
 
     /// Its word.
     pub const fn word(self) -> &'static str {

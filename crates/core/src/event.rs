@@ -298,6 +298,26 @@ pub struct Submission {
     pub caller: Caller,
 }
 
+impl Submission {
+    /// A workflow without calls, with an empty input, to be started at once; the store has been asked nothing.
+    pub fn of(run: RunId, definition: Arc<Definition>) -> Self {
+        Self {
+            run,
+            definition,
+            input: JsonText("{}".into()),
+            labels: BTreeMap::new(),
+            client_id: None,
+            idempotency: None,
+            source: None,
+            start_at: None,
+            takes_over: None,
+            calls: BTreeMap::new(),
+            facts: Facts::default(),
+            caller: Caller(0),
+        }
+    }
+}
+
 /// What a new run takes over from one that ended: its recorded completions are not repeated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TakeOver {

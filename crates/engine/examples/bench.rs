@@ -7,7 +7,6 @@
 
 use serde_json::{Value, json};
 use std::{
-    collections::BTreeMap,
     error::Error,
     path::{Path, PathBuf},
     sync::Arc,
@@ -192,17 +191,7 @@ fn definition(name: &str, tasks: &Value) -> Arc<Definition> {
 }
 
 fn submission(definition: &Arc<Definition>) -> Submit {
-    Submit {
-        definition: Arc::clone(definition),
-        input: json!({}),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: Default::default(),
-    }
+    Submit::of(Arc::clone(definition))
 }
 
 /// Submits from one thread, up to [`WINDOW`] under way at once, each acknowledged after its commit.

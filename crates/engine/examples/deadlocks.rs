@@ -7,7 +7,6 @@
 
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
     error::Error,
     path::PathBuf,
     sync::Arc,
@@ -173,15 +172,5 @@ fn definition() -> Outcome<Arc<Definition>> {
 }
 
 fn submission(definition: &Arc<Definition>) -> Submit {
-    Submit {
-        definition: Arc::clone(definition),
-        input: json!({}),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: BTreeMap::new(),
-    }
+    Submit::of(Arc::clone(definition))
 }

@@ -34,6 +34,8 @@ pub mod spans;
 mod stream;
 mod submit;
 mod threads;
+#[cfg(test)]
+mod until;
 mod upkeep;
 mod watcher;
 mod witness;

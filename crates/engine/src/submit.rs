@@ -32,6 +32,21 @@ pub struct Submit {
 }
 
 impl Submit {
+    /// A workflow without calls, with an empty input, to be started at once.
+    pub fn of(definition: Arc<Definition>) -> Self {
+        Self {
+            definition,
+            input: serde_json::json!({}),
+            labels: BTreeMap::new(),
+            client_id: None,
+            idempotency: None,
+            source: None,
+            start_at: None,
+            takes_over: None,
+            calls: BTreeMap::new(),
+        }
+    }
+
     /// The event that has it executed.
     pub(crate) fn event(self, run: RunId, facts: Facts, caller: Caller) -> Event {
         Event::RunSubmitted(Box::new(self.submission(run, facts, caller)))

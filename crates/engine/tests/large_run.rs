@@ -50,17 +50,7 @@ fn engine() -> (Engine, TempDir) {
 }
 
 fn submit(engine: &Engine, length_ms: u64) -> RunId {
-    let submit = Submit {
-        definition: definition(length_ms),
-        input: serde_json::json!({}),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: Default::default(),
-    };
+    let submit = Submit::of(definition(length_ms));
     engine.submit(submit).expect("it is accepted").run
 }
 

@@ -3,7 +3,6 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::Path,
     sync::Arc,
@@ -45,17 +44,7 @@ fn finished(engine: &Engine) -> RunId {
         "hash": "old", "name": "old", "timeout": 600_000, "tasks": [{"name": "a", "kind": {"sleep": 0}}],
     });
     let heard = engine.subscribe();
-    let submit = Submit {
-        definition: Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).expect("a definition"))),
-        input: serde_json::json!({}),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: Default::default(),
-    };
+    let submit = Submit::of(Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).expect("a definition"))));
     let run = engine.submit(submit).expect("it is accepted").run;
     loop {
         match heard.next(Duration::from_secs(20)) {

@@ -4,7 +4,6 @@
 
 use serde_json::Value;
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, mpsc::sync_channel},
     thread,
@@ -46,17 +45,7 @@ fn submit() -> Submit {
     let stored = serde_json::json!({"hash": "one", "name": "one", "timeout": 60_000, "tasks": [
         {"name": "a", "kind": "noop", "needs": {"at_least": 0, "of": []}},
     ]});
-    Submit {
-        definition: Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).expect("a definition"))),
-        input: serde_json::json!({}),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: Default::default(),
-    }
+    Submit::of(Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).expect("a definition"))))
 }
 
 #[test]

@@ -1,13 +1,12 @@
 //! Time in which nobody could be heard expires nothing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use unknot_core::{
     AttemptId, CommitSeq, Fence, Millis, RunId, Timestamp,
     effect::Effect,
     event::{Caller, Event, Facts, Submission},
     row::{HistoryEntry, HistoryKind, Loaded},
-    run::{JsonText, WorkerId},
+    run::WorkerId,
     settings::Bounds,
     validate::{self, Draft, DraftTask, Rules},
     workflow::{Command, Definition, DefinitionHash, TaskKind},
@@ -72,18 +71,9 @@ fn submission() -> Submission {
     let mut body = validate::check(draft, &Rules::default()).expect("a sound workflow").definition.body;
     body.hash = DefinitionHash("hash".into());
     Submission {
-        run: RunId::from_parts(BEGIN.0, 1),
-        definition: Arc::new(Definition::new(body)),
-        input: JsonText("{}".into()),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: BTreeMap::new(),
         facts: Facts { as_of: CommitSeq(0), ..Facts::default() },
         caller: Caller(1),
+        ..Submission::of(RunId::from_parts(BEGIN.0, 1), Arc::new(Definition::new(body)))
     }
 }
 

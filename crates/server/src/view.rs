@@ -2,7 +2,7 @@
 
 mod verdict;
 
-pub use verdict::{graph, live_waits, suspect, verdict, verdict_ref, verdict_summary};
+pub use verdict::{graph, live_waits, scan_report, verdict, verdict_ref, verdict_summary};
 
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};

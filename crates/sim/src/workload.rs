@@ -177,18 +177,9 @@ impl Workload {
 
     fn submission(&self, definition: Arc<Definition>, chance: &mut Chance, now: Timestamp) -> Submission {
         Submission {
-            run: RunId::from_parts(now.0, u128::from(chance.bits())),
             calls: self.calls(&definition),
-            definition,
             input: JsonText(r#"{"word":"x","yes":true}"#.into()),
-            labels: BTreeMap::new(),
-            client_id: None,
-            idempotency: None,
-            source: None,
-            start_at: None,
-            takes_over: None,
-            facts: Facts::default(),
-            caller: Caller(0),
+            ..Submission::of(RunId::from_parts(now.0, u128::from(chance.bits())), definition)
         }
     }
 

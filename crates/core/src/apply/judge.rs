@@ -42,11 +42,9 @@ impl Step<'_> {
     }
 
     fn tell_deadlock(&mut self, graph: Snapshot, analysis: Analysis) {
-        let orphans: BTreeSet<&str> = analysis.repairs.iter().map(|repair| repair.node.as_str()).collect();
-        let is_orphaned = analysis.verdict.core.iter().all(|id| orphans.contains(id.as_str()));
-        let kind = if is_orphaned { Finding::Orphaned } else { Finding::Deadlocked };
-        let victims: Vec<String> =
-            analysis.victims.iter().filter(|id| is_orphaned || !orphans.contains(id.as_str())).cloned().collect();
+        let (kind, orphans) = (Finding::of(&analysis), analysis.orphans());
+        let may_be_one = |id: &&String| kind == Finding::Orphaned || !orphans.contains(id.as_str());
+        let victims: Vec<String> = analysis.victims.iter().filter(may_be_one).cloned().collect();
         let policy = victims.iter().map(|id| self.policy_of(id, &graph)).max().unwrap_or(Policy::Alert);
         let seq = self.next_seq();
         let members = self.members(&analysis);

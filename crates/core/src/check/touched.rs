@@ -94,8 +94,8 @@ mod tests {
     use super::*;
     use crate::{
         CommitSeq, RunId, Timestamp, apply,
-        event::{Caller, Envelope, Event, Facts, Submission},
-        run::{JsonText, WorkerId},
+        event::{Caller, Envelope, Event, Submission},
+        run::WorkerId,
         validate::{Draft, DraftTask, Rules, check},
         workflow::{Command, Definition, TaskKind},
     };
@@ -111,18 +111,8 @@ mod tests {
         let draft = Draft { name: "flow".into(), tasks: (0..20).map(task).collect(), ..Draft::default() };
         let body = check(draft, &Rules::default()).expect("a sound workflow").definition.body;
         let submission = Submission {
-            run: RunId::from_parts(1, 1),
-            definition: Arc::new(Definition::new(body)),
-            input: JsonText("{}".into()),
-            labels: BTreeMap::new(),
-            client_id: None,
-            idempotency: None,
-            source: None,
-            start_at: None,
-            takes_over: None,
-            calls: BTreeMap::new(),
-            facts: Facts::default(),
             caller: Caller(1),
+            ..Submission::of(RunId::from_parts(1, 1), Arc::new(Definition::new(body)))
         };
         let mut state = State::default();
         let mut hear =

@@ -6,7 +6,7 @@ use crate::{
     deadlock::Finding,
     wait::{Analysis, Class, Snapshot, Watched, analyze, named, stuck},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Sentences about one run.
 const SENTENCES_MAX: usize = 10;
@@ -53,10 +53,7 @@ fn dead(state: &State, analysis: &Analysis) -> Vec<Suspect> {
     for id in analysis.verdict.deadlocked.iter().filter_map(|id| id.parse::<TaskId>().ok()) {
         *tasks.entry(id.run).or_default() += 1;
     }
-    let orphans: BTreeSet<&str> = analysis.repairs.iter().map(|repair| repair.node.as_str()).collect();
-    let is_orphaned = analysis.verdict.core.iter().all(|id| orphans.contains(id.as_str()));
-    let kind = if is_orphaned { Finding::Orphaned } else { Finding::Deadlocked };
-    let sentences = named(state, &analysis.explanation);
+    let (kind, sentences) = (Finding::of(analysis), named(state, &analysis.explanation));
     let about = |run: RunId| {
         let (run, task) = (run.to_string(), run.to_string().replacen("run_", "task_", 1));
         let is_own = |sentence: &&String| sentence.contains(&run) || sentence.contains(&task);

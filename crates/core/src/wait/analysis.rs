@@ -10,6 +10,7 @@ use super::{
     victims::{Victims, victims, victims_of},
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// A verdict with its reasons.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,6 +43,13 @@ pub fn analyze(snapshot: &Snapshot) -> Analysis {
     let graph = Graph::of(&residue);
     let settled = Reduction::settled(&graph, Assume { outside: true, order: true });
     told(snapshot, verdict, Victims { ids, exact }, &settled)
+}
+
+impl Analysis {
+    /// Those who wait for what nobody can give any more, unless somebody repairs it.
+    pub(crate) fn orphans(&self) -> BTreeSet<&str> {
+        self.repairs.iter().map(|repair| repair.node.as_str()).collect()
+    }
 }
 
 /// The same for a graph of those alone who are dead, without order in its queues: what the live graph has found is reduced

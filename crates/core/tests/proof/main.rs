@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
 mod cases;
+#[path = "../common/random.rs"]
+mod chance;
 mod explore;
 mod random;
 

@@ -1,5 +1,6 @@
 //! Small systems, drawn at random.
 
+use crate::chance::Random;
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     Millis,
@@ -7,27 +8,6 @@ use unknot_core::{
     validate::{self, Draft, DraftAcquire, DraftAcquires, DraftNeed, DraftOnFailure, DraftTask, NeedsCount, Rules},
     workflow::{Child, Command, Definition, ForEach, OnChildFailure, TaskKind, Until, When},
 };
-
-/// A plain generator; the same seed gives the same system.
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, count: usize) -> usize {
-        (self.next() % count as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
 
 /// A system of few workflows that hold, acquire and start each other.
 pub(crate) fn system(seed: u64) -> Declared {

@@ -10,8 +10,8 @@ use crate::{
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_core::{
     RunId, TaskId, Timestamp,
-    event::{Ask, Event, Facts, Submission},
-    run::{AtDeadline, Awaited, JsonText},
+    event::{Ask, Event, Submission},
+    run::{AtDeadline, Awaited},
     workflow::{Definition, TaskKind, Until},
 };
 
@@ -48,20 +48,7 @@ pub(crate) fn child(story: &mut Story, name: &str, workflow: &str) -> Submission
     let run = RunId::from_parts(crate::world::BEGIN.0, story.runs.len() as u128 + 1);
     let calls = calls(story, &definition);
     story.runs.entry(name.to_owned()).or_insert((run, definition.clone()));
-    Submission {
-        run,
-        definition,
-        input: JsonText("{}".into()),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls,
-        facts: Facts::default(),
-        caller: story.caller(),
-    }
+    Submission { calls, caller: story.caller(), ..Submission::of(run, definition) }
 }
 
 /// The workflows that a definition calls, and those that these call.

@@ -139,18 +139,11 @@ fn submit(story: &mut Story, mut words: Words) {
     let definition = story.workflows.get(&workflow).unwrap_or_else(|| panic!("no workflow `{workflow}`")).clone();
     let run = unknot_core::RunId::from_parts(crate::world::BEGIN.0, story.runs.len() as u128 + 1);
     let mut submission = Submission {
-        run,
-        definition: definition.clone(),
-        input: JsonText("{}".into()),
         labels: std::collections::BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
         calls: crate::ask::calls(story, &definition),
         facts: Facts { as_of: story.world.state.commit(), ..Facts::default() },
         caller: story.caller(),
+        ..Submission::of(run, definition.clone())
     };
     let mut stale = None;
     while let Some(key) = words.next() {

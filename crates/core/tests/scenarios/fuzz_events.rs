@@ -7,6 +7,7 @@
 //! from another seed, and `UNKNOT_FUZZ_SECONDS=0` takes that one life alone. A failure prints the seed of its life and the
 //! event's number.
 
+use crate::chance::Random;
 use crate::{workflow_form, world::World};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -183,18 +184,10 @@ impl Life {
         let called = |workflow: &&Arc<Definition>| ["asks", "plain", "nested"].contains(&&*workflow.body.name);
         let calls = self.workflows.iter().filter(called);
         Submission {
-            run,
-            definition,
-            input: JsonText("{}".into()),
-            labels: BTreeMap::new(),
-            client_id: None,
-            idempotency: None,
-            source: None,
             start_at: self.random.one_in(5).then(|| self.world.now.plus(Millis::from_secs(30))),
-            takes_over: None,
             calls: calls.map(|workflow| (Arc::clone(&workflow.body.name), Arc::clone(workflow))).collect(),
-            facts: Facts::default(),
             caller,
+            ..Submission::of(run, definition)
         }
     }
 
@@ -470,26 +463,7 @@ fn live(seed: u64, number: &mut u64, newest: &mut String) {
     life.close();
 }
 
-/// A generator whose whole state is a seed (SplitMix64).
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, times: usize) -> bool {
-        self.below(times) == 0
-    }
-
     fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.below(of.len())]
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use unknot_core::{
     AttemptId, Fence, Millis, RunId, Timestamp,
     effect::{Assignment, Effect},
-    event::{AttemptEnd, Caller, Event, Facts, Outcome, Submission},
+    event::{AttemptEnd, Caller, Event, Outcome, Submission},
     row::Detail,
     run::{JsonText, WorkerId},
 };
@@ -33,18 +33,8 @@ impl Crowd {
     fn submit(&mut self, tasks: &[&str]) {
         let definition = workflow_form::read("workflow flow", tasks.iter().copied(), &[]);
         self.happen(Event::RunSubmitted(Box::new(Submission {
-            run: RunId::from_parts(BEGIN.0, 1),
-            definition,
-            input: JsonText("{}".into()),
-            labels: BTreeMap::new(),
-            client_id: None,
-            idempotency: None,
-            source: None,
-            start_at: None,
-            takes_over: None,
-            calls: BTreeMap::new(),
-            facts: Facts::default(),
             caller: Caller(1),
+            ..Submission::of(RunId::from_parts(BEGIN.0, 1), definition)
         })));
     }
 

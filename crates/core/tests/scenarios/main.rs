@@ -10,6 +10,8 @@ mod alert;
 mod ask;
 mod audit;
 mod bounds;
+#[path = "../common/random.rs"]
+mod chance;
 mod command;
 mod coverage;
 mod fuzz_events;

@@ -5,6 +5,8 @@
 //! from another seed. A failure prints its seed, the step and the graph.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are free of the bans")]
 
+#[path = "../common/random.rs"]
+mod chance;
 mod explore;
 mod shapes;
 mod system;
@@ -24,28 +26,6 @@ const SYSTEMS: u64 = 2_500;
 const STEPS: u32 = 12;
 /// Every so many steps, everything that could happen is searched through.
 const EXPLORED_EVERY: u32 = 12;
-
-/// A generator whose whole state is a seed (SplitMix64).
-#[derive(Clone)]
-pub(crate) struct Random(pub(crate) u64);
-
-impl Random {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    pub(crate) fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-}
 
 fn number(name: &str, default: u64) -> u64 {
     env::var(name).map_or(default, |text| text.parse().expect("a number"))

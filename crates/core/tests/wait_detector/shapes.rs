@@ -1,6 +1,6 @@
 //! Large shapes, built wait by wait in several orders: who is dead is known beforehand.
 
-use crate::Random;
+use crate::chance::Random;
 use unknot_core::wait::{
     Queue, Until,
     detector::{Detector, End, Need, NodeKey, Place},

@@ -1,6 +1,6 @@
 //! A small system that changes at random, told to the detector and written down as a snapshot.
 
-use crate::Random;
+use crate::chance::Random;
 use std::collections::BTreeSet;
 use unknot_core::wait::{
     Consumable, Expr, Hold, Mode, Node, NodeState, Part, Queue, Resource, Snapshot, Until, Wait,

@@ -7,12 +7,13 @@ use crate::{
     engine::{Engine, Options},
     said::said,
     submit::Submit,
+    until::until,
 };
 use serde_json::{Value, json};
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::Instant,
 };
@@ -60,17 +61,21 @@ impl Came {
     }
 }
 
+/// What came, and a signal for each that comes.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Came>>, Condvar);
+
 /// A receiver that does one thing after the other, the last one for ever, and keeps what came.
 struct Receiver {
     port: u16,
-    came: Arc<Mutex<Vec<Came>>>,
+    came: Arc<Kept>,
 }
 
 impl Receiver {
     fn new(acts: &'static [Act]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (came, began) = (Arc::new(Mutex::new(Vec::new())), Instant::now());
+        let (came, began) = (Arc::new(Kept::default()), Instant::now());
         let kept = Arc::clone(&came);
         thread::spawn(move || {
             for (place, stream) in listener.incoming().map_while(Result::ok).enumerate() {
@@ -88,19 +93,15 @@ impl Receiver {
     /// Waits until so many requests have come.
     #[track_caller]
     fn until(&self, many: usize) -> Vec<Came> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let came = self.came.lock().unwrap().clone();
-            if came.len() >= many {
-                return came;
-            }
-            assert!(Instant::now() < deadline, "{many} requests, and there came {came:?}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        let Kept(came, comes) = &*self.came;
+        let (came, waited) =
+            comes.wait_timeout_while(came.lock().unwrap(), PATIENCE, |came| came.len() < many).unwrap();
+        assert!(!waited.timed_out(), "{many} requests, and there came {came:?}");
+        came.clone()
     }
 }
 
-fn receive(mut stream: TcpStream, act: Act, began: Instant, kept: &Mutex<Vec<Came>>) {
+fn receive(mut stream: TcpStream, act: Act, began: Instant, kept: &Kept) {
     let (mut text, mut part) = (String::new(), [0; 4096]);
     let (head, body) = loop {
         let count = stream.read(&mut part).unwrap_or_default();
@@ -114,7 +115,8 @@ fn receive(mut stream: TcpStream, act: Act, began: Instant, kept: &Mutex<Vec<Cam
             break (head.to_owned(), body.to_owned());
         }
     };
-    kept.lock().unwrap().push(Came { after: began.elapsed(), head, body });
+    kept.0.lock().unwrap().push(Came { after: began.elapsed(), head, body });
+    kept.1.notify_all();
     match act {
         Act::Say(answer) => stream.write_all(answer.as_bytes()).unwrap_or_default(),
         Act::Hang => while stream.read(&mut part).is_ok_and(|count| count > 0) {},
@@ -173,15 +175,6 @@ fn deadlock(number: u128) -> Incident {
 
 fn raise(engine: &Engine, incident: &Incident) {
     engine.shared.inbox.control(Event::AlertRaised(Box::new(incident.clone()))).unwrap();
-}
-
-#[track_caller]
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// How far the targets of the only alert are, as the brain has it.
@@ -340,17 +333,7 @@ fn a_rule_begins_and_ends_an_incident() {
     let workflow =
         json!({"hash": "flow", "name": "flow", "timeout": 86_400_000, "tasks": [{"name": "a", "kind": "noop"}]});
     let stored: Stored = serde_json::from_value(workflow).unwrap();
-    let submit = Submit {
-        definition: Arc::new(Definition::new(stored)),
-        input: json!({}),
-        labels: Default::default(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: Default::default(),
-    };
+    let submit = Submit::of(Arc::new(Definition::new(stored)));
     let run = engine.submit(submit).unwrap().run;
     let raised = hook.until(1)[0].json();
     assert_eq!(raised["incident"]["details"]["rule"], "backlog");

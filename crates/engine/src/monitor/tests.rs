@@ -6,6 +6,7 @@ use crate::{
     said::said,
     stream::{Heard, Subscription},
     submit::Submit,
+    until::until,
 };
 use serde_json::json;
 use unknot_core::{
@@ -56,17 +57,7 @@ impl Bench {
 
     fn submission(workflow: serde_json::Value) -> Submit {
         let stored: Stored = serde_json::from_value(workflow).unwrap();
-        Submit {
-            definition: Arc::new(Definition::new(stored)),
-            input: json!({}),
-            labels: Default::default(),
-            client_id: None,
-            idempotency: None,
-            source: None,
-            start_at: None,
-            takes_over: None,
-            calls: Default::default(),
-        }
+        Submit::of(Arc::new(Definition::new(stored)))
     }
 
     /// Waits until a line of history is durable.
@@ -91,17 +82,6 @@ impl Bench {
         let page = self.engine.read(|reader, namespace| reader.verdicts(namespace, &all, None, PageSize::MAX));
         page.unwrap().value.items
     }
-}
-
-/// Waits until something holds; looks every few milliseconds, for a bounded time.
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    for _ in 0..4_000 {
-        if holds() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("not in time: {what}");
 }
 
 /// A task that waits for a signal, from whomever.

@@ -5,9 +5,9 @@ use unknot_core::{
     CommitSeq, RunId, Timestamp,
     due::Outstanding,
     effect::{Assignment, Effect},
-    event::{AttemptEnd, Caller, Event, Facts, Outcome, Submission},
+    event::{AttemptEnd, Caller, Event, Outcome, Submission},
     row::{Batch, Detail, Key, Loaded, Meta, Row},
-    run::{JsonText, WorkerId},
+    run::WorkerId,
     settings::Bounds,
     validate::{self, Draft, DraftTask, Rules},
     workflow::{Command, Definition, DefinitionHash, TaskKind},
@@ -167,20 +167,7 @@ pub(crate) fn submission(number: u128, kind: &TaskKind, tasks: usize) -> Submiss
     let draft = Draft { name: "flow".to_owned(), tasks, ..Draft::default() };
     let mut body = validate::check(draft, &Rules::default()).expect("a sound workflow").definition.body;
     body.hash = DefinitionHash(format!("{kind:?} {}", body.tasks.len()).into());
-    Submission {
-        run: run(number),
-        definition: Arc::new(Definition::new(body)),
-        input: JsonText("{}".into()),
-        labels: BTreeMap::new(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: BTreeMap::new(),
-        facts: Facts::default(),
-        caller: Caller(number as u64),
-    }
+    Submission { caller: Caller(number as u64), ..Submission::of(run(number), Arc::new(Definition::new(body))) }
 }
 
 pub(crate) fn run(number: u128) -> RunId {

@@ -24,8 +24,7 @@ use unknot_engine::{
     core::{
         RunId, Timestamp,
         deadlock::{Deadlock, Finding, Mark, Outcome, VerdictId},
-        monitor::suspects,
-        wait::{Watched, dot, mermaid, reduce, snapshot},
+        wait::{Watched, dot, mermaid, reduce},
     },
     store::VerdictFilter,
 };
@@ -162,15 +161,7 @@ async fn draw(State(app): State<Arc<App>>, Path(id): Path<String>, Params(drawn)
 
 async fn scan(State(app): State<Arc<App>>, Params(Nothing {}): Params<Nothing>) -> Answer<Response> {
     let since = app.engine.monitor().watched_since;
-    let report = judge(&app, move |state, now, as_of| {
-        let (class, found) = suspects(state, &snapshot(state, now), Watched { now, since });
-        rest::ScanReport {
-            verdict: view::word(&class),
-            at: view::moment(now),
-            as_of,
-            found: found.iter().map(view::suspect).collect(),
-        }
-    });
+    let report = judge(&app, move |state, now, as_of| view::scan_report(state, Watched { now, since }, as_of));
     ok(&report.await?)
 }
 

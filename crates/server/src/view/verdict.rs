@@ -7,8 +7,8 @@ use unknot_api::rest;
 use unknot_engine::core::{
     RunId, State, TaskId, Timestamp,
     deadlock::{Deadlock, Mark, Member, Outcome, VerdictId},
-    monitor::Suspect,
-    wait::{Snapshot, describe, mover, reach, snapshot, waiting},
+    monitor::{Suspect, suspects},
+    wait::{Snapshot, Watched, describe, mover, reach, snapshot, waiting},
 };
 
 /// A verdict, as lists show it.
@@ -82,8 +82,19 @@ fn mark(mark: &Mark) -> rest::VerdictMark {
     rest::VerdictMark { by: mark.by.clone(), at: moment(mark.at), note: mark.note.clone() }
 }
 
+/// What a manual scan finds in a state.
+pub fn scan_report(state: &State, watched: Watched, as_of: u64) -> rest::ScanReport {
+    let (class, found) = suspects(state, &snapshot(state, watched.now), watched);
+    rest::ScanReport {
+        verdict: word(&class),
+        at: moment(watched.now),
+        as_of,
+        found: found.iter().map(suspect).collect(),
+    }
+}
+
 /// A run that a manual scan found.
-pub fn suspect(found: &Suspect) -> rest::Suspected {
+fn suspect(found: &Suspect) -> rest::Suspected {
     rest::Suspected {
         run_id: found.run.to_string(),
         workflow_name: found.workflow.clone(),

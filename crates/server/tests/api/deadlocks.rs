@@ -19,17 +19,7 @@ fn submit_ring(served: &Served, name: &str) -> String {
         {"name": "a", "kind": {"signal": {"name": "one", "from": [1]}}},
         {"name": "b", "kind": {"signal": {"name": "two", "from": [0]}}},
     ]});
-    let submit = Submit {
-        definition: Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).unwrap())),
-        input: json!({}),
-        labels: Default::default(),
-        client_id: None,
-        idempotency: None,
-        source: None,
-        start_at: None,
-        takes_over: None,
-        calls: Default::default(),
-    };
+    let submit = Submit::of(Arc::new(Definition::new(serde_json::from_value::<Stored>(stored).unwrap())));
     served.engine().submit(submit).unwrap().run.to_string()
 }
 

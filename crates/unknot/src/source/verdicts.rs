@@ -13,7 +13,6 @@ use unknot_engine::{
     core::{
         RunId, Seq, State, Timestamp,
         deadlock::{Finding, VerdictId},
-        monitor::suspects,
         run::WorkerId,
         state::LoadError,
         wait::{Snapshot, Watched, reach, snapshot},
@@ -143,13 +142,7 @@ impl Source {
             Self::Store(stored) => {
                 let (state, now, as_of) = stored.state()?;
                 let watched = Watched { now, since: Timestamp::default() };
-                let (class, found) = suspects(&state, &snapshot(&state, now), watched);
-                Ok(rest::ScanReport {
-                    verdict: view::word(&class),
-                    at: Moment { ms: now.0 },
-                    as_of,
-                    found: found.iter().map(view::suspect).collect(),
-                })
+                Ok(view::scan_report(&state, watched, as_of))
             }
         }
     }
