@@ -52,6 +52,8 @@ impl Waiters {
         let entry = self.line.remove(place).filter(|entry| !entry.is_live)?;
         debug_assert_eq!(entry.node, node, "who stands at a place leaves it");
         self.dead -= 1;
+        // While somebody was dead here, those behind were told of nobody before.
+        self.carry_back(place, self.rank_before(place));
         let next = self.next_dead(place);
         self.move_first_dead(place);
         next
@@ -100,20 +102,25 @@ impl Waiters {
     /// Somebody in the line is live, with this rank.
     pub(super) fn lives(&mut self, place: Place, rank: i64) {
         let rank_max = rank.max(self.rank_before(place));
-        let mut woke = false;
-        self.line.change_from(place, |at, entry| {
-            if at == place {
-                woke = !std::mem::replace(&mut entry.is_live, true);
-            } else if !entry.is_live || entry.rank_max >= rank_max {
-                return false;
-            }
-            entry.rank_max = rank_max;
-            true
-        });
+        let Some(entry) = self.line.get_mut(place) else { return };
+        entry.rank_max = rank_max;
+        let woke = !std::mem::replace(&mut entry.is_live, true);
+        self.carry_back(place, rank_max);
         if woke {
             self.dead -= 1;
             self.move_first_dead(place);
         }
+    }
+
+    /// Those behind `place` hear of a rank before them, as far as the first that is not live.
+    fn carry_back(&mut self, place: Place, rank_max: i64) {
+        self.line.change_after(place, |entry| {
+            let is_news = entry.is_live && entry.rank_max < rank_max;
+            if is_news {
+                entry.rank_max = rank_max;
+            }
+            is_news
+        });
     }
 
     /// Somebody in the line is not live; those behind are to be examined.

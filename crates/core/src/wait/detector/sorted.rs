@@ -139,18 +139,18 @@ impl<K: Ord + Copy, V: Copy> Sorted<K, V> {
         }
     }
 
-    /// Changes `key` and those behind it, until `change` says that it is enough.
-    pub(super) fn change_from(&mut self, key: K, mut change: impl FnMut(K, &mut V) -> bool) {
+    /// Changes those behind `key`, until `change` says that it is enough.
+    pub(super) fn change_after(&mut self, key: K, mut change: impl FnMut(&mut V) -> bool) {
         match self {
             Self::One(one) => {
-                one.iter_mut().filter(|(at, _)| *at >= key).all(|(key, value)| change(*key, value));
+                one.iter_mut().filter(|(at, _)| *at > key).all(|(_, value)| change(value));
             }
             Self::Few(few) => {
-                let place = few.partition_point(|(at, _)| *at < key);
-                few[place..].iter_mut().all(|(key, value)| change(*key, value));
+                let place = few.partition_point(|(at, _)| *at <= key);
+                few[place..].iter_mut().all(|(_, value)| change(value));
             }
             Self::Many(many) => {
-                many.range_mut(key..).all(|(key, value)| change(*key, value));
+                many.range_mut((Excluded(key), Unbounded)).all(|(_, value)| change(value));
             }
         }
     }
@@ -199,11 +199,11 @@ mod tests {
             assert_eq!(sorted.first(), plain.first_key_value().map(|(key, value)| (*key, *value)));
             assert_eq!(sorted.get_mut(key), plain.get_mut(&key));
             let mut seen = Vec::new();
-            sorted.change_from(key, |key, _| {
-                seen.push(key);
+            sorted.change_after(key, |value| {
+                seen.push(*value);
                 seen.len() < 5
             });
-            assert!(seen.iter().eq(plain.range(key..).map(|(key, _)| key).take(5)));
+            assert!(seen.iter().eq(plain.range(key + 1..).map(|(_, value)| value).take(5)));
         }
     }
 }
