@@ -63,7 +63,7 @@ pub struct Place(pub u64);
 /// What a node waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Units of a resource. A resource stands at most once in a wait.
+    /// Units of a resource. One whose queue has an order stands at most once in a wait.
     Units(ResourceKey, u64),
     /// The end of a node.
     Node(NodeKey, Until),

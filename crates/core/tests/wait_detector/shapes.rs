@@ -3,7 +3,7 @@
 use crate::chance::Random;
 use unknot_core::wait::{
     Queue, Until,
-    detector::{Detector, End, Need, NodeKey, Place},
+    detector::{Change, Detector, Effort, End, Need, NodeKey, Place},
 };
 
 const N: u32 = 600;
@@ -106,4 +106,45 @@ fn a_convoy_dies_only_behind_a_dead_holder() {
     assert!(!detector.is_deadlocked(free));
     detector.check();
     assert_eq!(detector.resume(rival).revived.len(), N as usize + 1);
+}
+
+#[test]
+fn who_waits_for_the_same_twice_comes_back_at_once() {
+    let mut detector = Detector::default();
+    let (pool, lock) = (detector.add_resource(1, Queue::Any), detector.add_resource(1, Queue::Fifo));
+    let [first, second, waiter] = [(); 3].map(|()| detector.add_node());
+    detector.hold(first, pool, 1);
+    detector.hold(second, lock, 1);
+    detector.wait(first, &Need::Units(lock, 1), Place(1));
+    assert_eq!(detector.wait(second, &Need::Units(pool, 1), Place(2)).condemned, [first, second]);
+    let twice = Need::all(vec![Need::Units(pool, 1), Need::Units(pool, 1)]);
+    assert_eq!(detector.wait(waiter, &twice, Place(3)).condemned, [waiter]);
+    assert_eq!(detector.resume(second).revived, [first, waiter]);
+    detector.check();
+}
+
+#[test]
+fn a_ring_through_a_line_is_seen_after_a_dead_one_has_left_it() {
+    // A walk would find another reason for the big one.
+    let mut detector = Detector::new(Effort { walk_max: 0, ..Effort::default() });
+    let line = detector.add_resource(2, Queue::Fifo);
+    let [stuck, worker, second, helper, big, leaving, easy, last] = [(); 8].map(|()| detector.add_node());
+    detector.hold(stuck, line, 1);
+    detector.wait(stuck, &Need::Never, Place(1));
+    let end_of = |node| Need::Node(node, Until::Terminal);
+    detector.wait(second, &end_of(worker), Place(2));
+    detector.wait(helper, &end_of(second), Place(3));
+    assert_eq!(
+        detector.wait(leaving, &Need::all(vec![Need::Units(line, 1), Need::Never]), Place(20)).condemned,
+        [leaving]
+    );
+    detector.wait(easy, &Need::any(vec![Need::Units(line, 1), Need::Holds]), Place(30));
+    assert_eq!(detector.wait(last, &Need::Units(line, 1), Place(40)).condemned, [last]);
+    let either = Need::any(vec![Need::Units(line, 2), end_of(helper)]);
+    assert_eq!(detector.wait(big, &either, Place(10)), Change::default());
+    // The big one went before all of these, and is all that the last one depends on.
+    assert_eq!(detector.resume(leaving).revived, [last]);
+    detector.check();
+    assert_eq!(detector.wait(helper, &end_of(last), Place(50)).condemned, [helper, big, last]);
+    detector.check();
 }

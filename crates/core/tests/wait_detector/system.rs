@@ -18,6 +18,9 @@ pub(crate) struct System {
     keys: Vec<Option<NodeKey>>,
     resources: Vec<ResourceKey>,
     consumables: Vec<ConsumableKey>,
+    /// Whether a wait may ask for one resource in several places, where queues have no order. The detector knows such
+    /// waits, the exchange format has none.
+    pub(crate) asks_twice: bool,
     /// Where each wait stands, in the order of the snapshot's.
     places: Vec<u64>,
     /// What the last step told.
@@ -50,6 +53,7 @@ impl System {
             let id = format!("c{number}");
             snapshot.consumables.push(Consumable { id, available, producers: Vec::new(), external, self_refill });
         }
+        let asks_twice = random.one_in(4);
         let mut system = Self {
             random,
             detector,
@@ -57,6 +61,7 @@ impl System {
             keys: Vec::new(),
             resources,
             consumables,
+            asks_twice,
             places: Vec::new(),
             told: Change::default(),
             touched: BTreeSet::new(),
@@ -286,14 +291,18 @@ impl System {
         format!("c{consumable} is open: {is_open}")
     }
 
-    /// A random expression; each resource stands in it once at most.
+    /// A random expression; each resource stands in it once at most, unless it may be asked for twice.
     fn expr(&mut self, depth: usize, resources: &mut Vec<usize>) -> Expr {
         let mut of = Vec::new();
         for _ in 0..1 + self.random.below(3) {
             let kind = self.random.below(16);
             let part = match kind {
                 0..=5 if !resources.is_empty() => {
-                    let resource = resources.swap_remove(self.random.below(resources.len()));
+                    let place = self.random.below(resources.len());
+                    let resource = resources[place];
+                    if !self.asks_twice || self.snapshot.resources[resource].queue == Queue::Fifo {
+                        resources.swap_remove(place);
+                    }
                     Part::Resource { resource: format!("r{resource}"), units: 1 + self.random.below(2) as u64 }
                 }
                 6 | 7 if !self.consumables.is_empty() => {

@@ -38,6 +38,7 @@ impl Detector {
                 }
             }
             assert_eq!((known.sure, known.live), (sure, live), "units of resource {number}");
+            known.waiters.check(|key| self.live.has(key).then(|| self.at(key).rank));
         }
     }
 }

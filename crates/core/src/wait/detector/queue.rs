@@ -7,7 +7,8 @@ use super::{NodeKey, Place, sorted::Sorted};
 pub(super) struct Waiters {
     /// Whether nobody is served before an earlier one.
     pub(super) is_ordered: bool,
-    by_units: Sorted<(i64, NodeKey), ()>,
+    /// Each with the number of its term: one that waits for the same in two places hears of it twice.
+    by_units: Sorted<(i64, NodeKey, u32), ()>,
     /// Those of an ordered queue, in its order.
     line: Sorted<Place, Entry>,
     /// How many in the line are not live, and where the first of them stands.
@@ -35,9 +36,9 @@ impl Waiters {
         self.by_units.is_empty()
     }
 
-    /// Somebody joins, not live yet.
-    pub(super) fn join(&mut self, node: NodeKey, units: i64, place: Place) {
-        self.by_units.insert((units, node), ());
+    /// Somebody joins with one of its terms, not live yet.
+    pub(super) fn join(&mut self, node: NodeKey, term: u32, units: i64, place: Place) {
+        self.by_units.insert((units, node, term), ());
         if self.is_ordered {
             debug_assert!(self.line.get_mut(place).is_none(), "two waits at one place of a queue");
             let rank_max = self.rank_before(place);
@@ -47,8 +48,8 @@ impl Waiters {
     }
 
     /// Somebody leaves; gives who stands next of those that are not live, if the one who leaves was not.
-    pub(super) fn leave(&mut self, node: NodeKey, units: i64, place: Place) -> Option<NodeKey> {
-        self.by_units.remove((units, node));
+    pub(super) fn leave(&mut self, node: NodeKey, term: u32, units: i64, place: Place) -> Option<NodeKey> {
+        self.by_units.remove((units, node, term));
         let entry = self.line.remove(place).filter(|entry| !entry.is_live)?;
         debug_assert_eq!(entry.node, node, "who stands at a place leaves it");
         self.dead -= 1;
@@ -61,8 +62,8 @@ impl Waiters {
 
     /// Those that ask for more units than `above` and no more than `most`.
     pub(super) fn asking(&self, above: i64, most: i64) -> impl Iterator<Item = NodeKey> + '_ {
-        let range = self.by_units.after((above, NodeKey(u32::MAX)));
-        range.take_while(move |((units, _), ())| *units <= most).map(|((_, node), ())| node)
+        let range = self.by_units.after((above, NodeKey(u32::MAX), u32::MAX));
+        range.take_while(move |((units, ..), ())| *units <= most).map(|((_, node, _), ())| node)
     }
 
     /// Whether somebody stands before `place` who is not live.
@@ -147,6 +148,23 @@ impl Waiters {
     fn move_first_dead(&mut self, place: Place) {
         if self.first_dead == Some(place) {
             self.first_dead = self.next_dead_at(place).map(|(place, _)| place);
+        }
+    }
+
+    /// Asserts what is kept of the line, with the rank of each node in it that is live.
+    pub(super) fn check(&self, rank: impl Fn(NodeKey) -> Option<i64>) {
+        let dead: Vec<Place> = self.line.iter().filter(|(_, entry)| !entry.is_live).map(|(place, _)| place).collect();
+        assert_eq!((self.dead, self.first_dead), (dead.len(), dead.first().copied()), "the dead of a line");
+        let mut highest = i64::MIN;
+        for (place, entry) in self.line.iter() {
+            let rank = rank(entry.node);
+            assert_eq!(rank.is_some(), entry.is_live, "{:?} at {place:?} is live", entry.node);
+            let Some(rank) = rank else {
+                highest = i64::MIN;
+                continue;
+            };
+            highest = highest.max(rank);
+            assert!(entry.rank_max >= highest, "{place:?} knows of {}, not of {highest}", entry.rank_max);
         }
     }
 }

@@ -16,7 +16,7 @@ impl Detector {
             match term.want {
                 Want::Units(resource, units) => {
                     let waiters = &mut self.resource_mut(resource).waiters;
-                    waiters.join(node, summed(units), place);
+                    waiters.join(node, number as u32, summed(units), place);
                     in_line |= waiters.is_ordered;
                 }
                 Want::Node(awaited, _) => {
@@ -46,7 +46,8 @@ impl Detector {
         for (number, term) in wait.terms.iter().enumerate() {
             match term.want {
                 Want::Units(resource, units) => {
-                    behind.extend(self.resource_mut(resource).waiters.leave(node, summed(units), wait.place));
+                    let waiters = &mut self.resource_mut(resource).waiters;
+                    behind.extend(waiters.leave(node, number as u32, summed(units), wait.place));
                 }
                 Want::Node(awaited, _) => {
                     self.awaited_by[awaited.0 as usize].remove((node, number as u32));
