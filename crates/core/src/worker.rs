@@ -102,8 +102,6 @@ pub struct Offer {
 pub struct Workers {
     here: BTreeMap<WorkerId, Offer>,
     crews: BTreeMap<Arc<Serves>, BTreeSet<WorkerId>>,
-    /// Those that left since this process began while they had attempts.
-    gone: BTreeSet<WorkerId>,
 }
 
 impl Workers {
@@ -118,20 +116,13 @@ impl Workers {
         let is_new = crew.is_empty();
         crew.insert(worker.clone());
         self.here.insert(worker.clone(), Offer { slots, serves });
-        self.gone.remove(worker);
         is_new || parted
     }
 
-    /// A worker has left that may have attempts. It comes again, or their leases run out: either way they move.
-    pub(crate) fn gone(&mut self, worker: &WorkerId, has_attempts: impl Fn(&WorkerId) -> bool) {
-        self.gone.insert(worker.clone());
-        self.gone.retain(has_attempts);
-    }
-
-    /// Whether the worker of an attempt has left, so that its lease runs out unless it comes again. Workers that were not
-    /// here since the process began are not among these: what they had stands still for all that is known.
+    /// Whether the worker of an attempt is not here, so that its lease runs out unless the worker comes again: either way
+    /// it moves.
     pub(crate) fn is_cut_off(&self, lease: &Lease) -> bool {
-        lease.expires_at.is_some() && self.gone.contains(&lease.worker)
+        lease.expires_at.is_some() && !self.here.contains_key(&lease.worker)
     }
 
     /// A worker is here no more. Says whether the crews are others now.

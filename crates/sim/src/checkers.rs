@@ -190,8 +190,11 @@ impl Checkers {
         let handler_slots = handlers.values().sum();
         let at_handler = |(task, lease): (TaskId, &Lease)| handlers.contains_key(&lease.worker).then_some(task);
         let at_handlers = waiting::leases(state).filter_map(at_handler).collect();
+        let is_cut_off =
+            |lease: &Lease| lease.expires_at.is_some() && !state.volatile.workers.contains_key(&lease.worker);
+        let cut_off = waiting::leases(state).filter(|(_, lease)| is_cut_off(lease)).map(|(task, _)| task).collect();
         let is_busy = state.volatile.grants_due || !state.continuations.is_empty();
-        self.moments.insert(batch.commit, Moment { is_busy, handler_slots, at_handlers, dead });
+        self.moments.insert(batch.commit, Moment { is_busy, handler_slots, at_handlers, cut_off, dead });
         Ok(())
     }
 
@@ -487,13 +490,14 @@ impl Checkers {
     }
 }
 
-/// Only an event of the run that fails is put aside, or one that the state asks for again: any other would
-/// be lost, a worker's offer or somebody else's submission.
+/// The run that fails is the one to be frozen, unless the event comes again by itself: an event of others is applied again
+/// once it is frozen, and is not lost.
 fn is_to_blame(aside: &Quarantined) -> Checked {
     let comes_again =
         ["DeadlinePassed", "ContinuationDue", "GrantsDue"].iter().any(|kind| aside.event.starts_with(kind));
-    let Some((_, culprit)) = aside.error.split_once(" of run_").filter(|_| !comes_again) else { return Ok(()) };
-    match aside.event.contains(culprit.trim()) {
+    let Some((_, culprit)) = aside.error.split_once(" of ").filter(|_| !comes_again) else { return Ok(()) };
+    let is_frozen = aside.run.is_some_and(|run| run.to_string() == culprit.trim());
+    match is_frozen || aside.event.contains(culprit.trim()) {
         true => Ok(()),
         false => Err(format!("`{:.300}` is put aside for what another run did: {}", aside.event, aside.error)),
     }

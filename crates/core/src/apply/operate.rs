@@ -226,8 +226,6 @@ impl Step<'_> {
             // Who stands at a crew that is no more would not hear of those that are.
             self.state.volatile.ready.review();
         }
-        let volatile = &mut self.state.volatile;
-        volatile.workers.gone(worker, |known| volatile.leases.contains_key(known));
         self.workers_changed(worker);
     }
 

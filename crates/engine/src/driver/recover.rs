@@ -185,7 +185,9 @@ impl Driver {
         }
     }
 
-    /// An event that failed alone is kept in quarantine, its run is frozen, its caller is told.
+    /// An event that failed alone is kept in quarantine, the run that is to blame is frozen, its caller is told. If that is
+    /// not the run that the event names (a child's end fails at its parent, a free unit at who waits for it), the event
+    /// is applied again once that run is frozen: a worker's word or an attempt's end is not lost for what others did.
     fn put_aside(&mut self, turn: &mut Turn) {
         let Some((event, cause, run)) = self.recovery.take_failed() else { return };
         if matches!(event, Event::EventQuarantined(_) | Event::RunPoisoned { .. }) {
@@ -209,11 +211,16 @@ impl Driver {
         };
         let whose = run.map_or_else(|| "none".to_owned(), |run| run.to_string());
         log::error!(run = whose.as_str(), cause = cause.as_str(); "an event fails alone: it is put aside, and its run is frozen");
-        self.recovery.own_first(run.map(|run| Event::RunPoisoned { run, error: cause.clone() }));
-        self.recovery.own_first(Some(Event::EventQuarantined(Box::new(quarantined))));
-        if let Some(caller) = caller_of(&event) {
-            turn.effects.push(Effect::Reply { caller, answer: Err(Refusal::Quarantined(cause)) });
+        let is_anothers = run.is_some_and(|run| run_of(&event) != Some(run) && self.state.runs[&run].poisoned.is_none());
+        match caller_of(&event) {
+            _ if is_anothers && !is_born_of_state(&event) => self.recovery.own_first(Some(event)),
+            Some(caller) => {
+                turn.effects.push(Effect::Reply { caller, answer: Err(Refusal::Quarantined(cause.clone())) });
+            }
+            None => {}
         }
+        self.recovery.own_first(run.map(|run| Event::RunPoisoned { run, error: cause }));
+        self.recovery.own_first(Some(Event::EventQuarantined(Box::new(quarantined))));
     }
 }
 

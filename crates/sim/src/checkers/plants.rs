@@ -36,6 +36,8 @@ pub(super) struct Moment {
     pub(super) handler_slots: u32,
     /// Who has one of these slots.
     pub(super) at_handlers: BTreeSet<TaskId>,
+    /// Whose worker is not here: its lease runs out, or the worker comes again.
+    pub(super) cut_off: BTreeSet<TaskId>,
     /// Who was deadlocked, if that was looked at.
     pub(super) dead: Option<BTreeSet<TaskId>>,
 }
@@ -155,7 +157,8 @@ impl Watched {
             players.all(|(name, stands)| !matches!(stands, Stands::Waits(_)) || at_handler(name))
         };
         let has_slots = self.plant.slots.is_none_or(|slots| slots == moment.handler_slots && are_taken());
-        all && is_shrunk && has_slots
+        let are_here = || self.standing.values().all(|task| !moment.cut_off.contains(task));
+        all && is_shrunk && has_slots && are_here()
     }
 
     /// A verdict that names all who play in it.
