@@ -205,11 +205,17 @@ impl Ready {
     /// Somebody above a run may have something to lend to it: its heads are worth a look, wherever they stand.
     pub(crate) fn call(&mut self, run: RunId) {
         for request in self.families.get(&run).cloned().into_iter().flatten() {
-            if self.groups.get(&request).is_some_and(|group| matches!(group.place, Place::At(_))) {
-                self.take_from_place(&request);
-                let Some(group) = self.groups.get(&request) else { continue };
-                self.active.insert(group.rank(&request), request);
+            let Some(group) = self.groups.get(&request) else { continue };
+            let Place::At(at) = &group.place else { continue };
+            // What is lent to it may be all that it lacks of one of these: whoever stands behind it there may be next.
+            let (rank, at) = (group.rank(&request), at.clone());
+            self.take_from_place(&request);
+            for resource in at {
+                if self.standing.get(&resource).is_some_and(|heads| heads.first().is_some_and(|(first, _)| first > rank)) {
+                    self.open.insert(resource);
+                }
             }
+            self.active.insert(rank, request);
         }
     }
 
