@@ -36,7 +36,7 @@ pub(crate) use render::{Rendered, render};
 /// Applies one event.
 ///
 /// Deterministic: the same state and envelope always give the same state and decision. Changes at
-/// most about `step_changes_max` rows; what is left becomes a stored continuation.
+/// most about `step_changes_max` rows; what is left becomes a stored continuation of each run that it concerns.
 ///
 /// # Panics
 /// If the state contradicts itself. The driver catches it, drops the state, loads it anew and puts

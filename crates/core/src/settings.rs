@@ -193,7 +193,7 @@ pub struct PoolSettings {
 pub struct Bounds {
     /// Unfinished tasks at once; a submission beyond is refused.
     pub live_tasks_max: u32,
-    /// Row changes of one event; the rest is a continuation.
+    /// Row changes of one event; the rest is a continuation for each run that it concerns.
     pub step_changes_max: usize,
     /// Attempts whose end is unknown before a task is given up.
     pub lost_max: u32,

@@ -34,8 +34,9 @@ pub use waiting::nobody_waits_in_vain;
 /// A rule that was broken, in a sentence.
 pub type Checked = Result<(), String>;
 
-/// Rows that a batch may have beyond the driver's own bound: what its last event still brought.
-const BATCH_ROWS_MAX: usize = 2_048 + 1_000 + 256;
+/// Rows that a batch may have: the driver's own bound, and what its last event still brought: changes, and a continuation
+/// for each run that it left unfinished.
+const BATCH_ROWS_MAX: usize = 2_048 + 2 * 1_000 + 256;
 
 /// What is known of a world, kept beside the brain's own memory.
 #[derive(Debug)]
