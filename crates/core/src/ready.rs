@@ -211,7 +211,11 @@ impl Ready {
             let (rank, at) = (group.rank(&request), at.clone());
             self.take_from_place(&request);
             for resource in at {
-                if self.standing.get(&resource).is_some_and(|heads| heads.first().is_some_and(|(first, _)| first > rank)) {
+                if self
+                    .standing
+                    .get(&resource)
+                    .is_some_and(|heads| heads.first().is_some_and(|(first, _)| first > rank))
+                {
                     self.open.insert(resource);
                 }
             }

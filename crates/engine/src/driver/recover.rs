@@ -211,7 +211,8 @@ impl Driver {
         };
         let whose = run.map_or_else(|| "none".to_owned(), |run| run.to_string());
         log::error!(run = whose.as_str(), cause = cause.as_str(); "an event fails alone: it is put aside, and its run is frozen");
-        let is_anothers = run.is_some_and(|run| run_of(&event) != Some(run) && self.state.runs[&run].poisoned.is_none());
+        let is_anothers =
+            run.is_some_and(|run| run_of(&event) != Some(run) && self.state.runs[&run].poisoned.is_none());
         match caller_of(&event) {
             _ if is_anothers && !is_born_of_state(&event) => self.recovery.own_first(Some(event)),
             Some(caller) => {
