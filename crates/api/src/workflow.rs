@@ -26,6 +26,8 @@ use crate::{
     report::{Code, Diagnostic, Report},
     shape::{Definitions, Duration, Fields, Moment, Reader, Record, Shape, Table, Text, read_word, word_schema},
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A workflow file of the right form.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +53,7 @@ pub struct WorkflowFile {
     /// What a run gives whoever started it: a value whose texts are templates.
     pub output: Option<serde_json::Value>,
     /// What is done about a deadlock in which a run is the victim.
-    pub on_deadlock: Option<OnDeadlockFile>,
+    pub on_deadlock: Option<OnDeadlock>,
     /// When a pending task counts as stale.
     pub pending_stale: Option<Duration>,
     /// When a run counts as stale.
@@ -60,9 +62,10 @@ pub struct WorkflowFile {
     pub tasks: Vec<(String, TaskFile)>,
 }
 
-/// What is done about a proved deadlock in which a run of the workflow is the victim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDeadlockFile {
+/// What is done about a proved deadlock in which a run of the workflow, or a holder of the pool, is the victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDeadlock {
     /// The victim is tried again, where that may be.
     Retry,
     /// Its run is cancelled.
@@ -207,11 +210,11 @@ impl Shape for InputTypeFile {
     }
 }
 
-impl OnDeadlockFile {
+impl OnDeadlock {
     const WORDS: [(&'static str, Self); 3] = [("retry", Self::Retry), ("cancel", Self::Cancel), ("alert", Self::Alert)];
 }
 
-impl Shape for OnDeadlockFile {
+impl Shape for OnDeadlock {
     fn read(node: &Node<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         read_word(&Self::WORDS, node, reader)
     }

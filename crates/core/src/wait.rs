@@ -75,6 +75,9 @@ pub struct Snapshot {
 pub struct Node {
     /// Its id.
     pub id: String,
+    /// What people call it, if that is something else: `deploy/backup`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// What it does.
     pub state: NodeState,
     /// Its current attempt: holds of earlier ones are stale.

@@ -12,7 +12,7 @@ use unknot_api::{
     report::{Diagnostic, Report, Severity},
     source::Source,
     work::{HttpOutput, HttpTimeouts, HttpWork},
-    workflow as file,
+    workflow::{self as file, OnDeadlock},
 };
 use unknot_core::{
     Millis, Timestamp,
@@ -194,11 +194,12 @@ fn sorted(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-fn on_deadlock(on_deadlock: file::OnDeadlockFile) -> Policy {
+/// What is done about a deadlock, in the brain's words.
+pub fn on_deadlock(on_deadlock: OnDeadlock) -> Policy {
     match on_deadlock {
-        file::OnDeadlockFile::Retry => Policy::Retry,
-        file::OnDeadlockFile::Cancel => Policy::Cancel,
-        file::OnDeadlockFile::Alert => Policy::Alert,
+        OnDeadlock::Retry => Policy::Retry,
+        OnDeadlock::Cancel => Policy::Cancel,
+        OnDeadlock::Alert => Policy::Alert,
     }
 }
 

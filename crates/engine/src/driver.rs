@@ -504,9 +504,12 @@ fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
     );
     #[cfg(debug_assertions)]
     {
+        let rows: std::collections::BTreeSet<&Key> = decision.touched.iter().collect();
         let (rest, changes): (Vec<&Key>, Vec<&Key>) =
-            decision.touched.iter().partition(|key| matches!(key, Key::Continuation(_)));
-        let most = state.volatile.bounds.step_changes_max + STEP_CHANGES_SLACK;
+            rows.into_iter().partition(|key| matches!(key, Key::Continuation(_)));
+        let tells = |written: &(Key, Option<Row>)| matches!(written.0, Key::Deadlock(_));
+        let told = decision.written.iter().filter(|written| tells(written)).count();
+        let most = state.volatile.bounds.step_changes_max + STEP_CHANGES_SLACK + told * VERDICT_CHANGES_MAX;
         assert!(
             (changes.len() <= most && rest.len() <= most) || names_its_rows(&envelope.event),
             "one event changed {} rows and left {} continuations, the bound is {most}: {:?}",
@@ -526,6 +529,11 @@ fn apply_checked(state: &mut State, envelope: &Envelope) -> Decision {
 /// Changes that the last piece of work of a full step may still bring.
 #[cfg(debug_assertions)]
 const STEP_CHANGES_SLACK: usize = 32;
+
+/// Changes that come with a verdict, which is told in the step that closes it however full that is: an alert for each run
+/// among those who are named, and what is done about it.
+#[cfg(debug_assertions)]
+const VERDICT_CHANGES_MAX: usize = 200;
 
 /// Whether an event itself lists rows: pools and queues of a configuration, locks of a workflow.
 #[cfg(debug_assertions)]

@@ -10,6 +10,7 @@ use unknot_api::{
     Moment,
     report::{Diagnostic, Report},
     rest,
+    workflow::OnDeadlock,
 };
 use unknot_engine::{
     QueueView, WorkerView,
@@ -17,6 +18,7 @@ use unknot_engine::{
     core::{
         RunId, TaskId, TaskIndex, Timestamp,
         alert::{Alert, Delivery},
+        deadlock::Policy,
         row::{DeadLetter, Pause},
         run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
@@ -262,10 +264,19 @@ pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
         size: pool.size,
         held: *held,
         lend: pool.lend,
+        on_deadlock: pool.on_deadlock.map(on_deadlock),
         poisoned: pool.poisoned.as_ref().map(|poison| poison.message.clone()),
         waiting: 0,
         holders: Vec::new(),
         waiters: Vec::new(),
+    }
+}
+
+fn on_deadlock(policy: Policy) -> OnDeadlock {
+    match policy {
+        Policy::Retry => OnDeadlock::Retry,
+        Policy::Cancel => OnDeadlock::Cancel,
+        Policy::Alert => OnDeadlock::Alert,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What operators look at and decide: queues, pools, workers, dead letters, registered workflows, health.
 
 use super::TaskError;
-use crate::Moment;
+use crate::{Moment, workflow::OnDeadlock};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -58,6 +58,9 @@ pub struct Pool {
     /// Whether an attempt that waits for runs that it spawned lends them what it holds.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lend: bool,
+    /// What is done about a deadlock whose victim holds units of it; none: as is usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadlock: Option<OnDeadlock>,
     /// Why it is closed: a holder could not be confirmed dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,
@@ -100,9 +103,13 @@ pub struct PoolRequest {
     /// Units, at least 1. Fewer than are held now takes nothing away: nothing more is granted until enough is given back.
     #[schemars(range(min = 1))]
     pub size: u32,
-    /// Whether an attempt that waits for runs that it spawned lends them what it holds.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub lend: bool,
+    /// Whether an attempt that waits for runs that it spawned lends them what it holds; without it that stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lend: Option<bool>,
+    /// What is done about a deadlock whose victim holds units of it, unless its workflow says; without it that stays as
+    /// it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_deadlock: Option<OnDeadlock>,
 }
 
 /// A pool that is no more.

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 /// A condition, or an expression over conditions, which may be nested.
 ///
 /// As JSON: `{"lock": "gpu"}`, `{"pool": "render", "units": 2}`, `{"child": "part-1", "until": "success"}`,
-/// `{"signal": "approve", "from": ["review"]}`, `{"timer": "10s"}`, `{"all": […]}`, `{"any": […]}`,
-/// `{"at_least": 2, "of": […]}`.
+/// `{"children": "all"}`, `{"signal": "approve", "from": ["review"]}`, `{"timer": "10s"}`, `{"all": […]}`,
+/// `{"any": […]}`, `{"at_least": 2, "of": […]}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitFor {
     /// A lock; it is the attempt's from then on.
@@ -29,6 +29,8 @@ pub enum WaitFor {
         /// Which end counts.
         until: ChildEnd,
     },
+    /// The end, however, of every run that its task has spawned and that is not detached.
+    Children,
     /// A signal to its own run. One that has been sent already counts.
     Signal {
         /// Its name.
@@ -64,10 +66,11 @@ pub enum ChildEnd {
 }
 
 /// The keys that say what a condition is, each with those that belong to it.
-const KINDS: [(&str, &[&str]); 8] = [
+const KINDS: [(&str, &[&str]); 9] = [
     ("lock", &[]),
     ("pool", &["units"]),
     ("child", &["until"]),
+    ("children", &[]),
     ("signal", &["from"]),
     ("timer", &[]),
     ("all", &[]),
@@ -92,6 +95,8 @@ impl WaitFor {
             "lock" => Self::Lock(text(kind)?),
             "pool" => Self::Pool { pool: text(kind)?, units: count(map.get("units"), &at("units"))? },
             "child" => Self::Child { key: text(kind)?, until: until(map.get("until"), &at("until"))? },
+            "children" if map[kind] == "all" => Self::Children,
+            "children" => return Err(format!("`{}`: expected `all`, found {}", at(kind), shown(&map[kind]))),
             "signal" => Self::Signal { name: text(kind)?, from: names(map.get("from"), &at("from"))? },
             "timer" => Self::Timer(length(&map[kind], &at(kind))?),
             "all" => Self::All(parts(kind)?),
@@ -198,6 +203,7 @@ impl Serialize for WaitFor {
             Self::Lock(lock) => json!({"lock": lock}),
             Self::Pool { pool, units } => json!({"pool": pool, "units": units}),
             Self::Child { key, until } => json!({"child": key, "until": until}),
+            Self::Children => json!({"children": "all"}),
             Self::Signal { name, from } if from.is_empty() => json!({"signal": name}),
             Self::Signal { name, from } => json!({"signal": name, "from": from}),
             Self::Timer(length) => json!({"timer": length}),
@@ -236,6 +242,7 @@ impl JsonSchema for WaitFor {
                 one("A lock.", "lock", json!({"lock": name})),
                 one("Units of a pool.", "pool", json!({"pool": name, "units": count})),
                 one("The end of a run that the task has spawned.", "child", json!({"child": name, "until": end})),
+                one("The end of every run that the task has spawned.", "children", json!({"children": {"const": "all"}})),
                 one("A signal to the attempt's own run.", "signal", json!({"signal": name, "from": names})),
                 one("So long from now.", "timer", json!({"timer": length})),
                 one("All of these.", "all", json!({"all": list})),
@@ -260,6 +267,7 @@ mod tests {
             r#"{"lock":"gpu"}"#,
             r#"{"pool":"render","units":2}"#,
             r#"{"child":"part-1","until":"success"}"#,
+            r#"{"children":"all"}"#,
             r#"{"signal":"approve"}"#,
             r#"{"signal":"approve","from":["review","boss"]}"#,
             r#"{"timer":"1m30s"}"#,
@@ -279,7 +287,7 @@ mod tests {
             ("7", "`for`: expected an object such as {\"lock\": \"gpu\"}, found `7`"),
             (
                 "{}",
-                "`for` does not say what is waited for; expected one of `lock`, `pool`, `child`, `signal`, `timer`, `all`, `any`, `at_least`",
+                "`for` does not say what is waited for; expected one of `lock`, `pool`, `child`, `children`, `signal`, `timer`, `all`, `any`, `at_least`",
             ),
             (r#"{"lok":"gpu"}"#, "`timer`, `all`, `any`, `at_least`; did you mean `lock`?"),
             (r#"{"lock":"a","pool":"b"}"#, "`for` has both `lock` and `pool`: a condition is one thing"),
@@ -290,6 +298,7 @@ mod tests {
             (r#"{"pool":"a","units":-1}"#, "`for.units`: expected a whole number from 1, found `-1`"),
             (r#"{"pool":"a","units":"2"}"#, "`for.units`: expected a whole number from 1, found `\"2\"`"),
             (r#"{"child":"a","until":"done"}"#, "`for.until`: expected `success` or `terminal`, found `\"done\"`"),
+            (r#"{"children":["a"]}"#, "`for.children`: expected `all`, found `[\"a\"]`"),
             (r#"{"signal":"a","from":"b"}"#, "`for.from`: expected a list of names of tasks, found `\"b\"`"),
             (r#"{"timer":10}"#, "`for.timer`: expected a length of time such as `10s`, found `10`"),
             (r#"{"all":[]}"#, "`for.all`: expected a list of conditions, found `[]`"),

@@ -45,7 +45,7 @@ struct Grapher<'w> {
 
 impl Grapher<'_> {
     fn node(&mut self, id: &str, state: NodeState) {
-        self.graph.nodes.push(Node { id: id.to_owned(), state, generation: 0, cost: None, version: 0 });
+        self.graph.nodes.push(Node { id: id.to_owned(), label: None, state, generation: 0, cost: None, version: 0 });
     }
 
     fn wait(&mut self, node: &str, parts: Vec<Part>) {

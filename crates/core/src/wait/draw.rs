@@ -144,10 +144,11 @@ impl Figure {
         for (number, place) in chosen.iter().enumerate() {
             let node = &snapshot.nodes[*place];
             let key = format!("n{number}");
-            let label = match node.state {
-                NodeState::Waiting => node.id.clone(),
-                state => format!("{} ({})", node.id, word_of(state)),
-            };
+            let mut label =
+                node.label.as_ref().map_or_else(|| node.id.clone(), |label| format!("{label}, {}", node.id));
+            if node.state != NodeState::Waiting {
+                label.push_str(&format!(" ({})", word_of(node.state)));
+            }
             figure.shapes.push(Shape { key: key.clone(), label, kind: Kind::Node, tone: tone(&node.id, node.state) });
             keys.insert(&node.id, key);
         }

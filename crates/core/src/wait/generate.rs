@@ -70,7 +70,7 @@ impl Generate {
 
 fn node(id: String, waits: bool) -> Node {
     let state = if waits { NodeState::Waiting } else { NodeState::Running };
-    Node { id, state, generation: 0, cost: None, version: 0 }
+    Node { id, label: None, state, generation: 0, cost: None, version: 0 }
 }
 
 fn resource(id: String, units: u32, queue: Queue) -> Resource {

@@ -189,7 +189,8 @@ impl<'s> View<'s> {
         let id = run.id.to_string();
         let version = run.tasks.iter().map(|task| u64::from(task.wait_version)).sum();
         let cost = run.parent.as_ref().map(|_| NEVER_CHOSEN);
-        self.graph.nodes.push(Node { id: id.clone(), state: NodeState::Waiting, generation: 0, cost, version });
+        let (label, state) = (Some(format!("run of {}", run.workflow)), NodeState::Waiting);
+        self.graph.nodes.push(Node { id: id.clone(), label, state, generation: 0, cost, version });
         let since = run.ending.as_ref().map_or(run.submitted_at, |ending| ending.since);
         self.add_wait(id, Expr::all(open), since, run.deadline);
     }
@@ -222,7 +223,8 @@ impl<'s> View<'s> {
         };
         let (generation, version) = (task.attempts.into(), task.wait_version.into());
         let cost = self.cost(run, definition, index);
-        self.graph.nodes.push(Node { id: id.clone(), state, generation, cost, version });
+        let label = Some(format!("{}/{}", run.workflow, definition.task(index).name));
+        self.graph.nodes.push(Node { id: id.clone(), label, state, generation, cost, version });
         self.add_holds(run, definition, index, &id);
         let bounds = match &task.phase {
             Phase::Waiting(wait) => (wait.since, wait.deadline),

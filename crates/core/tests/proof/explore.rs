@@ -389,7 +389,7 @@ struct View<'e> {
 
 impl View<'_> {
     fn node(&mut self, id: &str, state: NodeState, parts: Vec<Part>) {
-        self.graph.nodes.push(Node { id: id.to_owned(), state, generation: 0, cost: None, version: 0 });
+        self.graph.nodes.push(Node { id: id.to_owned(), label: None, state, generation: 0, cost: None, version: 0 });
         if state == NodeState::Waiting {
             self.graph.waits.push(Wait { node: id.to_owned(), expr: Expr::all(parts), since: None, deadline_s: None });
         }

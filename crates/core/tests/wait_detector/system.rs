@@ -157,7 +157,8 @@ impl System {
         let id = format!("n{}", self.keys.len());
         self.keys.push(Some(self.detector.add_node()));
         let cost = self.random.one_in(2).then(|| self.random.below(4) as f64);
-        self.snapshot.nodes.push(Node { id: id.clone(), state: NodeState::Running, generation: 0, cost, version: 0 });
+        let state = NodeState::Running;
+        self.snapshot.nodes.push(Node { id: id.clone(), label: None, state, generation: 0, cost, version: 0 });
         format!("add {id}")
     }
 

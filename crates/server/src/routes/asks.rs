@@ -143,7 +143,9 @@ fn names_tasks(wanted: &WaitFor) -> bool {
     match wanted {
         WaitFor::Signal { from, .. } => !from.is_empty(),
         WaitFor::All(of) | WaitFor::Any(of) | WaitFor::AtLeast { of, .. } => of.iter().any(names_tasks),
-        WaitFor::Lock(_) | WaitFor::Pool { .. } | WaitFor::Child { .. } | WaitFor::Timer(_) => false,
+        WaitFor::Lock(_) | WaitFor::Pool { .. } | WaitFor::Child { .. } | WaitFor::Children | WaitFor::Timer(_) => {
+            false
+        }
     }
 }
 
@@ -160,6 +162,7 @@ fn awaited(wanted: &WaitFor, now: Timestamp, definition: Option<&Definition>) ->
                 ChildEnd::Terminal => Until::Finished,
             },
         },
+        WaitFor::Children => Awaited::Children,
         WaitFor::Signal { name, from } => {
             let sender = |task: &String| {
                 let found = definition.and_then(|definition| definition.find(task));

@@ -15,7 +15,7 @@ use axum::{
 use std::{collections::BTreeMap, sync::Arc};
 use unknot_api::rest;
 use unknot_engine::{
-    CommandError,
+    CommandError, convert,
     core::{
         effect::Refusal,
         settings::PoolSettings,
@@ -87,9 +87,15 @@ async fn set(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
     _: Params<Nothing>,
-    Sent(rest::PoolRequest { size, lend }): Sent<rest::PoolRequest>,
+    Sent(rest::PoolRequest { size, lend, on_deadlock }): Sent<rest::PoolRequest>,
 ) -> Answer<Response> {
-    app.unless_stuck(app.engine.set_pool(name.clone(), Some(PoolSettings { size, lend, on_deadlock: None }))).await?;
+    let lend = match lend {
+        Some(lend) => lend,
+        None => look(&app, Some(name.clone())).await?.get(&name).is_some_and(|at| at.pool.lend),
+    };
+    // The brain keeps what is not said of this.
+    let settings = PoolSettings { size, lend, on_deadlock: on_deadlock.map(convert::on_deadlock) };
+    app.unless_stuck(app.engine.set_pool(name.clone(), Some(settings))).await?;
     log::info!(pool = name.as_str(), size, lend; "a pool is set");
     let found = look(&app, Some(name.clone())).await?;
     // Removed meanwhile, it is gone.

@@ -32,6 +32,7 @@ fn verdict(seq: u64, kind: Finding, outcome: Outcome) -> Deadlock {
         holds: vec!["lock `disk`".to_owned()],
     };
     let node = Node {
+        label: Some("deploy/backup".to_owned()),
         id: run_id(seq).task(TaskIndex(0)).to_string(),
         state: NodeState::Waiting,
         generation: 1,

@@ -15,6 +15,17 @@ pub(crate) enum Then {
     Stop,
 }
 
+/// What is done about a deadlock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnDeadlock {
+    /// The victim is stopped and tried again
+    Retry,
+    /// The victim's run is cancelled
+    Cancel,
+    /// Somebody is told
+    Alert,
+}
+
 /// How long to wait.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Bound {
@@ -121,6 +132,9 @@ pub(crate) struct Wait {
     /// The end of a run that the task has spawned; `:success`: only that it has completed
     #[arg(long, value_name = "KEY[:success]")]
     pub(crate) child: Vec<String>,
+    /// The end of every run that the task has spawned and that is not detached
+    #[arg(long)]
+    pub(crate) children: bool,
     /// A signal to the task's run; with TASKs: only these tasks of it will send it
     #[arg(long, value_name = "NAME[:TASK,…]")]
     pub(crate) signal: Vec<String>,
@@ -151,6 +165,8 @@ Examples:
       Waits for a person: `unknot signal send RUN approve '{\"pages\": 4}'`.
   unknot wait --child part-1:success --child part-2:success
       Waits for runs that `unknot spawn` has begun. What they give is printed.
+  unknot wait --children --within 2h
+      Waits for all of them, however they end.
   unknot wait --signal stop --timer 10m --any
       Whichever comes first.
   unknot wait --lock a --lock b --lock c --at-least 2
@@ -241,9 +257,12 @@ pub(crate) enum PoolsCommand {
         /// How many units it has
         #[arg(value_name = "SIZE", value_parser = clap::value_parser!(u32).range(1..))]
         size: u32,
-        /// A task that waits for runs that it spawned lends them what it holds
-        #[arg(long)]
-        lend: bool,
+        /// Whether a task that waits for runs that it spawned lends them what it holds [default: as it is]
+        #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+        lend: Option<bool>,
+        /// What is done about a deadlock whose victim holds some of it, unless its workflow says [default: as it is]
+        #[arg(long, value_name = "POLICY")]
+        on_deadlock: Option<OnDeadlock>,
         #[command(flatten)]
         at: super::At,
     },
@@ -266,6 +285,8 @@ Examples:
       Makes it, or gives it that size, at once and for good. Fewer than are held takes nothing away: nothing more is
       granted until enough is given back. A pool that `unknot.yaml` names has the size that stands there again with the
       next start or reload.
+  unknot pools set render 6 --on-deadlock alert
+      What is not said stays as it is; of what is done about a deadlock here, nothing but telling people.
   unknot pools remove render
       Once nobody holds or needs any of it.
   unknot pools --json | jq 'select(.waiting > 0) | {name, holders}'

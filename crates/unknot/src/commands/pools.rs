@@ -2,7 +2,7 @@
 
 use super::list::print;
 use crate::{
-    args::{Pools, PoolsCommand},
+    args::{self, Pools, PoolsCommand},
     error::Error,
     exit::Exit,
     output::Tone,
@@ -12,7 +12,7 @@ use crate::{
     time,
 };
 use std::io::Write;
-use unknot_api::rest;
+use unknot_api::{rest, workflow::OnDeadlock};
 use unknot_engine::{Clock, core::Timestamp};
 
 /// Lists, or does what was asked for.
@@ -25,12 +25,18 @@ pub(crate) fn perform(asked: &Pools, out: &mut dyn Write) -> Result<Exit, Error>
             let now = Clock::starting_at_least(Timestamp::default()).now();
             print(listing.json, &found, "pools or locks", || table(&found, now), out)
         }
-        Some(PoolsCommand::Set { name, size, lend, at }) => {
+        Some(PoolsCommand::Set { name, size, lend, on_deadlock, at }) => {
             let remote = Remote::find(at)?;
-            let request = rest::PoolRequest { size: *size, lend: *lend };
+            let on_deadlock = on_deadlock.map(|policy| match policy {
+                args::OnDeadlock::Retry => OnDeadlock::Retry,
+                args::OnDeadlock::Cancel => OnDeadlock::Cancel,
+                args::OnDeadlock::Alert => OnDeadlock::Alert,
+            });
+            let request = rest::PoolRequest { size: *size, lend: *lend, on_deadlock };
             let pool = remote.ask(format!("set pool `{name}`"), remote.client().set_pool(name, &request))?;
             let lends = if pool.lend { ", lent by those who wait for their runs" } else { "" };
-            writeln!(out, "{} has {} units, {} held{lends}", pool.name, pool.size, pool.held)?;
+            let units = if pool.size == 1 { "unit" } else { "units" };
+            writeln!(out, "{} has {} {units}, {} held{lends}", pool.name, pool.size, pool.held)?;
             Ok(Exit::Success)
         }
         Some(PoolsCommand::Remove { name, at }) => {

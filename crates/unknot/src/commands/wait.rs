@@ -44,6 +44,7 @@ fn awaited(asked: &args::Wait) -> Result<WaitFor, Error> {
     of.extend(asked.lock.iter().map(|name| WaitFor::Lock(name.clone())));
     of.extend(asked.pool.iter().map(|one| units(one, 1)));
     of.extend(asked.child.iter().map(|child| child_of(child)));
+    of.extend(asked.children.then_some(WaitFor::Children));
     of.extend(asked.signal.iter().map(|signal| signal_of(signal)));
     of.extend(asked.timer.iter().map(|length| WaitFor::Timer(*length)));
     for text in &asked.expressions {

@@ -193,6 +193,7 @@ test "$UNKNOT_TRY" = 1 && exit 1
 unknot spawn part.yaml --input-json '{"n": 2}' --wait
 unknot spawn part.yaml -i n=3 --wait; echo "failed: $?"
 unknot wait --child one:success
+echo "all: $(unknot wait --children)"
 unknot spawn leaf --wait; echo "leaf: $?"
 unknot spawn leaf.yaml --detach --label team=maps > detached
 unknot spawn part.yaml -i n=many; echo "wrong: $?"
@@ -209,6 +210,7 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
         "failed: 1",
         r#""status":"COMPLETED""#,
         r#""output":{"twice":2}"#,
+        r#"all: {"outcome":"met","granted":{},"signals":{},"children":{"one":{"#,
         "no workflow `leaf` is registered",
         "leaf: 2",
         "wrong: 2",
@@ -344,7 +346,18 @@ fn pools_are_set_and_removed_and_say_who_holds_them() {
     bench.run(&["submit", "flow.yaml"]).code(0);
     wait_for_file(&bench.path("held"));
     bench.run(&["pools"]).code(0).says("holds/a holds 2 for");
-    bench.run(&["pools", "set", "render", "1"]).code(0).says("render has 1 units, 2 held");
+    // What is not said stays.
+    bench.run(&["pools", "set", "render", "1"]).code(0).says("render has 1 unit, 2 held, lent by those who wait");
+    bench
+        .run(&["pools", "set", "render", "1", "--lend=false", "--on-deadlock", "alert"])
+        .code(0)
+        .says("1 unit, 2 held\n");
+    bench.run(&["pools", "set", "render", "1"]).code(0);
+    bench.run(&["pools", "--json"]).code(0).says(r#""on_deadlock":"alert""#);
+    bench
+        .run(&["pools", "set", "render", "1", "--on-deadlock", "pray"])
+        .code(2)
+        .says("possible values: retry, cancel, alert");
     bench.run(&["pools", "remove", "render"]).code(1).says("error[UK0409]").says("held by `holds/a`");
     bench.run(&["pools", "remove", "rendr"]).code(2).says("did you mean `render`?");
     bench.run(&["pools", "set", "Render", "1"]).code(2).says("error[UK0422]");

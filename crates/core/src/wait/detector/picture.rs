@@ -50,7 +50,14 @@ impl Detector {
                 }
             });
             waits.insert(wait.place, Wait { node: id.clone(), expr, since: None, deadline_s: None });
-            picture.nodes.push(Node { id, state: NodeState::Waiting, generation: 0, cost: None, version: 0 });
+            picture.nodes.push(Node {
+                id,
+                label: None,
+                state: NodeState::Waiting,
+                generation: 0,
+                cost: None,
+                version: 0,
+            });
         }
         picture.waits = waits.into_values().collect();
         let mut units: BTreeMap<ResourceKey, i64> =
