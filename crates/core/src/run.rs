@@ -216,6 +216,9 @@ pub struct Task {
     pub spared: u32,
     /// Bumped by every change of its waits and holds.
     pub wait_version: u32,
+    /// The last verdict that named it and left it as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<Box<Told>>,
     /// What it produced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<JsonText>,
@@ -227,6 +230,18 @@ pub struct Task {
     pub suspect: Option<Box<Suspect>>,
     /// When anything here last changed.
     pub updated_at: Timestamp,
+}
+
+/// That a verdict has named a task and left it as it was: as long as all whom it named stand as they did, it is not told
+/// again, whoever loads the state and whichever worker comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// Which verdict.
+    pub verdict: Seq,
+    /// How many tasks it named.
+    pub of: u32,
+    /// The task's `wait_version` since then.
+    pub version: u32,
 }
 
 /// Attempts that did not succeed. Only `handler` counts against the user's retries.
@@ -394,6 +409,7 @@ impl Run {
             called: false,
             spared: 0,
             wait_version: 0,
+            told: None,
             output: None,
             error: None,
             suspect: None,

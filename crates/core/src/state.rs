@@ -128,7 +128,7 @@ impl State {
     }
 
     /// Takes over what only this process knows from the state that this one replaces: who works, which runs are served,
-    /// what is done about deadlocks, and which it has told of.
+    /// and what is done about deadlocks.
     pub fn carry_on(&mut self, before: &mut Self) {
         let (before, own) = (&mut before.volatile, &mut self.volatile);
         own.workers = std::mem::take(&mut before.workers);
@@ -141,7 +141,6 @@ impl State {
         // No event of before the load comes again to give out what was ready then.
         own.grants_due = true;
         self.refresh_graph();
-        self.volatile.graph.told_before(&before.graph, self.volatile.commit);
     }
 
     /// Fills large runs with their task rows, and with untouched tasks where there is no row.
@@ -177,9 +176,6 @@ impl State {
         volatile.grants_due = volatile.waiters.is_due() || volatile.ready.asks_for(&WorkKind::Workflow);
         self.volatile = volatile;
         self.refresh_graph();
-        // Who was deadlocked when this was stored was told of in the step that closed it, unless there was work left.
-        let busy = self.unfinished_work().collect();
-        while self.next_cause(self.meta.high_water, &busy).is_some() {}
     }
 
     /// Has those stand in the wait graph anew whose waits were made from what is so no more.
@@ -231,7 +227,7 @@ impl State {
             return None;
         }
         graph.look_again(news.difference(&cause).copied());
-        graph.tell(cause, self.volatile.commit);
+        graph.tell(cause);
         Some((picture, analysis))
     }
 

@@ -2,17 +2,17 @@
 
 use super::attempt::error;
 use crate::{
-    RunId, TaskId,
+    RunId, Seq, TaskId,
     alert::{Incident, Stuck},
     deadlock::{AUTO_CANCEL, Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
     retry,
     row::{Detail, HistoryKind, Key, Row},
-    run::{EndCause, StopReason},
+    run::{EndCause, StopReason, Told},
     step::Step,
     wait::{Analysis, Snapshot, named},
     workflow::OnLost,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How often an attempt of a task is stopped to end a deadlock before its run is cancelled instead.
 const VICTIM_MAX: u32 = 5;
@@ -46,10 +46,18 @@ impl Step<'_> {
         let may_be_one = |id: &&String| kind == Finding::Orphaned || !orphans.contains(id.as_str());
         let victims: Vec<String> = analysis.victims.iter().filter(may_be_one).cloned().collect();
         let policy = victims.iter().map(|id| self.policy_of(id, &graph)).max().unwrap_or(Policy::Alert);
+        let mut members = self.members(&analysis);
+        if self.were_told(&members) {
+            // A worker was away for a while, or the state was loaded: nothing is new.
+            return;
+        }
         let seq = self.next_seq();
-        let members = self.members(&analysis);
         let explanation = named(self.state, &analysis.explanation);
         let outcome = self.resolve(kind, policy, &victims);
+        if outcome == Outcome::Reported {
+            self.mark_told(&members, seq);
+            members = self.members(&analysis);
+        }
         let deadlock = Deadlock {
             seq,
             kind,
@@ -148,6 +156,27 @@ impl Step<'_> {
         };
         let message = "it was stopped to end a deadlock, and is made again";
         self.retry_after(id, error("deadlock", message, None), pause, detail);
+    }
+
+    /// Whether all of these were named by verdicts that left them as they were, each of which named nobody else.
+    fn were_told(&self, members: &[Member]) -> bool {
+        let mut named: BTreeMap<Seq, (u32, u32)> = BTreeMap::new();
+        for member in members {
+            let Some(task) = self.task(member.task) else { return false };
+            let Some(told) = task.told.as_deref().filter(|told| told.version == task.wait_version) else { return false };
+            named.entry(told.verdict).or_insert((told.of, 0)).1 += 1;
+        }
+        !named.is_empty() && named.values().all(|(of, found)| of == found)
+    }
+
+    fn mark_told(&mut self, members: &[Member], verdict: Seq) {
+        let of = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        for member in members {
+            // The mark is a change of its own.
+            self.update_task(member.task, |task| {
+                task.told = Some(Box::new(Told { verdict, of, version: task.wait_version + 1 }));
+            });
+        }
     }
 
     /// The tasks in the cause, in the order of its cycles.

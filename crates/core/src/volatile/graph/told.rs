@@ -1,7 +1,7 @@
 //! Which of the dead were told of: each cause once, however many come to wait behind it.
 
 use super::{Graph, Party};
-use crate::{CommitSeq, RunId, wait::detector::Need};
+use crate::{RunId, wait::detector::Need};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The dead, by what was said of them.
@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Told {
     /// Who has died since the last look.
     fresh: BTreeSet<Party>,
-    /// Causes that were told of, and are dead since then; with the commit that told them.
-    causes: BTreeMap<Party, CommitSeq>,
+    /// Causes that were told of, and are dead since then.
+    causes: BTreeSet<Party>,
     /// Those of them that may have moved.
     moved: Vec<Party>,
     /// Who is dead unless the brain, which is not done with this run, moves somebody in it.
@@ -21,7 +21,7 @@ impl Told {
     pub(super) fn moved(&mut self, condemned: impl Iterator<Item = Party>, revived: impl Iterator<Item = Party>) {
         self.fresh.extend(condemned);
         if !self.causes.is_empty() {
-            self.moved.extend(revived.filter(|party| self.causes.contains_key(party)));
+            self.moved.extend(revived.filter(|party| self.causes.contains(party)));
         }
     }
 }
@@ -56,7 +56,7 @@ impl Graph {
         let mut news = std::mem::take(&mut self.told.fresh);
         let due: Vec<RunId> = self.told.put_off.keys().copied().filter(|run| !busy.contains(run)).collect();
         due.iter().for_each(|run| news.extend(self.told.put_off.remove(run).unwrap_or_default()));
-        news.retain(|party| !self.told.causes.contains_key(party) && self.is_deadlocked(*party));
+        news.retain(|party| !self.told.causes.contains(party) && self.is_deadlocked(*party));
         let (of_busy, news): (BTreeSet<Party>, BTreeSet<Party>) =
             news.into_iter().partition(|party| busy.contains(&party.run()));
         for party in of_busy {
@@ -75,17 +75,9 @@ impl Graph {
         self.told.fresh.extend(parties);
     }
 
-    /// These are a cause that is told of, in this commit.
-    pub(crate) fn tell(&mut self, parties: impl IntoIterator<Item = Party>, commit: CommitSeq) {
-        self.told.causes.extend(parties.into_iter().map(|party| (party, commit)));
-    }
-
-    /// Whoever was told of by a durable commit, as the graph before this one knew it, is not told of again.
-    pub(crate) fn told_before(&mut self, before: &Self, durable: CommitSeq) {
-        let told = before.told.causes.iter().filter(|(_, commit)| **commit <= durable);
-        let dead: Vec<(Party, CommitSeq)> =
-            told.map(|(party, commit)| (*party, *commit)).filter(|(party, _)| self.is_deadlocked(*party)).collect();
-        self.told.causes.extend(dead);
+    /// These are a cause that is told of.
+    pub(crate) fn tell(&mut self, parties: impl IntoIterator<Item = Party>) {
+        self.told.causes.extend(parties);
     }
 
     /// Follows some of the dead to all that they wait for and that is dead too. Causes that were told of are no more
@@ -97,7 +89,7 @@ impl Graph {
         while let Some(party) = open.pop() {
             self.blockers(party, &mut next);
             for blocker in next.drain(..) {
-                if !self.is_deadlocked(blocker) || self.told.causes.contains_key(&blocker) {
+                if !self.is_deadlocked(blocker) || self.told.causes.contains(&blocker) {
                     continue;
                 }
                 if busy.contains(&blocker.run()) {
