@@ -21,6 +21,8 @@ pub(super) struct Verdicts {
     open: BTreeMap<Seq, Open>,
     /// Tasks that were told to be deadlocked and have not moved since.
     told: BTreeSet<TaskId>,
+    /// Those whom a verdict left as they were, all of whom stand so.
+    left: BTreeMap<Seq, BTreeSet<TaskId>>,
     /// How many commits may still hold what happened before a worker came or went.
     workers_moved: u8,
     told_in_all: u64,
@@ -56,6 +58,7 @@ impl Verdicts {
             match (key, row) {
                 (Key::Deadlock(seq), Some(Row::Deadlock(deadlock))) => {
                     is_sound(deadlock, mood)?;
+                    self.is_news(deadlock)?;
                     told.insert(format!("dl_{}", seq.0), deadlock);
                 }
                 // Where in the batch a pool was changed is not told.
@@ -77,10 +80,22 @@ impl Verdicts {
         }
     }
 
+    /// Nobody is told twice that the same stand as they did.
+    fn is_news(&self, deadlock: &Deadlock) -> Checked {
+        let named: BTreeSet<TaskId> = deadlock.members.iter().map(|member| member.task).collect();
+        match self.left.iter().find(|(_, members)| **members == named) {
+            Some((seq, _)) => Err(format!("dl_{} tells what dl_{} has told: {named:?}", deadlock.seq.0, seq.0)),
+            None => Ok(()),
+        }
+    }
+
     fn begin(&mut self, deadlock: &Deadlock, batch: &Batch) {
         self.told_in_all += 1;
         let members: BTreeSet<TaskId> = deadlock.members.iter().map(|member| member.task).collect();
         self.told.extend(&members);
+        if deadlock.outcome == Outcome::Reported {
+            self.left.insert(deadlock.seq, members.clone());
+        }
         let resources = || deadlock.graph.resources.iter().map(|resource| resource.id.as_str());
         let has_slots = resources().any(|id| id.starts_with("slots") || id.ends_with(":slot"));
         let pools: BTreeSet<String> =
@@ -97,7 +112,11 @@ impl Verdicts {
     /// Something happened to a run or a task.
     fn moved(&mut self, line: &HistoryEntry) -> Checked {
         let of_run = |members: &BTreeSet<TaskId>, run: RunId| members.iter().any(|task| task.run == run);
-        match (line.event, line.task.map(|index| line.run.task(index))) {
+        let task = line.task.map(|index| line.run.task(index));
+        if let Some(task) = task {
+            self.left.retain(|_, members| !members.contains(&task));
+        }
+        match (line.event, task) {
             (HistoryKind::WaitGranted | HistoryKind::TaskGranted, Some(task)) => {
                 let of = self.open.iter().find(|(_, verdict)| verdict.members.contains(&task));
                 if let Some((seq, verdict)) = of {
@@ -133,6 +152,7 @@ impl Verdicts {
         let mut graph = snapshot(state, now);
         let dead: BTreeSet<TaskId> = reduce(&graph).deadlocked.iter().filter_map(|id| id.parse().ok()).collect();
         self.remember(&dead);
+        self.told.extend(self.left.values().filter(|members| members.is_subset(&dead)).flatten());
         // Whoever waits behind a cause that was told of is none.
         let told: BTreeSet<String> = self.told.iter().map(TaskId::to_string).collect();
         for node in graph.nodes.iter_mut().filter(|node| told.contains(&node.id)) {
