@@ -5,7 +5,7 @@ use crate::workload::plant::{self, Kind, Plant, Stands};
 use std::collections::{BTreeMap, BTreeSet};
 use unknot_core::{
     CommitSeq, TaskId,
-    deadlock::Deadlock,
+    deadlock::{Deadlock, Outcome},
     row::{Batch, HistoryEntry, HistoryKind, Key, Row},
 };
 
@@ -24,6 +24,8 @@ struct Watched {
     /// Since the verdict was told, or while it is not closed: nothing is owed.
     owed_since: Option<CommitSeq>,
     was_closed: bool,
+    /// Whether a verdict has named all of it and left it as it was: then it is not told again.
+    is_left: bool,
     told: u64,
 }
 
@@ -51,6 +53,7 @@ impl Plants {
             is_shrunk: false,
             owed_since: None,
             was_closed: false,
+            is_left: false,
             told: 0,
         };
         Self { plants: plants.iter().map(watched).collect() }
@@ -126,6 +129,7 @@ impl Watched {
                 | HistoryKind::TaskCancelled
                 | HistoryKind::TaskRetrying
         );
+        self.is_left &= !begins && !leaves;
         if begins {
             self.standing.insert(name.to_string(), task);
         } else if leaves && *stands != Stands::Ended {
@@ -134,6 +138,7 @@ impl Watched {
     }
 
     fn leave(&mut self, which: impl Fn(&TaskId) -> bool) {
+        self.is_left &= !self.standing.values().any(&which);
         self.standing.retain(|_, task| !which(task));
     }
 
@@ -141,7 +146,7 @@ impl Watched {
     fn close(&mut self, moment: &Moment, commit: CommitSeq) {
         let is_closed = self.is_closed(moment);
         let was_closed = std::mem::replace(&mut self.was_closed, is_closed);
-        if is_closed && !was_closed {
+        if is_closed && !was_closed && !self.is_left {
             self.owed_since = Some(commit);
         }
     }
@@ -169,7 +174,10 @@ impl Watched {
             let members: BTreeSet<&str> = deadlock.members.iter().map(|member| &*member.name).collect();
             names.is_subset(&members)
         };
-        if self.owed_since.is_some() && told.iter().any(|deadlock| is_it(&deadlock)) {
+        if self.owed_since.is_some()
+            && let Some(deadlock) = told.iter().find(is_it)
+        {
+            self.is_left = deadlock.outcome == Outcome::Reported;
             self.owed_since = None;
             self.told += 1;
         }

@@ -113,7 +113,8 @@ impl Verdicts {
     fn moved(&mut self, line: &HistoryEntry) -> Checked {
         let of_run = |members: &BTreeSet<TaskId>, run: RunId| members.iter().any(|task| task.run == run);
         let task = line.task.map(|index| line.run.task(index));
-        if let Some(task) = task {
+        // The end of a child that it does not wait for is no change of its own.
+        if let Some(task) = task.filter(|_| line.event != HistoryKind::ChildEnded) {
             self.left.retain(|_, members| !members.contains(&task));
         }
         match (line.event, task) {
