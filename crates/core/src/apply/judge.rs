@@ -163,7 +163,9 @@ impl Step<'_> {
         let mut named: BTreeMap<Seq, (u32, u32)> = BTreeMap::new();
         for member in members {
             let Some(task) = self.task(member.task) else { return false };
-            let Some(told) = task.told.as_deref().filter(|told| told.version == task.wait_version) else { return false };
+            let Some(told) = task.told.as_deref().filter(|told| told.version == task.wait_version) else {
+                return false;
+            };
             named.entry(told.verdict).or_insert((told.of, 0)).1 += 1;
         }
         !named.is_empty() && named.values().all(|(of, found)| of == found)

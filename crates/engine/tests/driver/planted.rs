@@ -1,10 +1,12 @@
 //! The brain panics.
 
-use super::world::{Disk, World, exec, joined, run, submission, submitted};
+use super::world::{Disk, World, ended, exec, joined, run, submission, submitted};
 use unknot_core::{
     Millis,
-    event::{Caller, Event, PauseTarget, Submission},
-    workflow::TaskKind,
+    due::outstanding,
+    event::{Ask, Caller, Event, Outcome, PauseTarget, Submission},
+    run::{AtDeadline, Awaited, JsonText},
+    workflow::{TaskKind, Until},
 };
 use unknot_engine::driver::{Fatal, plant::LABEL};
 
@@ -56,6 +58,31 @@ fn a_command_does_not_wait_behind_all_that_is_done_again() {
     assert!(world.driver.is_settled());
     assert!(!world.driver.state().runs.contains_key(&run(2)), "the others went on to their end");
     assert!(world.driver.state().runs[&run(1)].poisoned.is_some());
+}
+
+/// The end of a child's attempt fails at the parent, which waits for it: the parent is frozen, and the end counts.
+#[test]
+fn an_end_is_not_lost_for_what_another_run_does() {
+    let mut world = World::on(Disk::default());
+    world.hear(vec![planted(submission(1, &exec(), 1), "WaitGranted")], vec![joined(1)]);
+    let parent = outstanding(world.driver.state()).remove(0);
+    let asks = |ask, caller| {
+        let (attempt, fence) = (parent.attempt, parent.fence);
+        Event::AttemptAsked { attempt, fence, ask: Box::new(ask), caller: Caller(caller) }
+    };
+    let child = Ask::Spawn { key: "one".to_owned(), submission: Box::new(submission(2, &exec(), 1)), detached: false };
+    let end_of_child = Awaited::Child { key: "one".to_owned(), until: Until::Finished };
+    let wait = Ask::Wait { name: "end".to_owned(), on: end_of_child, within: None, then: AtDeadline::GiveUp };
+    world.hear(vec![asks(child, 71), asks(wait, 72)], Vec::new());
+    let all = outstanding(world.driver.state());
+    let child = all.into_iter().find(|attempt| attempt.attempt.task.run == run(2)).expect("it was granted");
+    assert_eq!(world.loads, 0);
+    world.hear(Vec::new(), vec![ended(&child, Outcome::Succeeded { output: JsonText("null".into()) })]);
+    assert!(world.loads > 0, "the end of the child made the brain fail");
+    assert_eq!(world.disk.quarantined, 1);
+    let state = world.driver.state();
+    assert!(state.runs[&run(1)].poisoned.is_some());
+    assert!(!state.runs.contains_key(&run(2)), "it ended with its only task");
 }
 
 /// Nobody can be frozen to stop it, and a loop would fill the store.
