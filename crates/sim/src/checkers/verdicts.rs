@@ -21,8 +21,8 @@ pub(super) struct Verdicts {
     open: BTreeMap<Seq, Open>,
     /// Tasks that were told to be deadlocked and have not moved since.
     told: BTreeSet<TaskId>,
-    /// Those whom a verdict left as they were, all of whom stand so.
-    left: BTreeMap<Seq, BTreeSet<TaskId>>,
+    /// Those whom a verdict left as they were, with the versions of their waits; of each task the last verdict.
+    left: BTreeMap<Seq, BTreeMap<TaskId, u32>>,
     /// How many commits may still hold what happened before a worker came or went.
     workers_moved: u8,
     told_in_all: u64,
@@ -82,8 +82,8 @@ impl Verdicts {
 
     /// Nobody is told twice that the same stand as they did.
     fn is_news(&self, deadlock: &Deadlock) -> Checked {
-        let named: BTreeSet<TaskId> = deadlock.members.iter().map(|member| member.task).collect();
-        match self.left.iter().find(|(_, members)| **members == named) {
+        let named = versions(deadlock);
+        match self.left.iter().find(|(_, left)| **left == named) {
             Some((seq, _)) => Err(format!("dl_{} tells what dl_{} has told: {named:?}", deadlock.seq.0, seq.0)),
             None => Ok(()),
         }
@@ -94,7 +94,8 @@ impl Verdicts {
         let members: BTreeSet<TaskId> = deadlock.members.iter().map(|member| member.task).collect();
         self.told.extend(&members);
         if deadlock.outcome == Outcome::Reported {
-            self.left.insert(deadlock.seq, members.clone());
+            self.left.retain(|_, named| !named.keys().any(|task| members.contains(task)));
+            self.left.insert(deadlock.seq, versions(deadlock));
         }
         let resources = || deadlock.graph.resources.iter().map(|resource| resource.id.as_str());
         let has_slots = resources().any(|id| id.starts_with("slots") || id.ends_with(":slot"));
@@ -112,12 +113,7 @@ impl Verdicts {
     /// Something happened to a run or a task.
     fn moved(&mut self, line: &HistoryEntry) -> Checked {
         let of_run = |members: &BTreeSet<TaskId>, run: RunId| members.iter().any(|task| task.run == run);
-        let task = line.task.map(|index| line.run.task(index));
-        // The end of a child that it does not wait for is no change of its own.
-        if let Some(task) = task.filter(|_| line.event != HistoryKind::ChildEnded) {
-            self.left.retain(|_, members| !members.contains(&task));
-        }
-        match (line.event, task) {
+        match (line.event, line.task.map(|index| line.run.task(index))) {
             (HistoryKind::WaitGranted | HistoryKind::TaskGranted, Some(task)) => {
                 let of = self.open.iter().find(|(_, verdict)| verdict.members.contains(&task));
                 if let Some((seq, verdict)) = of {
@@ -153,7 +149,11 @@ impl Verdicts {
         let mut graph = snapshot(state, now);
         let dead: BTreeSet<TaskId> = reduce(&graph).deadlocked.iter().filter_map(|id| id.parse().ok()).collect();
         self.remember(&dead);
-        self.told.extend(self.left.values().filter(|members| members.is_subset(&dead)).flatten());
+        let stands = |(task, version): (&TaskId, &u32)| {
+            dead.contains(task) && state.task(*task).is_some_and(|task| task.wait_version == *version)
+        };
+        let left = self.left.values().filter(|named| named.iter().all(stands));
+        self.told.extend(left.flat_map(BTreeMap::keys));
         // Whoever waits behind a cause that was told of is none.
         let told: BTreeSet<String> = self.told.iter().map(TaskId::to_string).collect();
         for node in graph.nodes.iter_mut().filter(|node| told.contains(&node.id)) {
@@ -172,6 +172,11 @@ impl Verdicts {
     pub(super) fn remember(&mut self, dead: &BTreeSet<TaskId>) {
         self.told.retain(|task| dead.contains(task));
     }
+}
+
+/// Whom a verdict names, with the versions of their waits.
+fn versions(deadlock: &Deadlock) -> BTreeMap<TaskId, u32> {
+    deadlock.members.iter().map(|member| (member.task, member.version)).collect()
 }
 
 /// Whether a line says that somebody who waited does so no more, and not because what was waited for came.
