@@ -208,17 +208,11 @@ impl Ready {
             let Some(group) = self.groups.get(&request) else { continue };
             let Place::At(at) = &group.place else { continue };
             // What is lent to it may be all that it lacks of one of these: whoever stands behind it there may be next.
-            let (rank, at) = (group.rank(&request), at.clone());
+            let (rank, needs) = (group.rank(&request), request.needs().map(|(resource, _)| resource));
+            let held_up: Vec<Resource> = at.iter().cloned().chain(needs).collect();
             self.take_from_place(&request);
-            for resource in at {
-                if self
-                    .standing
-                    .get(&resource)
-                    .is_some_and(|heads| heads.first().is_some_and(|(first, _)| first > rank))
-                {
-                    self.open.insert(resource);
-                }
-            }
+            let is_next = |heads: &Heads| heads.first().is_some_and(|(first, _)| first > rank);
+            self.open.extend(held_up.into_iter().filter(|resource| self.standing.get(resource).is_some_and(is_next)));
             self.active.insert(rank, request);
         }
     }
@@ -380,9 +374,14 @@ impl Ready {
                 Resource::Pool(name) => self.claims.get(name),
                 Resource::Slot(_) | Resource::NoSlot(..) | Resource::Parallel(_) | Resource::Queue(_) => None,
             };
+            // Who is lent what it asks for takes nothing from those behind it.
+            let claims = |(units, heads): (&u32, &Heads)| {
+                heads.before(rank).any(|head| head.owed.is_none() || supply.free(resource, head) < *units)
+            };
             free < *units
                 || self.standing.get(resource).is_some_and(earlier)
-                || claimed.is_some_and(|claims| claims.range(free.saturating_add(1)..).any(|(_, heads)| earlier(heads)))
+                || request.owed.is_none()
+                    && claimed.is_some_and(|claimed| claimed.range(free.saturating_add(1)..).any(claims))
         };
         let mut short: Vec<Resource> = request.needs().filter(&is_short).map(|(resource, _)| resource).collect();
         let mut crews = supply.crews(request);

@@ -40,6 +40,11 @@ impl Heads {
         self.0.first_key_value().map(|(rank, request)| (*rank, request))
     }
 
+    /// The heads before a place.
+    pub(super) fn before(&self, rank: Rank) -> impl Iterator<Item = &Request> {
+        self.0.range(..rank).map(|(_, request)| request)
+    }
+
     /// The first head behind a place.
     pub(super) fn after(&self, rank: Rank) -> Option<(Rank, &Request)> {
         let behind = (Bound::Excluded(rank), Bound::Unbounded);
