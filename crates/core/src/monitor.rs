@@ -202,6 +202,7 @@ fn by(mover: &Mover, task: TaskId) -> Option<String> {
         Mover::Resize(name) => format!("more units of pool `{name}` move it"),
         Mover::Server => "a process that serves its run moves it".to_owned(),
         Mover::Force => "only a forced cancellation ends it".to_owned(),
+        Mover::Nobody => "nobody moves it: it is deadlocked".to_owned(),
         Mover::Causes | Mover::Time | Mover::Worker(_) | Mover::Brain => return None,
     })
 }

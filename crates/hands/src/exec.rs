@@ -8,11 +8,13 @@ mod output;
 mod supervise;
 
 use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -216,10 +218,28 @@ pub(crate) async fn prepare(folder: PathBuf, input: Option<JsonText>) -> Result<
     }
 }
 
+/// The folders in which a task's commands are looked for, with that of this program behind them, so that scripts find
+/// `unknot` wherever it was started from; nothing if it is there already, or this program has another name.
+fn with_own_folder(path: Option<&str>) -> Option<String> {
+    static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || env::current_exe().ok().filter(|program| program.file_name().is_some_and(|name| name == "unknot"));
+    let own = OWN.get_or_init(|| find()?.parent().map(Path::to_path_buf)).as_ref()?;
+    let path = path.map_or_else(|| env::var_os("PATH").unwrap_or_default(), OsString::from);
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    if folders.contains(own) {
+        return None;
+    }
+    folders.push(own.clone());
+    env::join_paths(folders).ok()?.into_string().ok()
+}
+
 /// The variables of a task: its work's, then its assignment's, then Unknot's own, which nobody overrides.
 fn environment(assignment: &Assignment, folder: &Path, mut env: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let path = |name: &str| folder.join(name).display().to_string();
     env.extend(assignment.env.clone());
+    if let Some(path) = with_own_folder(env.get("PATH").map(String::as_str)) {
+        env.insert("PATH".to_owned(), path);
+    }
     env.extend([
         (identity::COOKIE.to_owned(), assignment.attempt.clone()),
         ("UNKNOT_RUN".to_owned(), assignment.run.clone()),

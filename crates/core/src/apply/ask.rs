@@ -9,7 +9,7 @@ use crate::{
     run::{Answered, AtDeadline, Awaited, NAME_MAX, NESTING_MAX, Over, Parked, Phase, TERMS_MAX, Task, WaitOutcome},
     settings::Pool,
     step::Step,
-    validate::{is_name, nearest},
+    validate::{NAME_EXPECTED, is_name, nearest},
     wait::describe,
 };
 use serde_json::json;
@@ -132,7 +132,10 @@ impl Step<'_> {
                     return Err(Refusal::Unknown { kind: "pool", name: pool.clone(), nearest });
                 }
                 if !is_name(pool) {
-                    return bad(format!("`{}` is no name for a pool or lock", cut(pool, NAME_MAX)));
+                    return bad(format!(
+                        "`{}` is no name for a pool or lock; expected {NAME_EXPECTED}",
+                        cut(pool, NAME_MAX)
+                    ));
                 }
                 let (size, lease) = (known.unwrap_or(1), self.task(id).and_then(Task::lease));
                 let held = lease.and_then(|lease| lease.holds.get(pool)).copied().unwrap_or_default();

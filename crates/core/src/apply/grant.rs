@@ -148,6 +148,10 @@ impl Step<'_> {
     fn close_step(&mut self) {
         self.save_rest();
         self.state.refresh_graph();
+        // Whoever was put in line anew after the last look, and is of age already.
+        if self.state.volatile.ready.next_ageing().is_some_and(|(at, _)| at <= self.now) {
+            self.come_of_age();
+        }
         self.state.volatile.watch_ageing();
     }
 

@@ -9,7 +9,7 @@ use crate::{
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason, Told},
     step::Step,
-    wait::{Analysis, Snapshot, named},
+    wait::{Analysis, Repair, Snapshot, named},
     workflow::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,7 +69,14 @@ impl Step<'_> {
             graph: cut(graph, &analysis.verdict.core.iter().cloned().collect()),
             victims: victims.iter().filter_map(|id| id.parse().ok()).collect(),
             exact: analysis.exact,
-            repairs: analysis.repairs,
+            repairs: analysis
+                .repairs
+                .into_iter()
+                .map(|repair| Repair {
+                    sentence: named(self.state, std::slice::from_ref(&repair.sentence)).concat(),
+                    ..repair
+                })
+                .collect(),
             policy,
             outcome,
             false_positive: None,
@@ -93,7 +100,7 @@ impl Step<'_> {
                 workflow: found.workflow.to_string(),
                 tasks: u32::try_from(own).unwrap_or(u32::MAX),
                 last_update: found.updated_at,
-                auto_cancel: self.state.volatile.monitor.cancel_on_deadlock,
+                auto_cancel: verdict.policy != Policy::Alert,
                 explanation: verdict.explanation.clone(),
             };
             self.raise(Incident::stuck(stuck));

@@ -11,7 +11,8 @@ impl Proof {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         match &self.verdict {
-            Verdict::Safe { rule } => lines.push(format!("proved safe: {rule}")),
+            Verdict::Safe { rule } if self.undeclared.is_empty() => lines.push(format!("proved safe: {rule}")),
+            Verdict::Safe { rule } => lines.push(format!("safe as far as it is declared: {rule}")),
             Verdict::Unsafe { scenario } => {
                 lines.push(format!("unsafe: {scenario}"));
                 lines.extend(scenario.lines());
@@ -24,8 +25,12 @@ impl Proof {
             }
         }
         if !self.undeclared.is_empty() {
+            let what = match self.undeclared.len() {
+                1 => "does not declare what it acquires and starts while it runs",
+                _ => "do not declare what they acquire and start while they run",
+            };
             lines.push(format!(
-                "not declared is what {} acquire or start while they run; the live detector watches over that",
+                "{} {what} (`acquires`, `spawns`); the live detector watches over that",
                 listed(&self.undeclared)
             ));
         }

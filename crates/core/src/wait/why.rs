@@ -5,6 +5,7 @@ use crate::{
     RunId, Seq, State, TaskId, TaskIndex, Timestamp,
     ready::Resource,
     run::{Awaited, Lease, Phase, Run, RunStatus, Task, WaitOn},
+    volatile::Party,
     workflow::{Definition, When},
 };
 use std::{
@@ -59,6 +60,8 @@ pub struct Why {
 pub enum Mover {
     /// Those that it waits for.
     Causes,
+    /// Nobody whom it waits for: it is deadlocked, or behind those who are.
+    Nobody,
     /// The clock.
     Time,
     /// The worker that performs it.
@@ -92,6 +95,7 @@ impl Mover {
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Causes => "causes",
+            Self::Nobody => "nobody",
             Self::Time => "time",
             Self::Worker(_) => "worker",
             Self::Signal(_) => "signal",
@@ -213,7 +217,7 @@ impl<'s> Walk<'s> {
         let run = &self.state.runs[&id.run];
         let definition = &self.state.definitions[&run.definition];
         let task = run.task(id.index);
-        let causes = match &task.phase {
+        let mut causes = match &task.phase {
             _ if run.poisoned.is_some() => Causes::none(Mover::Force),
             Phase::Leased(lease) if lease.waits() => self.parked(run, id, lease),
             Phase::Leased(lease) => Causes::none(Mover::Worker(Arc::clone(&lease.worker.name))),
@@ -230,6 +234,9 @@ impl<'s> Walk<'s> {
             },
             Phase::Ended(_) => return None,
         };
+        if causes.mover == Mover::Causes && self.state.volatile.graph.is_deadlocked(Party::Task(id)) {
+            causes.mover = Mover::Nobody;
+        }
         Some((Arc::clone(&definition.task(id.index).name), described, causes))
     }
 

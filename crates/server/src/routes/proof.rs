@@ -35,7 +35,7 @@ pub(super) async fn prove(app: &Arc<App>, definition: &Arc<Definition>) -> Answe
     let pools: BTreeMap<String, Pool> =
         pools.map(|(name, pool)| (name, Pool { size: pool.size, lends: pool.lend })).collect();
     let mut rules = app.now().rules.clone();
-    rules.pools.extend(pools.iter().map(|(name, pool)| (name.clone(), pool.size)));
+    rules.pools = pools.iter().map(|(name, pool)| (name.clone(), pool.size)).collect();
     let registered = registered(app).await?;
     let definition = Arc::clone(definition);
     let judged = tokio::task::spawn_blocking(move || judge(&definition, &registered, pools, &rules)).await;

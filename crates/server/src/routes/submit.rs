@@ -163,9 +163,11 @@ async fn rules(app: &App, document: &Map<String, Value>) -> Rules {
     let asks = |task: &Value| task.get("pools").is_some() || task.get("locks").is_some();
     if tasks.is_some_and(|tasks| tasks.values().any(asks)) {
         // A brain that is late judges for itself what is submitted.
-        let pools = app.engine.peek(LOOK_WITHIN, |driver| driver.state().pools.clone()).await.unwrap_or_default();
-        let declared = pools.into_iter().filter(|(_, pool)| !pool.implicit);
-        rules.pools.extend(declared.map(|(name, pool)| (name, pool.size)));
+        if let Some(pools) = app.engine.peek(LOOK_WITHIN, |driver| driver.state().pools.clone()).await {
+            // One that is configured may have been taken away since.
+            let declared = pools.into_iter().filter(|(_, pool)| !pool.implicit);
+            rules.pools = declared.map(|(name, pool)| (name, pool.size)).collect();
+        }
     }
     rules
 }

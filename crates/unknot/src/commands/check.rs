@@ -63,6 +63,9 @@ fn write(
     let columns = terminal::size().columns;
     let body = &checked.definition.body;
     let verdict = match checked.warnings.problems.len() {
+        _ if proof.is_some_and(|proof| matches!(proof.verdict, Verdict::Unsafe { .. })) => {
+            "can be run, and is unsafe: see `waits`".to_owned()
+        }
         0 => "is sound".to_owned(),
         warnings => format!("is sound, with {}", count(warnings as u64, "warning")),
     };

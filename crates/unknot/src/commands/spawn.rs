@@ -8,11 +8,12 @@ use crate::{
     error::{Error, eprint_quietly},
     exit::Exit,
     inputs,
+    output::harmless,
     source::read_word,
     workflow,
 };
 use serde_json::{Map, Value};
-use std::{io::Write, path::Path};
+use std::{env, io::Write, path::Path};
 use unknot_api::{
     client::Address,
     rest::{AtDeadline, ChildEnd, EndedChild, SpawnRequest, WaitFor, WaitOutcome, WaitRequest, WorkflowChoice},
@@ -31,6 +32,13 @@ pub(crate) fn perform(asked: &Spawn, out: &mut dyn Write) -> Result<Exit, Error>
     let heard = if asked.wait { Some(Heard::listen()?) } else { None };
     let request = request(asked, &attempt)?;
     let spawned = attempt.spawn(&request)?;
+    if spawned.existing && env::var("UNKNOT_TRY").is_ok_and(|number| number == "1") {
+        // In a later try that is what a key is for; in the first one somebody may have meant another run.
+        let (key, run) = (harmless(&spawned.key), &spawned.run_id);
+        eprint_quietly(&format!(
+            "note: {run} has the key `{key}` and is found again; another run needs another --key\n"
+        ));
+    }
     let Some(heard) = heard else {
         writeln!(out, "{}", spawned.run_id)?;
         return Ok(Exit::Success);

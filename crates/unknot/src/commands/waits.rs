@@ -64,11 +64,15 @@ fn write_table(told: &rest::LiveWaits, out: &mut dyn Write) -> Result<(), Error>
         ("FOR", Column::Right),
         ("LEFT", Column::Right),
         ("MOVED BY", Column::Shrinks(12)),
-        ("", Column::Wraps(24)),
+        ("WAITS FOR", Column::Wraps(24)),
     ]);
     for wait in &told.waits {
         let left = wait.until.map_or_else(|| "none".to_owned(), |until| time::length(stamp(until).since(now)));
-        let tone = if wait.mover == "causes" { Tone::Faint } else { Tone::Plain };
+        let tone = match wait.mover.as_str() {
+            "causes" => Tone::Faint,
+            "nobody" => Tone::Bad,
+            _ => Tone::Plain,
+        };
         table.row(vec![
             format!("{}/{}", wait.workflow_name, wait.name).into(),
             time::length(now.since(stamp(wait.since))).into(),
@@ -92,6 +96,7 @@ fn moved_by(wait: &rest::LiveWait) -> String {
     let name = wait.mover_name.as_deref().unwrap_or_default();
     match wait.mover.as_str() {
         "causes" => "others".to_owned(),
+        "nobody" => "nobody: deadlocked".to_owned(),
         "signal" => format!("signal {name}"),
         "worker" => format!("worker {name}"),
         "decision" | "confirmation" => "a person".to_owned(),

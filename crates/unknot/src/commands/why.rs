@@ -140,7 +140,7 @@ fn ended(id: &str, run: Option<&rest::Run>) -> Result<Error, Error> {
 }
 
 /// The run that the id of a run or a task names.
-fn run_of(id: &str) -> String {
+pub(super) fn run_of(id: &str) -> String {
     let task = id.strip_prefix(TASK).and_then(|task| task.split_once('.'));
     task.map_or_else(|| id.to_owned(), |(run, _)| format!("run_{run}"))
 }
@@ -220,6 +220,7 @@ impl Tree {
             "new_worker" => "a worker that takes it moves it: `unknot worker`".to_owned(),
             "resize" => format!("more units of pool `{name}` in the configuration move it"),
             "server" => "`unknot serve`, or `unknot run` with its file, moves it".to_owned(),
+            "nobody" => format!("nobody can move it: deadlocked. `unknot cancel {run}{option}` ends its run"),
             "force" => format!("`unknot cancel {run} --force{option}` ends it"),
             _ => return None,
         })

@@ -189,6 +189,7 @@ fn runs_are_spawned_from_files_and_found_again_by_the_next_try() {
         "a.sh",
         r#"
 unknot spawn part.yaml -i n=1 --key one >> ids
+unknot spawn part.yaml -i n=2 --key one > again 2>> note
 test "$UNKNOT_TRY" = 1 && exit 1
 unknot spawn part.yaml --input-json '{"n": 2}' --wait
 unknot spawn part.yaml -i n=3 --wait; echo "failed: $?"
@@ -200,6 +201,7 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
 "#,
     );
     bench.run(&["run", "flow.yaml"]).code(0);
+    assert_eq!(bench.read("note").matches("has the key `one` and is found again").count(), 1);
     let ids = bench.read("ids");
     let ids: Vec<&str> = ids.lines().collect();
     assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
@@ -366,4 +368,7 @@ fn pools_are_set_and_removed_and_say_who_holds_them() {
     bench.run(&["events", "latest", "-f"]).code(0);
     bench.run(&["pools", "remove", "render"]).code(0).says("render is removed");
     bench.run(&["pools", "remove", "known"]).code(0).says("it comes back at the next start or reload");
+    // Until then there is none: no lock is made in its place.
+    bench.write("known.yaml", "name: known\ntasks:\n  a: {exec: 'true', pools: {known: 1}}\n");
+    bench.run(&["submit", "known.yaml"]).code(2).says("`known`");
 }

@@ -40,12 +40,20 @@ fn a_deadlock_of_two_scripts_is_told_by_name() {
     let options = served.options();
     let waits = fits(bench.run(&["waits"]).code(0));
     assert!(waits.stdout.contains("deploy/take") && waits.stdout.contains("waits for lock `disk`"), "{}", waits.stdout);
+    assert!(waits.stdout.contains("nobody"), "{}", waits.stdout);
     for place in [&[][..], &options[..]] {
         let listed = fits(bench.run(&with(&["deadlocks", "--kind", "deadlocked", "--open", "--run", "latest"], place)));
         listed.code(0).says("deadlocked").says("deploy, report").says("reported  open");
         let shown = fits(bench.run(&with(&["deadlocks", "show"], place)).code(0)).stdout;
         let sentences = shown.split_whitespace().collect::<Vec<_>>().join(" ");
-        for text in ["`deploy/take`", "`report/take`", "holds lock `gpu`", "waits for lock `disk`", "it is told"] {
+        for text in [
+            "`deploy/take`",
+            "`report/take`",
+            "holds lock `gpu`",
+            "waits for lock `disk`",
+            "it is told",
+            "lets the others go on",
+        ] {
             assert!(sentences.contains(text), "no {text}:\n{shown}");
         }
         bench.run(&with(&["deadlocks", "show", "latest", "--format", "mermaid"], place)).code(0).says("flowchart");
@@ -54,7 +62,7 @@ fn a_deadlock_of_two_scripts_is_told_by_name() {
         let graph = bench.run(&with(&["waits", "--run", "latest", "--format", "json"], place)).code(0).stdout;
         bench.write("graph.json", &graph);
         bench.run(&["analyze", "graph.json"]).code(1).says("\"verdict\":\"deadlocked\"");
-        fits(bench.run(&with(&["why"], place)).code(0)).says("its run was found deadlocked");
+        fits(bench.run(&with(&["why"], place)).code(0)).says("nobody can move it").says("its run was found deadlocked");
         bench.run(&with(&["deadlocks", "show", "dl_99999"], place)).code(2).says("error[UK0404]");
         bench.run(&with(&["waits", "--run", "run_0000"], place)).code(2).says("error[UK0305]");
     }

@@ -71,10 +71,6 @@ impl Bench {
         for variable in ["UNKNOT_SERVER_DATA", "UNKNOT_SERVER", "UNKNOT_TOKEN", "UNKNOT_TOKEN_FILE", "UNKNOT_ATTEMPT"] {
             command.env_remove(variable);
         }
-        // Scripts that are tasks say `unknot lock`.
-        let ours = Path::new(env!("CARGO_BIN_EXE_unknot")).parent().unwrap().to_owned();
-        let others = std::env::var_os("PATH").unwrap_or_default();
-        command.env("PATH", std::env::join_paths([ours].into_iter().chain(std::env::split_paths(&others))).unwrap());
         command
     }
 

@@ -3,7 +3,7 @@
 use super::{standing, tone_of, write_sentence};
 use crate::{
     args::{Format, ShowVerdict},
-    commands::waits::write_graph,
+    commands::{waits::write_graph, why::run_of},
     error::Error,
     exit::Exit,
     output::{Paint, Tone, count, harmless, wrap},
@@ -11,7 +11,10 @@ use crate::{
     terminal, time,
 };
 use serde_json::json;
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 use unknot_api::rest;
 use unknot_engine::{
     Clock,
@@ -67,13 +70,15 @@ fn labelled(verdict: &rest::Verdict, option: &str) -> Vec<(&'static str, String)
     let mut told = vec![
         ("found", format!("{}, {found}", time::moment(stamp(summary.at)))),
         ("done", done(verdict)),
-        ("policy", policy(&summary.policy).to_owned()),
+        ("policy", policy(summary).to_owned()),
     ];
+    told.extend(next(verdict, option).map(|next| ("next", next)));
     if !verdict.victims.is_empty() {
         let which = if verdict.exact { "no fewer would do" } else { "fewer might do: too many to try all" };
         told.push(("victims", format!("{} ({which})", verdict.victims.join(", "))));
     }
-    for repair in verdict.repairs.iter().filter_map(|repair| repair.get("sentence")?.as_str()) {
+    let is_new = |repair: &&str| !verdict.explanation.iter().any(|sentence| sentence == repair);
+    for repair in verdict.repairs.iter().filter_map(|repair| repair.get("sentence")?.as_str()).filter(is_new) {
         told.push(("repair", harmless(repair)));
     }
     if summary.behind > 0 {
@@ -106,11 +111,31 @@ fn done(verdict: &rest::Verdict) -> String {
     }
 }
 
-fn policy(word: &str) -> &str {
-    match word {
-        "retry" => "retry: an attempt is stopped and made again; its run is cancelled if that cannot be",
-        "cancel" => "cancel: the victim's run is cancelled",
-        "alert" => "alert: somebody is told",
-        other => other,
+/// What a person can do who finds it as it was left.
+fn next(verdict: &rest::Verdict, option: &str) -> Option<String> {
+    let summary = &verdict.summary;
+    let is_left = summary.outcome == "reported" && summary.ended_at.is_none();
+    match summary.kind.as_str() {
+        "deadlocked" if is_left => {
+            let runs: BTreeSet<String> = verdict.victims.iter().map(|victim| run_of(victim)).collect();
+            let cancel = |run: &String| format!("`unknot cancel {run}{option}`");
+            let cancels = runs.iter().map(cancel).collect::<Vec<_>>().join(" with ");
+            (!runs.is_empty()).then(|| format!("{cancels} lets the others go on"))
+        }
+        "orphaned" if is_left => {
+            let run = summary.runs.first()?;
+            Some(format!("`unknot why {run}{option}` says what is missing; `unknot cancel {run}{option}` gives it up"))
+        }
+        _ => None,
+    }
+}
+
+fn policy(summary: &rest::VerdictSummary) -> &str {
+    match (summary.policy.as_str(), summary.kind.as_str()) {
+        ("retry", "orphaned") => "retry, which would help nobody here: what is waited for does not come by that",
+        ("retry", _) => "retry: an attempt is stopped and made again; its run is cancelled if that cannot be",
+        ("cancel", _) => "cancel: the victim's run is cancelled",
+        ("alert", _) => "alert: somebody is told",
+        (other, _) => other,
     }
 }
