@@ -100,7 +100,7 @@ pub struct Stuck {
     pub tasks: u32,
     /// When anything last changed in it.
     pub last_update: Timestamp,
-    /// Whether a deadlock is resolved without asking.
+    /// Whether something was done about it without asking.
     pub auto_cancel: bool,
     /// Sentences for people. Up to [`SENTENCES_MAX`].
     pub explanation: Vec<String>,

@@ -100,7 +100,7 @@ impl Step<'_> {
                 workflow: found.workflow.to_string(),
                 tasks: u32::try_from(own).unwrap_or(u32::MAX),
                 last_update: found.updated_at,
-                auto_cancel: verdict.policy != Policy::Alert,
+                auto_cancel: verdict.outcome != Outcome::Reported,
                 explanation: verdict.explanation.clone(),
             };
             self.raise(Incident::stuck(stuck));
