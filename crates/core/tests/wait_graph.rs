@@ -331,3 +331,76 @@ fn drawings_show_the_ring_and_escape_what_commands() {
     let large = Generate::Convoy { n: 5_000 }.snapshot();
     assert!(dot(&large, &reduce(&large)).lines().count() < 400);
 }
+
+/// Nodes that wait for the ends of others: `a<b,c!` waits for the end of b and the success of c, `a<any(b,c)` for one of them.
+fn ends(rules: &str) -> Snapshot {
+    let rules: Vec<(&str, &str)> = rules.split_whitespace().map(|rule| rule.split_once('<').expect("a rule")).collect();
+    let nodes: Vec<Value> = rules.iter().map(|(id, _)| json!({"id": id, "state": "waiting"})).collect();
+    let term = |term: &str| match term.strip_suffix('!') {
+        Some(node) => json!({"node": node, "until": "success"}),
+        None => json!({"node": term, "until": "terminal"}),
+    };
+    let wait = |(id, of): &(&str, &str)| {
+        let any = of.strip_prefix("any(").and_then(|of| of.strip_suffix(')'));
+        let of: Vec<Value> = any.unwrap_or(of).split(',').map(term).collect();
+        json!({"node": id, "expr": {"mode": if any.is_some() { "any" } else { "all" }, "of": of}})
+    };
+    let waits: Vec<Value> = rules.iter().map(wait).collect();
+    serde_json::from_value(json!({"nodes": nodes, "waits": waits})).expect("a snapshot")
+}
+
+#[test]
+fn whoever_could_not_be_spared_before_another_was_is_spared_after_it() {
+    // 17 in the core: too many to try all. n16 waits for a success, which n14 can only have while it is no victim itself.
+    let snapshot = ends(
+        "n0<n10 n1<n0 n2<n5 n3<n4 n4<n1 n5<n3 n6<n14 n7<n8,n1 n8<n6 n9<n7 n10<n9 n11<n13 n12<n5 n13<n12,n2 \
+         n14<n15,n11 n15<any(n16,n4) n16<n14!",
+    );
+    let analysis = analyze(&snapshot);
+    assert_eq!((analysis.victims, analysis.exact), (vec!["n10".to_owned()], false));
+}
+
+#[test]
+fn a_long_chain_behind_a_failure_is_judged_exactly() {
+    let rules: Vec<String> = (0..40).map(|n| format!("n{n}<n{}!", n + 1)).collect();
+    let mut snapshot = ends(&rules.join(" "));
+    let failed = serde_json::from_value(json!({"id": "n40", "state": "failed"})).expect("a node");
+    snapshot.nodes.push(failed);
+    let analysis = analyze(&snapshot);
+    assert_eq!((analysis.victims.len(), analysis.exact, analysis.verdict.core.len()), (40, true, 1));
+}
+
+#[test]
+fn a_request_for_nothing_waits_where_less_than_nothing_is_left() {
+    let snapshot = serde_json::from_value(json!({
+        "nodes": [{"id": "n1", "state": "waiting"}, {"id": "n3", "state": "waiting"}],
+        "resources": [{"id": "r", "units": 1, "queue": "any"}],
+        "holds": [{"node": "n3", "resource": "r", "units": 2, "leaked": true}],
+        "waits": [
+            {"node": "n3", "expr": {"mode": "all", "of": [{"resource": "r", "units": 1}]}},
+            {"node": "n1", "expr": {"mode": "all", "of": [{"resource": "r", "units": 0}]}},
+        ],
+    }));
+    let analysis = analyze(&snapshot.expect("a snapshot"));
+    assert_eq!(analysis.verdict.deadlocked, ["n1", "n3"]);
+    assert_eq!(
+        (analysis.verdict.core, analysis.victims, analysis.exact),
+        (vec!["n1".to_owned(), "n3".to_owned()], vec!["n1".to_owned(), "n3".to_owned()], true)
+    );
+}
+
+#[test]
+fn a_read_that_is_no_graph_is_refused() {
+    for (read, told) in [
+        ("{}", "snapshots[1].nodes: it is missing"),
+        (
+            r#"{"generate":{"kind":"lock_chain","n":3,"closed":true}}"#,
+            "snapshots[1].nodes: a read is a graph of its own",
+        ),
+        (r#"{"nodes":[],"snapshots":[]}"#, "snapshots[1].nodes: a read is a graph of its own"),
+    ] {
+        let text = format!(r#"{{"snapshots":[{{"nodes":[]}},{read}]}}"#);
+        let fault = Input::parse(text.as_bytes()).expect_err("it is refused").to_string();
+        assert!(fault.starts_with(told), "{fault}");
+    }
+}

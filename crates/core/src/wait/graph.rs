@@ -53,7 +53,7 @@ impl<'s> Graph<'s> {
                 continue;
             }
             self.free[resource] -= i128::from(hold.units);
-            if !hold.leaked {
+            if !hold.leaked && hold.units > 0 {
                 self.holds[place].push((resource, hold.units));
             }
         }

@@ -46,8 +46,26 @@ struct File {
     #[serde(default)]
     waits: Vec<Wait>,
     generate: Option<Generate>,
-    snapshots: Option<Vec<Snapshot>>,
+    snapshots: Option<Vec<File>>,
     scenarios: Option<IgnoredAny>,
+}
+
+impl File {
+    /// One of two reads.
+    fn read(self, at: &str) -> Result<Snapshot, Fault> {
+        let Self { nodes, resources, consumables, holds, waits, generate, snapshots, .. } = self;
+        let fault =
+            |key: &str, message: &str| Fault::Meaning { path: format!("{at}{key}"), message: message.to_owned() };
+        match (nodes, generate, snapshots) {
+            (Some(nodes), None, None) => {
+                let snapshot = Snapshot { nodes, resources, consumables, holds, waits };
+                Check { at, snapshot: &snapshot }.whole()?;
+                Ok(snapshot)
+            }
+            (None, None, None) => Err(fault("nodes", "it is missing: a wait graph has at least `nodes`")),
+            _ => Err(fault("nodes", "a read is a graph of its own: `nodes`, and neither `generate` nor `snapshots`")),
+        }
+    }
 }
 
 impl Input {
@@ -74,14 +92,11 @@ impl Input {
                 Some(message) => Err(fault("generate", message)),
             },
             (None, None, Some(reads)) => {
-                for (at, snapshot) in ["snapshots[0].", "snapshots[1]."].into_iter().zip(&reads) {
-                    Check { at, snapshot }.whole()?;
-                }
                 let count = reads.len();
-                let two = <[Snapshot; 2]>::try_from(reads);
-                let two =
+                let two = <[File; 2]>::try_from(reads);
+                let [first, second] =
                     two.map_err(|_| fault("snapshots", format!("two reads are compared, and here are {count}")))?;
-                Ok(Self::Two(Box::new(two)))
+                Ok(Self::Two(Box::new([first.read("snapshots[0].")?, second.read("snapshots[1].")?])))
             }
             (None, None, None) if scenarios.is_some() => {
                 Err(fault("scenarios", "this is a collection of graphs; give one of them".to_owned()))

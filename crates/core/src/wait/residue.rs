@@ -36,9 +36,13 @@ pub(super) fn of(settled: &Reduction<'_>, dead: &[usize]) -> Snapshot {
     }
     for (place, units) in units {
         let resource = graph.snapshot.resources[place].clone();
-        // Where less is left than is held, nobody is served before all of that is back.
-        let units = u64::try_from(units).unwrap_or(0);
-        residue.resources.push(super::Resource { units, ..resource });
+        let id = resource.id.clone();
+        residue.resources.push(super::Resource { units: u64::try_from(units).unwrap_or(0), ..resource });
+        // Where less than nothing is left for good, not even a request for nothing is served.
+        if let (Ok(units @ 1..), Some(node)) = (u64::try_from(-units), residue.nodes.first()) {
+            let (node, generation) = (node.id.clone(), Some(node.generation));
+            residue.holds.push(Hold { node, resource: id, units, generation, leaked: true });
+        }
     }
     let dead_ids: BTreeSet<&str> = dead.iter().map(|node| graph.snapshot.nodes[*node].id.as_str()).collect();
     for place in consumables {

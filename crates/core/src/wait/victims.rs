@@ -7,17 +7,18 @@
 use super::{
     Snapshot,
     core_of::sinks,
-    graph::Graph,
+    graph::{Graph, each_term},
     reduce::{Assume, Reduction},
     residue,
 };
 
 /// The largest core for which all sets are tried.
 const CORE_EXACT_MAX: usize = 16;
-/// Nodes that are looked at before the search for the smallest set is given up.
+/// Nodes and conditions that are looked at before the search for the smallest set is given up, and as many again before
+/// the greedy one takes what is left.
 const LOOKS_MAX: usize = 5_000_000;
 /// How deep whoever can only be ended because somebody else was is looked for exactly.
-const DEPTH_MAX: u32 = 8;
+const DEPTH_MAX: u32 = 100;
 
 const ASSUME: Assume = Assume { outside: true, order: true };
 
@@ -41,7 +42,7 @@ pub(super) fn victims_of(residue: &Snapshot, settled: &Reduction<'_>) -> Victims
     let mut looks = Looks { left: LOOKS_MAX };
     let (mut ids, exact) = match exact(residue, settled, usize::MAX, DEPTH_MAX, &mut looks) {
         Ok(Some(set)) => (set.ids, true),
-        Ok(None) | Err(GaveUp) => (greedy(settled, &mut looks), false),
+        Ok(None) | Err(GaveUp) => (greedy(settled, &mut Looks { left: LOOKS_MAX }), false),
     };
     let place = |id: &String| settled.graph.nodes.get(id.as_str()).copied();
     ids.sort_by_key(place);
@@ -59,6 +60,13 @@ impl Looks {
         self.left = self.left.saturating_sub(nodes.max(1));
         if self.left > 0 { Ok(()) } else { Err(GaveUp) }
     }
+}
+
+/// What it costs to reduce a graph once.
+fn weight(snapshot: &Snapshot) -> usize {
+    let mut terms = 0;
+    snapshot.waits.iter().for_each(|wait| each_term(&wait.expr, &mut |_| terms += 1));
+    snapshot.nodes.len() + terms
 }
 
 /// Why the smallest set is not known: the core is too large, or the search costs too much.
@@ -96,6 +104,7 @@ fn exact(
     let small = residue::of(settled, &core);
     let small_graph = Graph::of(&small);
     let small_settled = Reduction::settled(&small_graph, ASSUME);
+    let price = weight(&small);
     let mut best: Option<Set> = None;
     for size in 1..=core.len() {
         let most = best.as_ref().map_or(most, |best| best.ids.len());
@@ -107,7 +116,7 @@ fn exact(
             if !better {
                 break;
             }
-            looks.take(core.len())?;
+            looks.take(price)?;
             let mut tried = small_settled.clone();
             for place in &chosen {
                 abort(&mut tried, *place);
@@ -135,7 +144,7 @@ fn rest_of(
     depth: u32,
     looks: &mut Looks,
 ) -> Result<Option<Set>, GaveUp> {
-    looks.take(settled.freed.len())?;
+    looks.take(weight(settled.graph.snapshot))?;
     let mut tried = settled.clone();
     chosen.iter().for_each(|node| abort(&mut tried, *node));
     let dead = tried.graph.waiting_except(&tried.freed);
@@ -186,9 +195,10 @@ fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
     let cheaper = |one: &usize, other: &usize| {
         cost(snapshot, *one).total_cmp(&cost(snapshot, *other)).then_with(|| other.cmp(one))
     };
+    let price = weight(snapshot);
     let mut left = settled.clone();
     let mut chosen = Vec::new();
-    while left.freed.iter().any(|freed| !freed) && looks.take(snapshot.nodes.len()).is_ok() {
+    while left.freed.iter().any(|freed| !freed) && looks.take(price).is_ok() {
         for sink in sinks(&left) {
             let Some(node) = sink.into_iter().min_by(cheaper) else { continue };
             if !left.freed[node] {
@@ -206,22 +216,39 @@ fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
             chosen.push(node);
         }
     }
-    spare(settled, chosen, looks)
+    spare(settled, chosen, price, looks)
 }
 
-fn spare(settled: &Reduction<'_>, mut chosen: Vec<usize>, looks: &mut Looks) -> Vec<String> {
+/// Takes out whoever is ended needlessly, the dearest first, until nobody is. Nobody stays among them whom the end of those
+/// before lets go on: ended all the same, it would not succeed, and others may wait for that.
+fn spare(settled: &Reduction<'_>, mut chosen: Vec<usize>, price: usize, looks: &mut Looks) -> Vec<String> {
     let snapshot = settled.graph.snapshot;
-    let mut dearest = chosen.clone();
-    dearest.sort_by(|one, other| cost(snapshot, *other).total_cmp(&cost(snapshot, *one)));
-    for spared in dearest {
-        if chosen.len() == 1 || looks.take(snapshot.nodes.len()).is_err() {
-            break;
+    loop {
+        let before = chosen.len();
+        let mut dearest = chosen.clone();
+        dearest.sort_by(|one, other| cost(snapshot, *other).total_cmp(&cost(snapshot, *one)));
+        for spared in dearest {
+            if chosen.len() > 1 && looks.take(price).is_ok() && chosen.contains(&spared) {
+                chosen = without(settled, &chosen, spared).unwrap_or(chosen);
+            }
         }
-        let mut tried = settled.clone();
-        chosen.iter().filter(|node| **node != spared).for_each(|node| abort(&mut tried, *node));
-        if tried.freed.iter().all(|freed| *freed) {
-            chosen.retain(|node| *node != spared);
+        // Whoever waits for the success of somebody could not be spared while that one was ended.
+        if chosen.len() == before {
+            break;
         }
     }
     chosen.into_iter().map(|node| snapshot.nodes[node].id.clone()).collect()
+}
+
+/// Who of the chosen has to be ended if one of them is not; none if that does not free everybody.
+fn without(settled: &Reduction<'_>, chosen: &[usize], spared: usize) -> Option<Vec<usize>> {
+    let mut tried = settled.clone();
+    let mut needed = Vec::new();
+    for &node in chosen.iter().filter(|node| **node != spared) {
+        if !tried.freed[node] {
+            tried.abort(node);
+            needed.push(node);
+        }
+    }
+    tried.freed.iter().all(|freed| *freed).then_some(needed)
 }
