@@ -43,6 +43,7 @@ pub use draw::{dot, mermaid};
 pub use generate::Generate;
 pub use input::{Fault, Input};
 pub use naming::named;
+pub(crate) use naming::with_names;
 pub use pools::{AtPool, Share, at_pools};
 pub use price::Price;
 pub use reach::reach;

@@ -9,7 +9,7 @@ use crate::{
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason, Told},
     step::Step,
-    wait::{Analysis, Repair, Snapshot, named},
+    wait::{Analysis, Repair, Snapshot, named, with_names},
     workflow::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +53,8 @@ impl Step<'_> {
         }
         let seq = self.next_seq();
         let explanation = named(self.state, &analysis.explanation);
+        let told = |repair: Repair| Repair { sentence: with_names(self.state, &repair.sentence), ..repair };
+        let repairs = analysis.repairs.iter().cloned().map(told).collect();
         let outcome = self.resolve(kind, policy, &victims);
         if outcome == Outcome::Reported {
             self.mark_told(&members, seq);
@@ -69,14 +71,7 @@ impl Step<'_> {
             graph: cut(graph, &analysis.verdict.core.iter().cloned().collect()),
             victims: victims.iter().filter_map(|id| id.parse().ok()).collect(),
             exact: analysis.exact,
-            repairs: analysis
-                .repairs
-                .into_iter()
-                .map(|repair| Repair {
-                    sentence: named(self.state, std::slice::from_ref(&repair.sentence)).concat(),
-                    ..repair
-                })
-                .collect(),
+            repairs,
             policy,
             outcome,
             false_positive: None,

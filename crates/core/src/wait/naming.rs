@@ -8,8 +8,8 @@ pub fn named(state: &State, sentences: &[String]) -> Vec<String> {
     sentences.iter().map(|sentence| with_names(state, sentence)).collect()
 }
 
-/// The ids of a sentence stand between backquotes.
-fn with_names(state: &State, sentence: &str) -> String {
+/// One sentence of these. Its ids stand between backquotes.
+pub(crate) fn with_names(state: &State, sentence: &str) -> String {
     let mut told = String::with_capacity(sentence.len());
     for (number, piece) in sentence.split('`').enumerate() {
         match number % 2 {
