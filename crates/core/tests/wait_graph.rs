@@ -169,6 +169,34 @@ fn a_cause_is_not_blamed_for_a_part_that_holds() {
 }
 
 #[test]
+fn all_who_stand_earlier_in_a_line_hold_up_whoever_stands_behind_them() {
+    // `y` stands between `x` and `z` without needing the lock: `z` waits for `x` no less than for `y`, and `y` for `z`.
+    let end = |of: &str| json!({"node": of, "until": "terminal"});
+    let waits = [
+        ("x", all(&[units("L", 1), end("x")])),
+        ("y", all(&[json!({"mode": "any", "of": [units("L", 1), {"timer": true}]}), end("z")])),
+        ("z", all(&[units("L", 1)])),
+    ];
+    let found = judge(&graph(&["x", "y", "z"], &[("L", 1)], &[], &waits));
+    assert_eq!(found.verdict.core, ["x"]);
+    assert_eq!(found.victims, ["x", "z"]);
+    // Without `x`, the two are the cause.
+    let found = judge(&graph(&["y", "z"], &[("L", 1)], &[], &waits[1..]));
+    assert_eq!(found.verdict.core, ["y", "z"]);
+    // The nearest is named first, and whoever is behind it too: the ring goes by `a`, not by `b`.
+    let waits = [
+        ("a", all(&[json!({"mode": "any", "of": [units("L", 1), {"timer": true}]}), end("c")])),
+        ("b", all(&[json!({"mode": "any", "of": [units("L", 1), {"timer": true}]}), end("a")])),
+        ("c", all(&[units("L", 1)])),
+    ];
+    let found = judge(&graph(&["a", "b", "c"], &[("L", 1)], &[], &waits));
+    assert_eq!(found.verdict.core, ["a", "b", "c"]);
+    let sentences = found.explanation.join("\n");
+    assert!(sentences.contains("`c` waits for `L`, behind `b` and `a` in its queue"), "{sentences}");
+    assert!(sentences.contains("`b` is caught in the same"), "{sentences}");
+}
+
+#[test]
 fn orphans_get_a_repair() {
     let repairs = |text: &Value| {
         let found = judge(text);

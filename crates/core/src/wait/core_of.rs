@@ -2,8 +2,8 @@
 
 use super::{Part, Queue, reduce::Reduction, residue::each_open_term};
 
-/// Who is blocked by whom. The vertices are the nodes, then the resources, then the consumables: as vertices of their
-/// own, a thousand waiters and a thousand holders are two thousand edges.
+/// Who is blocked by whom. The vertices are the nodes, then the resources, then the consumables, then the places of
+/// ordered lines: as vertices of their own, a thousand waiters and a thousand holders are two thousand edges.
 pub(super) struct Blocked {
     /// Where each vertex is blocked.
     pub(super) by: Vec<Vec<usize>>,
@@ -23,14 +23,14 @@ impl Blocked {
         for (place, consumable) in graph.snapshot.consumables.iter().enumerate() {
             by[nodes + resources + place].extend(graph.producers(&consumable.id).filter(|node| !settled.freed[*node]));
         }
-        let before = before_in_line(settled);
+        let ahead = places_ahead(settled, &mut by);
         each_open_term(settled, |node, term| match term {
             Part::Resource { resource, units } => {
                 let Some(&place) = graph.resources.get(resource.as_str()) else { return };
                 if settled.free(place) < i128::from(*units) && !by[nodes + place].is_empty() {
                     by[node].push(nodes + place);
                 }
-                by[node].extend(before[node].iter().filter(|(line, _)| *line == place).map(|(_, before)| *before));
+                by[node].extend(ahead[node].iter().filter(|(line, _)| *line == place).map(|(_, ahead)| *ahead));
             }
             Part::Node { node: other, .. } => {
                 let other = graph.nodes.get(other.as_str());
@@ -93,17 +93,27 @@ impl Blocked {
     }
 }
 
-/// Per node: for each ordered line, the dead node that stands right before it.
-fn before_in_line(settled: &Reduction<'_>) -> Vec<Vec<(usize, usize)>> {
+/// Per node: for each ordered line, the vertex of the place before its own. A place leads to the dead node that stands
+/// there and to the place before it, so that whoever leads to one is blocked by all who stand earlier: the one right
+/// before may stand there without needing it.
+fn places_ahead(settled: &Reduction<'_>, by: &mut Vec<Vec<usize>>) -> Vec<Vec<(usize, usize)>> {
     let graph = settled.graph;
-    let mut before = vec![Vec::new(); graph.snapshot.nodes.len()];
+    let mut ahead = vec![Vec::new(); graph.snapshot.nodes.len()];
     for (resource, line) in graph.lines.iter().enumerate() {
-        if graph.snapshot.resources[resource].queue == Queue::Fifo {
-            let dead: Vec<usize> = line.iter().copied().filter(|node| !settled.freed[*node]).collect();
-            dead.windows(2).for_each(|pair| before[pair[1]].push((resource, pair[0])));
+        if graph.snapshot.resources[resource].queue != Queue::Fifo {
+            continue;
+        }
+        let mut dead: Vec<usize> = line.iter().copied().filter(|node| !settled.freed[*node]).collect();
+        // Who asks in two places of one expression stands there twice.
+        dead.dedup();
+        let mut last = None;
+        for pair in dead.windows(2) {
+            by.push(std::iter::once(pair[0]).chain(last).collect());
+            last = Some(by.len() - 1);
+            ahead[pair[1]].push((resource, by.len() - 1));
         }
     }
-    before
+    ahead
 }
 
 /// The nodes of each component from which no edge leads out, in the order of the snapshot.

@@ -10,7 +10,7 @@ use super::{
     residue,
 };
 use crate::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Sentences about one cycle before the rest is only counted.
 const CYCLE_SAID_MAX: usize = 12;
@@ -160,14 +160,14 @@ fn shortest_cycle(blocked: &Blocked, sink: &[usize]) -> Vec<usize> {
     best.unwrap_or_else(|| sink.iter().take(1).copied().collect())
 }
 
-/// The shortest way from a node back to it, without the resources on the way. `from` is empty, and is left so.
+/// The shortest way from a node back to it, counted in nodes and without the vertices between them. `from` is empty, and
+/// is left so.
 fn cycle_through(blocked: &Blocked, start: usize, from: &mut [Option<usize>], left: &mut usize) -> Option<Vec<usize>> {
     let mut reached = vec![start];
-    let mut next = 0;
+    let mut walk = VecDeque::from([start]);
     let mut cycle = None;
     // The first walk is never cut short: there is always a cycle to show.
-    'walk: while let Some(&vertex) = reached.get(next) {
-        next += 1;
+    'walk: while let Some(vertex) = walk.pop_front() {
         for &target in &blocked.by[vertex] {
             if target == start && vertex >= blocked.nodes && from[vertex] == Some(start) {
                 // What it keeps itself of what it wants more of explains little: others keep the rest.
@@ -181,6 +181,11 @@ fn cycle_through(blocked: &Blocked, start: usize, from: &mut [Option<usize>], le
             if from[target].is_none() {
                 from[target] = Some(vertex);
                 reached.push(target);
+                if target < blocked.nodes {
+                    walk.push_back(target);
+                } else {
+                    walk.push_front(target);
+                }
             }
         }
         *left = left.saturating_sub(blocked.by[vertex].len());
@@ -261,20 +266,24 @@ impl Said<'_, '_> {
             Part::Expr(inner) => inner.of.iter().filter(|part| self.holds(node, part)).count() >= inner.needed(),
             Part::Resource { resource, units } => {
                 let Some(&place) = self.settled.graph.resources.get(resource.as_str()) else { return false };
-                self.settled.free(place) >= i128::from(*units) && self.before(node, place).is_none()
+                self.settled.free(place) >= i128::from(*units) && self.ahead(node, place).is_empty()
             }
             Part::Node { .. } | Part::Consumable { .. } => false,
         }
     }
 
-    /// Who stands before a node in an ordered line.
-    fn before(&self, node: usize, resource: usize) -> Option<usize> {
+    /// Who stands before a node in an ordered line, the next before it first.
+    fn ahead(&self, node: usize, resource: usize) -> Vec<usize> {
         let graph = self.settled.graph;
-        let line = &graph.lines[resource];
-        let is_ordered = graph.snapshot.resources[resource].queue == Queue::Fifo;
-        let earlier =
-            line.iter().copied().take_while(|waiter| *waiter != node).filter(|waiter| !self.settled.freed[*waiter]);
-        earlier.last().filter(|_| is_ordered)
+        if graph.snapshot.resources[resource].queue != Queue::Fifo {
+            return Vec::new();
+        }
+        let line = graph.lines[resource].iter().copied();
+        let mut ahead: Vec<usize> =
+            line.take_while(|waiter| *waiter != node).filter(|waiter| !self.settled.freed[*waiter]).collect();
+        ahead.dedup();
+        ahead.reverse();
+        ahead
     }
 
     fn part(&self, node: usize, part: &Part) -> String {
@@ -321,9 +330,12 @@ impl Said<'_, '_> {
             _ => (format!("for {units} units of `{resource}`"), "of which not enough are left"),
         };
         if self.settled.free(place) >= i128::from(units) {
-            let before = self.before(node, place).map(|before| &graph.snapshot.nodes[before].id);
-            let before = before.map(|before| format!(", behind `{before}` in its queue")).unwrap_or_default();
-            return format!("{what}{before}");
+            let ahead = self.ahead(node, place);
+            let ids: Vec<&str> = ahead.iter().map(|ahead| graph.snapshot.nodes[*ahead].id.as_str()).collect();
+            if ids.is_empty() {
+                return what;
+            }
+            return format!("{what}, behind {} in its queue", listed(&ids, "and"));
         }
         if units > size {
             return format!("{what}, which has {size}");
