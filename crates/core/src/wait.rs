@@ -73,6 +73,7 @@ pub struct Snapshot {
 
 /// A run or a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "a node, as `{id, state}`")]
 pub struct Node {
     /// Its id.
     pub id: String,
@@ -112,9 +113,13 @@ pub enum NodeState {
 
 /// Counted units that are held and given back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a resource, as `{id, units, queue}`")]
 pub struct Resource {
     /// Its id.
     pub id: String,
+    /// What people call it, for drawings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// How many there are.
     pub units: u64,
     /// Whom it serves first.
@@ -133,9 +138,13 @@ pub enum Queue {
 
 /// Something sent: a signal, an item, a token, an operator's word.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a consumable, as `{id}`")]
 pub struct Consumable {
     /// Its id.
     pub id: String,
+    /// What people call it, for drawings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// How many there are now.
     #[serde(default)]
     pub available: u64,
@@ -152,6 +161,7 @@ pub struct Consumable {
 
 /// Units of a resource in somebody's hands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a hold, as `{node, resource, units}`")]
 pub struct Hold {
     /// Whose.
     pub node: String,
@@ -169,6 +179,7 @@ pub struct Hold {
 
 /// Somebody's wait.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "a wait, as `{node, expr}`")]
 pub struct Wait {
     /// Who waits; keeps what it holds meanwhile.
     pub node: String,
@@ -184,6 +195,7 @@ pub struct Wait {
 
 /// A monotone expression over terms.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an expression, as `{mode, of}`")]
 pub struct Expr {
     /// How many of the parts must hold.
     pub mode: Mode,

@@ -125,6 +125,34 @@ impl Config {
         Self::load(&absolute(Path::new(".")), as_typed(place, None), SeedFile::MaybeOurs)
     }
 
+    /// The same for commands that ask the server which owns the data folder: it goes on whatever somebody writes into
+    /// the file, and is asked and told all the same. Where the file is not sound, the mistake comes with what can be
+    /// known: the data folder, beside the defaults of all else.
+    ///
+    /// # Errors
+    /// If a variable is not sound, or something else than the configuration stands in the way.
+    pub(crate) fn to_ask(place: &Place) -> Result<(Self, Option<Error>), Error> {
+        let mistake = match Self::here(place) {
+            Ok(config) => return Ok((config, None)),
+            Err(mistake @ (Error::File(_) | Error::ConfigUnreadable { .. })) => mistake,
+            Err(other) => return Err(other),
+        };
+        let (folder, typed) = (absolute(Path::new(".")), as_typed(place, None));
+        let file = Self::file(&folder, typed);
+        let source = file.as_deref().and_then(|file| source(file).ok());
+        let read = source.as_ref().and_then(|source| Read::new(source).ok());
+        let mut values = read.map(|read| read.values).unwrap_or_default();
+        environment::overlay(variables()?, &mut values)?;
+        let beside = file.as_deref().and_then(Path::parent).unwrap_or(&folder);
+        let data = typed.data.map(absolute).or_else(|| path(&values, "server.data", beside));
+        // The rest of what was read is not whole.
+        let mut values = Values::default();
+        values.fill();
+        let mut config = Self::from_values(values, data.unwrap_or_else(|| folder.join(DATA)), Logging::default());
+        config.typed_file = typed.config.map(absolute);
+        Ok((config, Some(mistake)))
+    }
+
     /// The configuration of a server.
     ///
     /// # Errors
@@ -133,11 +161,15 @@ impl Config {
         Self::load(&absolute(Path::new(".")), as_typed(place, listen), SeedFile::Ours)
     }
 
-    fn load(folder: &Path, typed: Typed<'_>, seed_file: SeedFile) -> Result<Self, Error> {
+    /// The file that is typed, named by a variable, or stands in a folder or above it.
+    fn file(folder: &Path, typed: Typed<'_>) -> Option<PathBuf> {
         let by_variable = || env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from);
         let named = typed.config.map(Path::to_path_buf).or_else(by_variable).map(|path| absolute(&path));
-        let found = named.or_else(|| folder.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file()));
-        if let Some(path) = found {
+        named.or_else(|| folder.ancestors().map(|folder| folder.join(FILE)).find(|path| path.is_file()))
+    }
+
+    fn load(folder: &Path, typed: Typed<'_>, seed_file: SeedFile) -> Result<Self, Error> {
+        if let Some(path) = Self::file(folder, typed) {
             return Self::read(Some(path), folder, typed);
         }
         let seeds = folder.join(SEED_FILE);

@@ -290,6 +290,19 @@ pub(crate) fn with_causes(error: &Error) -> String {
     }
 }
 
+/// Says that the configuration is not sound, where a server that has read another one is asked all the same.
+pub(crate) fn warn_of_mistake(mistake: &Error) {
+    let what = match mistake {
+        Error::File(report) => match report.problems.first() {
+            Some(first) => format!("`{}` has a mistake in line {}: {}", report.file, first.line, first.message),
+            None => format!("`{}` has a mistake", report.file),
+        },
+        other => unknot_api::with_causes(other),
+    };
+    let help = "the server goes on with what it read before; see `unknot config check`";
+    eprint_quietly(&format!("warning: {}\n  help: {help}\n", harmless(&what)));
+}
+
 fn finding(path: &str, message: &str, help: Option<&str>) -> String {
     let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
     let help = help.map(|help| format!(" ({help})")).unwrap_or_default();

@@ -46,6 +46,8 @@ pub(crate) struct Progress {
 pub(crate) struct Active {
     /// Which attempt.
     pub(crate) attempt: u32,
+    /// Since when that goes on, with what it waits for on the way.
+    pub(crate) begun: Timestamp,
     /// Since when it is so.
     pub(crate) since: Timestamp,
     /// What it does.
@@ -105,8 +107,13 @@ impl Progress {
             },
             Phase::Ended(_) => None,
         };
-        match doing {
-            Some((since, doing)) => drop(self.active.insert(index, Active { attempt: task.attempts, since, doing })),
+        let begun = task.lease().and_then(|lease| lease.started_at);
+        let active = doing.map(|(since, doing)| {
+            let begun = begun.unwrap_or(since);
+            Active { attempt: task.attempts, begun, since, doing }
+        });
+        match active {
+            Some(active) => drop(self.active.insert(index, active)),
             None => drop(self.active.remove(&index)),
         }
     }
@@ -195,9 +202,9 @@ impl Progress {
         &self.definition.task(index).name
     }
 
-    /// Since when a task's attempt runs, if it does.
-    fn running_since(&self, index: TaskIndex) -> Option<Timestamp> {
-        self.active.get(&index).map(|active| active.since)
+    /// Since when a task's attempt goes on, if it does.
+    fn begun(&self, index: TaskIndex) -> Option<Timestamp> {
+        self.active.get(&index).map(|active| active.begun)
     }
 
     fn set(&mut self, index: TaskIndex, status: TaskStatus) {
@@ -211,9 +218,13 @@ impl Progress {
 
     fn activate(&mut self, index: TaskIndex, entry: &HistoryEntry, doing: Doing) {
         let is_stop = matches!(doing, Doing::Stopping(_));
-        let since = self.running_since(index).filter(|_| is_stop).unwrap_or(entry.at);
+        let comes_back = matches!(entry.event, HistoryKind::WaitGranted | HistoryKind::WaitEnded);
+        let goes_on = is_stop || comes_back || matches!(doing, Doing::Parked(_));
+        let before = self.active.get(&index);
+        let since = before.filter(|_| is_stop).map_or(entry.at, |before| before.since);
+        let begun = before.filter(|_| goes_on).map_or(entry.at, |before| before.begun);
         let attempt = entry.attempt.unwrap_or(1);
-        self.active.insert(index, Active { attempt, since, doing });
+        self.active.insert(index, Active { attempt, begun, since, doing });
     }
 }
 

@@ -3,7 +3,11 @@
 //! One that is named with `--server` comes first; else the one that owns the data folder, by the socket there, for
 //! which no token is needed. A socket at which nobody listens is what a server left behind that was killed.
 
-use crate::{args::At, config::Config, error::Error};
+use crate::{
+    args::At,
+    config::Config,
+    error::{Error, warn_of_mistake},
+};
 use std::{fs, io, path::Path};
 use tokio::runtime::{Builder, Runtime};
 use unknot_api::client::{Address, Client, ClientError};
@@ -59,8 +63,14 @@ impl Remote {
         if let Some(named) = Self::named(at)? {
             return Ok(named);
         }
-        let config = Config::here(&at.place)?;
-        Self::owner(&config)?.ok_or_else(|| Error::NoServer { data: config.data.clone() })
+        let (config, mistake) = Config::to_ask(&at.place)?;
+        match Self::owner(&config)? {
+            Some(remote) => {
+                mistake.iter().for_each(warn_of_mistake);
+                Ok(remote)
+            }
+            None => Err(mistake.unwrap_or(Error::NoServer { data: config.data })),
+        }
     }
 
     fn new(client: Client, option: String) -> Result<Self, Error> {

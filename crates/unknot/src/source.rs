@@ -14,7 +14,7 @@ use crate::{
     args::At,
     attempt_folder,
     config::Config,
-    error::Error,
+    error::{Error, warn_of_mistake},
     looking::{Looking, Newest, id_of},
     remote::Remote,
 };
@@ -99,11 +99,15 @@ impl Source {
         if let Some(remote) = Remote::named(at)? {
             return Ok(Self::Server(Box::new(remote)));
         }
-        let config = Config::here(&at.place)?;
-        match Remote::owner(&config) {
-            Ok(Some(remote)) => Ok(Self::Server(Box::new(remote))),
+        let (config, mistake) = Config::to_ask(&at.place)?;
+        match (Remote::owner(&config), mistake) {
+            (Ok(Some(remote)), mistake) => {
+                mistake.iter().for_each(warn_of_mistake);
+                Ok(Self::Server(Box::new(remote)))
+            }
+            (Ok(None) | Err(_), Some(mistake)) => Err(mistake),
             // Whoever owns it is no server, or one that does not answer.
-            Ok(None) | Err(_) => Self::store(config),
+            (Ok(None) | Err(_), None) => Self::store(config),
         }
     }
 

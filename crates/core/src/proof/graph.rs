@@ -16,7 +16,7 @@ pub(super) fn graph(world: &World<'_>, runs: &[Run]) -> Snapshot {
     for resource in &world.system().resources {
         // Of what nobody knows, there is always enough here.
         let units = resource.size.unwrap_or(u64::MAX >> 1);
-        graph.graph.resources.push(Resource { id: resource.name.clone(), units, queue: Queue::Any });
+        graph.graph.resources.push(Resource { id: resource.name.clone(), label: None, units, queue: Queue::Any });
     }
     let mut numbers: BTreeMap<usize, usize> = BTreeMap::new();
     for run in runs {
@@ -63,7 +63,7 @@ impl Grapher<'_> {
             self.wait(id, open);
         }
         if let Some(most) = flow.max_parallel {
-            self.graph.resources.push(Resource { id: parallel(id), units: most, queue: Queue::Any });
+            self.graph.resources.push(Resource { id: parallel(id), label: None, units: most, queue: Queue::Any });
         }
         for (place, doing) in run.acts.iter().enumerate() {
             let task = task_id(place);
@@ -189,7 +189,7 @@ impl Grapher<'_> {
         }
         for (resource, units) in lendable {
             let id = lent(task, &self.world.system().resources[resource].name);
-            self.graph.resources.push(Resource { id, units, queue: Queue::Any });
+            self.graph.resources.push(Resource { id, label: None, units, queue: Queue::Any });
         }
     }
 }

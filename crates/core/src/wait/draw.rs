@@ -212,17 +212,18 @@ impl Figure {
         }
         for place in drawn_resources {
             let resource = &snapshot.resources[place];
-            let label = if resource.units == 1 {
-                resource.id.clone()
-            } else {
-                format!("{} ({} units)", resource.id, resource.units)
+            let name = resource.label.as_ref().unwrap_or(&resource.id);
+            let label = match resource.units {
+                1 => name.clone(),
+                units => format!("{name} ({units} units)"),
             };
             self.shapes.push(Shape { key: format!("r{place}"), label, kind: Kind::Resource, tone: Tone::Plain });
         }
         for place in drawn_consumables {
             let consumable = &snapshot.consumables[place];
             let tone = if consumable.external { Tone::Outside } else { Tone::Plain };
-            let (key, label) = (format!("c{place}"), consumable.id.clone());
+            let key = format!("c{place}");
+            let label = consumable.label.as_ref().unwrap_or(&consumable.id).clone();
             for to in consumable.producers.iter().filter_map(|id| nodes.get(id.as_str())) {
                 self.arrows.push(Arrow {
                     from: key.clone(),

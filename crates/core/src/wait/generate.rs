@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 /// A family of graphs with its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields, expecting = "a rule, as `{kind: \"convoy\", n}`")]
 pub enum Generate {
     /// `t{i}` holds `L{i}` and waits for `L{i+1}`. Closed: the last waits for `L0`; open: the last runs.
     LockChain {
@@ -74,7 +74,7 @@ fn node(id: String, waits: bool) -> Node {
 }
 
 fn resource(id: String, units: u32, queue: Queue) -> Resource {
-    Resource { id, units: units.into(), queue }
+    Resource { id, label: None, units: units.into(), queue }
 }
 
 fn hold(node: String, resource: String) -> Hold {

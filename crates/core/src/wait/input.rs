@@ -20,9 +20,14 @@ pub enum Input {
 /// Why a text is no wait graph.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// It is not JSON, or not of the form; the message has line and column.
-    #[error("{0}")]
-    Form(#[from] serde_json::Error),
+    /// It is not JSON, or not of the form.
+    #[error("{}{message}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
+    Form {
+        /// Where, as `waits[3].expr`; empty if no place is known.
+        path: String,
+        /// What is wrong there, with line and column.
+        message: String,
+    },
     /// It has the form and makes no sense.
     #[error("{path}: {message}")]
     Meaning {
@@ -33,8 +38,47 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// What is wrong with a text that could not be read. It is read once more, since to know the path costs time.
+    fn of_form(bytes: &[u8]) -> Self {
+        let mut reader = serde_json::Deserializer::from_slice(bytes);
+        let read: Result<File, _> = serde_path_to_error::deserialize(&mut reader);
+        let (path, message) = match read {
+            Err(error) => (error.path().to_string(), error.into_inner().to_string()),
+            // It has the form, and something stands behind it.
+            Ok(_) => (String::new(), reader.end().err().map_or_else(String::new, |error| error.to_string())),
+        };
+        // What has no name yet is `?` there, and the whole is `.`.
+        let path = path.trim_end_matches(['.', '?']);
+        Self::Form { path: shortened(path), message: shortened(&without_types(&message)) }
+    }
+}
+
+/// What was expected in the words of the format, where the reader knows only its own types.
+fn without_types(message: &str) -> String {
+    let words = [
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected f64", "expected a number"),
+        ("expected a sequence", "expected a list"),
+    ];
+    words.into_iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
+}
+
+/// A text whose middle is left out if it is long: what is echoed of a file may be anything.
+fn shortened(text: &str) -> String {
+    const PART: usize = 120;
+    let count = text.chars().count();
+    if count <= 2 * PART {
+        return text.to_owned();
+    }
+    let (head, tail) = (text.chars().take(PART), text.chars().skip(count - PART));
+    head.chain(" … ".chars()).chain(tail).collect()
+}
+
 /// All keys that a file may have; those of other tools are passed over.
 #[derive(Deserialize)]
+#[serde(expecting = "a wait graph, from `{` to `}`")]
 struct File {
     nodes: Option<Vec<Node>>,
     #[serde(default)]
@@ -79,7 +123,7 @@ impl Input {
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
             return Err(fault("line 1", "a wait graph is a JSON object, from `{` to `}`".to_owned()));
         }
-        let file: File = serde_json::from_slice(bytes)?;
+        let file: File = serde_json::from_slice(bytes).or_else(|_| Err(Fault::of_form(bytes)))?;
         let File { nodes, resources, consumables, holds, waits, generate, snapshots, scenarios } = file;
         match (nodes, generate, snapshots) {
             (Some(nodes), None, None) => {

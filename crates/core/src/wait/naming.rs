@@ -20,14 +20,22 @@ pub(crate) fn with_names(state: &State, sentence: &str) -> String {
     told
 }
 
+/// What a resource, or something sent, is called in a drawing.
+pub(super) fn label_of(state: &State, id: &str) -> Option<String> {
+    name_of(state, id).map(|name| name.replace('`', ""))
+}
+
 /// What an id of a graph is called in a sentence.
 fn name_of(state: &State, id: &str) -> Option<String> {
     if let Some(name) = id.strip_prefix("pool:") {
         let kind = if state.pools.get(name).is_some_and(|pool| pool.size == 1) { "lock" } else { "pool" };
         return Some(format!("{kind} `{name}`"));
     }
+    if let Some(run) = id.strip_prefix("parallel:") {
+        return Some(format!("a place under the `max_parallel` of {}", name_of(state, run)?));
+    }
     if let Some(signal) = id.strip_prefix("signal:") {
-        let name = signal.strip_suffix(DECLARED)?.split_once(':')?.1;
+        let name = signal.strip_suffix(DECLARED).unwrap_or(signal).split_once(':')?.1;
         return Some(format!("signal `{name}`"));
     }
     if let Some((lender, lent)) = id.strip_prefix(LENT).and_then(|id| id.split_once(':')) {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 /// Every key that a part may have.
 #[derive(Deserialize)]
+#[serde(expecting = "a part of an expression, as `{resource, units}`")]
 struct Raw {
     mode: Option<Mode>,
     k: Option<usize>,

@@ -1,7 +1,7 @@
 //! The wait graph of a state.
 
 use super::{
-    Consumable, Expr, Hold, Node, NodeState, Part, Price, Queue, Resource, Snapshot, Until, Wait,
+    Consumable, Expr, Hold, Node, NodeState, Part, Price, Queue, Resource, Snapshot, Until, Wait, naming::label_of,
     price::spare_who_gives_nothing,
 };
 use crate::{
@@ -113,7 +113,8 @@ impl<'s> View<'s> {
 
     fn add_resources(&mut self) {
         let volatile = &self.state.volatile;
-        let resource = |id: String, units: u64| Resource { id, units, queue: Queue::Any };
+        let resource =
+            |id: String, units: u64| Resource { label: label_of(self.state, &id), id, units, queue: Queue::Any };
         let everything = Serves::default();
         let others = volatile.workers.crews().map(|crew| &**crew).filter(|crew| **crew != everything);
         for crew in std::iter::once(&everything).chain(others) {
@@ -137,7 +138,8 @@ impl<'s> View<'s> {
     fn add_some(&mut self, wanted: &BTreeSet<String>) {
         for id in wanted {
             if let Some(units) = self.units_of(id) {
-                self.graph.resources.push(Resource { id: id.clone(), units, queue: Queue::Any });
+                let label = label_of(self.state, id);
+                self.graph.resources.push(Resource { id: id.clone(), label, units, queue: Queue::Any });
             }
         }
     }
@@ -543,17 +545,17 @@ impl<'s> View<'s> {
     fn finish(mut self) -> Snapshot {
         self.queued.sort_by_key(|(place, _)| *place);
         self.graph.waits.extend(self.queued.into_iter().map(|(_, wait)| wait));
-        let consumable =
-            |id: String| Consumable { id, available: 0, producers: Vec::new(), external: true, self_refill: false };
-        self.graph.consumables.extend(self.outside.into_iter().map(consumable));
-        let sent = self.sent.into_iter().map(|(id, senders)| Consumable {
+        let consumable = |id: String, senders: Option<BTreeSet<String>>| Consumable {
+            label: label_of(self.state, &id),
             id,
             available: 0,
-            producers: senders.into_iter().collect(),
-            external: false,
+            external: senders.is_none(),
+            producers: senders.into_iter().flatten().collect(),
             self_refill: false,
-        });
-        self.graph.consumables.extend(sent);
+        };
+        let outside = self.outside.into_iter().map(|id| consumable(id, None));
+        let sent = self.sent.into_iter().map(|(id, senders)| consumable(id, Some(senders)));
+        self.graph.consumables.extend(outside.chain(sent));
         spare_who_gives_nothing(&mut self.graph);
         self.graph
     }

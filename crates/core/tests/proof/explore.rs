@@ -318,7 +318,7 @@ impl<'d> Explorer<'d> {
         let mut view = View { explorer: self, graph: Snapshot::default() };
         for (place, name) in NAMES.iter().enumerate() {
             let units = self.sizes[place].map_or(1_000_000, u64::from);
-            view.graph.resources.push(Resource { id: (*name).to_owned(), units, queue: Queue::Any });
+            view.graph.resources.push(Resource { id: (*name).to_owned(), label: None, units, queue: Queue::Any });
         }
         for (number, run) in runs.iter().enumerate() {
             view.run(run, &format!("r{number}"), &mut Vec::new());
@@ -404,7 +404,12 @@ impl View<'_> {
         self.node(id, NodeState::Waiting, parts);
         let places = definition.body.max_parallel.map(|most| (format!("{id} parallel"), most));
         if let Some((id, most)) = &places {
-            self.graph.resources.push(Resource { id: id.clone(), units: (*most).into(), queue: Queue::Any });
+            self.graph.resources.push(Resource {
+                id: id.clone(),
+                label: None,
+                units: (*most).into(),
+                queue: Queue::Any,
+            });
         }
         for place in 0..run.tasks.len() {
             let def = &definition.body.tasks[place];
@@ -451,7 +456,7 @@ impl View<'_> {
                     holds.iter().for_each(|held| to_lend[held.resource as usize] += held.units);
                     for (resource, units) in to_lend.into_iter().enumerate().filter(|(_, units)| *units > 0) {
                         let id = lent(resource, &id);
-                        self.graph.resources.push(Resource { id, units: units.into(), queue: Queue::Any });
+                        self.graph.resources.push(Resource { id, label: None, units: units.into(), queue: Queue::Any });
                     }
                     above.push(id.clone());
                     let mut ends = Vec::new();

@@ -45,13 +45,20 @@ impl System {
         for number in 0..1 + random.below(3) {
             let (units, queue) = (1 + random.below(3) as u64, if random.one_in(2) { Queue::Fifo } else { Queue::Any });
             resources.push(detector.add_resource(units, queue));
-            snapshot.resources.push(Resource { id: format!("r{number}"), units, queue });
+            snapshot.resources.push(Resource { id: format!("r{number}"), label: None, units, queue });
         }
         for number in 0..random.below(3) {
             let (external, self_refill, available) = (random.one_in(4), random.one_in(8), u64::from(random.one_in(8)));
             consumables.push(detector.add_consumable(external || self_refill || available > 0));
             let id = format!("c{number}");
-            snapshot.consumables.push(Consumable { id, available, producers: Vec::new(), external, self_refill });
+            snapshot.consumables.push(Consumable {
+                id,
+                label: None,
+                available,
+                producers: Vec::new(),
+                external,
+                self_refill,
+            });
         }
         let asks_twice = random.one_in(4);
         let mut system = Self {

@@ -4,7 +4,7 @@ use super::{alone, show::has_ended};
 use crate::{
     args::Cancel,
     config::Config,
-    error::Error,
+    error::{Error, warn_of_mistake},
     exit::Exit,
     looking::Looking,
     output::count,
@@ -30,7 +30,7 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
     if let Some(remote) = Remote::named(&cancel.at)? {
         return at_server(cancel, remote, out);
     }
-    let config = Config::here(&cancel.at.place)?;
+    let (config, mistake) = Config::to_ask(&cancel.at.place)?;
     let record = Looking::open(&config)?.find(&cancel.run)?;
     if let RunRecord::Finished(finished) = &record {
         return Err(Error::AlreadyEnded { run: record.id(), status: finished.status });
@@ -38,8 +38,11 @@ pub(crate) fn perform(cancel: &Cancel, out: &mut dyn Write) -> Result<Exit, Erro
     let by = terminal::user();
     let wish = CancelWish { run: record.id(), reason: &cancel.reason, by: &by, force: cancel.force };
     match control::cancel(&config.data, &wish).map_err(Error::owner(&config.data))? {
-        Some(answer) => asked(&answer, &wish, &config, out),
-        None => by_itself(&config, &wish, out),
+        Some(answer) => {
+            mistake.iter().for_each(warn_of_mistake);
+            asked(&answer, &wish, &config, out)
+        }
+        None => mistake.map_or_else(|| by_itself(&config, &wish, out), Err),
     }
 }
 

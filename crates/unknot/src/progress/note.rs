@@ -143,8 +143,8 @@ fn retrying(entry: &HistoryEntry) -> String {
 }
 
 fn completed(entry: &HistoryEntry, progress: &Progress) -> String {
-    match entry.task.and_then(|index| progress.running_since(index)) {
-        Some(since) => format!("completed in {}", time::length(entry.at.since(since))),
+    match entry.task.and_then(|index| progress.begun(index)) {
+        Some(begun) => format!("completed in {}", time::length(entry.at.since(begun))),
         None => "completed".to_owned(),
     }
 }

@@ -69,6 +69,26 @@ fn a_run_goes_to_the_server_that_owns_the_folder() {
 }
 
 #[test]
+fn a_mistake_in_the_configuration_keeps_nobody_from_the_server_that_runs() {
+    let bench = Bench::with(&waiting(&marker()));
+    bench.write("unknot.yaml", "server: {listen: '127.0.0.1:0', data: elsewhere}\n");
+    let served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    wait_for_file(&bench.path("began"));
+    bench.write("unknot.yaml", "server: {data: elsewhere}\npools: {gpu: {sise: 1}}\n");
+    let warning = "warning: `unknot.yaml` has a mistake in line 2:";
+    bench.run(&["why", "latest"]).code(0).says(warning);
+    bench.run(&["pools"]).code(0).says(warning);
+    // What would be decided by it is not.
+    bench.run(&["submit", "flow.yaml"]).code(2).says("unknown key `sise`");
+    bench.run(&["cancel", "latest"]).code(0).says(warning).says("see `unknot config check`");
+    served.running.signal(Signal::TERM);
+    assert_eq!(served.running.end().0, Some(0));
+    // Without a server there is nobody who knows better.
+    bench.run(&["ls"]).code(2).says("unknown key `sise`");
+}
+
+#[test]
 fn what_is_read_is_the_same_from_a_store_and_from_a_server() {
     let bench = Bench::with(FLOW);
     let served = serve(&bench);

@@ -74,13 +74,20 @@ impl Detector {
         for (resource, units) in units {
             let queue = if self.resource(resource).waiters.is_ordered { Queue::Fifo } else { Queue::Any };
             let (id, units) = (name(Named::Resource(resource)), u64::try_from(units).unwrap_or(0));
-            picture.resources.push(Resource { id, units, queue });
+            picture.resources.push(Resource { id, label: None, units, queue });
         }
         for consumable in consumables {
             let producers = self.consumable(consumable).producers.intersection(&drawn);
             let producers = producers.map(|producer| name(Named::Node(*producer))).collect();
             let id = name(Named::Consumable(consumable));
-            picture.consumables.push(Consumable { id, available: 0, producers, external: false, self_refill: false });
+            picture.consumables.push(Consumable {
+                id,
+                label: None,
+                available: 0,
+                producers,
+                external: false,
+                self_refill: false,
+            });
         }
         picture
     }
