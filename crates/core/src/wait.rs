@@ -41,7 +41,7 @@ pub use analysis::{Analysis, analyze, analyze_reads};
 pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
 pub use draw::{dot, mermaid};
 pub use generate::Generate;
-pub use input::{Fault, Input};
+pub use input::{Fault, Form, Input};
 pub use naming::named;
 pub(crate) use naming::with_names;
 pub use pools::{AtPool, Share, at_pools};

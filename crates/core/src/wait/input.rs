@@ -20,14 +20,9 @@ pub enum Input {
 /// Why a text is no wait graph.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// It is not JSON, or not of the form.
-    #[error("{}{message}", if path.is_empty() { String::new() } else { format!("{path}: ") })]
-    Form {
-        /// Where, as `waits[3].expr`; empty if no place is known.
-        path: String,
-        /// What is wrong there, with line and column.
-        message: String,
-    },
+    /// It is not JSON, or not of the form; the message has line and column.
+    #[error("{0}")]
+    Form(#[from] serde_json::Error),
     /// It has the form and makes no sense.
     #[error("{path}: {message}")]
     Meaning {
@@ -38,48 +33,11 @@ pub enum Fault {
     },
 }
 
-impl Fault {
-    /// What is wrong with a text that could not be read. It is read once more, since to know the path costs time.
-    fn of_form(bytes: &[u8]) -> Self {
-        let mut reader = serde_json::Deserializer::from_slice(bytes);
-        let read: Result<File, _> = serde_path_to_error::deserialize(&mut reader);
-        let (path, message) = match read {
-            Err(error) => (error.path().to_string(), error.into_inner().to_string()),
-            // It has the form, and something stands behind it.
-            Ok(_) => (String::new(), reader.end().err().map_or_else(String::new, |error| error.to_string())),
-        };
-        // What has no name yet is `?` there, and the whole is `.`.
-        let path = path.trim_end_matches(['.', '?']);
-        Self::Form { path: shortened(path), message: shortened(&without_types(&message)) }
-    }
-}
-
-/// What was expected in the words of the format, where the reader knows only its own types.
-fn without_types(message: &str) -> String {
-    let words = [
-        ("expected u64", "expected a whole number, 0 or more"),
-        ("expected usize", "expected a whole number, 0 or more"),
-        ("expected f64", "expected a number"),
-        ("expected a sequence", "expected a list"),
-    ];
-    words.into_iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
-}
-
-/// A text whose middle is left out if it is long: what is echoed of a file may be anything.
-fn shortened(text: &str) -> String {
-    const PART: usize = 120;
-    let count = text.chars().count();
-    if count <= 2 * PART {
-        return text.to_owned();
-    }
-    let (head, tail) = (text.chars().take(PART), text.chars().skip(count - PART));
-    head.chain(" … ".chars()).chain(tail).collect()
-}
-
-/// All keys that a file may have; those of other tools are passed over.
+/// What a file says, before anybody asks whether it makes sense: all keys that it may have; those of other tools are
+/// passed over.
 #[derive(Deserialize)]
 #[serde(expecting = "a wait graph, from `{` to `}`")]
-struct File {
+pub struct Form {
     nodes: Option<Vec<Node>>,
     #[serde(default)]
     resources: Vec<Resource>,
@@ -90,11 +48,11 @@ struct File {
     #[serde(default)]
     waits: Vec<Wait>,
     generate: Option<Generate>,
-    snapshots: Option<Vec<File>>,
+    snapshots: Option<Vec<Form>>,
     scenarios: Option<IgnoredAny>,
 }
 
-impl File {
+impl Form {
     /// One of two reads.
     fn read(self, at: &str) -> Result<Snapshot, Fault> {
         let Self { nodes, resources, consumables, holds, waits, generate, snapshots, .. } = self;
@@ -123,8 +81,8 @@ impl Input {
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()).is_some_and(|byte| *byte != b'{') {
             return Err(fault("line 1", "a wait graph is a JSON object, from `{` to `}`".to_owned()));
         }
-        let file: File = serde_json::from_slice(bytes).or_else(|_| Err(Fault::of_form(bytes)))?;
-        let File { nodes, resources, consumables, holds, waits, generate, snapshots, scenarios } = file;
+        let form: Form = serde_json::from_slice(bytes)?;
+        let Form { nodes, resources, consumables, holds, waits, generate, snapshots, scenarios } = form;
         match (nodes, generate, snapshots) {
             (Some(nodes), None, None) => {
                 let snapshot = Snapshot { nodes, resources, consumables, holds, waits };
@@ -137,7 +95,7 @@ impl Input {
             },
             (None, None, Some(reads)) => {
                 let count = reads.len();
-                let two = <[File; 2]>::try_from(reads);
+                let two = <[Form; 2]>::try_from(reads);
                 let [first, second] =
                     two.map_err(|_| fault("snapshots", format!("two reads are compared, and here are {count}")))?;
                 Ok(Self::Two(Box::new([first.read("snapshots[0].")?, second.read("snapshots[1].")?])))

@@ -1,5 +1,7 @@
 //! `unknot analyze FILE`: whether a wait graph can move, and if not, why and what would help.
 
+mod place;
+
 use crate::{
     args::{Analyze, Format},
     error::Error,
@@ -8,6 +10,7 @@ use crate::{
     terminal,
     workflow::read_bounded,
 };
+use place::placed;
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
@@ -26,7 +29,8 @@ pub(crate) fn perform(asked: &Analyze, out: &mut dyn Write) -> Result<Exit, Erro
         let message = format!("it is larger than {SOURCE_MAX} bytes (64 MiB)");
         return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, message)));
     }
-    let input = Input::parse(&bytes).map_err(|fault| Error::NoGraph { path: asked.file.clone(), fault })?;
+    let input = Input::parse(&bytes)
+        .map_err(|fault| Error::NoGraph { path: asked.file.clone(), fault: placed(fault, &bytes) })?;
     let (snapshot, analysis) = match input {
         Input::One(snapshot) => {
             let analysis = wait::analyze(&snapshot);

@@ -78,6 +78,19 @@ fn what_is_no_graph_is_refused() {
     check(&bench, "analyze_typo", &["analyze", "typo.json"]);
     bench.write("cut.json", "{\"nodes\": [\n{\"id\": 7}");
     bench.run(&["analyze", "cut.json"]).code(2).says("error[UK0351]").says("line 2 column");
+    for (text, told) in [
+        (r#"{"nodes": [{"id": "a", "state": "asleep"}]}"#, "graph: nodes[0].state: unknown variant `asleep`"),
+        (r#"{"nodes": [], "holds": [{"units": -1}]}"#, "holds[0].units: invalid value: integer `-1`, expected a whole"),
+        (
+            r#"{"nodes": [], "waits": [{"expr": {"of": 3}}]}"#,
+            "waits[0].expr.of: invalid type: integer `3`, expected a list",
+        ),
+        (r#"{"nodes": [] }, {}"#, "graph: trailing characters at line 1 column 15"),
+        (&format!(r#"{{"nodes": [{{"state": "{}"}}]}}"#, "x".repeat(5_000)), "xxx … xxx"),
+    ] {
+        bench.write("form.json", text);
+        bench.run(&["analyze", "form.json"]).code(2).says("error[UK0351]").says(told);
+    }
     bench.write("empty.json", "");
     bench.run(&["analyze", "empty.json"]).code(2).says("error[UK0351]");
     bench.run(&["analyze", "nowhere.json"]).code(2).says("error[UK0350]");
