@@ -1,10 +1,14 @@
 //! The analysis against the worked examples of the snapshot format, and against graphs that break it.
 #![expect(clippy::disallowed_methods, reason = "tests read files")]
 
+#[path = "common/random.rs"]
+mod random;
+
+use random::Random;
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs};
 use unknot_core::wait::{
-    Analysis, Class, Generate, Input, Remedy, Snapshot, analyze, analyze_reads, dot, mermaid, reduce,
+    Analysis, Class, Generate, Input, NodeState, Remedy, Snapshot, analyze, analyze_reads, dot, mermaid, reduce,
 };
 
 fn examples() -> Vec<Value> {
@@ -381,13 +385,60 @@ fn ends(rules: &str) -> Snapshot {
 
 #[test]
 fn whoever_could_not_be_spared_before_another_was_is_spared_after_it() {
-    // 17 in the core: too many to try all. n16 waits for a success, which n14 can only have while it is no victim itself.
+    // Too many in the core to try all. n26 waits for the success of n25, which it can only have while that is no victim
+    // itself.
     let snapshot = ends(
-        "n0<n10 n1<n0 n2<n5 n3<n4 n4<n1 n5<n3 n6<n14 n7<n8,n1 n8<n6 n9<n7 n10<n9 n11<n13 n12<n5 n13<n12,n2 \
-         n14<n15,n11 n15<any(n16,n4) n16<n14!",
+        "n0<n24,n20 n1<any(n25,n14) n2<n8!,n25 n3<n6,n24 n4<n0 n5<any(n7!,n10) n6<n5,n20 n7<n22,n2 n8<n26,n5 n9<n1,n1 \
+         n10<any(n16,n0!) n11<any(n7,n13) n12<n16 n13<any(n11,n2) n14<n23,n20 n15<any(n25,n20) n16<n18,n16 n17<any(n2!,n2) \
+         n18<n23!,n13 n19<any(n7,n20) n20<n21 n21<n10,n13 n22<n25,n3! n23<n7,n7 n24<any(n17!,n24!) n25<n19,n16 n26<n25!,n21 \
+         n27<any(n10,n16)",
     );
     let analysis = analyze(&snapshot);
-    assert_eq!((analysis.victims, analysis.exact), (vec!["n10".to_owned()], false));
+    assert_eq!((analysis.victims, analysis.exact), (vec!["n16".to_owned(), "n21".to_owned()], false));
+}
+
+#[test]
+fn one_whose_end_frees_all_is_found_among_many() {
+    // Two ways lead on from n7, both of which lead back to n0.
+    let ring: String = (0..17).map(|n| format!("n{n}<n{} ", (n + 1) % 17)).collect();
+    let analysis = analyze(&ends(&ring.replace("n7<n8", "n7<n8,n16").replace("n8<n9", "n8<n9,n0")));
+    assert_eq!((analysis.verdict.core.len(), analysis.exact), (17, false));
+    assert_eq!(analysis.victims, ["n7"], "the youngest through which all rings lead");
+}
+
+#[test]
+fn victims_free_everybody_and_none_of_them_can_be_spared() {
+    let mut random = Random(1_117);
+    let (mut many, mut inexact) = (0, 0);
+    for _ in 0..400 {
+        let count = 17 + random.below(12);
+        let mut rule = |node: usize| {
+            let mut term = || format!("n{}{}", random.below(count), if random.one_in(4) { "!" } else { "" });
+            let (one, other) = (term(), term());
+            match random.below(3) {
+                0 => format!("n{node}<{one}"),
+                1 => format!("n{node}<{one},{other}"),
+                _ => format!("n{node}<any({one},{other})"),
+            }
+        };
+        let rules: Vec<String> = (0..count).map(&mut rule).collect();
+        let snapshot = ends(&rules.join(" "));
+        let analysis = analyze(&snapshot);
+        let left = |ended: &[String]| {
+            let mut snapshot = snapshot.clone();
+            let ended = snapshot.nodes.iter_mut().filter(|node| ended.contains(&node.id));
+            ended.for_each(|node| node.state = NodeState::Cancelled);
+            reduce(&snapshot).deadlocked
+        };
+        assert_eq!(left(&analysis.victims), Vec::<String>::new(), "{rules:?}");
+        for spared in &analysis.victims {
+            let others: Vec<String> = analysis.victims.iter().filter(|id| *id != spared).cloned().collect();
+            assert!(!left(&others).is_empty(), "{spared} of {others:?} in {rules:?}");
+        }
+        many += usize::from(analysis.victims.len() > 1);
+        inexact += usize::from(!analysis.exact && analysis.victims.len() > 1);
+    }
+    assert!(many > 50 && inexact > 20, "{many} with more than one victim, {inexact} of them not exact");
 }
 
 #[test]

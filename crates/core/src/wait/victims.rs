@@ -1,8 +1,8 @@
 //! Whom to end so that everybody else can go on.
 //!
 //! To find the cheapest set is NP-hard in general (it is a feedback vertex set), so a large core is worked off greedily:
-//! from each sink component the cheapest node, until nobody is left; then whoever was ended needlessly is taken out
-//! again. Either way the answer has been checked by the reduction itself.
+//! from each sink component one node whose end frees all of it, if there is one, else the cheapest, until nobody is left;
+//! then whoever was ended needlessly is taken out again. Either way the answer has been checked by the reduction itself.
 
 use super::{
     Snapshot,
@@ -11,6 +11,7 @@ use super::{
     reduce::{Assume, Reduction},
     residue,
 };
+use std::cmp::Ordering;
 
 /// The largest core for which all sets are tried.
 const CORE_EXACT_MAX: usize = 16;
@@ -189,7 +190,7 @@ fn choices(residue: &Snapshot, core: &[usize], size: usize) -> Vec<(f64, Vec<usi
     choices
 }
 
-/// Ends the cheapest of each sink component until nobody is left, then spares whoever can be spared.
+/// Ends one of each sink component until nobody is left, then spares whoever can be spared.
 fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
     let snapshot = settled.graph.snapshot;
     let cheaper = |one: &usize, other: &usize| {
@@ -198,6 +199,12 @@ fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
     let price = weight(snapshot);
     let mut left = settled.clone();
     let mut chosen = Vec::new();
+    let mut alone = Looks { left: LOOKS_MAX };
+    for sink in sinks(settled) {
+        let Some(node) = frees_alone(settled, sink, cheaper, &mut alone) else { continue };
+        left.abort(node);
+        chosen.push(node);
+    }
     while left.freed.iter().any(|freed| !freed) && looks.take(price).is_ok() {
         for sink in sinks(&left) {
             let Some(node) = sink.into_iter().min_by(cheaper) else { continue };
@@ -217,6 +224,27 @@ fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
         }
     }
     spare(settled, chosen, price, looks)
+}
+
+/// The cheapest of a sink component whose end alone frees all of it, if there is one. Nothing outside the component can do
+/// so.
+fn frees_alone(
+    settled: &Reduction<'_>,
+    mut sink: Vec<usize>,
+    cheaper: impl Fn(&usize, &usize) -> Ordering,
+    looks: &mut Looks,
+) -> Option<usize> {
+    let small = residue::of(settled, &sink);
+    let graph = Graph::of(&small);
+    let small_settled = Reduction::settled(&graph, ASSUME);
+    let price = weight(&small);
+    sink.sort_by(cheaper);
+    sink.into_iter().map_while(|node| looks.take(price).ok().map(|()| node)).find(|node| {
+        let place = graph.nodes.get(settled.graph.snapshot.nodes[*node].id.as_str());
+        let mut tried = small_settled.clone();
+        place.iter().for_each(|place| tried.abort(**place));
+        tried.freed.iter().all(|freed| *freed)
+    })
 }
 
 /// Takes out whoever is ended needlessly, the dearest first, until nobody is. Nobody stays among them whom the end of those
