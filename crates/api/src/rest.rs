@@ -73,6 +73,11 @@ pub struct Problem {
     pub problems: Vec<Finding>,
 }
 
+impl Problem {
+    /// The code by which an attempt is told that it gets nothing any more: it is being stopped, or has its lease no more.
+    pub const ATTEMPT_OVER: &str = "UK0431";
+}
+
 /// One thing wrong in a document that was sent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {

@@ -23,13 +23,13 @@ pub(crate) struct Problem {
     detail: String,
     findings: Vec<rest::Finding>,
     retry_after: Option<Duration>,
-    /// Its own code; none: that of its status.
-    code: Option<&'static str>,
+    /// A code of its own, and its title; none: those of its status.
+    own: Option<(&'static str, &'static str)>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), findings: Vec::new(), retry_after: None, code: None }
+        Self { status, detail: detail.into(), findings: Vec::new(), retry_after: None, own: None }
     }
 
     pub(crate) fn bad(detail: impl Into<String>) -> Self {
@@ -60,7 +60,16 @@ impl Problem {
 
     /// A workflow whose runs can deadlock, where such are refused.
     pub(crate) fn can_deadlock(detail: impl Into<String>) -> Self {
-        Self { code: Some("UK0430"), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+        let own = ("UK0430", "Runs of this workflow can wait for each other for ever");
+        Self { own: Some(own), ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail) }
+    }
+
+    /// An attempt asks that is being stopped, or has its lease no more.
+    fn attempt_over(detail: impl Into<String>) -> Self {
+        Self {
+            own: Some((rest::Problem::ATTEMPT_OVER, "This attempt gets nothing any more")),
+            ..Self::conflict(detail)
+        }
     }
 
     /// The same, when it is worth another try.
@@ -77,8 +86,8 @@ impl Problem {
     }
 
     fn title(&self) -> &'static str {
-        if self.code == Some("UK0430") {
-            return "Runs of this workflow can wait for each other for ever";
+        if let Some((_, title)) = self.own {
+            return title;
         }
         match self.status.as_u16() {
             400 => "The request cannot be understood",
@@ -102,7 +111,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let code = self.code.map_or_else(|| format!("UK0{}", self.status.as_u16()), str::to_owned);
+        let code = self.own.map_or_else(|| format!("UK0{}", self.status.as_u16()), |(code, _)| code.to_owned());
         let body = rest::Problem {
             type_: format!("{PAGES}/{code}"),
             title: self.title().to_owned(),
@@ -156,9 +165,9 @@ impl From<Refusal> for Problem {
             Refusal::RunEnded { .. }
             | Refusal::RunEnding(_)
             | Refusal::KeyReused { .. }
-            | Refusal::NotLeased(_)
             | Refusal::WaitsAlready { .. }
             | Refusal::NothingToDecide(_) => Self::conflict(text),
+            Refusal::NotLeased(_) => Self::attempt_over(text),
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }

@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, io, pin::pin, time::Duration};
 use tokio::{runtime::Runtime, time::timeout};
 use unknot_api::{
     client::{Address, Client, ClientError},
-    rest::{ReleaseRequest, SignalSent, SpawnRequest, Spawned, WaitOutcome, WaitRequest, WaitResult},
+    rest::{Problem, ReleaseRequest, SignalSent, SpawnRequest, Spawned, WaitOutcome, WaitRequest, WaitResult},
     with_causes,
     worker::{ATTEMPT_TOKEN_VARIABLE, ATTEMPT_VARIABLE, URL_VARIABLE},
 };
@@ -29,6 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The first pause before a server is asked again that did not answer, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// How long an attempt that is being stopped may take to hear of it. A script that went on meanwhile would do so without
+/// what it waited for. Shorter than the grace of any ladder that is not set, and longer than a worker elsewhere needs.
+const STOP_HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// How long a wait may take to be withdrawn.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -80,7 +83,8 @@ impl Attempt {
         self.client.address()
     }
 
-    /// Waits until that is over, or a signal is heard.
+    /// Waits until that is over, or a signal is heard. Does not come back at once to an attempt that is being stopped: the
+    /// signal that ends it is on its way.
     ///
     /// # Errors
     /// If the server refuses.
@@ -88,7 +92,16 @@ impl Attempt {
         let doing = format!("wait: {}", request.name.rsplit_once(" (").map_or(&*request.name, |(what, _)| what));
         loop {
             let ask = || self.client.attempt_wait(&self.id, request, PATIENCE);
-            match self.persist(ask, Some(heard)).map_err(Error::client(doing.as_str()))? {
+            let answer = match self.persist(ask, Some(heard)) {
+                Err(error) if error.code() == Some(Problem::ATTEMPT_OVER) => {
+                    match heard.end_within(STOP_HEARD_WITHIN) {
+                        Some(number) => return Ok(Waited::Cut(number)),
+                        None => Err(error),
+                    }
+                }
+                answer => answer,
+            };
+            match answer.map_err(Error::client(doing.as_str()))? {
                 Asked::Answer(result) if result.outcome == WaitOutcome::Waiting => {}
                 Asked::Answer(result) => return Ok(Waited::Over(result)),
                 Asked::Signal(number) => {

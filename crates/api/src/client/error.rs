@@ -89,6 +89,14 @@ impl ClientError {
         }
     }
 
+    /// The code of a refusal.
+    pub fn code(&self) -> Option<&str> {
+        match self {
+            Self::Refused { problem, .. } => Some(&problem.code),
+            _ => None,
+        }
+    }
+
     /// Whether asking for the same again may bring it: what failed is the way or the moment, not the question.
     pub fn is_passing(&self) -> bool {
         match self {

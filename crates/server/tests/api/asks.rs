@@ -148,13 +148,13 @@ fn a_wait_that_is_late_is_told_or_stops_its_attempt() {
     let told = office.wait_with(&late, request("one", "give_up"), "20s").is(200).json();
     assert_eq!(told, json!({"name": "one", "outcome": "timed_out"}));
     assert_eq!(office.wait(&late, "one", json!({"lock": "a"})).is(200).json(), told, "that wait is over");
-    let told = office.wait_with(&late, request("two", "stop"), "20s").problem(409);
+    let told = office.wait_with(&late, request("two", "stop"), "20s").problem_as(409, "UK0431");
     assert!(told["detail"].as_str().unwrap().contains("is being stopped"), "{told}");
     let orders = json!({"session": office.session});
     let orders = office.served.ask("POST", "/workers/far/orders").json(&orders).send().is(200).json();
     assert_eq!(orders["orders"][0]["reason"], "timed_out", "{orders}");
-    office.wait(&late, "three", json!({"timer": "1ms"})).problem(409);
-    office.release(&late, json!({"a": 1})).problem(409);
+    office.wait(&late, "three", json!({"timer": "1ms"})).problem_as(409, "UK0431");
+    office.release(&late, json!({"a": 1})).problem_as(409, "UK0431");
 }
 
 #[test]
@@ -212,11 +212,11 @@ fn only_the_attempt_itself_asks_while_it_has_its_lease() {
     }
     office.served.ask("PUT", &format!("/runs/{}/cancel", own.run)).send().is(200);
     for (method, path, body) in &paths {
-        let told = asked(method, path, body).token(&own.token).send().problem(409);
+        let told = asked(method, path, body).token(&own.token).send().problem_as(409, "UK0431");
         assert!(told["detail"].as_str().unwrap().contains("is being stopped"), "{told}");
     }
     office.end(&other);
-    office.wait(&other, "w", json!({"lock": "a"})).problem(409);
+    office.wait(&other, "w", json!({"lock": "a"})).problem_as(409, "UK0431");
     // Such a token opens nothing else.
     office.served.ask("GET", "/runs").token(&own.token).send().problem(401);
 }

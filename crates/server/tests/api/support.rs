@@ -290,12 +290,18 @@ impl Reply {
     /// A problem with that status, in all its parts.
     #[track_caller]
     pub(crate) fn problem(self, status: u16) -> Value {
+        self.problem_as(status, &format!("UK0{status}"))
+    }
+
+    /// The same, with a code that is not that of the status.
+    #[track_caller]
+    pub(crate) fn problem_as(self, status: u16, code: &str) -> Value {
         let told = self.is(status);
         assert_eq!(told.header("content-type"), Some("application/problem+json"), "{}", told.asked);
         let problem = told.json();
         assert_eq!(problem["status"], status);
-        assert_eq!(problem["code"], format!("UK0{status}"));
-        assert_eq!(problem["type"], format!("/errors/UK0{status}"));
+        assert_eq!(problem["code"], code);
+        assert_eq!(problem["type"], format!("/errors/{code}"));
         assert!(!problem["title"].as_str().unwrap().is_empty() && !problem["detail"].as_str().unwrap().is_empty());
         problem
     }

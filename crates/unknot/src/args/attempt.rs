@@ -95,7 +95,7 @@ A lock needs no configuration. While the server is started anew, this goes on as
 Exit status:
   that of COMMAND; 127 if it cannot be started
   75  not in time (`--within`)
-  1   the attempt gets nothing any more: it is being stopped; or it waits already for something else
+  1   it waits already for something else; or the attempt gets nothing any more, and nobody ended this command
   2   the command line, the lock or the pool cannot be used; or this is no task
   5   the system stands in the way
   128 + N  ended by signal N while it waited: it waits no more";

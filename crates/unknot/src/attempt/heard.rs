@@ -5,7 +5,7 @@ use signal_hook::{consts::signal, iterator::Signals};
 use std::{
     sync::mpsc::{Receiver, sync_channel},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Those that end a command that only waits.
@@ -40,6 +40,17 @@ impl Heard {
     /// The next one that ends a command that waits, if it has come.
     pub(crate) fn end(&self) -> Option<i32> {
         self.0.try_iter().find(|number| ENDS.contains(number))
+    }
+
+    /// The same; waits a while for it.
+    pub(crate) fn end_within(&self, within: Duration) -> Option<i32> {
+        let until = Instant::now() + within;
+        loop {
+            let number = self.next(until.saturating_duration_since(Instant::now()))?;
+            if ENDS.contains(&number) {
+                return Some(number);
+            }
+        }
     }
 
     /// The next one; waits a while for it.

@@ -81,6 +81,22 @@ unknot lock {second} -- sh -c 'echo {name} >> told'\n"
     bench.run(&["show", "--events"]).code(0).says("DEADLOCK_DETECTED").says(r#"reason="deadlock""#);
 }
 
+/// A script that does not look at what `unknot lock` says does not go on without the lock either.
+#[test]
+fn whoever_is_stopped_in_a_wait_does_not_go_on_without_what_it_waited_for() {
+    let part = |name: &str, other: &str, first: &str, second: &str| {
+        format!(
+            "unknot lock {first}; touch {name}-has; until test -e {other}-has; do sleep 0.01; done
+unknot lock {second}; echo {name} >> told; unknot unlock {second}; unknot unlock {first}\n"
+        )
+    };
+    let bench = two(&part("a", "b", "left", "right"), &part("b", "a", "right", "left"));
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let told = bench.read("told");
+    assert!(told == "a\nb\n" || told == "b\na\n", "{told}");
+    bench.run(&["show", "--events"]).code(0).says(r#"reason="deadlock""#).says("#2");
+}
+
 /// One who holds something waits no longer than is said, and one waits for the end of the other.
 #[test]
 fn time_is_bounded_and_what_is_held_ends_with_its_attempt() {
