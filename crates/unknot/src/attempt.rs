@@ -13,7 +13,7 @@ use crate::{
     remote::runtime,
 };
 use serde_json::Value;
-use std::{collections::BTreeMap, io, pin::pin, time::Duration};
+use std::{collections::BTreeMap, io, pin::pin, thread, time::Duration};
 use tokio::{runtime::Runtime, time::timeout};
 use unknot_api::{
     client::{Address, Client, ClientError},
@@ -29,9 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The first pause before a server is asked again that did not answer, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// How long an attempt that is being stopped may take to hear of it. A script that went on meanwhile would do so without
-/// what it waited for. Shorter than the grace of any ladder that is not set, and longer than a worker elsewhere needs.
-const STOP_HEARD_WITHIN: Duration = Duration::from_secs(5);
+/// How long an attempt that is being stopped may take to hear of it: a script that went on meanwhile would do so without
+/// what it asked for. Longer than a worker elsewhere needs as a rule, and well within the usual grace, since a script may
+/// also ask while it tidies up.
+const STOP_HEARD_WITHIN: Duration = Duration::from_secs(3);
 /// How long a wait may take to be withdrawn.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -83,8 +84,7 @@ impl Attempt {
         self.client.address()
     }
 
-    /// Waits until that is over, or a signal is heard. Does not come back at once to an attempt that is being stopped: the
-    /// signal that ends it is on its way.
+    /// Waits until that is over, or a signal is heard.
     ///
     /// # Errors
     /// If the server refuses.
@@ -92,16 +92,7 @@ impl Attempt {
         let doing = format!("wait: {}", request.name.rsplit_once(" (").map_or(&*request.name, |(what, _)| what));
         loop {
             let ask = || self.client.attempt_wait(&self.id, request, PATIENCE);
-            let answer = match self.persist(ask, Some(heard)) {
-                Err(error) if error.code() == Some(Problem::ATTEMPT_OVER) => {
-                    match heard.end_within(STOP_HEARD_WITHIN) {
-                        Some(number) => return Ok(Waited::Cut(number)),
-                        None => Err(error),
-                    }
-                }
-                answer => answer,
-            };
-            match answer.map_err(Error::client(doing.as_str()))? {
+            match self.persist(ask, Some(heard)).map_err(Error::client(doing.as_str()))? {
                 Asked::Answer(result) if result.outcome == WaitOutcome::Waiting => {}
                 Asked::Answer(result) => return Ok(Waited::Over(result)),
                 Asked::Signal(number) => {
@@ -122,10 +113,13 @@ impl Attempt {
             Ok::<(), ClientError>(())
         };
         let done = self.runtime.block_on(async { timeout(FAREWELL, withdraw).await });
-        if !matches!(done, Ok(Ok(()))) {
-            eprint_quietly(&format!(
+        match done {
+            Ok(Ok(())) => {}
+            // Nothing is granted to it any more.
+            Ok(Err(error)) if is_over(&error) => {}
+            Ok(Err(_)) | Err(_) => eprint_quietly(&format!(
                 "note: {name} could not be withdrawn: what is granted is held until the task ends\n"
-            ));
+            )),
         }
     }
 
@@ -175,12 +169,24 @@ impl Attempt {
         }
     }
 
+    /// Asks until somebody answers, or a signal is heard. Does not come back at once to an attempt that is being stopped: the
+    /// signal that ends this process is on its way.
     fn persist<T, F: Future<Output = Result<T, ClientError>>>(
         &self,
         ask: impl FnMut() -> F,
         heard: Option<&Heard>,
     ) -> Result<Asked<T>, ClientError> {
-        self.ask_on(ask, heard, &mut false)
+        let error = match self.ask_on(ask, heard, &mut false) {
+            Err(error) if is_over(&error) => error,
+            answer => return answer,
+        };
+        match heard {
+            Some(heard) => heard.end_within(STOP_HEARD_WITHIN).map(Asked::Signal).ok_or(error),
+            None => {
+                thread::sleep(STOP_HEARD_WITHIN);
+                Err(error)
+            }
+        }
     }
 
     /// Asks until somebody answers, or a signal is heard. Says once that nobody does.
@@ -224,6 +230,11 @@ async fn until<T>(what: impl Future<Output = T>, heard: Option<&Heard>) -> Asked
             }
         }
     }
+}
+
+/// Whether the attempt gets nothing any more.
+fn is_over(error: &ClientError) -> bool {
+    error.code() == Some(Problem::ATTEMPT_OVER)
 }
 
 /// Whether the way to the server failed, or it has no time: not what it makes of the question.
