@@ -160,6 +160,7 @@ impl Found {
         };
         let why = match &stuck.cause {
             Cause::Outside(_) => format!("only the outside can move {tasks}"),
+            Cause::Deadlock => format!("a deadlock that nobody has resolved holds up {tasks}"),
             Cause::NoWorker(_) => format!("no worker that is here takes {tasks}"),
             Cause::InLine(_) => format!("others are served before {tasks}"),
             Cause::Silence(_) => format!("nothing has happened in it since {}", stuck.since.calendar()),

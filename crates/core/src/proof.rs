@@ -171,6 +171,11 @@ pub enum Doubt {
         /// The workflow that starts itself.
         workflow: String,
     },
+    /// Attempts start runs, and it is safe only as long as they wait for these at once, and for nothing else meanwhile.
+    NotAwaited {
+        /// `workflow.task`, those who start runs.
+        tasks: Vec<String>,
+    },
     /// Neither a rule nor a scenario was found within bounds.
     NotDecided {
         /// What may be waited for in vain, as far as the rules can tell.

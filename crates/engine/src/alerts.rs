@@ -142,14 +142,16 @@ impl Target {
             Kind::PagerDuty { routing_key } => Some(routing_key),
             Kind::Webhook { secret } => secret.as_ref(),
         };
-        // Of the address, also what is behind the host: a receiver may repeat a part of it alone.
+        // Of the address, also what is behind the host: a receiver may repeat it, or a part of it alone.
         let behind = self.url.expose().split_once("://").map_or("", |(_, rest)| rest);
         let behind = &behind[behind.find(['/', '?']).unwrap_or(behind.len())..];
         let parts = behind.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_LEN);
-        let secrets = [self.url.expose()].into_iter().chain(own.map(Secret::expose)).chain(parts);
+        let path = behind.split('?').next().unwrap_or_default();
+        let whole = [self.url.expose(), behind, path].into_iter().filter(|part| part.len() >= SECRET_PART_LEN);
+        let secrets = whole.chain(own.map(Secret::expose)).chain(parts);
         secrets.filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 }
 
-/// Parts of an address that are so long may be secrets.
-const SECRET_PART_LEN: usize = 16;
+/// Parts of an address that are so long may be secrets: rather a word too many is left out.
+const SECRET_PART_LEN: usize = 4;

@@ -233,7 +233,7 @@ async fn until<T>(what: impl Future<Output = T>, heard: Option<&Heard>) -> Asked
 }
 
 /// Whether the attempt gets nothing any more.
-fn is_over(error: &ClientError) -> bool {
+pub(crate) fn is_over(error: &ClientError) -> bool {
     error.code() == Some(Problem::ATTEMPT_OVER)
 }
 

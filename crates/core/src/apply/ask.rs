@@ -217,11 +217,12 @@ impl Step<'_> {
         }
     }
 
-    /// An attempt gives units back.
+    /// An attempt gives units back. A process of it may do so while another one waits; but what a waiting attempt has lent
+    /// to its runs is not in its hands.
     fn release(&mut self, attempt: AttemptId, units: &BTreeMap<String, u32>) -> Result<(), Refusal> {
         let id = attempt.task;
         let lease = self.task(id).and_then(Task::lease).ok_or(Refusal::NotLeased(attempt))?;
-        if let Some(parked) = &lease.parked {
+        if let Some(parked) = lease.parked.as_ref().filter(|_| self.state.has_lent(id)) {
             return Err(Refusal::WaitsAlready { attempt, name: parked.name.clone() });
         }
         for (pool, units) in units {

@@ -1,6 +1,6 @@
 //! What would make an unsafe workflow safe: small changes, each tried by the same rules.
 
-use super::{Declared, Scenario, StepKind, rule::is_safe_by_rule};
+use super::{Declared, Scenario, StepKind, rule::is_safe_by_rule, system::Spawned};
 use crate::workflow::{Definition, TaskDef, TaskKind};
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -9,12 +9,13 @@ const TRIED_MAX: usize = 40;
 const TOLD_MAX: usize = 5;
 
 /// The same scenario with the changes that help.
-pub(super) fn with_changes(declared: &Declared, root: usize, mut scenario: Scenario) -> Scenario {
+pub(super) fn with_changes(declared: &Declared, workflow: &str, mut scenario: Scenario) -> Scenario {
     let changes = changes(declared, &scenario).into_iter().take(TRIED_MAX);
     let mut settled = BTreeSet::new();
     for change in changes {
         // Of several of the same kind, the first that helps is the smallest.
-        if !change.kind.as_ref().is_some_and(|kind| settled.contains(kind)) && is_safe_by_rule(&change.declared, root) {
+        let is_settled = change.kind.as_ref().is_some_and(|kind| settled.contains(kind));
+        if !is_settled && is_safe_by_rule(&change.declared, workflow, Spawned::Awaited) {
             settled.extend(change.kind);
             scenario.changes.push(change.told);
         }

@@ -9,7 +9,7 @@ use super::{
     scenario::Scenario,
     search::{Outcome, Search},
     suspects::{Account, Suspects},
-    system::{Kind, Res, System},
+    system::{Act, Kind, Res, Spawned, System},
     world::{Run, World},
 };
 use crate::wait::{Class, reduce};
@@ -20,7 +20,7 @@ const NAMES_MAX: usize = 20;
 
 /// Judges the wanted roots.
 pub(super) fn prove(declared: &Declared, effort: Effort, is_wanted: impl Fn(&Root) -> bool) -> Vec<Proof> {
-    let system = System::of(declared);
+    let system = System::of(declared, Spawned::Awaited);
     let wanted = || declared.roots.iter().enumerate().filter(|(_, root)| is_wanted(root)).map(|(place, _)| place);
     let Ok(holders) = Holders::of(&system) else {
         return wanted().map(|root| proof(&system, root, unknown(&system, root, Doubt::TooLarge))).collect();
@@ -29,10 +29,13 @@ pub(super) fn prove(declared: &Declared, effort: Effort, is_wanted: impl Fn(&Roo
     let mut given_up: Vec<usize> = Vec::new();
     let mut verdicts: BTreeMap<usize, Verdict> = BTreeMap::new();
     let mut seen: Vec<(Box<Scenario>, Vec<usize>)> = Vec::new();
-    for root in wanted() {
+    // Whatever goes on beside a run of it belongs to it.
+    let judged: BTreeSet<usize> = wanted().flat_map(|root| group(&system, root)).collect();
+    for root in judged {
         let verdict = judge.by_rule(root).unwrap_or_else(|| match judge.by_search(root, effort) {
             Searched::Found(scenario, with) => {
-                let scenario = Box::new(remedy::with_changes(declared, root, scenario));
+                let scenario =
+                    Box::new(remedy::with_changes(declared, &system.flows[system.roots[root].flow].name, scenario));
                 seen.push((scenario.clone(), with));
                 Verdict::Unsafe { scenario }
             }
@@ -50,7 +53,45 @@ pub(super) fn prove(declared: &Declared, effort: Effort, is_wanted: impl Fn(&Roo
             verdicts.insert(root, Verdict::Unsafe { scenario: scenario.clone() });
         }
     }
-    verdicts.into_iter().map(|(root, verdict)| proof(&system, root, verdict)).collect()
+    let of_group = |root| {
+        let verdict =
+            group(&system, root).into_iter().filter_map(|member| verdicts.get(&member)).max_by_key(|one| weight(one));
+        let verdict = verdict.cloned().unwrap_or_else(|| unknown(&system, root, Doubt::TooLarge));
+        proof(&system, root, unless_awaited(declared, &system, root, verdict))
+    };
+    wanted().map(of_group).collect()
+}
+
+/// A root and those that go on beside its runs.
+fn group(system: &System, root: usize) -> BTreeSet<usize> {
+    let beside = system.started_by(system.roots[root].flow).beside;
+    let others = (0..system.roots.len()).filter(|other| beside.contains(&system.roots[*other].flow));
+    others.chain([root]).collect()
+}
+
+/// Of several verdicts, that counts which weighs most.
+fn weight(verdict: &Verdict) -> u8 {
+    match verdict {
+        Verdict::Safe { rule: Rule::AllAtOnce } => 0,
+        Verdict::Safe { .. } => 1,
+        Verdict::Unknown { .. } => 2,
+        Verdict::Unsafe { .. } => 3,
+    }
+}
+
+/// Takes back that something is safe if that rests on attempts that wait for the runs that they start.
+fn unless_awaited(declared: &Declared, system: &System, root: usize, verdict: Verdict) -> Verdict {
+    let Verdict::Safe { rule } = verdict else { return verdict };
+    let flow = &system.flows[system.roots[root].flow].name;
+    let starts: Vec<String> = started(system, root)
+        .filter(|(_, act)| act.is_attempt && !act.calls.is_empty())
+        .map(|(flow, act)| format!("{}.{}", system.flows[flow].name, act.name))
+        .take(NAMES_MAX)
+        .collect();
+    if starts.is_empty() || is_safe_by_rule(declared, flow, Spawned::Free) {
+        return Verdict::Safe { rule };
+    }
+    Verdict::Unknown { doubts: vec![Doubt::NotAwaited { tasks: starts }], declared: Some(rule) }
 }
 
 /// What a search came to.
@@ -61,17 +102,19 @@ enum Searched {
     GivenUp(Doubt),
 }
 
-/// Whether a root is safe by a rule: what changes are tried by.
-pub(super) fn is_safe_by_rule(declared: &Declared, root: usize) -> bool {
-    let system = System::of(declared);
-    let Ok(holders) = Holders::of(&system) else { return false };
-    matches!(Judge::new(&system, &holders).by_rule(root), Some(Verdict::Safe { .. }))
+/// Whether a workflow is safe by a rule, with what goes on beside its runs: what changes are tried by.
+pub(super) fn is_safe_by_rule(declared: &Declared, workflow: &str, spawned: Spawned) -> bool {
+    let system = System::of(declared, spawned);
+    let root = system.roots.iter().position(|root| *system.flows[root.flow].name == *workflow);
+    let (Some(root), Ok(holders)) = (root, Holders::of(&system)) else { return false };
+    let judge = Judge::new(&system, &holders);
+    group(&system, root).into_iter().all(|root| matches!(judge.by_rule(root), Some(Verdict::Safe { .. })))
 }
 
 fn proof(system: &System, root: usize, verdict: Verdict) -> Proof {
     let flow = system.roots[root].flow;
     let mut undeclared = Vec::new();
-    for (flow, act) in acts_below(system, flow) {
+    for (flow, act) in started(system, root) {
         let holds = act.asks.iter().any(|(resource, _)| system.resources[*resource].kind != Kind::Slots);
         if act.is_silent && !holds {
             undeclared.push(format!("{}.{}", system.flows[flow].name, act.name));
@@ -80,17 +123,10 @@ fn proof(system: &System, root: usize, verdict: Verdict) -> Proof {
     Proof { workflow: system.flows[flow].name.clone(), verdict, undeclared }
 }
 
-/// All tasks of a workflow and of those that it starts, directly or by others.
-fn acts_below(system: &System, flow: usize) -> impl Iterator<Item = (usize, &super::system::Act)> {
-    let mut seen = BTreeSet::from([flow]);
-    let mut open = vec![flow];
-    let mut order = Vec::new();
-    while let Some(at) = open.pop() {
-        order.push(at);
-        let calls = system.flows[at].acts.iter().flat_map(|act| &act.calls).map(|call| call.flow);
-        open.extend(calls.filter(|called| seen.insert(*called)));
-    }
-    order.into_iter().flat_map(|flow| system.flows[flow].acts.iter().map(move |act| (flow, act)))
+/// All tasks of a root and of the workflows that it starts, directly or by others.
+fn started(system: &System, root: usize) -> impl Iterator<Item = (usize, &Act)> {
+    let flows = system.started_by(system.roots[root].flow).all;
+    flows.into_iter().flat_map(|flow| system.flows[flow].acts.iter().map(move |act| (flow, act)))
 }
 
 fn unknown(system: &System, root: usize, doubt: Doubt) -> Verdict {
@@ -102,15 +138,16 @@ fn unknown(system: &System, root: usize, doubt: Doubt) -> Verdict {
 /// What is not declared below a root and may matter.
 fn doubts(system: &System, root: usize) -> Vec<Doubt> {
     let mut doubts = Vec::new();
-    for (flow, act) in acts_below(system, system.roots[root].flow) {
+    for (flow, act) in started(system, root) {
         let task = || format!("{}.{}", system.flows[flow].name, act.name);
         let held = act.asks.iter().filter(|(resource, _)| system.resources[*resource].kind != Kind::Slots);
         let holds: Vec<String> = held.map(|(resource, _)| system.resources[*resource].name.clone()).collect();
         if act.is_silent && !holds.is_empty() {
             doubts.push(Doubt::Undeclared { task: task(), holds });
         }
-        for call in act.calls.iter().filter(|call| !system.flows[call.flow].is_known) {
-            let workflow = system.flows[call.flow].name.to_string();
+        let called = act.calls.iter().map(|call| call.flow).chain(act.detached.iter().copied());
+        for called in called.filter(|called| !system.flows[*called].is_known) {
+            let workflow = system.flows[called].name.to_string();
             doubts.push(Doubt::UnknownWorkflow { task: task(), workflow });
         }
     }
@@ -263,7 +300,7 @@ impl<'s> Judge<'s> {
     }
 
     fn not_decided(&self, root: usize) -> Doubt {
-        let mut below = acts_below(self.system, self.system.roots[root].flow);
+        let mut below = started(self.system, root);
         if let Some((flow, _)) = below.find(|(flow, _)| self.system.starts_itself(*flow)) {
             return Doubt::Recursion { workflow: self.system.flows[flow].name.to_string() };
         }

@@ -18,7 +18,7 @@ impl Proof {
                 lines.extend(scenario.lines());
             }
             Verdict::Unknown { doubts, declared } => {
-                lines.push("unknown: not all that matters is declared".to_owned());
+                lines.push(format!("unknown: {}", why_unknown(doubts)));
                 lines.extend(doubts.iter().map(Doubt::to_string));
                 lines.extend(declared.as_ref().map(|rule| format!("what is declared is safe: {rule}")));
                 lines.push("the live detector watches over the rest".to_owned());
@@ -44,6 +44,17 @@ impl Proof {
             Verdict::Unsafe { .. } => "unsafe",
             Verdict::Unknown { .. } => "unknown",
         }
+    }
+}
+
+fn why_unknown(doubts: &[Doubt]) -> &'static str {
+    let is_declared = doubts.iter().all(|doubt| {
+        matches!(doubt, Doubt::NotAwaited { .. } | Doubt::NotDecided { .. } | Doubt::TooLarge | Doubt::Recursion { .. })
+    });
+    match doubts.first() {
+        Some(Doubt::NotAwaited { .. }) => "it depends on how the runs are waited for that scripts start",
+        _ if is_declared => "neither a proof nor a deadlock was found within bounds",
+        _ => "not all that matters is declared",
     }
 }
 
@@ -119,6 +130,11 @@ impl fmt::Display for Doubt {
             Self::Recursion { workflow } => {
                 write!(f, "`{workflow}` starts itself, directly or by others, to a depth that nobody bounds")
             }
+            Self::NotAwaited { tasks } => write!(
+                f,
+                "{} may start runs (`spawns`) and do something else while these go on, or leave them (`--detach`): a lender lends only while it waits for them",
+                listed(tasks)
+            ),
             Self::NotDecided { resources } => {
                 write!(f, "neither a rule nor an example was found for {}", listed(resources))
             }

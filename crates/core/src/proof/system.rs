@@ -3,7 +3,10 @@
 
 use super::{Declared, Pool};
 use crate::workflow::{Definition, ForEach, OnFailure, TaskDef, TaskKind, Until, When};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The place of a resource among all.
 pub(super) type Res = usize;
@@ -67,6 +70,8 @@ pub(super) struct Act {
     pub(super) steps: Vec<Bundle>,
     /// The workflows of which it may start runs that it waits for.
     pub(super) calls: Vec<Call>,
+    /// Those of which it may start runs that go on beside it and are lent nothing: workflows that begin like any other.
+    pub(super) detached: Vec<usize>,
     /// Whether it says nothing of what it acquires or starts while it runs.
     pub(super) is_silent: bool,
     pub(super) needs: Needs,
@@ -82,6 +87,15 @@ pub(super) struct Call {
     pub(super) flow: usize,
     /// At most so many at once; none: any number.
     pub(super) most: Option<u64>,
+}
+
+/// What a workflow starts.
+#[derive(Clone, Debug)]
+pub(super) struct Started {
+    /// All of it, and the workflow itself.
+    pub(super) all: Vec<usize>,
+    /// Of these, those whose runs go on beside the ones that start them.
+    pub(super) beside: BTreeSet<usize>,
 }
 
 /// What must have ended before a task.
@@ -103,10 +117,20 @@ impl Act {
     }
 }
 
+/// How the runs go on that an attempt starts (`spawns`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Spawned {
+    /// It waits for them, and for nothing else meanwhile.
+    Awaited,
+    /// They may also go on while it does something else, or beside it.
+    Free,
+}
+
 impl System {
-    pub(super) fn of(declared: &Declared) -> Self {
+    pub(super) fn of(declared: &Declared, spawned: Spawned) -> Self {
         Builder {
             declared,
+            spawned,
             system: Self { resources: Vec::new(), flows: Vec::new(), roots: Vec::new() },
             known: BTreeMap::new(),
             named: BTreeMap::new(),
@@ -136,6 +160,24 @@ impl System {
         false
     }
 
+    /// A workflow, those that it starts, directly or by others, and which of these go on beside it.
+    pub(super) fn started_by(&self, flow: usize) -> Started {
+        let mut started = Started { all: vec![flow], beside: BTreeSet::new() };
+        let mut next = 0;
+        while let Some(&at) = started.all.get(next) {
+            next += 1;
+            for act in &self.flows[at].acts {
+                started.beside.extend(act.detached.iter().copied());
+                for called in act.calls.iter().map(|call| call.flow).chain(act.detached.iter().copied()) {
+                    if !started.all.contains(&called) {
+                        started.all.push(called);
+                    }
+                }
+            }
+        }
+        started
+    }
+
     /// Whether a resource lends, which slots always do.
     pub(super) fn lends(&self, resource: Res) -> bool {
         self.resources[resource].lends
@@ -144,6 +186,7 @@ impl System {
 
 struct Builder<'d> {
     declared: &'d Declared,
+    spawned: Spawned,
     system: System,
     known: BTreeMap<String, Res>,
     named: BTreeMap<Arc<str>, usize>,
@@ -168,6 +211,15 @@ impl Builder<'_> {
         for root in &self.declared.roots {
             let flow = self.flow(&root.workflow);
             self.system.roots.push(Root { flow, runs_max: root.runs_max.map(u64::from) });
+        }
+        let detached = self.system.flows.iter().flat_map(|flow| &flow.acts).flat_map(|act| act.detached.clone());
+        let others: BTreeSet<usize> = detached.collect();
+        let is_root = |flow: usize, roots: &[Root]| roots.iter().any(|root| root.flow == flow);
+        for flow in others {
+            if !is_root(flow, &self.system.roots) {
+                // Who starts them ends before them and may begin again.
+                self.system.roots.push(Root { flow, runs_max: None });
+            }
         }
         self.system
     }
@@ -201,6 +253,7 @@ impl Builder<'_> {
             asks,
             steps,
             calls: self.calls(def),
+            detached: self.detached(def),
             is_silent: may_do_anything && (def.acquires.is_none() || def.spawns.is_none()),
             needs: Needs {
                 at_least: def.needs.at_least as usize,
@@ -216,11 +269,23 @@ impl Builder<'_> {
 
     fn calls(&mut self, def: &TaskDef) -> Vec<Call> {
         if let TaskKind::Workflow(child) = &def.kind {
+            if child.detached {
+                return Vec::new();
+            }
             let most = child.for_each.as_ref().map_or(Some(1), most_of);
             return vec![Call { flow: self.flow(&child.workflow), most }];
         }
         // However many runs an attempt starts, it says of which workflows.
         def.spawns.iter().flatten().map(|name| Call { flow: self.flow(name), most: None }).collect()
+    }
+
+    fn detached(&mut self, def: &TaskDef) -> Vec<usize> {
+        match &def.kind {
+            TaskKind::Workflow(child) if child.detached => vec![self.flow(&child.workflow)],
+            TaskKind::Workflow(_) => Vec::new(),
+            _ if self.spawned == Spawned::Free => def.spawns.iter().flatten().map(|name| self.flow(name)).collect(),
+            _ => Vec::new(),
+        }
     }
 
     fn bundle(&mut self, resources: &BTreeMap<String, u32>) -> Bundle {

@@ -65,7 +65,9 @@ impl Obstacle {
         if let Some(closed) = state.closed(&asked) {
             return closed_to(state, closed, &asked);
         }
-        if state.volatile.worker_for(asked.demand.prefetchable, &state.crews(&asked)).is_none() {
+        // Runs of other workflows are the brain's own work: no worker takes them.
+        let is_ours = asked.demand.kind == WorkKind::Workflow;
+        if !is_ours && state.volatile.worker_for(asked.demand.prefetchable, &state.crews(&asked)).is_none() {
             let is_served = state.volatile.slots_for(&asked) > 0;
             return if is_served { Self::Slots(asked) } else { Self::NoWorker(asked) };
         }

@@ -50,6 +50,8 @@ pub enum Cause {
     NoWorker(String),
     /// Others are served before it.
     InLine(String),
+    /// A deadlock that it is no part of, and that was told and left as it is.
+    Deadlock,
     /// Nothing happens in it.
     Silence(RunId),
 }
@@ -171,11 +173,15 @@ impl Look<'_> {
             let (id, at) = (run.id.task(index), task.updated_at);
             match self.stands(run, definition, index, task) {
                 None | Some(Stands::Behind) => {}
-                Some(Stands::Dead) => sorted.is_dead = true,
+                Some(Stands::Dead) => {
+                    sorted.is_dead = true;
+                    // Who is part of it is told of already.
+                    sorted.outside.extend(task.told.is_none().then_some((at, id, Cause::Deadlock)));
+                }
                 Some(Stands::Time) => sorted.has_moment = true,
                 Some(Stands::Works) => sorted.works.push((at, id, Cause::Silence(run.id))),
                 Some(Stands::Still(cause)) => match cause {
-                    Cause::Outside(_) | Cause::Silence(_) => sorted.outside.push((at, id, cause)),
+                    Cause::Outside(_) | Cause::Deadlock | Cause::Silence(_) => sorted.outside.push((at, id, cause)),
                     Cause::NoWorker(_) => sorted.no_worker.push((at, id, cause)),
                     Cause::InLine(_) => sorted.in_line.push((at, id, cause)),
                 },

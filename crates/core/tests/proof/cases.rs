@@ -8,6 +8,7 @@
 //!   a runs holds render:2,lock acquires one two,three:2 spawns inner needs x
 //!   b starts inner each 3 | starts inner each any at_once 2
 //!   c waits
+//!   d starts inner detached
 //! ```
 //!
 //! A task that says neither `acquires` nor `spawns` declares that there is nothing, unless it is `silent`.
@@ -113,6 +114,7 @@ fn task(name: &str, words: &[&str]) -> DraftTask {
                 })
             }
             "starts" => (task.kind, task.acquires, task.spawns) = (child(next()), None, None),
+            "detached" => each(&mut task, |task| task.detached = true),
             "each" => {
                 let items = match next() {
                     "any" => "{{ input.items }}".into(),

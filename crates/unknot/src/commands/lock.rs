@@ -3,7 +3,7 @@
 use super::wait::{bound, units};
 use crate::{
     args::Lock,
-    attempt::{Attempt, Heard, Waited, unique_name},
+    attempt::{Attempt, Heard, Waited, is_over, unique_name},
     error::{Error, eprint_quietly, report},
     exit::Exit,
 };
@@ -29,6 +29,8 @@ const INSTEAD: &str =
 const HELD_VARIABLE: &str = "UNKNOT_LOCK";
 /// How often a command is looked at whose end nobody has told.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often it is tried to give back what is lent meanwhile.
+const LENT_AGAIN: Duration = Duration::from_millis(200);
 /// How a shell tells that a command cannot be started.
 const NOT_STARTED: Exit = Exit::As(127);
 
@@ -55,7 +57,7 @@ pub(crate) fn perform(asked: &Lock, out: &mut dyn Write) -> Result<Exit, Error> 
         }
         Some((program, arguments)) => {
             let ended = run(program, arguments, &names.join(" "), &heard);
-            give_back(&attempt, &granted);
+            give_back(&attempt, &granted, &heard);
             Ok(ended)
         }
     }
@@ -118,10 +120,18 @@ fn as_it_ended(status: ExitStatus) -> Exit {
 }
 
 /// Whatever became of the command is what counts: what cannot be given back is given back with the attempt's end.
-fn give_back(attempt: &Attempt, granted: &BTreeMap<String, u32>) {
-    match attempt.release(granted) {
-        // It is being stopped, or has lost its lease: nothing is held for it any more, or not for long.
-        Ok(()) | Err(Error::Client { source: ClientError::Refused { .. }, .. }) => {}
-        Err(error) => report(&error),
+fn give_back(attempt: &Attempt, granted: &BTreeMap<String, u32>, heard: &Heard) {
+    loop {
+        match attempt.release(granted) {
+            // Another process of the attempt waits meanwhile, and all that it holds is lent to its runs.
+            Err(Error::Client { source, .. }) if source.status() == Some(409) && !is_over(&source) => {
+                if heard.end_within(LENT_AGAIN).is_some() {
+                    return;
+                }
+            }
+            // It is being stopped, or has lost its lease: nothing is held for it any more, or not for long.
+            Ok(()) | Err(Error::Client { source: ClientError::Refused { .. }, .. }) => return,
+            Err(error) => return report(&error),
+        }
     }
 }

@@ -24,6 +24,8 @@ use unknot_engine::{core::run::RunStatus, secrets::hash};
 const INSTEAD: &str = "`unknot run FILE` and `unknot submit FILE|NAME` begin runs of their own";
 /// Bytes of a workflow's name in a key that is made of it.
 const NAME_IN_KEY_MAX: usize = 80;
+/// Digits of a digest in a key: of ever so many runs no two have the same by chance.
+const DIGITS: usize = 32;
 
 /// Spawns, and waits for the end if that is wanted.
 pub(crate) fn perform(asked: &Spawn, out: &mut dyn Write) -> Result<Exit, Error> {
@@ -123,5 +125,5 @@ fn key(name: &str, input: &Map<String, Value>) -> String {
     let mut input = Value::Object(input.clone());
     input.sort_all_objects();
     let name: String = name.chars().take(NAME_IN_KEY_MAX).collect();
-    format!("{name}-{}", &hash(&input.to_string())[..8])
+    format!("{name}-{}", &hash(&input.to_string())[..DIGITS])
 }

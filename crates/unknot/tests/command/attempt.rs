@@ -142,6 +142,21 @@ unknot unlock a; unknot unlock a; echo "not held: $?"
     }
 }
 
+/// One process of a task waits while a command of another one ends: its lock is given back then, and not at the end.
+#[test]
+fn what_a_command_had_is_given_back_while_another_process_of_the_task_waits() {
+    let bench = two(
+        "unknot lock gpu -- sh -c 'touch held; until test -e waits; do sleep 0.01; done' & child=$!
+until test -e held; do sleep 0.01; done
+(until unknot why \"$UNKNOT_RUN\" | grep -q 'signal `has-it`'; do sleep 0.05; done; touch waits) &
+unknot wait --signal has-it; wait $child; echo \"ended: $?\" > told\n",
+        "until test -e held; do sleep 0.01; done
+unknot lock gpu -- unknot signal send has-it\n",
+    );
+    bench.run(&["run", "flow.yaml"]).code(0);
+    assert_eq!(bench.read("told"), "ended: 0\n");
+}
+
 /// A wait that a signal ends is withdrawn: it would be in the way of the next one, and take the lock for nobody.
 #[test]
 fn a_wait_that_is_cut_short_is_withdrawn() {
@@ -340,7 +355,7 @@ fn a_script_sends_signals_to_its_own_run_and_to_others() {
     bench.write("other.yaml", "name: other\ntasks:\n  a: {signal: go}\n");
     bench.write("a.sh", r#"
 unknot signal send ready '{"rows": 7}'
-child=$(unknot spawn other.yaml) && unknot signal send "$child" go yes && unknot wait --child "$(unknot spawn other.yaml >/dev/null; echo other-44136fa3)"
+child=$(unknot spawn other.yaml) && unknot signal send "$child" go yes && unknot wait --child "$(unknot spawn other.yaml >/dev/null; echo other-44136fa355b3678a1146ad16f7e8649e)"
 unknot signal send run_01J00000000000000000000000 go; echo "stranger: $?"
 "#);
     bench.run(&["run", "flow.yaml"]).code(0).says("by task a");

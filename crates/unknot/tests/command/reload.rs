@@ -100,6 +100,11 @@ fn what_can_change_does_and_an_unsound_file_changes_nothing() {
         "takes effect at the next start key=worker.slots before=8 after=3",
     );
     served.reload(&format!("{hosts}worker: {{slots: 3}}\n"), "keeps its size");
+    let before = bench.read("log").len();
+    std::fs::rename(bench.path("unknot.yaml"), bench.path("away.yaml")).unwrap();
+    served.running.signal(Signal::HUP);
+    served.says_after(before, "the configuration is not there any more: nothing changes");
+    std::fs::rename(bench.path("away.yaml"), bench.path("unknot.yaml")).unwrap();
     bench.write("go", "");
     served.says_after(0, "a run is COMPLETED");
     served.reload(&format!("{hosts}retention: {{keep: 1ms}}\n"), "ended runs are removed");

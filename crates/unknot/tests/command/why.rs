@@ -38,6 +38,21 @@ fn a_run_that_waits_for_another_names_it_and_what_a_person_can_do() {
 }
 
 #[test]
+fn a_task_that_starts_runs_waits_for_its_lock_and_for_no_worker() {
+    let bench = Bench::with(HOLDS);
+    bench.write("starts.yaml", "name: starts\ntasks:\n  call: {workflow: none, locks: [gpu]}\n");
+    bench.write("none.yaml", "name: none\ntasks:\n  nothing: {sleep: 1ms}\n");
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    wait_for_file(&bench.path("began"));
+    bench.run(&["submit", "starts.yaml"]).code(0);
+    let told = bench.run(&["why", "latest"]).code(0).says("waits for lock `gpu`").stdout;
+    assert!(!told.contains("none that is here"), "{told}");
+    bench.write("go", "");
+    bench.run(&["events", "latest", "-f"]).code(0);
+}
+
+#[test]
 fn the_process_that_runs_it_is_asked_where_there_is_no_server() {
     let bench = Bench::with(WANTS);
     let mut running = bench.start(&["run", "flow.yaml"]);

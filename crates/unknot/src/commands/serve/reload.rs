@@ -23,6 +23,11 @@ pub(super) fn reload(config: &mut Config, serve: &Serve, engine: &Engine, server
             return;
         }
     };
+    if let (Some(file), None) = (&config.file, &read.file) {
+        let file = nicer(file).display().to_string();
+        log::error!(file; "the configuration is not there any more: nothing changes");
+        return;
+    }
     // First, since what the brain is told follows from it.
     engine.alert(read.alerts.clone());
     if let Err(error) = apply(config, &read, engine) {
