@@ -204,6 +204,17 @@ pub fn why(told: &Why) -> rest::Why {
     }
 }
 
+/// What an attempt waits for, without what only the brain says of it.
+pub fn attempt_wait(lease: &Lease) -> Option<rest::AttemptWait> {
+    let parked = lease.parked.as_ref().filter(|_| lease.waits())?;
+    Some(rest::AttemptWait {
+        name: parked.name.clone(),
+        since: moment(parked.since),
+        deadline: moment(parked.deadline),
+        sentence: None,
+    })
+}
+
 fn lease(lease: &Lease) -> rest::Lease {
     rest::Lease {
         worker: lease.worker.name.to_string(),
@@ -212,6 +223,7 @@ fn lease(lease: &Lease) -> rest::Lease {
         granted_at: moment(lease.granted_at),
         started_at: lease.started_at.map(moment),
         deadline: moment(lease.deadline),
+        waits: attempt_wait(lease),
         stopping: lease.stopping.as_ref().map(|stopping| rest::Stopping {
             reason: word(&stopping.reason),
             since: moment(stopping.since),

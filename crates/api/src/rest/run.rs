@@ -381,9 +381,26 @@ pub struct Lease {
     pub started_at: Option<Moment>,
     /// When the attempt is out of time.
     pub deadline: Moment,
+    /// What it asked for and waits for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits: Option<AttemptWait>,
     /// Set once it is being stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
+}
+
+/// A wait of a running attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AttemptWait {
+    /// Its name.
+    pub name: String,
+    /// Since when.
+    pub since: Moment,
+    /// Until when at the latest.
+    pub deadline: Moment,
+    /// For what, to be read behind the task's name: ``waits for lock `gpu` ``. Absent where the server cannot tell now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sentence: Option<String>,
 }
 
 /// An attempt on its way down the ladder.

@@ -103,14 +103,15 @@ enum Said {
     Needs(rest::Needs),
     Grant(String),
     Signal(String),
+    Attempt(String),
 }
 
 /// Adds to waits for other tasks which these are, to those for a signal its name, and to those for a grant what stands
 /// in its way: the brain has it at hand. If it does not come to it in time, or is further than the store, they stay
 /// unsaid.
 async fn explain(app: &App, tasks: &mut [rest::Task]) {
-    let ids: Vec<TaskId> =
-        tasks.iter().filter(|task| task.wait.is_some()).filter_map(|task| task.task_id.parse().ok()).collect();
+    let waits = |task: &&rest::Task| task.wait.is_some() || attempt_wait(task).is_some();
+    let ids: Vec<TaskId> = tasks.iter().filter(waits).filter_map(|task| task.task_id.parse().ok()).collect();
     if ids.is_empty() {
         return;
     }
@@ -119,23 +120,45 @@ async fn explain(app: &App, tasks: &mut [rest::Task]) {
         let said = |id: TaskId| Some((id.to_string(), said_of(driver, id, &mut left)?));
         ids.into_iter().filter_map(said).collect()
     };
-    let said: Option<BTreeMap<String, (rest::Wait, Said)>> = app.engine.peek(SAID_WITHIN, look).await;
+    let said: Option<BTreeMap<String, (Waits, Said)>> = app.engine.peek(SAID_WITHIN, look).await;
     let mut said = said.unwrap_or_default();
     for task in tasks {
-        let Some(wait) = &mut task.wait else { continue };
-        match said.remove(&task.task_id).filter(|(same, _)| same == wait).map(|(_, said)| said) {
-            Some(Said::Needs(needs)) => wait.needs = Some(needs),
-            Some(Said::Grant(sentence)) => wait.sentence = Some(sentence),
-            Some(Said::Signal(name)) => wait.signal = Some(name),
-            None => {}
+        let Some((same, said)) = said.remove(&task.task_id) else { continue };
+        match (said, &mut task.wait, task.lease.as_mut().and_then(|lease| lease.waits.as_mut())) {
+            (Said::Attempt(sentence), _, Some(wait)) if same == Waits::Attempt(wait.clone()) => {
+                wait.sentence = Some(sentence);
+            }
+            (said, Some(wait), _) if same == Waits::Task(wait.clone()) => match said {
+                Said::Needs(needs) => wait.needs = Some(needs),
+                Said::Grant(sentence) => wait.sentence = Some(sentence),
+                Said::Signal(name) => wait.signal = Some(name),
+                Said::Attempt(_) => {}
+            },
+            _ => {}
         }
     }
 }
 
+/// A wait of a task, or of its attempt: what the brain says of another one than the store has is left out.
+#[derive(PartialEq)]
+enum Waits {
+    Task(rest::Wait),
+    Attempt(rest::AttemptWait),
+}
+
+fn attempt_wait(task: &rest::Task) -> Option<&rest::AttemptWait> {
+    task.lease.as_ref()?.waits.as_ref()
+}
+
 /// A wait as the brain knows it, and what it says of it. `left` is how many needs, and workers, may still be looked at.
-fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(rest::Wait, Said)> {
+fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(Waits, Said)> {
     let state = driver.state();
-    let wait = state.task(id)?.wait()?;
+    let task = state.task(id)?;
+    if let Some(waits) = task.lease().and_then(view::attempt_wait) {
+        *left = left.checked_sub(1)?;
+        return Some((Waits::Attempt(waits), Said::Attempt(describe(state, id)?.sentence)));
+    }
+    let wait = task.wait()?;
     let said = match wait.on {
         WaitOn::Needs => Said::Needs(needs_of(driver, id, left)?),
         WaitOn::Grant => {
@@ -145,7 +168,7 @@ fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(rest::Wait,
         WaitOn::Signal => Said::Signal(state.definition(id.run).task(id.index).kind.awaits()?.0.to_string()),
         WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => return None,
     };
-    Some((view::wait(wait), said))
+    Some((Waits::Task(view::wait(wait)), said))
 }
 
 /// Whom a task waits for, if it does and its run has started; `left` is how many needs may still be looked at.

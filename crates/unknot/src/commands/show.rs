@@ -309,15 +309,20 @@ impl View {
 
     fn task_as_json(&self, index: TaskIndex, task: &rest::Task) -> Value {
         let (wait, lease) = (task.wait.as_ref(), task.lease.as_ref());
-        let since = wait.map(|wait| wait.since).or(lease.map(|lease| lease.started_at.unwrap_or(lease.granted_at)));
-        let until = wait.map(|wait| wait.deadline).or(lease.map(|lease| lease.deadline));
+        let asked = lease.and_then(|lease| lease.waits.as_ref());
+        let since = wait
+            .map(|wait| wait.since)
+            .or(asked.map(|wait| wait.since))
+            .or(lease.map(|lease| lease.started_at.unwrap_or(lease.granted_at)));
+        let until =
+            wait.map(|wait| wait.deadline).or(asked.map(|wait| wait.deadline)).or(lease.map(|lease| lease.deadline));
         json!({
             "task": task.name,
             "place": index,
             "status": task.status,
             "attempts": task.attempts,
             "failures": task.failures,
-            "waits_on": wait.map(|wait| &wait.on),
+            "waits_on": wait.map(|wait| &*wait.on).or(asked.map(|_| "attempt")),
             "since": since.map(|at| at.ms),
             "until": until.map(|at| at.ms),
             "worker": lease.map(|lease| &lease.worker),

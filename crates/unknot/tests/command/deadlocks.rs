@@ -63,6 +63,7 @@ fn a_deadlock_of_two_scripts_is_told_by_name() {
         bench.write("graph.json", &graph);
         bench.run(&["analyze", "graph.json"]).code(1).says("\"verdict\":\"deadlocked\"");
         fits(bench.run(&with(&["why"], place)).code(0)).says("nobody can move it").says("its run was found deadlocked");
+        bench.run(&with(&["show"], place)).code(0).says("waits for lock `gpu`; ");
         bench.run(&with(&["deadlocks", "show", "dl_99999"], place)).code(2).says("error[UK0404]");
         bench.run(&with(&["waits", "--run", "run_0000"], place)).code(2).says("error[UK0305]");
     }

@@ -158,7 +158,13 @@ impl View {
                     Lease::REPORT_MARGIN
                 )
             }
-            (None, Some(_)) => format!("on {}; {}", lease.worker, self.left(lease.deadline)),
+            (None, Some(_)) => match &lease.waits {
+                None => format!("on {}; {}", lease.worker, self.left(lease.deadline)),
+                Some(wait) => {
+                    let what = wait.sentence.clone().unwrap_or_else(|| format!("waits: {}", wait.name));
+                    format!("{what}; {}", self.left(wait.deadline))
+                }
+            },
             (None, None) => format!("given to {}, not started yet", lease.worker),
         }
     }
