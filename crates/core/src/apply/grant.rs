@@ -54,7 +54,7 @@ impl Supply for State {
                 match request.owed {
                     Some(run) => free.max(self.lent_units(run, name)),
                     // Attempts that wait come before new grants.
-                    None if self.volatile.waiters.is_claimed(name, free, None) => 0,
+                    None if self.is_claimed(name, None) => 0,
                     None => free,
                 }
             }

@@ -5,7 +5,7 @@
 //! the unit is the borrower's.
 
 use crate::{
-    RunId, State, TaskId,
+    RunId, Seq, State, TaskId,
     ready::Request,
     run::{Lease, Phase, Run, Task, WorkerId},
     step::Step,
@@ -19,6 +19,12 @@ impl State {
     pub(crate) fn free_units(&self, pool: &str) -> u32 {
         let held = self.volatile.held.get(pool).copied().unwrap_or_default();
         self.pools.get(pool).map_or(0, |pool| pool.size.saturating_sub(held))
+    }
+
+    /// Whether an attempt waits for more units of a pool than are free, and came before that place; none: whenever.
+    pub(crate) fn is_claimed(&self, pool: &str, before: Option<Seq>) -> bool {
+        let size = self.pools.get(pool).map_or(0, |pool| pool.size);
+        self.volatile.waiters.is_claimed(pool, self.free_units(pool), size, before)
     }
 
     /// The most units of a pool that one of a run's ancestors can lend.

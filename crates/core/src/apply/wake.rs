@@ -60,10 +60,7 @@ impl State {
     /// Whether nobody who came before stands at the same pool and finds too little there.
     fn has_its_turn(&self, parked: &Parked, term: &Awaited, is_owed: bool) -> bool {
         match term {
-            Awaited::Units { pool, .. } if !is_owed => {
-                let free = self.free_units(pool);
-                !self.volatile.waiters.is_claimed(pool, free, Some(parked.seq))
-            }
+            Awaited::Units { pool, .. } if !is_owed => !self.is_claimed(pool, Some(parked.seq)),
             _ => true,
         }
     }

@@ -138,10 +138,11 @@ impl Waiters {
         !self.due.is_empty() || !self.freed.is_empty()
     }
 
-    /// Whether an attempt waits for more units of a pool than are free, and came before that place; none: whenever.
-    pub(crate) fn is_claimed(&self, pool: &str, free: u32, before: Option<Seq>) -> bool {
+    /// Whether an attempt waits for more units of a pool than are free, and came before that place; none: whenever. Who
+    /// asks for more than there are at all, as after a pool was made smaller, holds up nobody.
+    pub(crate) fn is_claimed(&self, pool: &str, free: u32, size: u32, before: Option<Seq>) -> bool {
         let Some(line) = self.units.get(pool) else { return false };
-        let larger = free.checked_add(1).into_iter().flat_map(|least| line.range(least..));
+        let larger = (free < size).then(|| line.range(free + 1..=size)).into_iter().flatten();
         larger.filter_map(|(_, places)| places.first()).any(|(seq, _)| before.is_none_or(|before| *seq < before))
     }
 
@@ -200,8 +201,9 @@ mod tests {
         assert_eq!([next(0), next(0), next(0), next(0)], [Some(big), Some(small), Some(last), None]);
         waiters.freed("gpu");
         assert_eq!([1, 1, 1].map(|free| waiters.next(|_| free)), [Some(small), Some(last), None]);
-        assert!(waiters.is_claimed("gpu", 2, Some(Seq(2))) && !waiters.is_claimed("gpu", 3, None));
+        assert!(waiters.is_claimed("gpu", 2, 3, Some(Seq(2))) && !waiters.is_claimed("gpu", 3, 3, None));
+        assert!(!waiters.is_claimed("gpu", 1, 2, None), "nobody can have 3 of 2");
         waiters.remove(big, &parked(1, "gpu", 3));
-        assert!(waiters.is_due() && !waiters.is_claimed("gpu", 2, None), "those behind it are asked again");
+        assert!(waiters.is_due() && !waiters.is_claimed("gpu", 2, 3, None), "those behind it are asked again");
     }
 }

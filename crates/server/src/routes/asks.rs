@@ -270,6 +270,7 @@ async fn spawn(
     let kin = kin(&app, right).await?;
     let key = request.key.clone();
     if let Some(known) = kin.children.get(&key) {
+        is_same_workflow(&app, known.run, &key, &request.workflow).await?;
         return ok(&rest::Spawned { run_id: known.run.to_string(), key, existing: true });
     }
     let detached = request.detached;
@@ -277,6 +278,25 @@ async fn spawn(
     let (run, existing) = app.unless_stuck(app.engine.attempt_spawns(right, key.clone(), submit, detached)).await?;
     let status = if existing { StatusCode::OK } else { StatusCode::CREATED };
     Ok(json(status, &rest::Spawned { run_id: run.to_string(), key, existing }))
+}
+
+/// A key is that of one workflow: whoever asks for another one would take the end of the first for its own.
+async fn is_same_workflow(app: &Arc<App>, run: RunId, key: &str, wanted: &rest::WorkflowChoice) -> Answer<()> {
+    let wanted = match wanted {
+        rest::WorkflowChoice::Name(name) => Some(name.as_str()),
+        rest::WorkflowChoice::Inline(document) => document["name"].as_str(),
+    };
+    let record = app.list(move |reader, namespace| Ok(reader.run(namespace, run)?.value)).await?;
+    // One that has just been made may not be stored yet.
+    let known = record.as_ref().map(|record| &*record.run().workflow);
+    match (known, wanted) {
+        (Some(known), Some(wanted)) if known != wanted => {
+            let detail =
+                format!("the key `{key}` is that of {run}, a run of `{known}`: one of `{wanted}` needs another");
+            Err(Problem::conflict(detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The run that is to be spawned.

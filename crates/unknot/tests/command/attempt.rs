@@ -257,6 +257,20 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
 }
 
 /// The slot of whoever waits, and what it holds of a pool that lends, serve those that it waits for.
+/// Whoever took the end of another workflow's run for its own would go on as if its own had been done.
+#[test]
+fn a_key_is_that_of_one_workflow() {
+    let bench = Bench::with("name: one\ntasks:\n  a: {exec: 'sh a.sh'}\n");
+    bench.write("good.yaml", "name: good\ntasks:\n  a: {exec: 'true'}\n");
+    bench.write("bad.yaml", "name: bad\ntasks:\n  a: {exec: 'false'}\n");
+    bench.write("a.sh", "for w in good bad good; do unknot spawn $w.yaml --key k --wait; echo \"$w: $?\"; done\n");
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let log = bench.run(&["logs", "latest", "a"]).code(0).stdout;
+    let codes: Vec<&str> = log.lines().filter(|line| line.contains("good: ") || line.contains("bad: ")).collect();
+    assert_eq!(codes, ["good: 0", "bad: 1", "good: 0"], "{log}");
+    assert!(log.contains("a run of `good`: one of `bad` needs another"), "{log}");
+}
+
 #[test]
 fn work_nested_in_one_slot_and_one_unit_just_runs() {
     let flow = "name: nest\ninput: {deep: {type: integer}}\noutput: \"{{ tasks.a.output }}\"\ntasks:\n  a:\n    pools: {render: 1}\n    env: {deep: '{{ input.deep }}'}\n    exec: 'if test $deep -gt 0; then unknot spawn flow.yaml -i deep=$((deep - 1)) --wait; fi; echo \"{\\\"deep\\\": $deep}\"'\n";
