@@ -14,7 +14,7 @@ pub(crate) use attempt::*;
 pub(crate) use deadlocks::*;
 pub(crate) use operate::*;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint, builder::RangedU64ValueParser};
 use std::{net::SocketAddr, path::PathBuf};
 
 /// An orchestrator for work that must not freeze.
@@ -322,7 +322,7 @@ pub(crate) struct Ls {
     #[arg(long, value_name = "NAME")]
     pub(crate) workflow: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) limit: usize,
     /// Print one JSON object a line
     #[arg(long)]

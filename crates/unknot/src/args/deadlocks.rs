@@ -1,7 +1,7 @@
 //! What can be typed about verdicts and waits.
 
 use super::{At, Format, operate::moment};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, builder::RangedU64ValueParser};
 use unknot_api::Moment;
 
 #[derive(Args, Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct Verdicts {
     #[arg(long)]
     pub(crate) open: bool,
     /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(crate) limit: usize,
     /// Print one JSON object a line
     #[arg(long)]

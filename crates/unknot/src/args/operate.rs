@@ -1,7 +1,7 @@
 //! What can be typed against a server.
 
 use super::{KEY_MAX, Place, key};
-use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint, builder::RangedU64ValueParser};
 use std::path::PathBuf;
 use unknot_api::{Duration as Length, Moment};
 use unknot_engine::core::validate::is_name;
@@ -331,7 +331,7 @@ pub(crate) enum DeadCommand {
     /// List them, those of the newest runs first
     Ls {
         /// At most so many
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
         limit: usize,
         #[command(flatten)]
         listing: Listing,
