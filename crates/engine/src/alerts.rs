@@ -148,8 +148,11 @@ impl Target {
         let parts = behind.split(['/', '?', '&', '=']).filter(|part| part.len() >= SECRET_PART_LEN);
         let path = behind.split('?').next().unwrap_or_default();
         let whole = [self.url.expose(), behind, path].into_iter().filter(|part| part.len() >= SECRET_PART_LEN);
-        let secrets = whole.chain(own.map(Secret::expose)).chain(parts);
-        secrets.filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
+        let mut secrets: Vec<&str> = whole.chain(own.map(Secret::expose)).chain(parts).collect();
+        secrets.retain(|secret| !secret.is_empty());
+        // The longest first: without a short one that it begins with, the rest of it would be left.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "…"))
     }
 }
 

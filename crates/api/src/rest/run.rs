@@ -305,8 +305,9 @@ pub struct Why {
     /// What happens then, to be read behind `then`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<String>,
-    /// Who can move it: `causes` (those below), `nobody` (it is deadlocked), `time`, `worker` (performs it), `signal`, `decision`, `confirmation`,
-    /// `resume_run`, `resume_workflow`, `resume_queue`, `new_worker`, `resize` (a pool), `server`, `force`, `brain`.
+    /// Who can move it: `causes` (those below), `nobody` (it is deadlocked), `time`, `worker` (performs it), `signal`,
+    /// `decision`, `confirmation`, `resume_run`, `resume_workflow`, `resume_queue`, `new_worker`, `resize` (a pool),
+    /// `server`, `force`, `brain`.
     pub mover: String,
     /// The name that belongs to that: of a worker, a signal, a queue, a pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]

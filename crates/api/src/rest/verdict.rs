@@ -186,8 +186,8 @@ pub struct LiveWait {
     /// What happens then, to be read after `then`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<String>,
-    /// Who can move it: `causes` (those that it waits for), `nobody` (it is deadlocked), `time`, `worker`, `signal`, `decision`, `confirmation`, `resume_run`,
-    /// `resume_workflow`, `resume_queue`, `new_worker`, `resize`, `server`, `force`, `brain`.
+    /// Who can move it: `causes` (those that it waits for), `nobody` (it is deadlocked), `time`, `worker`,
+    /// `signal`, `decision`, `confirmation`, `resume_run`, `resume_workflow`, `resume_queue`, `new_worker`, `resize`, `server`, `force`, `brain`.
     pub mover: String,
     /// The name that belongs to that, if one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -201,7 +201,7 @@ fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
     let mut chosen = Vec::new();
     let mut alone = Looks { left: LOOKS_MAX };
     for sink in sinks(settled) {
-        let Some(node) = frees_alone(settled, sink, cheaper, &mut alone) else { continue };
+        let Some(node) = frees_alone(settled, &sink, cheaper, &mut alone) else { continue };
         left.abort(node);
         chosen.push(node);
     }
@@ -230,21 +230,23 @@ fn greedy(settled: &Reduction<'_>, looks: &mut Looks) -> Vec<String> {
 /// so.
 fn frees_alone(
     settled: &Reduction<'_>,
-    mut sink: Vec<usize>,
+    sink: &[usize],
     cheaper: impl Fn(&usize, &usize) -> Ordering,
     looks: &mut Looks,
 ) -> Option<usize> {
-    let small = residue::of(settled, &sink);
+    // Its nodes have the same order there.
+    let small = residue::of(settled, sink);
     let graph = Graph::of(&small);
     let small_settled = Reduction::settled(&graph, ASSUME);
     let price = weight(&small);
-    sink.sort_by(cheaper);
-    sink.into_iter().map_while(|node| looks.take(price).ok().map(|()| node)).find(|node| {
-        let place = graph.nodes.get(settled.graph.snapshot.nodes[*node].id.as_str());
+    let mut places: Vec<usize> = (0..sink.len()).collect();
+    places.sort_by(|one, other| cheaper(&sink[*one], &sink[*other]));
+    let frees_all = |place: &usize| {
         let mut tried = small_settled.clone();
-        place.iter().for_each(|place| tried.abort(**place));
+        tried.abort(*place);
         tried.freed.iter().all(|freed| *freed)
-    })
+    };
+    places.into_iter().take_while(|_| looks.take(price).is_ok()).find(frees_all).map(|place| sink[place])
 }
 
 /// Takes out whoever is ended needlessly, the dearest first, until nobody is. Nobody stays among them whom the end of those

@@ -185,6 +185,9 @@ mod tests {
         let unsent = outcome(&target, Ok(posted)).unwrap_err();
         assert_eq!(unsent.error, "webhook answered 400 Bad Request: bad key … at …");
         assert_eq!(unsent.next_try, NextTry::Useless);
+        let url = Secret::new("https://hooks.example.org/hook/hooksecret");
+        let nested = Target { url, ..target.clone() };
+        assert_eq!(nested.without_secrets("no hooksecret here, and no hook"), "no … here, and no …");
         let told = format!("{target:?}");
         assert!(!told.contains("hidden") && !told.contains("0123456789abcdef"), "{told}");
         assert_eq!(outcome(&target, Err(PostError::Timeout)).unwrap_err().error, "webhook timeout");

@@ -119,7 +119,8 @@ Examples:
 
 Whatever is still held is given back when the attempt ends.
 
-Exit status: 0 given back, 1 the attempt gets nothing any more or waits, 2 it does not hold that, or this is no task.";
+Exit status: 0 given back, 1 the attempt gets nothing any more, or has lent it to the runs that it waits for, 2 it does not
+hold that, or this is no task.";
 
 #[derive(Args, Debug)]
 pub(crate) struct Wait {
