@@ -76,6 +76,8 @@ pub struct Problem {
 impl Problem {
     /// The code by which an attempt is told that it gets nothing any more: it is being stopped, or has its lease no more.
     pub const ATTEMPT_OVER: &str = "UK0431";
+    /// The code by which it is told that it waits already for something else: one wait at a time.
+    pub const WAITS_ALREADY: &str = "UK0432";
 }
 
 /// One thing wrong in a document that was sent.

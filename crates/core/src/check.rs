@@ -109,6 +109,7 @@ fn indices_equal_a_rebuild(state: &State) {
     assert_eq!(kept.held, fresh.held, "units held");
     assert_eq!(kept.by_queue, fresh.by_queue, "unfinished tasks by queue");
     assert_eq!(kept.leases, fresh.leases, "leases by worker");
+    assert_eq!(kept.named, fresh.named, "definitions that name a pool");
     assert_eq!(kept.lent, fresh.lent, "what is lent");
     assert_eq!(kept.borrowers, fresh.borrowers, "who has something of whom");
     assert_eq!(kept.beside, fresh.beside, "attempts in lent slots");

@@ -72,6 +72,9 @@ pub struct Proof {
     /// The verdict.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// It is safe only as long as there are no more slots than these, which are declared: no rule covers more of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots_max: Option<u32>,
     /// Tasks that hold nothing and do not say what they acquire or start while they run: the verdict does not cover
     /// that, the live detector does.
     #[serde(skip_serializing_if = "Vec::is_empty")]

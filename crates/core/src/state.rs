@@ -236,6 +236,8 @@ impl State {
         for (task, children) in &self.children {
             children.iter().for_each(|(key, child)| volatile.children.add(*task, key, child));
         }
+        self.definitions.values().for_each(|definition| volatile.index_definition(definition));
+        volatile.given_back.extend(self.pools.keys().cloned());
         let shared = Shared { pools: &self.pools, children: &self.children };
         for run in self.runs.values() {
             volatile.index_run(run, &self.definitions[&run.definition]);

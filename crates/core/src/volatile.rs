@@ -50,6 +50,10 @@ pub struct Volatile {
     pub replaced: std::collections::VecDeque<WorkerId>,
     /// Units held, by pool or lock. What an ancestor lends is held by that alone.
     pub held: BTreeMap<String, u32>,
+    /// How many known definitions name a pool or lock.
+    pub named: BTreeMap<String, u32>,
+    /// Pools of which units were given back, or not waited for any more: a lock of first use among them may be nobody's.
+    pub given_back: BTreeSet<String>,
     /// Units and slots that are lent now, by who lends them.
     pub lent: BTreeMap<(TaskId, Lent), u32>,
     /// Who has something of whom.
@@ -180,6 +184,21 @@ impl Volatile {
         }
     }
 
+    /// A definition is known from now on.
+    pub(crate) fn index_definition(&mut self, definition: &Definition) {
+        for pool in definition.pools() {
+            increment(&mut self.named, pool, 1);
+        }
+    }
+
+    /// A definition is let go of: so may locks be that it named.
+    pub(crate) fn unindex_definition(&mut self, definition: &Definition) {
+        for pool in definition.pools() {
+            decrement(&mut self.named, pool, 1);
+            self.given_back.insert(pool.to_owned());
+        }
+    }
+
     /// Renews what is known of a run around a change of its own fields. A deadline that stays keeps where it was moved to.
     pub(crate) fn replace_run(&mut self, before: Deadlines, run: &Run) {
         let after = run_deadlines(run);
@@ -217,6 +236,7 @@ impl Volatile {
         for (pool, _) in parked.on.units() {
             // New grants stood back for it.
             self.ready.freed(Resource::Pool(pool.to_owned()));
+            self.given_back.insert(pool.to_owned());
         }
     }
 

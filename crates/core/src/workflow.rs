@@ -398,6 +398,11 @@ impl Definition {
         Self { body, dependents, demands, primaries, by_name, awaiting }
     }
 
+    /// The pools and locks that its tasks are granted with; each as often as tasks name it.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &str> {
+        self.body.tasks.iter().flat_map(|task| task.resources.keys().map(String::as_str))
+    }
+
     /// The task at `index`.
     ///
     /// # Panics

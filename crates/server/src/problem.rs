@@ -72,6 +72,14 @@ impl Problem {
         }
     }
 
+    /// An attempt asks for a wait while it has another one.
+    fn waits_already(detail: impl Into<String>) -> Self {
+        Self {
+            own: Some((rest::Problem::WAITS_ALREADY, "This attempt waits already for something else")),
+            ..Self::conflict(detail)
+        }
+    }
+
     /// The same, when it is worth another try.
     pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
         self.retry_after = Some(pause);
@@ -165,9 +173,9 @@ impl From<Refusal> for Problem {
             Refusal::RunEnded { .. }
             | Refusal::RunEnding(_)
             | Refusal::KeyReused { .. }
-            | Refusal::WaitsAlready { .. }
             | Refusal::NothingToDecide(_) => Self::conflict(text),
             Refusal::NotLeased(_) => Self::attempt_over(text),
+            Refusal::WaitsAlready { .. } => Self::waits_already(text),
             Refusal::TooManyTasks { .. } | Refusal::QueueFull { .. } => {
                 Self::new(StatusCode::TOO_MANY_REQUESTS, text).retry_after(Duration::from_secs(10))
             }

@@ -277,6 +277,7 @@ pub(crate) fn pool(name: &str, (pool, held): &(Pool, u32)) -> rest::Pool {
         held: *held,
         lend: pool.lend,
         on_deadlock: pool.on_deadlock.map(on_deadlock),
+        by_first_use: pool.implicit,
         poisoned: pool.poisoned.as_ref().map(|poison| poison.message.clone()),
         waiting: 0,
         holders: Vec::new(),

@@ -4,8 +4,10 @@
 //! bounded all the same: an attempt that is out of time, or whose lease has run out, is ended with all its processes.
 
 mod heard;
+mod turn;
 
 pub(crate) use heard::Heard;
+use turn::{Next, Turn};
 
 use crate::{
     error::{Error, eprint_quietly},
@@ -88,17 +90,25 @@ impl Attempt {
     ///
     /// # Errors
     /// If the server refuses.
-    pub(crate) fn wait(&self, request: &WaitRequest, heard: &Heard) -> Result<Waited, Error> {
-        let doing = format!("wait: {}", request.name.rsplit_once(" (").map_or(&*request.name, |(what, _)| what));
+    pub(crate) fn wait(&self, mut request: WaitRequest, heard: &Heard) -> Result<Waited, Error> {
+        let name = request.name.clone();
+        let doing = format!("wait: {}", name.rsplit_once(" (").map_or(&*name, |(what, _)| what));
+        let mut turn = Turn::new(request.within);
         loop {
-            let ask = || self.client.attempt_wait(&self.id, request, PATIENCE);
-            match self.persist(ask, Some(heard)).map_err(Error::client(doing.as_str()))? {
-                Asked::Answer(result) if result.outcome == WaitOutcome::Waiting => {}
-                Asked::Answer(result) => return Ok(Waited::Over(result)),
-                Asked::Signal(number) => {
-                    self.withdraw(&request.name);
+            let ask = || self.client.attempt_wait(&self.id, &request, PATIENCE);
+            match self.persist(ask, Some(heard)) {
+                Ok(Asked::Answer(result)) if result.outcome == WaitOutcome::Waiting => {}
+                Ok(Asked::Answer(result)) => return Ok(Waited::Over(result)),
+                Ok(Asked::Signal(number)) => {
+                    self.withdraw(&name);
                     return Ok(Waited::Cut(number));
                 }
+                Err(error) if error.code() == Some(Problem::WAITS_ALREADY) => match turn.next(&error, heard) {
+                    Next::Ask { within } => request.within = within,
+                    Next::Late => return Ok(Waited::Over(WaitResult::bare(name, WaitOutcome::TimedOut))),
+                    Next::Signal(number) => return Ok(Waited::Cut(number)),
+                },
+                Err(error) => return Err(Error::client(doing.as_str())(error)),
             }
         }
     }

@@ -52,7 +52,7 @@ pub(crate) fn read_unchecked(given: &[String]) -> Result<Map<String, Value>, Err
             Some(path) => inputs.extend(from_file(text, Path::new(path))?),
             None => {
                 let (name, value) = split(text)?;
-                inputs.insert(name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| Value::from(value)));
+                inputs.insert(name.to_owned(), as_json(value));
             }
         }
     }
@@ -96,7 +96,17 @@ fn split(given: &str) -> Result<(&str, &str), Error> {
 fn value(text: &str, declared: Option<InputType>) -> Value {
     match declared {
         Some(InputType::String) | None => Value::from(text),
-        Some(_) => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
+        Some(_) => as_json(text),
+    }
+}
+
+/// What is JSON, as that; all else as text. So is a whole number that would be rounded.
+fn as_json(text: &str) -> Value {
+    let is_whole = text.bytes().all(|letter| letter.is_ascii_digit() || letter == b'-');
+    match serde_json::from_str(text) {
+        Ok(Value::Number(number)) if is_whole && number.is_f64() => Value::from(text),
+        Ok(value) => value,
+        Err(_) => Value::from(text),
     }
 }
 
@@ -115,6 +125,9 @@ mod tests {
             ("[1, 2]", Some(InputType::Array), json!([1, 2])),
             (r#"{"a": 1}"#, Some(InputType::Object), json!({"a": 1})),
             ("five", Some(InputType::Integer), json!("five")),
+            ("12345678901234567890123", Some(InputType::Integer), json!("12345678901234567890123")),
+            ("18446744073709551615", Some(InputType::Integer), json!(18_446_744_073_709_551_615_u64)),
+            ("1e3", Some(InputType::Number), json!(1e3)),
             ("5", None, json!("5")),
         ] {
             assert_eq!(value(text, declared), expected, "{text}");

@@ -61,6 +61,9 @@ pub struct Pool {
     /// What is done about a deadlock whose victim holds units of it; none: as is usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_deadlock: Option<OnDeadlock>,
+    /// Whether it is a lock that was made by its first use. Of more than 1,000 such, those go that are nobody's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_first_use: bool,
     /// Why it is closed: a holder could not be confirmed dead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poisoned: Option<String>,

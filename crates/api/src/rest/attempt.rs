@@ -57,6 +57,14 @@ pub struct WaitResult {
     pub children: BTreeMap<String, EndedChild>,
 }
 
+impl WaitResult {
+    /// One with which nothing has come.
+    pub fn bare(name: String, outcome: WaitOutcome) -> Self {
+        let (granted, signals, children) = Default::default();
+        Self { name, outcome, deadline: None, granted, signals, children }
+    }
+}
+
 /// How a wait stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -25,7 +25,8 @@ pub const CHILDREN_MAX: usize = 1_000;
 pub const ANCESTORS_MAX: usize = 32;
 
 impl Step<'_> {
-    /// An attempt spawns a run. A key that it, or a try before it, has used stands for the run that was made then.
+    /// An attempt spawns a run. A key that it, or a try before it, has used stands for the run that was made then; one that
+    /// did not end well for the try before it is made anew, or trying again would be in vain.
     pub(crate) fn spawn(
         &mut self,
         attempt: AttemptId,
@@ -37,15 +38,17 @@ impl Step<'_> {
         if key.is_empty() || key.len() > NAME_MAX {
             return Err(Refusal::BadWait(format!("a child's key has 1 to {NAME_MAX} characters")));
         }
-        if let Some(child) = self.child(id, key) {
+        let known = self.child(id, key);
+        if let Some(child) = known.filter(|child| !(child.has_failed() && child.attempt < attempt.number)) {
             return Ok(Answer::Spawned { run: child.run, existing: true });
         }
-        if self.state.children.get(&id).map_or(0, BTreeMap::len) >= CHILDREN_MAX {
+        if known.is_none() && self.state.children.get(&id).map_or(0, BTreeMap::len) >= CHILDREN_MAX {
             return Err(Refusal::BadWait(format!("a task spawns {CHILDREN_MAX} runs at most")));
         }
         self.admit(submission)?;
         let parent = self.parent_of(id, key, detached)?;
-        let child = Child { run: submission.run, input: None, detached, ended: None, output: None };
+        let number = attempt.number;
+        let child = Child { run: submission.run, input: None, detached, attempt: number, ended: None, output: None };
         self.set_child(id, key, Some(child));
         self.create(submission, Some(parent));
         Ok(Answer::Spawned { run: submission.run, existing: false })
@@ -97,8 +100,7 @@ impl Step<'_> {
         // A task that is tried again finds those that it had; what did not end well is made anew.
         for (place, input) in inputs.into_iter().enumerate() {
             let key = place.to_string();
-            let goes_on = |child: &Child| child.ended.is_none_or(|end| end == RunStatus::Completed);
-            if self.child(id, &key).is_some_and(goes_on) {
+            if self.child(id, &key).is_some_and(|child| !child.has_failed()) {
                 continue;
             }
             let run = self.new_run();
@@ -106,6 +108,7 @@ impl Step<'_> {
                 run,
                 input: Some(JsonText::of(&input)),
                 detached: self.detaches(id),
+                attempt: self.task(id).map_or(0, |task| task.attempts),
                 ended: None,
                 output: None,
             };

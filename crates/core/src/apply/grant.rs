@@ -102,6 +102,7 @@ impl Step<'_> {
             }
         }
         self.state.volatile.grants_due = left == 0 || self.is_full() || self.state.volatile.waiters.is_due();
+        self.forget_locks();
         self.close_step();
     }
 

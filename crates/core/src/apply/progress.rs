@@ -323,9 +323,11 @@ impl Step<'_> {
             volatile.recent_floor = forgotten.commit;
         }
         for hash in run.definitions() {
-            if !volatile.pins.contains_key(hash) {
-                // The row stays for the finished run; only memory lets go.
-                self.state.definitions.remove(hash);
+            // The row stays for the finished run; only memory lets go.
+            if !volatile.pins.contains_key(hash)
+                && let Some(definition) = self.state.definitions.remove(hash)
+            {
+                volatile.unindex_definition(&definition);
             }
         }
         let task_count = u32::try_from(run.tasks.len()).unwrap_or(u32::MAX);

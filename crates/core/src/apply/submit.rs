@@ -191,6 +191,7 @@ impl Step<'_> {
             let hash = &definition.body.hash;
             if !self.state.definitions.contains_key(hash) {
                 self.state.definitions.insert(hash.clone(), Arc::clone(definition));
+                self.state.volatile.index_definition(definition);
                 // Written with its content: the state may let go of it before the batch is closed.
                 let row = Row::Definition(Arc::clone(definition));
                 self.decision.written.push((Key::Definition(hash.clone()), Some(row)));

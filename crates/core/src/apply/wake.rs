@@ -122,12 +122,14 @@ impl Step<'_> {
 
     /// All is back that an attempt had lent whose wait was over before.
     fn come_back(&mut self, id: TaskId, parked: &Parked, over: Over) {
+        let met = self.task(id).and_then(Task::lease).and_then(|lease| self.state.met(id, lease, parked));
         match over {
-            Over::Met => {
-                let met = self.task(id).and_then(Task::lease).and_then(|lease| self.state.met(id, lease, parked));
-                self.end_wait(id, parked, &met.unwrap_or_default());
-            }
-            Over::TimedOut => self.give_up_wait(id, parked, WaitOutcome::TimedOut),
+            Over::Met => self.end_wait(id, parked, &met.unwrap_or_default()),
+            // What came by itself meanwhile is there. Units would be another matter: it stands in no line for them any more.
+            Over::TimedOut => match met.filter(|met| !met.iter().any(is_units)) {
+                Some(met) => self.end_wait(id, parked, &met),
+                None => self.give_up_wait(id, parked, WaitOutcome::TimedOut),
+            },
             Over::Impossible => self.give_up_wait(id, parked, WaitOutcome::Impossible),
             Over::Withdrawn => self.leave_wait(id, parked),
         }

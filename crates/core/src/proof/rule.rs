@@ -57,7 +57,11 @@ pub(super) fn prove(declared: &Declared, effort: Effort, is_wanted: impl Fn(&Roo
         let verdict =
             group(&system, root).into_iter().filter_map(|member| verdicts.get(&member)).max_by_key(|one| weight(one));
         let verdict = verdict.cloned().unwrap_or_else(|| unknown(&system, root, Doubt::TooLarge));
-        proof(&system, root, unless_awaited(declared, &system, root, verdict))
+        let mut proof = proof(&system, root, unless_awaited(declared, &system, root, verdict));
+        if matches!(proof.verdict, Verdict::Safe { .. }) {
+            proof.slots_max = declared.slots.filter(|_| !is_safe_with_more_slots(declared, &system, root));
+        }
+        proof
     };
     wanted().map(of_group).collect()
 }
@@ -83,15 +87,25 @@ fn weight(verdict: &Verdict) -> u8 {
 fn unless_awaited(declared: &Declared, system: &System, root: usize, verdict: Verdict) -> Verdict {
     let Verdict::Safe { rule } = verdict else { return verdict };
     let flow = &system.flows[system.roots[root].flow].name;
-    let starts: Vec<String> = started(system, root)
-        .filter(|(_, act)| act.is_attempt && !act.calls.is_empty())
-        .map(|(flow, act)| format!("{}.{}", system.flows[flow].name, act.name))
-        .take(NAMES_MAX)
-        .collect();
+    let starts: Vec<String> = starters(system, root).take(NAMES_MAX).collect();
     if starts.is_empty() || is_safe_by_rule(declared, flow, Spawned::Free) {
         return Verdict::Safe { rule };
     }
     Verdict::Unknown { doubts: vec![Doubt::NotAwaited { tasks: starts }], declared: Some(rule) }
+}
+
+/// The tasks whose attempts start runs.
+fn starters(system: &System, root: usize) -> impl Iterator<Item = String> {
+    let starts = started(system, root).filter(|(_, act)| act.is_attempt && !act.calls.is_empty());
+    starts.map(|(flow, act)| format!("{}.{}", system.flows[flow].name, act.name))
+}
+
+/// Whether a rule still holds once more workers come than those whose slots are declared.
+fn is_safe_with_more_slots(declared: &Declared, system: &System, root: usize) -> bool {
+    let flow = &system.flows[system.roots[root].flow].name;
+    let more = Declared { slots: Some(u32::MAX), ..declared.clone() };
+    is_safe_by_rule(&more, flow, Spawned::Awaited)
+        && (starters(system, root).next().is_none() || is_safe_by_rule(&more, flow, Spawned::Free))
 }
 
 /// What a search came to.
@@ -120,7 +134,7 @@ fn proof(system: &System, root: usize, verdict: Verdict) -> Proof {
             undeclared.push(format!("{}.{}", system.flows[flow].name, act.name));
         }
     }
-    Proof { workflow: system.flows[flow].name.clone(), verdict, undeclared }
+    Proof { workflow: system.flows[flow].name.clone(), verdict, slots_max: None, undeclared }
 }
 
 /// All tasks of a root and of the workflows that it starts, directly or by others.

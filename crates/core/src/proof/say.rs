@@ -24,6 +24,13 @@ impl Proof {
                 lines.push("the live detector watches over the rest".to_owned());
             }
         }
+        if let Some(slots) = self.slots_max {
+            lines.push(format!(
+                "this rests on there being no more than {slots} {} (`worker.slots`): it is not shown for more, as with \
+                 another worker",
+                if slots == 1 { "slot" } else { "slots" }
+            ));
+        }
         if !self.undeclared.is_empty() {
             let what = match self.undeclared.len() {
                 1 => "does not declare what it acquires and starts while it runs",

@@ -143,6 +143,9 @@ pub struct Child {
     /// Whether it goes on when its parent's task ends.
     #[serde(default, skip_serializing_if = "super::is_false")]
     pub detached: bool,
+    /// Which attempt of its parent's task had it made.
+    #[serde(default)]
+    pub attempt: u32,
     /// Its end, once it has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<super::RunStatus>,
@@ -155,6 +158,11 @@ impl Child {
     /// Whether whoever waits for all children waits for it: one that is detached, until it begins.
     pub fn is_awaited(&self) -> bool {
         self.ended.is_none() && (!self.detached || self.input.is_some())
+    }
+
+    /// Whether it ended in another way than well.
+    pub fn has_failed(&self) -> bool {
+        self.ended.is_some_and(|end| end != super::RunStatus::Completed)
     }
 }
 

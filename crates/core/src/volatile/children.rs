@@ -1,9 +1,6 @@
 //! Runs that tasks spawned, counted: a task with a thousand of them is asked about them at each one's end.
 
-use crate::{
-    TaskId,
-    run::{Child, RunStatus},
-};
+use crate::{TaskId, run::Child};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The runs of all tasks, by task.
@@ -28,7 +25,7 @@ impl Children {
         counts.all += 1;
         counts.awaited += u32::from(child.is_awaited());
         counts.open += u32::from(is_open(child));
-        counts.failed += u32::from(has_failed(child));
+        counts.failed += u32::from(child.has_failed());
         counts.unbegun.extend(place_of(key, child));
     }
 
@@ -38,7 +35,7 @@ impl Children {
         counts.all -= 1;
         counts.awaited -= u32::from(child.is_awaited());
         counts.open -= u32::from(is_open(child));
-        counts.failed -= u32::from(has_failed(child));
+        counts.failed -= u32::from(child.has_failed());
         if let Some(place) = place_of(key, child) {
             counts.unbegun.remove(&place);
         }
@@ -70,10 +67,6 @@ impl Children {
 
 fn is_open(child: &Child) -> bool {
     child.input.is_none() && child.ended.is_none()
-}
-
-fn has_failed(child: &Child) -> bool {
-    child.ended.is_some_and(|end| end != RunStatus::Completed)
 }
 
 /// The place of one that has not begun: the brain's own children have it as their key.

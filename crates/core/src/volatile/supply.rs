@@ -58,6 +58,7 @@ impl Volatile {
     pub(crate) fn pool_freed(&mut self, pool: &str) {
         self.waiters.freed(pool);
         self.ready.freed(Resource::Pool(pool.to_owned()));
+        self.given_back.insert(pool.to_owned());
     }
 
     /// A pool may serve others than before: it lends, or is open again.

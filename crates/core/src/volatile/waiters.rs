@@ -90,6 +90,11 @@ impl Waiters {
         self.signals.contains_key(&(run, name.into()))
     }
 
+    /// Whether an attempt waits for units of a pool.
+    pub(crate) fn awaits_units(&self, pool: &str) -> bool {
+        self.units.contains_key(pool)
+    }
+
     /// Something else came that a task's attempt may wait for.
     pub(crate) fn look_at(&mut self, task: TaskId) {
         self.due.extend(self.places.get(&task).map(|seq| (*seq, task)));

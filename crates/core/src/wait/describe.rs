@@ -5,7 +5,7 @@ use crate::{
     AttemptId, State, TaskId, TaskIndex, Timestamp,
     deadline::{Deadline, HEARTBEAT_TIMEOUT_DEFAULT, heartbeat_deadline},
     run::{Lease, OnExpiry, Phase, Run, Task, WaitOn},
-    workflow::{Definition, Need, TaskDef, Until, When},
+    workflow::{Definition, Need, TaskDef, TaskKind, Until, When},
 };
 
 /// Names that a sentence lists before it only counts.
@@ -98,7 +98,15 @@ pub fn describe(state: &State, id: TaskId) -> Option<Described> {
 /// Who performs an attempt, and what is heard of it.
 fn performed(state: &State, attempt: AttemptId, lease: &Lease, def: &TaskDef) -> String {
     let name = &lease.worker.name;
-    let Some(stored) = lease.expires_at else { return format!("is performed by worker `{name}`") };
+    let by = match &def.kind {
+        // The rest of the address may be a secret.
+        TaskKind::Http(http) => match http.server() {
+            Some(server) => format!("waits for the answer of `{server}` to its request, sent by worker `{name}`"),
+            None => format!("waits for the answer to its request, sent by worker `{name}`"),
+        },
+        _ => format!("is performed by worker `{name}`"),
+    };
+    let Some(stored) = lease.expires_at else { return by };
     let volatile = &state.volatile;
     if !volatile.workers.contains_key(&lease.worker) {
         let until = volatile.moment_of(Deadline::LeaseExpiry(attempt), stored).calendar();
@@ -107,8 +115,8 @@ fn performed(state: &State, attempt: AttemptId, lease: &Lease, def: &TaskDef) ->
     let bound = def.heartbeat_timeout.unwrap_or(HEARTBEAT_TIMEOUT_DEFAULT);
     let silent_at = heartbeat_deadline(lease, def).map(|at| volatile.moment_of(Deadline::Heartbeat(attempt), at));
     match silent_at.filter(|at| at.minus(bound) > lease.started_at.unwrap_or(lease.granted_at)) {
-        Some(at) => format!("is performed by worker `{name}`, last heard of at {}", at.minus(bound).calendar()),
-        None => format!("is performed by worker `{name}`"),
+        Some(at) => format!("{by}, last heard of at {}", at.minus(bound).calendar()),
+        None => by,
     }
 }
 

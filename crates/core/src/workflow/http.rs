@@ -21,6 +21,17 @@ pub struct Http {
     pub rules: HttpRules,
 }
 
+impl Http {
+    /// Where it goes, without the path: `https://example.org`. None where that is a template, or has a password in it.
+    pub fn server(&self) -> Option<&str> {
+        let (scheme, rest) = self.url.split_once("://")?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let is_plain =
+            !authority.is_empty() && !self.url[..scheme.len()].contains('{') && !authority.contains(['{', '@']);
+        is_plain.then(|| &self.url[..scheme.len() + "://".len() + authority.len()])
+    }
+}
+
 /// The bounds of a request, and what of its answer counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRules {

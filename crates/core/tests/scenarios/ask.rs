@@ -16,7 +16,7 @@ use unknot_core::{
 };
 
 /// `ask A wait NAME EXPR [within TIME] [stop]`, `ask A withdraw NAME`, `ask A release POOL[:N],…`,
-/// `ask A spawn RUN WORKFLOW [detached]` (the run's name is its key).
+/// `ask A spawn RUN WORKFLOW [detached] [key KEY]` (else the run's name is its key).
 pub(crate) fn ask(story: &mut Story, mut words: Words) {
     let name = words.word("an attempt");
     let (attempt, fence) = story.attempt(&name);
@@ -31,9 +31,10 @@ pub(crate) fn ask(story: &mut Story, mut words: Words) {
         "withdraw" => Ask::Withdraw { name: words.word("the wait's name") },
         "release" => Ask::Release { units: words.word("units").split(',').map(units).collect() },
         "spawn" => {
-            let (key, workflow) = (words.word("the run's name"), words.word("a workflow"));
+            let (run, workflow) = (words.word("the run's name"), words.word("a workflow"));
             let detached = words.take("detached");
-            let submission = child(story, &key, &workflow);
+            let key = if words.take("key") { words.word("a key") } else { run.clone() };
+            let submission = child(story, &run, &workflow);
             Ask::Spawn { key, submission: Box::new(submission), detached }
         }
         other => panic!("nobody asks for `{other}`"),

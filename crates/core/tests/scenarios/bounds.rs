@@ -37,3 +37,27 @@ fn a_verdict_is_in_the_commit_that_closes_it_where_grants_come_apart() {
     let is_verdict = |key: &&Key| matches!(key, Key::Deadlock(_));
     assert_eq!(story.world.rows.keys().filter(is_verdict).count(), 1);
 }
+
+/// Scripts make up ever new names of locks. Those that are held, waited for, named by a run that goes on, or configured stay.
+#[test]
+fn locks_of_first_use_that_are_nobodys_are_forgotten_once_there_are_many() {
+    let mut text = String::from(
+        "> pool a-conf 1\nworkflow f\n  task a\n  task b\n  task c needs b locks a-named\n\n> worker local slots 2\n> submit r1 f\n> ask a wait held lock:a-held\n> ask b wait wanted all(lock:a-held,lock:a-wanted)\n",
+    );
+    for number in 0..1_100 {
+        text += &format!("> ask a wait w{number} lock:l{number:04}\n> ask a release l{number:04}\n");
+    }
+    let mut story = story::begin(&text);
+    let pools = &story.world.state.pools;
+    assert_eq!(pools.len(), 1_004, "the last thousand, and four that are somebody's");
+    assert!(["a-conf", "a-named", "a-held", "a-wanted"].iter().all(|name| pools.contains_key(*name)));
+    let rows = story.world.rows.keys().filter(|key| matches!(key, Key::Pool(_))).count();
+    assert_eq!(rows, pools.len(), "their rows go with them");
+    // A forgotten one is made again, and given as before.
+    story::go_on(
+        &mut story,
+        "> ask a wait again lock:l0000\n> ask a release a-held\n> ask b release a-held,a-wanted\n",
+    );
+    assert!(story.world.state.volatile.held.contains_key("l0000"));
+    assert!(!story.world.state.volatile.held.contains_key("a-held"));
+}

@@ -30,7 +30,7 @@ use unknot_engine::{
         Millis, RunId, Timestamp,
         effect::{Answer as Told, Refusal, WaitAnswer},
         event::Ask,
-        run::{AtDeadline, Awaited, Child},
+        run::{AtDeadline, Awaited, Child, RunStatus},
         validate::nearest,
         workflow::{Definition, Until},
     },
@@ -68,7 +68,8 @@ pub(super) fn operations() -> Vec<Operation> {
             .open(Access::Attempt)
             .is("attemptSpawn", "Spawn a run")
             .note(
-                "The same key finds the same run, whatever else is asked. Unless it is `detached`, the run is cancelled when \
+                "The same key finds the same run, whatever inputs are given; a later try of the task has one made anew that \
+                 did not complete. Unless it is `detached`, the run is cancelled when \
                  the attempt's task ends before it.",
             )
             .takes::<rest::SpawnRequest>()
@@ -186,14 +187,7 @@ fn no_task(name: &str, definition: Option<&Definition>) -> Problem {
 }
 
 fn result(name: String, told: WaitAnswer) -> rest::WaitResult {
-    let empty = |outcome| rest::WaitResult {
-        name,
-        outcome,
-        deadline: None,
-        granted: BTreeMap::new(),
-        signals: BTreeMap::new(),
-        children: BTreeMap::new(),
-    };
+    let empty = |outcome| rest::WaitResult::bare(name, outcome);
     let ended =
         |children: BTreeMap<String, Child>| children.into_iter().map(|(key, child)| (key, ended(&child))).collect();
     match told {
@@ -271,7 +265,11 @@ async fn spawn(
     let key = request.key.clone();
     if let Some(known) = kin.children.get(&key) {
         is_same_workflow(&app, known.run, &key, &request.workflow).await?;
-        return ok(&rest::Spawned { run_id: known.run.to_string(), key, existing: true });
+        // One that did not end well may be made anew for a later try.
+        let goes_on = !known.status.is_terminal() || known.status == RunStatus::Completed;
+        if goes_on {
+            return ok(&rest::Spawned { run_id: known.run.to_string(), key, existing: true });
+        }
     }
     let detached = request.detached;
     let submit = child(&app, kin, request).await?;

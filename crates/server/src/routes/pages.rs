@@ -32,6 +32,7 @@ const ERROR_PAGES: &[(&str, &str)] = &[
     ("UK0429", include_str!("../../../../docs/errors/UK0429.md")),
     ("UK0430", include_str!("../../../../docs/errors/UK0430.md")),
     ("UK0431", include_str!("../../../../docs/errors/UK0431.md")),
+    ("UK0432", include_str!("../../../../docs/errors/UK0432.md")),
     ("UK0500", include_str!("../../../../docs/errors/UK0500.md")),
     ("UK0503", include_str!("../../../../docs/errors/UK0503.md")),
 ];

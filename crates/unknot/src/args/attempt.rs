@@ -70,7 +70,8 @@ pub(crate) struct Lock {
     pub(crate) any: bool,
     #[command(flatten)]
     pub(crate) bound: Bound,
-    /// A command to be run meanwhile: what was acquired is given back when it ends, however that is
+    /// A command to be run meanwhile: what was acquired is given back when it ends, however that is; processes that it
+    /// leaves behind go on without
     #[arg(value_name = "COMMAND", last = true, value_hint = ValueHint::CommandWithArguments)]
     pub(crate) command: Vec<OsString>,
 }
@@ -95,7 +96,7 @@ A lock needs no configuration. While the server is started anew, this goes on as
 Exit status:
   that of COMMAND; 127 if it cannot be started
   75  not in time (`--within`)
-  1   it waits already for something else; or the attempt gets nothing any more, and nobody ended this command
+  1   the attempt gets nothing any more, and nobody ended this command
   2   the command line, the lock or the pool cannot be used; or this is no task
   5   the system stands in the way
   128 + N  ended by signal N while it waited: it waits no more";
@@ -177,7 +178,8 @@ Examples:
 
 Prints one JSON object: `outcome` (`met`, `timed_out`, `impossible`), `granted` (units by lock or pool, which are the
 attempt's from now on: `unknot unlock` gives them back), `signals` (what they said) and `children` (how they ended, and
-what they give). An attempt has one wait at a time.
+what they give). An attempt has one wait at a time: of several processes of a task that wait, one does, and the others stand
+in line within their own time. What it lends to its runs it goes on with only once that is back, also after `--within`.
 
 Exit status: 0 it holds, 75 not in time, 1 it can not hold any more (a child did not succeed), or the attempt gets
 nothing any more; 2 it cannot be waited for, or this is no task; 5 the system stands in the way; 128 + N ended by
@@ -188,8 +190,8 @@ pub(crate) struct Spawn {
     /// A workflow file, or the name of a workflow: one that the task's run may call, or a registered one
     #[arg(value_name = "WORKFLOW|FILE", value_hint = ValueHint::FilePath)]
     pub(crate) workflow: String,
-    /// The run's key: the same key finds the same run, also when the task is tried again [default: the workflow's name
-    /// and a digest of the inputs]
+    /// The run's key: the same key finds the same run, also when the task is tried again, unless that run failed [default:
+    /// the workflow's name and a digest of the inputs]
     #[arg(long, value_name = "TEXT", value_parser = child_key)]
     pub(crate) key: Option<String>,
     /// An input, or a JSON file of inputs; may be repeated, the last one wins
@@ -226,14 +228,16 @@ Examples:
       Begins a run of the workflow `render`, and prints its id.
   unknot spawn render.yaml -i frame=7 --wait
       Waits until it has completed, and prints its output as JSON.
+  for f in 1 2 3; do unknot spawn render -i frame=$f --wait > frame-$f.json & done; wait
+      Three at once, each with its output.
   for f in 1 2 3; do unknot spawn render -i frame=$f --key frame-$f; done
   unknot wait --child frame-1:success --child frame-2:success --child frame-3:success
-      Three at once, and their ends.
+      The same in one wait, which `unknot why` tells whole.
   unknot spawn nightly --detach
       One that goes on by itself.
 
-The same key finds the same run: a task that is tried again waits for the runs that the try before it has begun, and
-begins none twice.
+The same key finds the same run: a task that is tried again waits for the runs that the try before it has begun. Only those
+that did not complete for an earlier try are begun anew.
 
 Exit status: 0 it exists; with `--wait` as `unknot run`: 0 COMPLETED, 1 FAILED, 3 CANCELLED, 4 TIMED_OUT, 75 not in
 time; 2 the workflow or its inputs cannot be used, or this is no task; 5 the system stands in the way.";

@@ -38,7 +38,7 @@ const NOT_STARTED: Exit = Exit::As(127);
 pub(crate) fn perform(asked: &Lock, out: &mut dyn Write) -> Result<Exit, Error> {
     let attempt = Attempt::here("lock", INSTEAD)?;
     let heard = Heard::listen()?;
-    let granted = match attempt.wait(&request(asked)?, &heard)? {
+    let granted = match attempt.wait(request(asked)?, &heard)? {
         Waited::Over(result) if result.outcome == WaitOutcome::Met => result.granted,
         Waited::Over(_) => {
             let within = asked.bound.within.map_or_else(|| "the task's time".to_owned(), |within| within.to_string());

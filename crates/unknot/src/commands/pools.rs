@@ -23,7 +23,16 @@ pub(crate) fn perform(asked: &Pools, out: &mut dyn Write) -> Result<Exit, Error>
             let remote = Remote::find(&listing.at)?;
             let found = remote.ask("list the pools", remote.client().pools())?;
             let now = Clock::starting_at_least(Timestamp::default()).now();
-            print(listing.json, &found, "pools or locks", || table(&found, now), out)
+            if listing.json {
+                return print(true, &found, "", || table(&found, now), out);
+            }
+            let (idle, shown): (Vec<_>, Vec<_>) = found.into_iter().partition(is_idle);
+            let none = if idle.is_empty() { "pools or locks" } else { "pools or locks are in use" };
+            let printed = print(false, &shown, none, || table(&shown, now), out)?;
+            if !idle.is_empty() {
+                writeln!(out, "locks that were used and are nobody's now: {} (`--json` names them)", idle.len())?;
+            }
+            Ok(printed)
         }
         Some(PoolsCommand::Set { name, size, lend, on_deadlock, at }) => {
             let remote = Remote::find(at)?;
@@ -53,6 +62,11 @@ pub(crate) fn perform(asked: &Pools, out: &mut dyn Write) -> Result<Exit, Error>
 
 /// Those who hold, and those who wait, that are named of each pool; `--json` has more of them.
 const NAMED_MAX: usize = 5;
+
+/// A lock of first use that nobody has.
+fn is_idle(pool: &rest::Pool) -> bool {
+    pool.by_first_use && pool.held == 0 && pool.waiting == 0 && pool.poisoned.is_none()
+}
 
 /// Those who hold and wait are named in lines of their own below the pool.
 fn table(pools: &[rest::Pool], now: Timestamp) -> Table {

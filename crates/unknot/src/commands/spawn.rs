@@ -51,7 +51,7 @@ pub(crate) fn perform(asked: &Spawn, out: &mut dyn Write) -> Result<Exit, Error>
         within: asked.within,
         then: AtDeadline::GiveUp,
     };
-    match attempt.wait(&wait, &heard)? {
+    match attempt.wait(wait, &heard)? {
         Waited::Cut(number) => Ok(Exit::by_signal(number)),
         Waited::Over(mut result) => match result.children.remove(&spawned.key) {
             Some(ended) if result.outcome == WaitOutcome::Met => tell(&ended, out),

@@ -23,7 +23,7 @@ pub(crate) fn perform(asked: &args::Wait, out: &mut dyn Write) -> Result<Exit, E
     let heard = Heard::listen()?;
     let (within, then) = bound(asked.bound);
     let request = WaitRequest { name: unique_name("unknot wait")?, awaited: awaited(asked)?, within, then };
-    match attempt.wait(&request, &heard)? {
+    match attempt.wait(request, &heard)? {
         Waited::Over(result) => tell(&result, out),
         Waited::Cut(number) => Ok(Exit::by_signal(number)),
     }

@@ -50,6 +50,9 @@ fn two_scripts_have_a_lock_one_after_the_other() {
     let _server = serve(&served);
     served.run(&["submit", "flow.yaml", "--wait"]).code(0);
     assert_apart(&served.read("told"));
+    let pools = served.run(&["pools"]).code(0).stdout;
+    assert!(pools.contains("no pools or locks are in use") && pools.contains("nobody's now: 1 ("), "{pools}");
+    served.run(&["pools", "--json"]).code(0).says(r#""name":"gpu","size":1,"held":0,"by_first_use":true"#);
 }
 
 /// Taken one by one in opposite order, they would wait for each other.
@@ -256,7 +259,6 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
     bench.run(&["ls", "--workflow", "leaf", "--json"]).code(0).says(r#""labels":{"team":"maps"}"#);
 }
 
-/// The slot of whoever waits, and what it holds of a pool that lends, serve those that it waits for.
 /// Whoever took the end of another workflow's run for its own would go on as if its own had been done.
 #[test]
 fn a_key_is_that_of_one_workflow() {
@@ -271,6 +273,47 @@ fn a_key_is_that_of_one_workflow() {
     assert!(log.contains("a run of `good`: one of `bad` needs another"), "{log}");
 }
 
+/// An attempt has one wait at a time: several processes of it stand in line, each within its own time.
+#[test]
+fn processes_of_a_task_wait_one_after_the_other() {
+    let bench = Bench::with("name: one\ntasks:\n  a: {exec: 'sh a.sh'}\n");
+    bench.write("part.yaml", "name: part\ninput: {n: {}}\noutput: \"{{ input.n }}\"\ntasks:\n  a: {exec: 'true'}\n");
+    bench.write(
+        "a.sh",
+        r#"
+for n in 1 2 3; do { unknot spawn part.yaml -i n=$n --wait > part-$n; echo "part $n: $?"; } & done; wait
+cat part-1 part-2 part-3
+unknot wait --signal go & first=$!
+until unknot why "$UNKNOT_RUN" | grep -q 'signal `go`'; do sleep 0.05; done
+unknot lock gpu --within 200ms -- touch ran; echo "late: $?"
+unknot lock gpu --within 1m -- echo mine & second=$!
+unknot signal send go; wait $first; echo "first: $?"; wait $second; echo "second: $?"
+"#,
+    );
+    bench.run(&["run", "flow.yaml"]).code(0);
+    let log = bench.run(&["logs", "latest", "a"]).code(0).stdout;
+    for line in
+        ["part 1: 0", "part 2: 0", "part 3: 0", "\n\"1\"\n\"2\"\n\"3\"\n", "late: 75", "first: 0", "mine\nsecond: 0"]
+    {
+        assert!(log.contains(line), "no `{line}` in:\n{log}");
+    }
+    assert!(log.contains("waits already") && log.contains("this one begins when that is over"), "{log}");
+    assert!(!bench.path("ran").exists(), "nothing is run without the lock");
+}
+
+/// Trying again would be in vain if the run that failed was found again each time.
+#[test]
+fn a_run_that_failed_for_the_try_before_is_made_anew() {
+    let bench = Bench::with(
+        "name: parent\ntasks:\n  a: {exec: 'sh a.sh', retry: {attempts: 3, backoff: {first: 10ms, jitter: 0}}}\n",
+    );
+    bench.write("part.yaml", "name: part\ntasks:\n  a: {exec: 'echo x >> tries; test $(wc -l < tries) = 3'}\n");
+    bench.write("a.sh", "unknot spawn part.yaml --wait && exit 0; unknot spawn part.yaml --wait; exit 1\n");
+    bench.run(&["run", "flow.yaml"]).code(0);
+    assert_eq!(bench.read("tries").lines().count(), 3, "once for each try");
+}
+
+/// The slot of whoever waits, and what it holds of a pool that lends, serve those that it waits for.
 #[test]
 fn work_nested_in_one_slot_and_one_unit_just_runs() {
     let flow = "name: nest\ninput: {deep: {type: integer}}\noutput: \"{{ tasks.a.output }}\"\ntasks:\n  a:\n    pools: {render: 1}\n    env: {deep: '{{ input.deep }}'}\n    exec: 'if test $deep -gt 0; then unknot spawn flow.yaml -i deep=$((deep - 1)) --wait; fi; echo \"{\\\"deep\\\": $deep}\"'\n";
