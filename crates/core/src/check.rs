@@ -107,6 +107,7 @@ fn indices_equal_a_rebuild(state: &State) {
     assert_eq!(stale, None, "deadlines that were moved and are not waited for");
     assert_eq!(kept.tallies, fresh.tallies, "tallies");
     assert_eq!(kept.held, fresh.held, "units held");
+    assert_eq!(kept.holders, fresh.holders, "who holds units");
     assert_eq!(kept.by_queue, fresh.by_queue, "unfinished tasks by queue");
     assert_eq!(kept.leases, fresh.leases, "leases by worker");
     assert_eq!(kept.named, fresh.named, "definitions that name a pool");

@@ -50,6 +50,8 @@ pub struct Volatile {
     pub replaced: std::collections::VecDeque<WorkerId>,
     /// Units held, by pool or lock. What an ancestor lends is held by that alone.
     pub held: BTreeMap<String, u32>,
+    /// By whom.
+    pub holders: BTreeMap<String, BTreeSet<TaskId>>,
     /// How many known definitions name a pool or lock.
     pub named: BTreeMap<String, u32>,
     /// Pools of which units were given back, or not waited for any more: a lock of first use among them may be nobody's.
@@ -300,6 +302,7 @@ impl Volatile {
                     let own = units - lease.borrowed_of(pool);
                     if own > 0 {
                         increment(&mut self.held, pool, own);
+                        self.holders.entry(pool.clone()).or_default().insert(run.id.task(index));
                     }
                 }
                 self.index_loans(run.id.task(index), lease);
@@ -354,6 +357,7 @@ impl Volatile {
                     let own = units - lease.borrowed_of(pool);
                     if own > 0 {
                         decrement(&mut self.held, pool, own);
+                        self.holds_no_more(pool, run.id.task(index));
                     }
                 }
                 self.unindex_loans(run.id.task(index), lease);
@@ -362,6 +366,15 @@ impl Volatile {
                 }
             }
             Phase::Ended(_) => tally.unhandled -= u32::from(is_unhandled(task, def)),
+        }
+    }
+
+    fn holds_no_more(&mut self, pool: &str, id: TaskId) {
+        if let Some(holders) = self.holders.get_mut(pool) {
+            holders.remove(&id);
+            if holders.is_empty() {
+                self.holders.remove(pool);
+            }
         }
     }
 

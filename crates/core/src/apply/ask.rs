@@ -82,6 +82,8 @@ impl Step<'_> {
         if parked.on.terms().iter().any(|term| matches!(term, Awaited::Signal { from, .. } if !from.is_empty())) {
             self.track(id.run);
         }
+        let held_by = self.holders(id, &parked.on);
+        let told = if held_by.is_empty() { told } else { told.with("held_by", json!(held_by)) };
         self.update_task(id, |task| {
             if let Phase::Leased(lease) = &mut task.phase {
                 lease.parked = Some(Box::new(parked));
@@ -90,6 +92,19 @@ impl Step<'_> {
         });
         let what = describe(self.state, id).map(|described| described.sentence).unwrap_or_default();
         self.record_task(id, HistoryKind::WaitBegan, told.with("what", what));
+    }
+
+    /// Who holds what a task's attempt asks for and does not get at once: some of them.
+    fn holders(&self, id: TaskId, on: &Awaited) -> Vec<serde_json::Value> {
+        const NAMED_MAX: usize = 3;
+        let short = on.units().filter(|(pool, units)| self.state.free_units(pool) < *units);
+        let holders = short.filter_map(|(pool, _)| self.state.volatile.holders.get(pool)).flatten();
+        let told = |task: &TaskId| {
+            let definition = self.definition(task.run);
+            let (workflow, name) = (&definition.body.name, &definition.task(task.index).name);
+            json!({"task": task.to_string(), "workflow": workflow, "name": name})
+        };
+        holders.filter(|holder| **holder != id).take(NAMED_MAX).map(told).collect()
     }
 
     /// Whether a wait can be asked for.
@@ -140,8 +155,14 @@ impl Step<'_> {
                 let (size, lease) = (known.unwrap_or(1), self.task(id).and_then(Task::lease));
                 let held = lease.and_then(|lease| lease.holds.get(pool)).copied().unwrap_or_default();
                 if units.saturating_add(held) > size {
-                    let own =
-                        if held > 0 { format!(", of which the attempt itself holds {held}") } else { String::new() };
+                    let own = match held {
+                        0 => String::new(),
+                        held => {
+                            format!(
+                                ", of which the attempt itself holds {held} (whichever of its processes asked for it)"
+                            )
+                        }
+                    };
                     return bad(format!("{units} of `{pool}` can never be granted: it has {size}{own}"));
                 }
                 Ok(())

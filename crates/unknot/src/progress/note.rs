@@ -2,6 +2,7 @@
 
 use super::{Progress, remarks::remarks};
 use crate::{output::Tone, time};
+use serde_json::Value;
 use unknot_engine::core::{
     Millis, TaskIndex, Timestamp,
     row::{HistoryEntry, HistoryKind},
@@ -60,7 +61,7 @@ impl Note {
             }
             Kind::TaskStarted => (Tone::Plain, Routine, "started".to_owned()),
             Kind::TaskWaiting => waiting(entry),
-            Kind::WaitBegan => (Tone::Plain, Routine, said("what").to_owned()),
+            Kind::WaitBegan => (Tone::Plain, Routine, waits(entry)),
             Kind::WaitGranted => (Tone::Plain, Routine, waited(entry)),
             Kind::WaitEnded => (Tone::Warn, Notable, format!("waits no more: {}", said("why"))),
             Kind::UnitsReleased => (Tone::Faint, Routine, "gave back what it held".to_owned()),
@@ -95,6 +96,15 @@ impl Note {
         let (rank, text) = (rank.max(their_rank), text + &remarks);
         Some(Self { at: entry.at, tone, rank, task: entry.name.as_deref().map(str::to_owned), text })
     }
+}
+
+/// What is waited for, and who had it when the wait began.
+fn waits(entry: &HistoryEntry) -> String {
+    let what = entry.detail.text("what").unwrap_or_default();
+    let held_by = entry.detail.get("held_by").map(Value::from).unwrap_or_default();
+    let name = |holder: &Value| Some(format!("`{}/{}`", holder["workflow"].as_str()?, holder["name"].as_str()?));
+    let names: Vec<String> = held_by.as_array().into_iter().flatten().filter_map(name).collect();
+    if names.is_empty() { what.to_owned() } else { format!("{what}, held by {}", names.join(", ")) }
 }
 
 fn waited(entry: &HistoryEntry) -> String {

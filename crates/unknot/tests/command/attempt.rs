@@ -78,7 +78,8 @@ unknot lock {second} -- sh -c 'echo {name} >> told'\n"
         )
     };
     let bench = two(&part("a", "b", "left", "right"), &part("b", "a", "right", "left"));
-    bench.run(&["run", "flow.yaml"]).code(0);
+    let watched = bench.run(&["run", "flow.yaml"]).code(0);
+    watched.says("waits for lock `left`, held by `two/").says("waits for lock `right`, held by `two/");
     let told = bench.read("told");
     assert!(told == "a\nb\n" || told == "b\na\n", "{told}");
     bench.run(&["show", "--events"]).code(0).says("DEADLOCK_DETECTED").says(r#"reason="deadlock""#);
