@@ -282,8 +282,8 @@ pub struct Wait {
     /// Which signal it waits for, if its wait is on `signal`; absent where the server cannot tell now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// What stands in its way, if its wait is on `grant`, to be read behind the task's name: `waits for a worker's slot
-    /// (4 of 4 taken)`. Absent where the server cannot tell now.
+    /// What it waits for, to be read behind the task's name, as lists of waits say it: `waits for a worker's slot (4 of 4
+    /// taken)`. Absent for waits on `needs`, whose `needs` say it, and where the server cannot tell now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sentence: Option<String>,
 }

@@ -99,16 +99,16 @@ async fn list(State(app): State<Arc<App>>, Path(run): Path<String>, Params(which
 }
 
 /// What the brain says of one wait.
-enum Said {
-    Needs(rest::Needs),
-    Grant(String),
-    Signal(String),
-    Attempt(String),
+#[derive(Default)]
+struct Said {
+    /// Of all but those for other tasks, which are named.
+    sentence: Option<String>,
+    needs: Option<rest::Needs>,
+    signal: Option<String>,
 }
 
-/// Adds to waits for other tasks which these are, to those for a signal its name, and to those for a grant what stands
-/// in its way: the brain has it at hand. If it does not come to it in time, or is further than the store, they stay
-/// unsaid.
+/// Adds to waits for other tasks which these are, and to all others what is waited for, in a sentence: the brain has it
+/// at hand. If it does not come to it in time, or is further than the store, they stay unsaid.
 async fn explain(app: &App, tasks: &mut [rest::Task]) {
     let waits = |task: &&rest::Task| task.wait.is_some() || attempt_wait(task).is_some();
     let ids: Vec<TaskId> = tasks.iter().filter(waits).filter_map(|task| task.task_id.parse().ok()).collect();
@@ -124,16 +124,11 @@ async fn explain(app: &App, tasks: &mut [rest::Task]) {
     let mut said = said.unwrap_or_default();
     for task in tasks {
         let Some((same, said)) = said.remove(&task.task_id) else { continue };
-        match (said, &mut task.wait, task.lease.as_mut().and_then(|lease| lease.waits.as_mut())) {
-            (Said::Attempt(sentence), _, Some(wait)) if same == Waits::Attempt(wait.clone()) => {
-                wait.sentence = Some(sentence);
+        match (&mut task.wait, task.lease.as_mut().and_then(|lease| lease.waits.as_mut())) {
+            (_, Some(wait)) if same == Waits::Attempt(wait.clone()) => wait.sentence = said.sentence,
+            (Some(wait), _) if same == Waits::Task(wait.clone()) => {
+                (wait.sentence, wait.needs, wait.signal) = (said.sentence, said.needs, said.signal);
             }
-            (said, Some(wait), _) if same == Waits::Task(wait.clone()) => match said {
-                Said::Needs(needs) => wait.needs = Some(needs),
-                Said::Grant(sentence) => wait.sentence = Some(sentence),
-                Said::Signal(name) => wait.signal = Some(name),
-                Said::Attempt(_) => {}
-            },
             _ => {}
         }
     }
@@ -154,21 +149,21 @@ fn attempt_wait(task: &rest::Task) -> Option<&rest::AttemptWait> {
 fn said_of(driver: &Driver, id: TaskId, left: &mut usize) -> Option<(Waits, Said)> {
     let state = driver.state();
     let task = state.task(id)?;
-    if let Some(waits) = task.lease().and_then(view::attempt_wait) {
-        *left = left.checked_sub(1)?;
-        return Some((Waits::Attempt(waits), Said::Attempt(describe(state, id)?.sentence)));
+    let attempt = task.lease().and_then(view::attempt_wait);
+    let wait = task.wait();
+    if let Some(wait) = wait.filter(|wait| wait.on == WaitOn::Needs) {
+        let said = Said { needs: Some(needs_of(driver, id, left)?), ..Said::default() };
+        return Some((Waits::Task(view::wait(wait)), said));
     }
-    let wait = task.wait()?;
-    let said = match wait.on {
-        WaitOn::Needs => Said::Needs(needs_of(driver, id, left)?),
-        WaitOn::Grant => {
-            *left = left.checked_sub(1 + state.volatile.workers.len())?;
-            Said::Grant(describe(state, id)?.sentence)
-        }
-        WaitOn::Signal => Said::Signal(state.definition(id.run).task(id.index).kind.awaits()?.0.to_string()),
-        WaitOn::Backoff | WaitOn::Sleep | WaitOn::Decision | WaitOn::Confirmation => return None,
+    let workers = if wait.is_some_and(|wait| wait.on == WaitOn::Grant) { state.volatile.workers.len() } else { 0 };
+    *left = left.checked_sub(1 + workers)?;
+    let awaited = || Some(state.definition(id.run).task(id.index).kind.awaits()?.0.to_string());
+    let said = Said {
+        sentence: Some(describe(state, id)?.sentence),
+        signal: wait.filter(|wait| wait.on == WaitOn::Signal).and_then(|_| awaited()),
+        needs: None,
     };
-    Some((Waits::Task(view::wait(wait)), said))
+    Some((attempt.map(Waits::Attempt).or_else(|| Some(Waits::Task(view::wait(wait?))))?, said))
 }
 
 /// Whom a task waits for, if it does and its run has started; `left` is how many needs may still be looked at.

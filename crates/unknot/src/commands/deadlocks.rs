@@ -56,7 +56,8 @@ fn ls(listing: &Verdicts, out: &mut dyn Write) -> Result<Exit, Error> {
         true => "verdicts: nothing has stood still",
         false => "verdicts: none is like that",
     };
-    let exit = list::print(listing.json, &found, none, || table(&found), out)?;
+    let now = Clock::starting_at_least(Timestamp::default()).now();
+    let exit = list::print(listing.json, &found, none, || verdict_table(&found, now), out)?;
     if has_more && !listing.json {
         out.flush()?;
         eprint_quietly(&format!(
@@ -67,8 +68,8 @@ fn ls(listing: &Verdicts, out: &mut dyn Write) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-fn table(found: &[rest::VerdictSummary]) -> Table {
-    let now = Clock::starting_at_least(Timestamp::default()).now();
+/// Verdicts, one a line.
+pub(super) fn verdict_table(found: &[rest::VerdictSummary], now: Timestamp) -> Table {
     let mut table = Table::new(&[
         // To be copied, so it is never cut.
         ("VERDICT", Column::Whole),
@@ -102,7 +103,8 @@ fn standing(verdict: &rest::VerdictSummary, now: Timestamp) -> String {
     }
 }
 
-fn tone_of(verdict: &rest::VerdictSummary) -> Tone {
+/// How bad a verdict is.
+pub(super) fn tone_of(verdict: &rest::VerdictSummary) -> Tone {
     match verdict.kind.as_str() {
         _ if verdict.ended_at.is_some() || verdict.false_positive.is_some() => Tone::Faint,
         "deadlocked" | "orphaned" => Tone::Bad,

@@ -38,6 +38,17 @@ fn a_deadlock_of_two_scripts_is_told_by_name() {
     bench.run(&["submit", "other.yaml"]).code(0);
     until("the verdict is there", Duration::from_secs(30), || !bench.run(&["deadlocks", "--json"]).stdout.is_empty());
     let options = served.options();
+    let top = fits(bench.run(&["top"]).code(0));
+    top.says("  STUCK  ").says("stuck  1 deadlocked").says("deploy, report").says("`unknot deadlocks show dl_");
+    let seen: Value = serde_json::from_str(&bench.run(&["top", "--json"]).code(0).stdout).unwrap();
+    assert_eq!(
+        (&seen["verdicts"][0]["kind"], &seen["verdicts"][0]["runs"].as_array().unwrap().len()),
+        (&"deadlocked".into(), &2)
+    );
+    let mut told: Vec<_> =
+        seen["waits"].as_array().unwrap().iter().map(|wait| wait["sentence"].as_str().unwrap()).collect();
+    told.sort_unstable();
+    assert_eq!(told, ["waits for lock `disk`", "waits for lock `gpu`"], "as `unknot waits` says it");
     let waits = fits(bench.run(&["waits"]).code(0));
     assert!(waits.stdout.contains("deploy/take") && waits.stdout.contains("waits for lock `disk`"), "{}", waits.stdout);
     assert!(waits.stdout.contains("nobody"), "{}", waits.stdout);

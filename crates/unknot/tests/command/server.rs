@@ -366,7 +366,9 @@ fn top_into_a_file_says_once_what_goes_on() {
     bench.run(&["submit", "flow.yaml"]).code(0);
     bench.run(&["pause", "queue", "default"]).code(0);
     bench.run(&["submit", "crowd.yaml"]).code(0);
-    let told = bench.run(&["top"]).code(0).says("2 unfinished").says("held by local").says("its sleep's end").stdout;
+    let told = bench.run(&["top"]).code(0).says("2 unfinished").says("held by local").says("crowd/sleeper").stdout;
+    assert!(told.lines().any(|line| line.contains("crowd/sleeper") && line.ends_with("sleeps")), "{told}");
+    assert!(told.contains("is held: queue `default`"), "{told}");
     for line in told.lines() {
         assert!(line.chars().count() <= 80, "{line}");
         assert!(!line.contains('\x1b'), "{line}");

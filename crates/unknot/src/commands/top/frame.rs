@@ -1,24 +1,26 @@
 //! What was seen of a server, as lines of a terminal.
 
-use super::look::{Seen, Waiting};
+use super::look::Seen;
 use crate::{
     commands::{
+        deadlocks::{tone_of as tone_of_verdict, verdict_table},
         list::{queue_table, worker_table},
         ls::tone_of,
     },
     output::{Paint, Tone, count, fit, pad, thousands, width},
-    source::stamp,
+    source::{read_word, stamp},
     table::{Cell, Column, Table},
     terminal::Size,
     time,
 };
 use std::collections::BTreeMap;
-use unknot_api::rest::{HealthState, Run, Stats};
-use unknot_engine::core::Timestamp;
+use unknot_api::rest::{self, HealthState, Run, Stats, VERDICT_KINDS};
+use unknot_engine::core::{Timestamp, deadlock::Finding};
 
 /// No terminal is wider.
 const COLUMNS_MAX: usize = 1_000;
-/// Lines of queues, of workers and of waits on a terminal; runs have what is left.
+/// Lines of verdicts, of queues, of workers and of waits on a terminal; runs have what is left.
+const VERDICTS_MAX: usize = 4;
 const QUEUES_MAX: usize = 6;
 const WORKERS_MAX: usize = 5;
 const WAITS_MAX: usize = 8;
@@ -58,8 +60,9 @@ impl Frame<'_> {
         let (stats, health) = (&self.seen.stats, &self.seen.health);
         let (tone, verdict) = match (trouble, health.status) {
             (Some(_), _) => (Tone::Bad, "LOST"),
-            (None, HealthState::Ok) => (Tone::Good, "ok"),
             (None, HealthState::Failing) => (Tone::Bad, "FAILING"),
+            (None, HealthState::Ok) if self.seen.verdicts.iter().any(is_proved) => (Tone::Bad, "STUCK"),
+            (None, HealthState::Ok) => (Tone::Good, "ok"),
         };
         let at = format!("{}{leave}", time::moment(self.now));
         let room = columns.saturating_sub(width(&at) + verdict.len() + 4 + "unknot ".len());
@@ -92,10 +95,33 @@ impl Frame<'_> {
         if !warned.is_empty() {
             lines.push(self.pieces("     ", warned, columns));
         }
+        lines.extend(self.counted_verdicts(columns));
         if !held.is_empty() {
             let held = fit(&format!("held   {}", held.join(", ")), columns);
             lines.push(self.paint.tone(Tone::Warn, &held));
         }
+        lines
+    }
+
+    /// How many verdicts of each kind are open, the worst first.
+    fn counted_verdicts(&self, columns: usize) -> Option<String> {
+        let kind = |word: &&str| {
+            let of_kind: Vec<_> = self.seen.verdicts.iter().filter(|verdict| verdict.kind == **word).collect();
+            Some((tone_of_verdict(of_kind.first()?), format!("{} {word}", thousands(of_kind.len() as u64))))
+        };
+        let mut pieces: Vec<(Tone, String)> = VERDICT_KINDS.iter().filter_map(kind).collect();
+        if self.seen.has_more_verdicts {
+            pieces.push((Tone::Warn, "and older ones".to_owned()));
+        }
+        (!pieces.is_empty()).then(|| self.pieces("stuck", pieces, columns))
+    }
+
+    /// Open verdicts, the worst first, and how that one is read.
+    fn verdicts(&self, most: usize, columns: usize) -> Vec<String> {
+        let Some(worst) = self.seen.verdicts.first() else { return Vec::new() };
+        let mut lines = self.lines(&verdict_table(&self.seen.verdicts, self.now), most, columns);
+        let how = format!("`unknot deadlocks show {}` says who waits for whom, and what helps", worst.id);
+        lines.push(self.paint.tone(Tone::Faint, &fit(&how, columns)));
         lines
     }
 
@@ -113,11 +139,12 @@ impl Frame<'_> {
         line
     }
 
-    /// Queues, workers, runs and waits, each with an empty line before it, in at most so many lines together.
+    /// Open verdicts, queues, workers, runs and waits, each with an empty line before it, in at most so many lines together.
     fn sections(&self, columns: usize, most: usize) -> Vec<Vec<String>> {
         let is_all = most == usize::MAX;
         let bound = |least: usize| if is_all { usize::MAX } else { least };
         let stats = &self.seen.stats;
+        let verdicts = self.verdicts(bound(VERDICTS_MAX), columns);
         let queues = self.lines(&queue_table(stats.queues.values(), self.now), bound(QUEUES_MAX), columns);
         let workers = match stats.workers.is_empty() {
             true => vec![String::new(), self.paint.tone(Tone::Warn, "no worker is connected")],
@@ -129,14 +156,14 @@ impl Frame<'_> {
         } else if let Some(covers) = self.covers() {
             waits.insert(1, self.paint.tone(Tone::Faint, &fit(&covers, columns)));
         }
-        let taken = queues.len() + workers.len() + waits.len();
+        let taken = verdicts.len() + queues.len() + workers.len() + waits.len();
         // An empty line and the headings.
         let room = most.saturating_sub(taken + 2).max(RUNS_LEAST);
         let runs = match self.seen.runs.is_empty() {
             true => vec![String::new(), self.paint.tone(Tone::Faint, "nothing runs")],
             false => self.lines(&self.run_table(), room, columns),
         };
-        vec![queues, workers, runs, waits]
+        vec![verdicts, queues, workers, runs, waits]
     }
 
     /// A table's lines behind an empty one; of more rows than `most` the rest is counted.
@@ -183,26 +210,32 @@ impl Frame<'_> {
         (seen < all).then(|| format!("oldest waits, of the {seen} newest of {} runs alone", thousands(all)))
     }
 
+    /// As `unknot waits` tells them, one line each.
     fn wait_table(&self) -> Table {
         let mut table = Table::new(&[
-            ("WAITS FOR", Column::Right),
-            ("TASK", Column::Shrinks(8)),
+            ("WHO", Column::Shrinks(12)),
             ("RUN", Column::Whole),
-            ("ON", Column::Whole),
-            ("AT MOST", Column::Right),
+            ("FOR", Column::Right),
+            ("LEFT", Column::Right),
+            ("WAITS FOR", Column::Shrinks(24)),
         ]);
-        for Waiting { run_id, task, wait, .. } in &self.seen.waits {
-            let end = run_id.len().saturating_sub(ID_END);
+        for waiting in &self.seen.waits {
+            let end = waiting.run_id.len().saturating_sub(ID_END);
             table.row(vec![
-                time::length(self.now.since(stamp(wait.since))).into(),
-                task.as_str().into(),
-                Cell::new(Tone::Faint, format!("…{}", run_id.get(end..).unwrap_or(run_id))),
-                on(&wait.on).into(),
-                time::length(stamp(wait.deadline).since(self.now)).into(),
+                format!("{}/{}", waiting.workflow_name, waiting.name).into(),
+                Cell::new(Tone::Faint, format!("…{}", waiting.run_id.get(end..).unwrap_or(&waiting.run_id))),
+                time::length(self.now.since(stamp(waiting.since))).into(),
+                time::length(stamp(waiting.until).since(self.now)).into(),
+                waiting.sentence.as_str().into(),
             ]);
         }
         table
     }
+}
+
+/// Whether nothing that runs or comes by itself can move those that a verdict is about.
+fn is_proved(verdict: &rest::VerdictSummary) -> bool {
+    read_word::<Finding>(&verdict.kind).is_some_and(Finding::is_proved)
 }
 
 /// Tasks that are out of tries; where all of them are handled by their workflows, nobody need be alarmed.
@@ -219,17 +252,6 @@ fn out_of_tries(stats: &Stats) -> Option<(Tone, String)> {
     }
 }
 
-/// What is waited for, as the other commands say it.
-fn on(word: &str) -> &str {
-    match word {
-        "grant" => "a slot",
-        "backoff" => "its next try",
-        "sleep" => "its sleep's end",
-        "decision" => "a person",
-        other => other,
-    }
-}
-
 /// How many tasks have ended.
 fn done(run: &Run) -> u64 {
     let ended = ["COMPLETED", "FAILED", "CANCELLED", "SKIPPED"];
@@ -240,7 +262,9 @@ fn done(run: &Run) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::top::look::Waiting;
     use serde_json::json;
+    use unknot_api::Moment;
 
     /// A busy server whose names are long and want to command the terminal.
     fn seen() -> Seen {
@@ -263,13 +287,26 @@ mod tests {
             "deadline": at, "task_count": 100_000, "tasks": {"COMPLETED": 34_000, "SKIPPED": 1}, "as_of": 1,
             "durable": true,
         });
-        let wait = json!({
-            "run_id": "run_01M8CP16DRQNPYAM1019RY61DP", "task": "日本語-a-task-with-a-very-long-name-as-well",
-            "status": "QUEUED", "wait": {"on": "grant", "since": at, "deadline": at, "then": "run_times_out"},
-        });
+        let wait = Waiting {
+            task_id: "task_01M8CP16DRQNPYAM1019RY61DP.0".to_owned(),
+            name: "日本語-a-task-with-a-very-long-name-as-well".to_owned(),
+            run_id: "run_01M8CP16DRQNPYAM1019RY61DP".to_owned(),
+            workflow_name: "a-workflow-of-the-longest-kind-of-name".to_owned(),
+            status: "QUEUED".to_owned(),
+            sentence: "waits for 2 units of pool `\u{1b}[31mrender` (1 of 4 free), which is closed".to_owned(),
+            since: Moment { ms: 0 },
+            until: Moment { ms: 1_000 },
+        };
         let found = |value| serde_json::from_value(value).expect("the form of the API");
-        let waits = json!(vec![wait; 40]);
-        let waits: Vec<serde_json::Value> = serde_json::from_value(waits).expect("a list");
+        let verdict = |number: u32, kind: &str| {
+            json!({
+                "id": format!("dl_{number}"), "kind": kind, "at": at, "runs": ["run_01M8CP16DRQNPYAM1019RY61DP"],
+                "workflows": ["deploy", "a-workflow-of-the-longest-kind-of-name"], "tasks": 2, "behind": 1,
+                "summary": "`deploy/take` waits", "policy": "alert", "outcome": "reported",
+            })
+        };
+        let verdicts =
+            [verdict(40, "stalled"), verdict(39, "deadlocked"), verdict(38, "deadlocked"), verdict(7, "orphaned")];
         Seen {
             health: found(json!({
                 "status": "failing", "reasons": ["cannot commit since 2026-11-03T14:02:11Z: no space left on device"],
@@ -282,15 +319,9 @@ mod tests {
             }))
             .expect("the form of the API"),
             runs: serde_json::from_value(json!(vec![run; 12])).expect("the form of the API"),
-            waits: waits
-                .into_iter()
-                .map(|wait| Waiting {
-                    run_id: wait["run_id"].as_str().unwrap_or_default().to_owned(),
-                    task: wait["task"].as_str().unwrap_or_default().to_owned(),
-                    status: wait["status"].as_str().unwrap_or_default().to_owned(),
-                    wait: serde_json::from_value(wait["wait"].clone()).expect("the form of the API"),
-                })
-                .collect(),
+            verdicts: serde_json::from_value(json!(verdicts)).expect("the form of the API"),
+            has_more_verdicts: true,
+            waits: vec![wait; 40],
         }
     }
 
@@ -315,12 +346,27 @@ mod tests {
         let now = stamp(seen.runs[0].summary.submitted_at);
         let frame = Frame { seen: &seen, place: "http://127.0.0.1:8001", now, paint: Paint::for_stdout() };
         let shown = frame.screen(Size { columns: 80, rows: 60 }, None).join("\n");
-        for text in ["FAILING", "no space left", "… and 15 more", "… and 33 more", "34,001/100,000", "7 out of tries"]
-        {
+        let told = ["FAILING", "no space left", "… and 15 more", "… and 33 more", "34,001/100,000", "7 out of tries"];
+        let stuck = ["stuck  2 deadlocked  1 orphaned  1 stalled  and older ones", "dl_40"];
+        for text in told.into_iter().chain(stuck) {
             assert!(shown.contains(text), "{text} is not in\n{shown}");
         }
         let text = frame.text(80, usize::MAX);
         assert!(!text.contains("more\n") && !text.contains("q ends"), "{text}");
-        assert_eq!(text.matches("a slot").count(), 40);
+        assert_eq!(text.matches("waits for 2 units of p").count(), 40);
+    }
+
+    #[test]
+    fn a_server_with_a_deadlock_is_not_ok() {
+        let mut seen = seen();
+        seen.health.status = HealthState::Ok;
+        let now = stamp(seen.runs[0].summary.submitted_at);
+        let head = |seen: &Seen| {
+            let frame = Frame { seen, place: "http://127.0.0.1:8001", now, paint: Paint::PLAIN };
+            frame.screen(Size { columns: 80, rows: 60 }, None).remove(0)
+        };
+        assert!(head(&seen).contains("  STUCK  "), "{}", head(&seen));
+        seen.verdicts.retain(|verdict| verdict.kind == "stalled");
+        assert!(head(&seen).contains("  ok  "), "{}", head(&seen));
     }
 }

@@ -10,7 +10,8 @@ use std::{
 };
 use tokio::time::{Instant, sleep_until};
 use unknot_api::{
-    client::{Client, ClientError, RunQuery},
+    Moment,
+    client::{Client, ClientError, RunQuery, VerdictQuery},
     rest,
 };
 
@@ -22,6 +23,8 @@ const RUNS_MAX: usize = 12;
 const RUNS_PER_LOOK: usize = 3;
 /// Waiting tasks of each status that are asked for.
 const WAITS_MAX: usize = 20;
+/// Open verdicts that are asked for.
+const VERDICTS_MAX: usize = 100;
 /// The statuses of runs that have not ended, those first that are most often there.
 const UNFINISHED: [&str; 3] = ["RUNNING", "CANCELLING", "PENDING"];
 /// The statuses of tasks that wait for something else than other tasks of their run.
@@ -34,17 +37,49 @@ pub(super) struct Seen {
     pub(super) stats: rest::Stats,
     /// The newest runs that have not ended.
     pub(super) runs: Vec<rest::Run>,
+    /// The newest verdicts that are not over and that nobody has marked as wrong: the worst first, of each kind the
+    /// newest.
+    pub(super) verdicts: Vec<rest::VerdictSummary>,
+    /// Whether there may be more than those.
+    pub(super) has_more_verdicts: bool,
     /// What tasks of these runs wait for, the longest first.
     pub(super) waits: Vec<Waiting>,
 }
 
-/// A task that waits.
+/// A task that waits, or whose attempt does; the same fields as in a list of waits.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Waiting {
+    pub(super) task_id: String,
+    pub(super) name: String,
     pub(super) run_id: String,
-    pub(super) task: String,
+    pub(super) workflow_name: String,
     pub(super) status: String,
-    pub(super) wait: rest::Wait,
+    /// To be read behind its name: `waits for …`.
+    pub(super) sentence: String,
+    pub(super) since: Moment,
+    pub(super) until: Moment,
+}
+
+impl Waiting {
+    /// What a task of a run waits for; nothing if it does not.
+    fn of(run: &rest::RunSummary, task: rest::Task) -> Option<Self> {
+        let (sentence, word, since, until) = match (task.wait, task.lease.and_then(|lease| lease.waits)) {
+            (Some(wait), _) => (wait.sentence, wait.on, wait.since, wait.deadline),
+            (None, Some(wait)) => (wait.sentence, wait.name, wait.since, wait.deadline),
+            (None, None) => return None,
+        };
+        Some(Self {
+            task_id: task.task_id,
+            name: task.name,
+            run_id: run.run_id.clone(),
+            workflow_name: run.workflow_name.clone(),
+            status: task.status,
+            // The brain did not come to the question in time.
+            sentence: sentence.unwrap_or_else(|| format!("waits: {word}")),
+            since,
+            until,
+        })
+    }
 }
 
 /// What a look brings.
@@ -110,8 +145,13 @@ impl Looker {
         }
         self.turn = self.turn.wrapping_add(runs_per_look);
         let mut waits: Vec<Waiting> = self.waits.values().flatten().cloned().collect();
-        waits.sort_by_key(|waiting| waiting.wait.since.ms);
-        Ok(Seen { health, stats, runs, waits })
+        waits.sort_by_key(|waiting| waiting.since.ms);
+        let open = VerdictQuery { open: true, limit: Some(VERDICTS_MAX), ..VerdictQuery::default() };
+        let page = self.client.deadlocks(&open).await?;
+        let has_more_verdicts = page.next.is_some();
+        let mut verdicts: Vec<_> = page.items.into_iter().filter(|verdict| verdict.false_positive.is_none()).collect();
+        verdicts.sort_by_key(|verdict| rest::VERDICT_KINDS.iter().position(|kind| *kind == verdict.kind));
+        Ok(Seen { health, stats, runs, verdicts, has_more_verdicts, waits })
     }
 
     async fn runs(&self) -> Result<Vec<rest::Run>, ClientError> {
@@ -138,10 +178,7 @@ impl Looker {
         let mut found = Vec::new();
         for status in WAITING.into_iter().filter(|status| run.tasks.contains_key(*status)) {
             let page = self.client.tasks(&run.summary.run_id, Some(status), None, WAITS_MAX).await?;
-            found.extend(page.items.into_iter().filter_map(|task| {
-                let (run_id, wait) = (run.summary.run_id.clone(), task.wait?);
-                Some(Waiting { run_id, task: task.name, status: task.status, wait })
-            }));
+            found.extend(page.items.into_iter().filter_map(|task| Waiting::of(&run.summary, task)));
         }
         Ok(found)
     }
