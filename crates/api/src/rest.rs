@@ -23,8 +23,9 @@ pub use attempt::{
 };
 pub use cancel::{CancelRequest, CancelStatus, Cancelled, Cancelling};
 pub use run::{
-    Artifact, AttemptWait, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated, RunRequest,
-    RunSummary, Signal, SignalRequest, SignalSent, Stopping, Task, TaskError, VerdictRef, Wait, Why, WorkflowChoice,
+    Artifact, AttemptWait, CancelAdvice, DeadEnd, Ending, Event, Failures, Lease, Needs, RetryRequest, Run, RunCreated,
+    RunRequest, RunSummary, Signal, SignalRequest, SignalSent, Stopping, Task, TaskError, VerdictRef, Wait, Why,
+    WorkflowChoice,
 };
 pub use verdict::{
     LiveWait, LiveWaits, MarkRequest, MarkWord, ScanReport, Suspected, VERDICT_KINDS, VERDICT_OUTCOMES, Verdict,

@@ -363,7 +363,7 @@ fn why_of(world: &World, run: RunId, what: &str) {
     let mut steps = Steps::default();
     for _ in 0..20 {
         let start = Instant::now();
-        let told = why(&world.state, Subject::Run(run));
+        let told = why(&world.state, Subject::Run(run), Timestamp(1_000_000));
         steps.0.push(start.elapsed());
         assert!(told.is_some());
     }

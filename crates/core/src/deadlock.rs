@@ -4,7 +4,7 @@ use crate::{
     RunId, Seq, State, TaskId,
     run::Task,
     time::Timestamp,
-    wait::{Analysis, Repair, Snapshot, describe},
+    wait::{Analysis, Cancel, Repair, Snapshot, describe},
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr, sync::Arc};
@@ -62,6 +62,9 @@ pub struct Deadlock {
     pub exact: bool,
     /// What would let those go on whom nobody can, without a victim.
     pub repairs: Vec<Repair>,
+    /// What a person can do about it who finds it as it was left; nothing for what is not deadlocked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<Cancel>,
     /// What the configuration says is to be done.
     pub policy: Policy,
     /// What was done.

@@ -13,7 +13,7 @@ use crate::{
     Millis, RunId, Seq, State, TaskId, Timestamp,
     alert::Incident,
     deadlock::{Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, cut},
-    wait::{Cause, Mover, Snapshot, Stuck, Verdict, Watched, mover, reach, stuck},
+    wait::{Cause, Mover, Movers, Snapshot, Stuck, Verdict, Watched, reach, stuck},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -143,6 +143,7 @@ impl Found {
             victims: Vec::new(),
             exact: true,
             repairs: Vec::new(),
+            cancel: None,
             policy: Policy::Alert,
             outcome: Outcome::Reported,
             false_positive: None,
@@ -171,7 +172,8 @@ impl Found {
             more => format!("; {more} other runs wait for the same"),
         };
         let mut told = vec![format!("run of `{workflow}` ({}) stands still: {why}{same}", stuck.run)];
-        told.extend(members.iter().take(SENTENCES_MAX).map(|member| sentence(state, member)));
+        let movers = Movers::new(state);
+        told.extend(members.iter().take(SENTENCES_MAX).map(|member| sentence(&movers, member)));
         match members.len().saturating_sub(SENTENCES_MAX) + stuck.more {
             0 => {}
             more => told.push(format!("and {more} more of its tasks")),
@@ -180,13 +182,14 @@ impl Found {
     }
 }
 
-fn sentence(state: &State, member: &Member) -> String {
+/// A task that stands still, and who moves it, in a sentence.
+fn sentence(movers: &Movers<'_>, member: &Member) -> String {
     let holds = match member.holds.is_empty() {
         true => String::new(),
         false => format!("holds {} and ", member.holds.join(", ")),
     };
     let Member { workflow, name, task, sentence, since, .. } = member;
-    let by = mover(state, *task).and_then(|mover| by(&mover, *task)).map(|by| format!("; {by}")).unwrap_or_default();
+    let by = movers.of(*task).and_then(|mover| by(&mover, *task)).map(|by| format!("; {by}")).unwrap_or_default();
     format!("`{workflow}/{name}` ({task}) {holds}{sentence}, since {}{by}", since.calendar())
 }
 
@@ -204,6 +207,7 @@ fn by(mover: &Mover, task: TaskId) -> Option<String> {
         Mover::Server => "a process that serves its run moves it".to_owned(),
         Mover::Force => "only a forced cancellation ends it".to_owned(),
         Mover::Nobody => "nobody moves it: it is deadlocked".to_owned(),
+        Mover::Deadlock => "nobody moves it while those that it waits for can never move".to_owned(),
         Mover::Causes | Mover::Time | Mover::Worker(_) | Mover::Brain => return None,
     })
 }

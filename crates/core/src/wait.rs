@@ -9,6 +9,7 @@
 //! gives back what it holds, grant whoever can be granted, and go on until nothing changes. The result
 //! does not depend on the order. Cycles play no part in the verdict; they only explain it.
 
+mod advice;
 mod analysis;
 mod core_of;
 mod describe;
@@ -29,6 +30,7 @@ mod reduce;
 mod repair;
 mod residue;
 mod snapshot;
+mod standstill;
 mod stuck;
 mod victims;
 mod waiting;
@@ -36,6 +38,7 @@ mod why;
 
 use serde::{Deserialize, Serialize};
 
+pub use advice::Cancel;
 pub(crate) use analysis::analyze_dead;
 pub use analysis::{Analysis, analyze, analyze_reads};
 pub use describe::{Awaited, Bound, Described, OpenNeeds, describe, open_needs};
@@ -51,9 +54,10 @@ pub use reduce::{Class, Verdict, confirm, reduce};
 pub use repair::{Remedy, Repair};
 pub use snapshot::snapshot;
 pub(crate) use snapshot::{DECLARED, among};
+pub(crate) use standstill::{Standstill, standstills};
 pub use stuck::{Cause, Stuck, Watched, stuck};
 pub use waiting::waiting;
-pub use why::{Mover, Subject, Why, mover, why};
+pub use why::{DeadEnd, Mover, Movers, Subject, Why, why};
 
 /// The wait graph of a namespace at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -22,7 +22,7 @@ use unknot_engine::{
         row::{DeadLetter, Pause},
         run::{Lease, Run, RunStatus, Signal, Task, TaskError, TaskStatus, Wait, WorkerId},
         settings::Pool,
-        wait::{AtPool, OpenNeeds, Share, Subject, Why},
+        wait::{AtPool, Cancel, DeadEnd, OpenNeeds, Share, Subject, Why},
         worker::WorkKind,
     },
     store::{Event, RunRecord, RunSummary},
@@ -200,8 +200,24 @@ pub fn why(told: &Why) -> rest::Why {
         causes: told.causes.iter().map(why).collect(),
         more: told.more as u64,
         is_cut: told.is_cut,
+        dead_ends: told.dead_ends.iter().map(dead_end).collect(),
         verdicts: Vec::new(),
     }
+}
+
+fn dead_end(end: &DeadEnd) -> rest::DeadEnd {
+    rest::DeadEnd {
+        kind: end.kind.word().to_owned(),
+        name: end.name.clone(),
+        tasks: end.tasks.iter().map(ToString::to_string).collect(),
+        verdict: end.verdict.map(|verdict| verdict.to_string()),
+        cancel: end.cancel.as_ref().map(cancel),
+    }
+}
+
+/// What ends a deadlock.
+fn cancel(cancel: &Cancel) -> rest::CancelAdvice {
+    rest::CancelAdvice { runs: cancel.runs.iter().map(ToString::to_string).collect(), ends_all: cancel.ends_all }
 }
 
 /// What an attempt waits for, without what only the brain says of it.

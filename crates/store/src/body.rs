@@ -86,6 +86,7 @@ pub(crate) fn without_graph(verdict: &Deadlock) -> Deadlock {
         explanation: verdict.explanation.clone(),
         victims: verdict.victims.clone(),
         repairs: verdict.repairs.clone(),
+        cancel: verdict.cancel.clone(),
         outcome: verdict.outcome.clone(),
         false_positive: verdict.false_positive.clone(),
         ..*verdict

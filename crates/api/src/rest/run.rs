@@ -305,7 +305,8 @@ pub struct Why {
     /// What happens then, to be read behind `then`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<String>,
-    /// Who can move it: `causes` (those below), `nobody` (it is deadlocked), `time`, `worker` (performs it), `signal`,
+    /// Who can move it: `causes` (those below), `nobody` (it is deadlocked), `deadlock` (nobody, while those can never
+    /// move that it waits for), `time`, `worker` (performs it), `signal`,
     /// `decision`, `confirmation`, `resume_run`, `resume_workflow`, `resume_queue`, `new_worker`, `resize` (a pool),
     /// `server`, `force`, `brain`.
     pub mover: String,
@@ -321,12 +322,43 @@ pub struct Why {
     /// Whether what stands in its way is told elsewhere in this answer, or left out because that is long already.
     #[serde(default, skip_serializing_if = "is_false")]
     pub is_cut: bool,
-    /// The newest verdicts that its run was part of; only of what was asked about. Absent while the store does not answer.
+    /// The deadlocks and orphaned waits among those that are told; only of what was asked about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dead_ends: Vec<DeadEnd>,
+    /// The newest verdicts that its run was part of, or one that this started; only of what was asked about. Absent while the store does not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<VerdictRef>,
 }
 
-/// A verdict that a run was part of.
+/// Tasks that can never move, behind which others wait.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeadEnd {
+    /// What they are: `deadlocked` or `orphaned`.
+    #[schemars(extend("enum" = super::VERDICT_KINDS))]
+    pub kind: String,
+    /// Who they are, for people.
+    pub name: String,
+    /// Their ids.
+    pub tasks: Vec<String>,
+    /// The verdict that told of them, if it left them as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// What ends it, if they hold up one another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelAdvice>,
+}
+
+/// Runs whose cancellation ends a deadlock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct CancelAdvice {
+    /// Which: together.
+    pub runs: Vec<String>,
+    /// Whether that ends all who are deadlocked: they are all of these runs, or of runs that these started. Else the
+    /// others go on.
+    pub ends_all: bool,
+}
+
+/// A verdict that a run was part of, or one that it started.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VerdictRef {
     /// Its id: `dl_7`.

@@ -1,6 +1,6 @@
 //! Verdicts about work that stands still: what lists show of them, all of one, and what is said of them.
 
-use super::Graph;
+use super::{CancelAdvice, Graph};
 use crate::Moment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,9 @@ pub struct Verdict {
     pub exact: bool,
     /// What would let those go on whom nobody can: `node`, `remedy`, `sentence` and what belongs to the remedy.
     pub repairs: Vec<Map<String, Value>>,
+    /// What a person can do about a deadlock that was left as it is; absent for other kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel: Option<CancelAdvice>,
     /// Tasks whose attempts were stopped, to be made again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub retried: Vec<String>,
@@ -143,11 +146,12 @@ pub struct ScanReport {
     pub at: Moment,
     /// The newest commit that it was read from.
     pub as_of: u64,
-    /// Runs that may never move again: those proved dead first, then those that have stood still longest.
+    /// Runs that stand still: those proved dead first, each cause by itself; then those that wait behind these;
+    /// then those that have stood still longest.
     pub found: Vec<Suspected>,
 }
 
-/// A run that may never move again.
+/// A run that stands still.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Suspected {
     /// Which.
@@ -163,6 +167,13 @@ pub struct Suspected {
     pub last_update: Moment,
     /// Sentences for people.
     pub explanation: Vec<String>,
+    /// The number, in this answer, of the deadlock or orphaned wait that it is part of: runs with the same one hold up one
+    /// another. Absent for those that only stand still.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<u64>,
+    /// The numbers of those that it waits behind, and is no part of; it is `stalled` by them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behind: Vec<u64>,
 }
 
 /// A task that waits now.
@@ -186,7 +197,8 @@ pub struct LiveWait {
     /// What happens then, to be read after `then`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub then: Option<String>,
-    /// Who can move it: `causes` (those that it waits for), `nobody` (it is deadlocked), `time`, `worker`,
+    /// Who can move it: `causes` (those that it waits for), `nobody` (it is deadlocked), `deadlock` (nobody, while those
+    /// can never move that it waits for), `time`, `worker`,
     /// `signal`, `decision`, `confirmation`, `resume_run`, `resume_workflow`, `resume_queue`, `new_worker`, `resize`, `server`, `force`, `brain`.
     pub mover: String,
     /// The name that belongs to that, if one does.

@@ -9,7 +9,7 @@ use crate::{
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason, Told},
     step::Step,
-    wait::{Analysis, Repair, Snapshot, named, with_names},
+    wait::{Analysis, Cancel, Repair, Snapshot, named, with_names},
     workflow::OnLost,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +55,7 @@ impl Step<'_> {
         let explanation = named(self.state, &analysis.explanation);
         let told = |repair: Repair| Repair { sentence: with_names(self.state, &repair.sentence), ..repair };
         let repairs = analysis.repairs.iter().cloned().map(told).collect();
+        let cancel = Cancel::of(self.state, &graph, &analysis).filter(|_| kind == Finding::Deadlocked);
         let outcome = self.resolve(kind, policy, &victims);
         if outcome == Outcome::Reported {
             self.mark_told(&members, seq);
@@ -65,13 +66,14 @@ impl Step<'_> {
             kind,
             at: self.now,
             closed_at: self.now,
-            behind: analysis.verdict.deadlocked.len() - analysis.verdict.core.len(),
+            behind: analysis.verdict.behind().len(),
             members,
             explanation,
             graph: cut(graph, &analysis.verdict.core.iter().cloned().collect()),
             victims: victims.iter().filter_map(|id| id.parse().ok()).collect(),
             exact: analysis.exact,
             repairs,
+            cancel,
             policy,
             outcome,
             false_positive: None,

@@ -73,14 +73,13 @@ fn dead(snapshot: &Snapshot, verdict: &Verdict, settled: &Reduction<'_>, repairs
     }
     let told: BTreeSet<usize> = cycles.iter().flatten().copied().collect();
     let ids = |nodes: Vec<&str>| listed(&nodes, "and");
-    let core: BTreeSet<&str> = verdict.core.iter().map(String::as_str).collect();
     let told_id = |id: &&str| settled.graph.nodes.get(id).is_some_and(|node| told.contains(node));
     let also: Vec<&str> = verdict.core.iter().map(String::as_str).filter(|id| !told_id(id)).collect();
     if !also.is_empty() && causes == cycles.len() {
         let verb = if also.len() == 1 { "is" } else { "are" };
         sentences.push(format!("{} {verb} caught in the same", ids(also)));
     }
-    let behind: Vec<&str> = verdict.deadlocked.iter().map(String::as_str).filter(|id| !core.contains(id)).collect();
+    let behind = verdict.behind();
     if !behind.is_empty() {
         let verb = if behind.len() == 1 { "waits" } else { "wait" };
         sentences.push(format!(

@@ -4,6 +4,7 @@
 //! removed node gives back opens parts of others, and so on until nothing changes.
 
 use super::{Expr, NodeState, Part, Queue, Snapshot, Until, core_of, graph::Graph, residue};
+use crate::{RunId, volatile::Party};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +21,17 @@ pub struct Verdict {
     pub needs_external: Vec<String>,
     /// Whether ignoring the order of queues frees everybody.
     pub soft: bool,
+}
+
+impl Verdict {
+    /// The dead that wait behind the core and have no part in it. The run of a task in the core stands still by that
+    /// task: it is no other.
+    pub(crate) fn behind(&self) -> Vec<&str> {
+        let core: BTreeSet<&str> = self.core.iter().map(String::as_str).collect();
+        let own: BTreeSet<RunId> = self.core.iter().filter_map(|id| Party::of(id)).map(Party::run).collect();
+        let is_own = |id: &str| matches!(Party::of(id), Some(Party::Run(run)) if own.contains(&run));
+        self.deadlocked.iter().map(String::as_str).filter(|id| !core.contains(id) && !is_own(id)).collect()
+    }
 }
 
 /// The classes of verdicts, from best to worst.

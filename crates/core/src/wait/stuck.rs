@@ -4,7 +4,7 @@
 //! The graph says who can move at all; here time counts. Whoever waits behind another task, or for a moment that comes by
 //! itself, is not told of: what it waits for is.
 
-use super::{Mover, Verdict, obstacle::Obstacle, why::mover};
+use super::{Mover, Verdict, obstacle::Obstacle, why::Movers};
 use crate::{
     Millis, RunId, State, TaskId, TaskIndex, Timestamp,
     deadlock::Finding,
@@ -67,6 +67,7 @@ pub fn stuck(state: &State, verdict: &Verdict, watched: Watched) -> Vec<Stuck> {
         outside: tasks(&verdict.needs_external),
         moved: last_moves(state),
         served: Served::of(state),
+        movers: Movers::new(state),
     };
     let in_focus = |run: &Run| state.volatile.focus.as_ref().is_none_or(|focus| focus.contains(&run.id));
     let runs = state.runs.values().filter(|run| run.ending.is_none() && run.started && in_focus(run));
@@ -109,6 +110,7 @@ struct Look<'s> {
     outside: BTreeSet<TaskId>,
     moved: BTreeMap<RunId, Timestamp>,
     served: Served,
+    movers: Movers<'s>,
 }
 
 /// A task, when it last moved, and why it does not.
@@ -229,7 +231,7 @@ impl Look<'_> {
 
     fn parked(&self, id: TaskId, lease: &Lease, is_outside: bool) -> Stands {
         if is_outside {
-            return match mover(self.state, id) {
+            return match self.movers.of(id) {
                 Some(Mover::Causes) | None => Stands::Behind,
                 Some(_) => outside(format!("wait:{id}")),
             };

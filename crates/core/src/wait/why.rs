@@ -1,8 +1,11 @@
 //! Why something does not go on, followed down to whoever can move it.
 
-use super::{Described, describe, describe::Bound, obstacle::Obstacle};
+use super::{
+    Cancel, Described, Standstill, among, analyze_dead, describe, describe::Bound, obstacle::Obstacle, standstills,
+};
 use crate::{
     RunId, Seq, State, TaskId, TaskIndex, Timestamp,
+    deadlock::{Finding, VerdictId},
     ready::Resource,
     run::{Awaited, Lease, Phase, Run, RunStatus, Task, WaitOn},
     volatile::Party,
@@ -20,6 +23,8 @@ const CAUSES_MAX: usize = 5;
 const TOLD_MAX: usize = 200;
 /// How far down causes are followed.
 const DEPTH_MAX: usize = 50;
+/// The dead that are parted into those that hold up one another and those that wait behind them.
+const PARTED_MAX: usize = 5_000;
 /// Tasks, and leases, that are looked at to find the causes of one wait.
 const LOOKED_AT_MAX: usize = 20_000;
 
@@ -53,6 +58,23 @@ pub struct Why {
     pub more: usize,
     /// Whether its causes are told elsewhere in the answer, or it is too long already.
     pub is_cut: bool,
+    /// The deadlocks and orphaned waits among those that are told; only of what was asked about.
+    pub dead_ends: Vec<DeadEnd>,
+}
+
+/// Tasks that can never move, behind which others wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadEnd {
+    /// What they are.
+    pub kind: Finding,
+    /// Who they are, for people: `the deadlock of …`.
+    pub name: String,
+    /// Their ids.
+    pub tasks: Vec<TaskId>,
+    /// The verdict that told of them, if it left them as they are.
+    pub verdict: Option<VerdictId>,
+    /// What ends it, if they hold up one another.
+    pub cancel: Option<Cancel>,
 }
 
 /// Who can move a wait.
@@ -60,8 +82,10 @@ pub struct Why {
 pub enum Mover {
     /// Those that it waits for.
     Causes,
-    /// Nobody whom it waits for: it is deadlocked, or behind those who are.
+    /// Nobody whom it waits for: it is deadlocked.
     Nobody,
+    /// Nobody whom it waits for, while those can never move behind whom it waits.
+    Deadlock,
     /// The clock.
     Time,
     /// The worker that performs it.
@@ -96,6 +120,7 @@ impl Mover {
         match self {
             Self::Causes => "causes",
             Self::Nobody => "nobody",
+            Self::Deadlock => "deadlock",
             Self::Time => "time",
             Self::Worker(_) => "worker",
             Self::Signal(_) => "signal",
@@ -127,13 +152,25 @@ impl Mover {
 
 /// Follows the reasons of an unfinished run or task; nothing for what has ended. Its effort is bounded: what is not
 /// looked at is counted, or said to be cut.
-pub fn why(state: &State, subject: Subject) -> Option<Why> {
-    Walk::new(state).tell(subject, 0)
+pub fn why(state: &State, subject: Subject, now: Timestamp) -> Option<Why> {
+    let mut walk = Walk::new(state);
+    let told = walk.tell(subject, 0)?;
+    Some(Why { dead_ends: walk.dead_ends(now), ..told })
 }
 
-/// Who can move an unfinished task; nothing for what has ended.
-pub fn mover(state: &State, id: TaskId) -> Option<Mover> {
-    Walk::new(state).task(id).map(|(.., causes)| causes.mover)
+/// Who can move tasks of one state: what all of them need is looked for once.
+pub struct Movers<'s>(Walk<'s>);
+
+impl<'s> Movers<'s> {
+    /// Those of a state.
+    pub fn new(state: &'s State) -> Self {
+        Self(Walk::new(state))
+    }
+
+    /// Who can move an unfinished task; nothing for what has ended.
+    pub fn of(&self, id: TaskId) -> Option<Mover> {
+        self.0.task(id).map(|(.., causes)| causes.mover)
+    }
 }
 
 struct Walk<'s> {
@@ -141,6 +178,8 @@ struct Walk<'s> {
     told: BTreeSet<Subject>,
     /// Who holds units of each pool, those first that were granted first; made once for all that is told.
     holders: OnceCell<BTreeMap<&'s str, BTreeSet<(Seq, TaskId)>>>,
+    /// The dead, parted; made once. None are where there are too many.
+    parts: OnceCell<Vec<Standstill>>,
 }
 
 /// What can move a wait, and what stands before it.
@@ -166,7 +205,7 @@ impl Causes {
 
 impl<'s> Walk<'s> {
     fn new(state: &'s State) -> Self {
-        Self { state, told: BTreeSet::new(), holders: OnceCell::new() }
+        Self { state, told: BTreeSet::new(), holders: OnceCell::new(), parts: OnceCell::new() }
     }
 
     fn tell(&mut self, subject: Subject, depth: usize) -> Option<Why> {
@@ -188,6 +227,7 @@ impl<'s> Walk<'s> {
             causes: told,
             more: causes.more,
             is_cut,
+            dead_ends: Vec::new(),
         })
     }
 
@@ -235,7 +275,9 @@ impl<'s> Walk<'s> {
             Phase::Ended(_) => return None,
         };
         if causes.mover == Mover::Causes && self.state.volatile.graph.is_deadlocked(Party::Task(id)) {
-            causes.mover = Mover::Nobody;
+            let parts = self.parts();
+            let is_member = parts.is_empty() || parts.iter().any(|part| part.core.contains(&Party::Task(id)));
+            causes.mover = if is_member { Mover::Nobody } else { Mover::Deadlock };
         }
         Some((Arc::clone(&definition.task(id.index).name), described, causes))
     }
@@ -257,13 +299,66 @@ impl<'s> Walk<'s> {
                 let leases = members.filter_map(|(worker, _)| volatile.leases.get(worker)).flatten();
                 self.oldest(leases.copied(), |_| true)
             }
-            Obstacle::Units { name, .. } => Causes::of(self.holders_of(&name)),
+            Obstacle::Units { name, asked } => {
+                let causes = Causes::of(self.holders_of(&name));
+                let mover = if self.is_lost(&name, asked) { Mover::Deadlock } else { causes.mover };
+                Causes { mover, ..causes }
+            }
             Obstacle::Parallel(run) => {
                 let tasks = self.state.runs[&run].indexed_tasks().filter(|(_, task)| task.lease().is_some());
                 self.oldest(tasks.map(|(index, _)| run.task(index)), |_| true)
             }
             Obstacle::Behind(resource) => self.behind(&resource),
         }
+    }
+
+    /// Whether the dead keep so much of a pool that a request for it is never served while they do.
+    fn is_lost(&self, pool: &str, asked: u32) -> bool {
+        let graph = &self.state.volatile.graph;
+        let Some(known) = self.state.pools.get(pool).filter(|_| graph.deadlocked().next().is_some()) else {
+            return false;
+        };
+        let is_dead = |subject: &Subject| matches!(subject, Subject::Task(id) if graph.is_deadlocked(Party::Task(*id)));
+        let held = |subject: Subject| match subject {
+            Subject::Task(id) => self.state.task(id)?.lease()?.holds.get(pool).copied(),
+            Subject::Run(_) => None,
+        };
+        let kept: u32 = self.holders_of(pool).filter(is_dead).filter_map(held).sum();
+        known.size.saturating_sub(kept) < asked
+    }
+
+    /// The dead, parted.
+    fn parts(&self) -> &[Standstill] {
+        self.parts.get_or_init(|| {
+            let graph = &self.state.volatile.graph;
+            let dead: BTreeSet<Party> = graph.deadlocked().take(PARTED_MAX + 1).collect();
+            if dead.is_empty() || dead.len() > PARTED_MAX {
+                return Vec::new();
+            }
+            standstills(&among(self.state, Timestamp::default(), &dead)).1
+        })
+    }
+
+    /// Those of the dead that were told, or that somebody waits behind who was.
+    fn dead_ends(&self, now: Timestamp) -> Vec<DeadEnd> {
+        let told = |party: &Party| match party {
+            Party::Task(task) => self.told.contains(&Subject::Task(*task)),
+            Party::Run(run) => self.told.contains(&Subject::Run(*run)),
+        };
+        let met = self.parts().iter().filter(|part| part.core.iter().chain(&part.behind).any(told));
+        met.take(CAUSES_MAX).map(|part| self.dead_end(part, now)).collect()
+    }
+
+    fn dead_end(&self, part: &Standstill, now: Timestamp) -> DeadEnd {
+        let picture = among(self.state, now, &part.core);
+        let analysis = analyze_dead(&picture);
+        let kind = Finding::of(&analysis);
+        let verdict = part.members().find_map(|id| {
+            let task = self.state.task(id)?;
+            Some(VerdictId(task.told.as_deref().filter(|told| told.version == task.wait_version)?.verdict))
+        });
+        let cancel = Cancel::of(self.state, &picture, &analysis).filter(|_| kind == Finding::Deadlocked);
+        DeadEnd { kind, name: part.named(self.state, kind), tasks: part.members().collect(), verdict, cancel }
     }
 
     /// What an attempt waits for, of whatever kind: whoever holds it, and runs that it spawned.

@@ -20,6 +20,7 @@ mod loads;
 mod pairs;
 mod print;
 mod rules;
+mod scan;
 mod story;
 mod words;
 mod workflow_form;

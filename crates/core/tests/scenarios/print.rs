@@ -9,7 +9,7 @@ use unknot_core::{
     event::Event,
     row::{Fact, HistoryEntry, HistoryKind, Row},
     run::{Child, Phase},
-    wait::{self, Described, Subject, Why},
+    wait::{self, DeadEnd, Described, Subject, Why},
     workflow::Command,
 };
 
@@ -271,8 +271,11 @@ pub(crate) fn answer(story: &mut Story, command: &str, mut words: Words) {
                 Some((run, _)) => Subject::Run(*run),
                 None => Subject::Task(story.task(&name)),
             };
-            match wait::why(&story.world.state, subject) {
-                Some(told) => reasons(story, &told, 0),
+            match wait::why(&story.world.state, subject, story.world.now) {
+                Some(told) => {
+                    reasons(story, &told, 0);
+                    told.dead_ends.iter().for_each(|end| dead_end(story, end));
+                }
                 None => story.note("it has ended"),
             }
         }
@@ -310,6 +313,16 @@ fn reasons(story: &mut Story, told: &Why, depth: usize) {
     let (indent, word) = ("  ".repeat(depth), told.mover.word());
     story.note(format!("{indent}{name} {} [{word}{mover}{cut}{more}]", told.sentence));
     told.causes.iter().for_each(|cause| reasons(story, cause, depth + 1));
+}
+
+/// Who can never move, and what a person can do about it.
+fn dead_end(story: &mut Story, end: &DeadEnd) {
+    let verdict = end.verdict.map_or_else(String::new, |verdict| format!(" ({verdict})"));
+    let cancel = end.cancel.as_ref().map_or_else(String::new, |cancel| {
+        let runs: Vec<String> = cancel.runs.iter().map(ToString::to_string).collect();
+        format!("; cancel {}{}", runs.join(" and "), if cancel.ends_all { ", which ends them all" } else { "" })
+    });
+    story.note(format!("{}: {}{verdict}{cancel}", end.kind.word(), end.name));
 }
 
 fn show(story: &Story, name: &str, id: RunId) -> Vec<String> {

@@ -48,10 +48,7 @@ pub(super) fn operations() -> Vec<Operation> {
             .gives::<rest::Graph>(200, "The exchange format, or a drawing for Graphviz or Mermaid as text."),
         post("/deadlocks/scan", scan)
             .needs(Scope::Read)
-            .is(
-                "scanForDeadlocks",
-                "Judge everything now, and report what may never move again; nothing is done about it",
-            )
+            .is("scanForDeadlocks", "Judge everything now, and report which runs stand still; nothing is done about it")
             .note("Read from the store, off the brain's thread. Nothing is kept, and nobody is told.")
             .gives::<rest::ScanReport>(200, "What was found."),
         put("/deadlocks/{deadlock_id}/mark", mark)

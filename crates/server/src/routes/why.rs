@@ -71,7 +71,8 @@ async fn verdicts(app: &Arc<App>, run: RunId) -> Vec<rest::VerdictRef> {
 
 async fn tell(app: &Arc<App>, subject: Subject, run: RunId) -> Answer<Response> {
     let late = || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the brain did not come to the question in time");
-    let told = app.engine.peek(WITHIN, move |driver| why(driver.state(), subject)).await.ok_or_else(late)?;
+    let now = app.engine.now();
+    let told = app.engine.peek(WITHIN, move |driver| why(driver.state(), subject, now)).await.ok_or_else(late)?;
     let verdicts = verdicts(app, run).await;
     if let Some(told) = told {
         return ok(&rest::Why { verdicts, ..view::why(&told) });

@@ -8,7 +8,7 @@ use unknot_engine::core::{
     RunId, State, TaskId, Timestamp,
     deadlock::{Deadlock, Mark, Member, Outcome, VerdictId},
     monitor::{Suspect, suspects},
-    wait::{Snapshot, Watched, describe, mover, reach, snapshot, waiting},
+    wait::{Movers, Snapshot, Watched, describe, reach, snapshot, waiting},
 };
 
 /// A verdict, as lists show it.
@@ -47,6 +47,7 @@ pub fn verdict(verdict: &Deadlock) -> rest::Verdict {
         victims: verdict.victims.iter().map(ToString::to_string).collect(),
         exact: verdict.exact,
         repairs: verdict.repairs.iter().filter_map(as_object).collect(),
+        cancel: verdict.cancel.as_ref().map(super::cancel),
         retried,
         cancelled,
     }
@@ -102,6 +103,8 @@ fn suspect(found: &Suspect) -> rest::Suspected {
         tasks: found.tasks as u64,
         last_update: moment(found.last_update),
         explanation: found.explanation.clone(),
+        part_of: found.part_of,
+        behind: found.behind.clone(),
     }
 }
 
@@ -134,15 +137,16 @@ pub fn live_waits(state: &State, now: Timestamp, run: Option<RunId>, most: usize
         let shown: BTreeSet<&str> = part.nodes.iter().map(|node| node.id.as_str()).collect();
         found.retain(|(_, id)| shown.contains(id.to_string().as_str()));
     }
-    let told = found.iter().take(most).filter_map(|(_, id)| live_wait(state, *id));
+    let movers = Movers::new(state);
+    let told = found.iter().take(most).filter_map(|(_, id)| live_wait(state, &movers, *id));
     rest::LiveWaits { total: found.len() as u64, waits: told.collect(), as_of }
 }
 
 /// A task that waits, in a sentence; nothing for what has ended.
-fn live_wait(state: &State, id: TaskId) -> Option<rest::LiveWait> {
+fn live_wait(state: &State, movers: &Movers<'_>, id: TaskId) -> Option<rest::LiveWait> {
     let described = describe(state, id)?;
     let run = state.runs.get(&id.run)?;
-    let mover = mover(state, id)?;
+    let mover = movers.of(id)?;
     Some(rest::LiveWait {
         task_id: id.to_string(),
         name: state.definitions[&run.definition].task(id.index).name.to_string(),

@@ -7,7 +7,7 @@ use unknot_core::{
     Millis, RunId, Seq, TaskIndex, Timestamp,
     deadlock::{Deadlock, Finding, Mark, Member, Outcome, Policy},
     row::{Key, Row},
-    wait::{Node, NodeState, Snapshot},
+    wait::{Cancel, Node, NodeState, Snapshot},
 };
 
 pub(super) const CASES: &[Case] = &[
@@ -51,6 +51,7 @@ fn verdict(seq: u64, kind: Finding, outcome: Outcome) -> Deadlock {
         victims: vec![run_id(seq).task(TaskIndex(0))],
         exact: true,
         repairs: Vec::new(),
+        cancel: Some(Cancel { runs: vec![run_id(seq)], ends_all: false }),
         policy: Policy::Alert,
         outcome,
         false_positive: None,

@@ -70,7 +70,7 @@ pub(crate) enum VerdictOutcome {
 pub(crate) enum DeadlocksCommand {
     /// Show one: who held what, who waited for what, since when; and what was done
     Show(ShowVerdict),
-    /// Judge everything now, and report what may never move again; nothing is done about it
+    /// Judge everything now, and report which runs stand still; nothing is done about it
     Scan(Scan),
     /// Say of one that it was wrong, or take that back
     Mark(MarkVerdict),
@@ -132,7 +132,7 @@ Examples:
   unknot deadlocks show dl_7 --format mermaid
       The graph as GitHub and GitLab draw it in a ticket; `dot` is for Graphviz.
   unknot deadlocks scan
-      Runs that may never move again, as of now. Nothing is kept, told or done.
+      Runs that stand still as of now, each deadlock by itself. Nothing is kept, told or done.
   unknot deadlocks mark dl_7 false-positive --note 'the export was only slow'
       For the rate of wrong verdicts, and for whoever looks at it later.
 

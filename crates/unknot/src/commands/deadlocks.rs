@@ -8,7 +8,7 @@ use crate::{
     config::Config,
     error::{Error, eprint_quietly},
     exit::Exit,
-    output::{Paint, Tone, count, harmless, wrap},
+    output::{Paint, Tone, count, harmless, thousands, wrap},
     remote::Remote,
     source::{Source, run_id, stamp},
     table::{Cell, Column, Table},
@@ -119,7 +119,6 @@ fn scan(asked: &Scan, out: &mut dyn Write) -> Result<Exit, Error> {
     } else {
         write_report(&report, out)?;
     }
-    let is_dead = |found: &rest::Suspected| found.kind == "deadlocked" || found.kind == "orphaned";
     Ok(match (report.found.iter().any(is_dead), report.found.is_empty()) {
         (true, _) => Exit::Failed,
         (false, false) => Exit::STALLED,
@@ -133,16 +132,40 @@ fn write_report(report: &rest::ScanReport, out: &mut dyn Write) -> Result<(), Er
         return Ok(writeln!(out, "no run is deadlocked, and none stands still for too long")?);
     }
     let now = stamp(report.at);
-    writeln!(out, "{} may never move again; nothing is done about that", count(report.found.len() as u64, "run"))?;
-    for found in &report.found {
-        let tone = if found.kind == "deadlocked" || found.kind == "orphaned" { Tone::Bad } else { Tone::Warn };
-        let (kind, name) = (paint.tone(tone, &found.kind), paint.tone(Tone::Strong, &harmless(&found.workflow_name)));
-        let (run, ago) = (paint.tone(Tone::Faint, &found.run_id), time::ago(now, stamp(found.last_update)));
-        writeln!(out, "\n{kind}  {name}  {run}")?;
-        writeln!(out, "  {}, last change {ago}", count(found.tasks, "stuck task"))?;
-        found.explanation.iter().try_for_each(|sentence| write_sentence(sentence, columns, out))?;
+    writeln!(out, "{}; nothing is done about that", counted(&report.found))?;
+    // Those that hold up one another stand together, and have the same sentences.
+    for part in report.found.chunk_by(|one, next| one.part_of.is_some() && one.part_of == next.part_of) {
+        writeln!(out)?;
+        for found in part {
+            let tone = if is_dead(found) { Tone::Bad } else { Tone::Warn };
+            let name = paint.tone(Tone::Strong, &harmless(&found.workflow_name));
+            let (kind, run) = (paint.tone(tone, &found.kind), paint.tone(Tone::Faint, &found.run_id));
+            writeln!(out, "{kind}  {name}  {run}")?;
+        }
+        let tasks = part.iter().map(|found| found.tasks).sum();
+        let last = part.iter().map(|found| stamp(found.last_update)).max().unwrap_or(now);
+        writeln!(out, "  {}, last change {}", count(tasks, "stuck task"), time::ago(now, last))?;
+        let sentences = part.iter().take(1).flat_map(|found| &found.explanation);
+        sentences.into_iter().try_for_each(|sentence| write_sentence(&harmless(sentence), columns, out))?;
     }
     Ok(())
+}
+
+fn is_dead(found: &rest::Suspected) -> bool {
+    found.kind == "deadlocked" || found.kind == "orphaned"
+}
+
+/// How many runs stand still, and how many of each kind: `3 runs stand still (2 deadlocked, 1 stalled)`.
+fn counted(found: &[rest::Suspected]) -> String {
+    let runs: BTreeSet<&str> = found.iter().map(|found| found.run_id.as_str()).collect();
+    let of_kind = |kind: &&str| {
+        let of_kind: BTreeSet<&str> =
+            found.iter().filter(|found| found.kind == **kind).map(|found| found.run_id.as_str()).collect();
+        (!of_kind.is_empty()).then(|| format!("{} {kind}", thousands(of_kind.len() as u64)))
+    };
+    let kinds: Vec<String> = rest::VERDICT_KINDS.iter().filter_map(of_kind).collect();
+    let verb = if runs.len() == 1 { "stands" } else { "stand" };
+    format!("{} {verb} still ({})", count(runs.len() as u64, "run"), kinds.join(", "))
 }
 
 /// A sentence, indented; its further lines more.
@@ -210,6 +233,16 @@ fn mark_of(request: &rest::MarkRequest, by: &str, at: Timestamp) -> Option<deadl
 
 fn unknown(id: &str) -> Error {
     Error::Unknown { message: format!("there is no verdict `{id}`; `unknot deadlocks` lists those that there are") }
+}
+
+/// Which cancellations end a deadlock, and what they do.
+pub(super) fn cancel_advice(advice: &rest::CancelAdvice, option: &str) -> String {
+    let cancels: Vec<String> = advice.runs.iter().map(|run| format!("`unknot cancel {run}{option}`")).collect();
+    let verb = |one: &str, more: &str| if cancels.len() == 1 { one.to_owned() } else { more.to_owned() };
+    match advice.ends_all {
+        true => format!("{} {} all of them: nobody else is part of it", cancels.join(" with "), verb("ends", "end")),
+        false => format!("{} {} the others go on", cancels.join(" with "), verb("lets", "let")),
+    }
 }
 
 fn word_of(outcome: VerdictOutcome) -> &'static str {

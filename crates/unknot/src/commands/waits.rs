@@ -70,7 +70,7 @@ fn write_table(told: &rest::LiveWaits, out: &mut dyn Write) -> Result<(), Error>
         let left = wait.until.map_or_else(|| "none".to_owned(), |until| time::length(stamp(until).since(now)));
         let tone = match wait.mover.as_str() {
             "causes" => Tone::Faint,
-            "nobody" => Tone::Bad,
+            "nobody" | "deadlock" => Tone::Bad,
             _ => Tone::Plain,
         };
         table.row(vec![
@@ -97,6 +97,7 @@ fn moved_by(wait: &rest::LiveWait) -> String {
     match wait.mover.as_str() {
         "causes" => "others".to_owned(),
         "nobody" => "nobody: deadlocked".to_owned(),
+        "deadlock" => "nobody: stuck behind".to_owned(),
         "signal" => format!("signal {name}"),
         "worker" => format!("worker {name}"),
         "decision" | "confirmation" => "a person".to_owned(),

@@ -1,6 +1,6 @@
 //! `unknot why RUN`: what it waits for, followed down to whoever can move it; from the server, or the process that runs it.
 
-use super::show::has_ended;
+use super::{deadlocks::cancel_advice, show::has_ended};
 use crate::{
     args::Why as Asked,
     config::Config,
@@ -68,6 +68,9 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
         let now = Clock::starting_at_least(Timestamp::default()).now();
         let tree = Tree { now, paint: Paint::for_stdout(), columns: terminal::size().columns, option: source.option() };
         tree.write(&told, "", ("", ""), out)?;
+        for told in told.dead_ends.iter().map(|end| dead_end(end, &source.option())) {
+            wrap(&told, tree.columns, LINES_MAX).iter().try_for_each(|line| writeln!(out, "{line}"))?;
+        }
         for verdict in &told.verdicts {
             let told = part_of(verdict, now, &source.option());
             wrap(&told, tree.columns, LINES_MAX).iter().try_for_each(|line| writeln!(out, "{line}"))?;
@@ -105,6 +108,14 @@ fn part_of(verdict: &rest::VerdictRef, now: Timestamp, option: &str) -> String {
     format!("its run was found {kind} {ago} ({outcome}{over}): `unknot deadlocks show {id}{option}`")
 }
 
+/// Who can never move, where one reads of it, and what helps.
+fn dead_end(end: &rest::DeadEnd, option: &str) -> String {
+    let name = harmless(&end.name);
+    let shown = end.verdict.as_ref().map(|id| format!(": `unknot deadlocks show {id}{option}`")).unwrap_or_default();
+    let next = end.cancel.as_ref().map(|cancel| format!("; {}", cancel_advice(cancel, option))).unwrap_or_default();
+    format!("the cause is {name}{shown}{next}")
+}
+
 /// What the process that owns the folder knows.
 fn of_owner(config: &Config, id: &str) -> Result<Option<rest::Why>, Error> {
     let answer = control::ask(&config.data, &json!({"why": id})).map_err(Error::owner(&config.data))?;
@@ -122,7 +133,8 @@ pub(crate) fn answer(engine: &Engine, request: &Value) -> Option<Value> {
     let Ok(subject) = subject else {
         return Some(json!({"error": format!("`{id}` is not the id of a run or a task")}));
     };
-    let told = engine.peek_now(WITHIN, move |driver| wait::why(driver.state(), subject));
+    let now = engine.now();
+    let told = engine.peek_now(WITHIN, move |driver| wait::why(driver.state(), subject, now));
     Some(match told {
         None => json!({"error": "the brain did not come to the question in time"}),
         Some(told) => json!({"why": told.as_ref().map(view::why)}),
@@ -140,7 +152,7 @@ fn ended(id: &str, run: Option<&rest::Run>) -> Result<Error, Error> {
 }
 
 /// The run that the id of a run or a task names.
-pub(super) fn run_of(id: &str) -> String {
+fn run_of(id: &str) -> String {
     let task = id.strip_prefix(TASK).and_then(|task| task.split_once('.'));
     task.map_or_else(|| id.to_owned(), |(run, _)| format!("run_{run}"))
 }
@@ -220,7 +232,8 @@ impl Tree {
             "new_worker" => "a worker that takes it moves it: `unknot worker`".to_owned(),
             "resize" => format!("more units of pool `{name}` in the configuration move it"),
             "server" => "`unknot serve`, or `unknot run` with its file, moves it".to_owned(),
-            "nobody" => format!("nobody can move it: deadlocked. `unknot cancel {run}{option}` ends its run"),
+            "nobody" => "nobody can move it: it is deadlocked, see below".to_owned(),
+            "deadlock" => "nobody can move it while those that it waits for can never move: see below".to_owned(),
             "force" => format!("`unknot cancel {run} --force{option}` ends it"),
             _ => return None,
         })

@@ -69,11 +69,15 @@ fn a_deadlock_of_two_scripts_is_told_by_name() {
         }
         bench.run(&with(&["deadlocks", "show", "latest", "--format", "mermaid"], place)).code(0).says("flowchart");
         bench.run(&with(&["deadlocks", "show", "latest", "--format", "dot"], place)).code(0).says("digraph");
-        fits(bench.run(&with(&["deadlocks", "scan"], place)).code(1)).says("2 runs may never move again");
+        fits(bench.run(&with(&["deadlocks", "scan"], place)).code(1)).says("2 runs stand still (2 deadlocked)");
         let graph = bench.run(&with(&["waits", "--run", "latest", "--format", "json"], place)).code(0).stdout;
         bench.write("graph.json", &graph);
         bench.run(&["analyze", "graph.json"]).code(1).says("\"verdict\":\"deadlocked\"");
-        fits(bench.run(&with(&["why"], place)).code(0)).says("nobody can move it").says("its run was found deadlocked");
+        let why = fits(bench.run(&with(&["why"], place)).code(0));
+        let why = why.says("nobody can move it").says("its run was found deadlocked").stdout;
+        let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(why.contains("the cause is the deadlock of `deploy/take` (task_"), "{why}");
+        assert!(why.contains("lets the others go on") && !why.contains("ends all of them"), "{why}");
         bench.run(&with(&["show"], place)).code(0).says("waits for lock `gpu`; ");
         bench.run(&with(&["deadlocks", "show", "dl_99999"], place)).code(2).says("error[UK0404]");
         bench.run(&with(&["waits", "--run", "run_0000"], place)).code(2).says("error[UK0305]");
@@ -103,7 +107,7 @@ fn what_stands_still_is_read_from_a_folder_that_nobody_serves() {
         .says("after its bound had passed");
     let waits = fits(bench.run(&["waits"]).code(0));
     waits.says("asks/ask").says("signal approve").says("asks/ship").says("note: no process serves this folder now");
-    fits(bench.run(&["deadlocks", "scan"]).code(3)).says("1 run may never move again");
+    fits(bench.run(&["deadlocks", "scan"]).code(3)).says("1 run stands still (1 stalled)");
     let id = bench.run(&["deadlocks", "show", "--format", "json"]).stdout;
     let id = serde_json::from_str::<Value>(&id).unwrap()["id"].as_str().unwrap().to_owned();
     bench.run(&["deadlocks", "mark", &id, "false-positive"]).code(0);

@@ -1,9 +1,9 @@
 //! `unknot deadlocks show`: who held what, who waited for what, since when; and what was done.
 
-use super::{standing, tone_of, write_sentence};
+use super::{cancel_advice, standing, tone_of, write_sentence};
 use crate::{
     args::{Format, ShowVerdict},
-    commands::{waits::write_graph, why::run_of},
+    commands::waits::write_graph,
     error::Error,
     exit::Exit,
     output::{Paint, Tone, count, harmless, wrap},
@@ -11,10 +11,7 @@ use crate::{
     terminal, time,
 };
 use serde_json::json;
-use std::{
-    collections::BTreeSet,
-    io::{self, Write},
-};
+use std::io::{self, Write};
 use unknot_api::rest;
 use unknot_engine::{
     Clock,
@@ -116,12 +113,7 @@ fn next(verdict: &rest::Verdict, option: &str) -> Option<String> {
     let summary = &verdict.summary;
     let is_left = summary.outcome == "reported" && summary.ended_at.is_none();
     match summary.kind.as_str() {
-        "deadlocked" if is_left => {
-            let runs: BTreeSet<String> = verdict.victims.iter().map(|victim| run_of(victim)).collect();
-            let cancel = |run: &String| format!("`unknot cancel {run}{option}`");
-            let cancels = runs.iter().map(cancel).collect::<Vec<_>>().join(" with ");
-            (!runs.is_empty()).then(|| format!("{cancels} lets the others go on"))
-        }
+        "deadlocked" if is_left => verdict.cancel.as_ref().map(|advice| cancel_advice(advice, option)),
         "orphaned" if is_left => {
             let run = summary.runs.first()?;
             Some(format!("`unknot why {run}{option}` says what is missing; `unknot cancel {run}{option}` gives it up"))
