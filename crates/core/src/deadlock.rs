@@ -14,6 +14,9 @@ pub const GRAPH_NODES_MAX: usize = 1_000;
 /// Members of a verdict that are listed.
 pub(crate) const MEMBERS_MAX: usize = 100;
 
+/// How far up from a run that a verdict is about those are told of it that started it.
+pub const ABOVE_MAX: usize = 50;
+
 /// The reason of a run that is cancelled to end a deadlock.
 pub const AUTO_CANCEL: &str = "auto-cancel: deadlock detected";
 
@@ -50,6 +53,10 @@ pub struct Deadlock {
     pub closed_at: Timestamp,
     /// Who is part of its cause, in the order of the cycle where there is one.
     pub members: Vec<Member>,
+    /// The runs above theirs: those whose tasks started these, and so on up; the nearest [`ABOVE_MAX`] of each. None of
+    /// them need wait.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub above: BTreeSet<RunId>,
     /// Tasks and runs that wait behind them, and are not among them.
     pub behind: usize,
     /// Sentences for people, the shortest cycle first.
@@ -92,6 +99,11 @@ pub enum Finding {
 }
 
 impl Deadlock {
+    /// Whether it is about this run, or about one that it started, at some depth.
+    pub fn concerns(&self, run: RunId) -> bool {
+        self.above.contains(&run) || self.members.iter().any(|member| member.task.run == run)
+    }
+
     /// The runs that it is about, each once.
     pub fn runs(&self) -> BTreeSet<RunId> {
         self.members.iter().map(|member| member.task.run).collect()
@@ -165,6 +177,14 @@ impl Member {
         let same = |task: &Task| task.end().is_none() && task.wait_version == self.version;
         state.task(self.task).is_some_and(same)
     }
+}
+
+/// The runs above those of some members: whoever looks at one of these is told of what it has started.
+pub(crate) fn above(state: &State, members: &[Member]) -> BTreeSet<RunId> {
+    let parent = |run: &RunId| Some(state.runs.get(run)?.parent.as_ref()?.task.run);
+    let own: BTreeSet<RunId> = members.iter().map(|member| member.task.run).collect();
+    let chain = |run: &RunId| std::iter::successors(parent(run), parent).take(ABOVE_MAX).collect::<Vec<_>>();
+    own.iter().flat_map(chain).filter(|run| !own.contains(run)).collect()
 }
 
 /// Units of a pool, for people.

@@ -12,7 +12,7 @@ pub use suspects::{Suspect, suspects};
 use crate::{
     Millis, RunId, Seq, State, TaskId, Timestamp,
     alert::Incident,
-    deadlock::{Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, cut},
+    deadlock::{Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, above, cut},
     wait::{Cause, Mover, Movers, Snapshot, Stuck, Verdict, Watched, reach, stuck},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,6 +136,7 @@ impl Found {
             kind: stuck.kind,
             at: now,
             closed_at: stuck.due_at,
+            above: above(state, &members),
             behind: stuck.more + self.others,
             explanation: self.explain(state, &members),
             graph: self.graph.clone(),

@@ -83,6 +83,7 @@ pub(crate) fn without_graph(verdict: &Deadlock) -> Deadlock {
     Deadlock {
         graph: Snapshot::default(),
         members: verdict.members.clone(),
+        above: verdict.above.clone(),
         explanation: verdict.explanation.clone(),
         victims: verdict.victims.clone(),
         repairs: verdict.repairs.clone(),

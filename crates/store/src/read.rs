@@ -252,7 +252,8 @@ pub struct RunFilter {
 /// Which verdicts a list shows; an empty filter shows all. All conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerdictFilter {
-    /// Only about this run. Found without looking at others.
+    /// Only about this run, or about runs that it started, at any depth up to
+    /// [`ABOVE_MAX`](unknot_core::deadlock::ABOVE_MAX). Found without looking at others.
     pub run: Option<RunId>,
     /// Only of this kind.
     pub kind: Option<Finding>,
@@ -431,7 +432,7 @@ impl RunFilter {
 impl VerdictFilter {
     /// Whether a verdict belongs into the list.
     pub(crate) fn accepts(&self, verdict: &Deadlock) -> bool {
-        self.run.is_none_or(|run| verdict.runs().contains(&run))
+        self.run.is_none_or(|run| verdict.concerns(run))
             && self.kind.is_none_or(|kind| kind == verdict.kind)
             && self.outcome.is_none_or(|outcome| outcome == verdict.outcome.word())
             && self.since.is_none_or(|since| verdict.at >= since)

@@ -374,6 +374,9 @@ pub struct VerdictRef {
     /// What was done.
     #[schemars(extend("enum" = super::VERDICT_OUTCOMES))]
     pub outcome: String,
+    /// Whether it is about a run that this one started, at some depth, and not about this one itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub is_below: bool,
 }
 
 fn is_zero(value: &u64) -> bool {

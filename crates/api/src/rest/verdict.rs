@@ -29,7 +29,10 @@ pub struct VerdictSummary {
     pub ended_at: Option<Moment>,
     /// The runs that it is about.
     pub runs: Vec<String>,
-    /// Their workflows' names, each once.
+    /// The runs above these, which started them or those that did, up to 50 levels up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<String>,
+    /// The workflows of the runs that it is about, each name once.
     pub workflows: Vec<String>,
     /// Tasks that are its cause, as far as they are listed.
     pub tasks: u64,

@@ -4,7 +4,7 @@ use super::attempt::error;
 use crate::{
     RunId, Seq, TaskId,
     alert::{Incident, Stuck},
-    deadlock::{AUTO_CANCEL, Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, cut},
+    deadlock::{AUTO_CANCEL, Deadlock, Finding, MEMBERS_MAX, Member, Outcome, Policy, VerdictId, above, cut},
     retry,
     row::{Detail, HistoryKind, Key, Row},
     run::{EndCause, StopReason, Told},
@@ -66,6 +66,7 @@ impl Step<'_> {
             kind,
             at: self.now,
             closed_at: self.now,
+            above: above(self.state, &members),
             behind: analysis.verdict.behind().len(),
             members,
             explanation,

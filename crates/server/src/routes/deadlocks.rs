@@ -62,7 +62,7 @@ pub(super) fn operations() -> Vec<Operation> {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Filter {
-    /// Only about this run.
+    /// Only about this run, or about runs that it started, those that these started, and so on, up to 50 levels down.
     run: Option<String>,
     /// Only of this kind.
     #[schemars(extend("enum" = rest::VERDICT_KINDS))]

@@ -60,13 +60,13 @@ async fn of_task(
     tell(&app, Subject::Task(task), task.run).await
 }
 
-/// The newest verdicts that a run was part of; none while the store does not answer.
+/// The newest verdicts that a run, or one that it started, was part of; none while the store does not answer.
 async fn verdicts(app: &Arc<App>, run: RunId) -> Vec<rest::VerdictRef> {
     let filter = VerdictFilter { run: Some(run), ..VerdictFilter::default() };
     let size = PageSize::new(VERDICTS_MAX);
     let found = app.read_or_memory(move |reader, namespace| reader.verdicts(namespace, &filter, None, size)).await;
     let found = found.and_then(Result::ok).map(|page| page.value.items).unwrap_or_default();
-    found.iter().map(view::verdict_ref).collect()
+    found.iter().map(|verdict| view::verdict_ref(run, verdict)).collect()
 }
 
 async fn tell(app: &Arc<App>, subject: Subject, run: RunId) -> Answer<Response> {
@@ -79,7 +79,10 @@ async fn tell(app: &Arc<App>, subject: Subject, run: RunId) -> Answer<Response> 
     }
     let known = super::runs::find(app, run).await?;
     let status = view::word(&known.record.status());
-    let part = verdicts.first().map(|verdict| format!("; it was part of verdict `{}`", verdict.id)).unwrap_or_default();
+    let part = verdicts.first().map_or_else(String::new, |verdict| {
+        let who = if verdict.is_below { "a run that it started" } else { "it" };
+        format!("; {who} was part of verdict `{}`", verdict.id)
+    });
     match subject {
         Subject::Run(_) => {
             Err(Problem::conflict(format!("run `{run}` waits for nothing: it has ended as {status}{part}")))

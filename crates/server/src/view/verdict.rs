@@ -20,6 +20,7 @@ pub fn verdict_summary(verdict: &Deadlock) -> rest::VerdictSummary {
         at: moment(verdict.at),
         ended_at: verdict.ended_at.map(moment),
         runs: verdict.runs().iter().map(ToString::to_string).collect(),
+        above: verdict.above.iter().map(ToString::to_string).collect(),
         workflows: workflows.into_iter().map(str::to_owned).collect(),
         tasks: verdict.members.len() as u64,
         behind: verdict.behind as u64,
@@ -53,14 +54,15 @@ pub fn verdict(verdict: &Deadlock) -> rest::Verdict {
     }
 }
 
-/// A verdict that is only mentioned.
-pub fn verdict_ref(verdict: &Deadlock) -> rest::VerdictRef {
+/// A verdict that is only mentioned, to whoever looks at a run.
+pub fn verdict_ref(run: RunId, verdict: &Deadlock) -> rest::VerdictRef {
     rest::VerdictRef {
         id: VerdictId(verdict.seq).to_string(),
         kind: verdict.kind.word().to_owned(),
         at: moment(verdict.at),
         ended_at: verdict.ended_at.map(moment),
         outcome: verdict.outcome.word().to_owned(),
+        is_below: verdict.above.contains(&run),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Case, Site, fixture::*};
 use crate::{Page, PageSize, Retention, VerdictFilter};
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use unknot_core::{
     Millis, RunId, Seq, TaskIndex, Timestamp,
     deadlock::{Deadlock, Finding, Mark, Member, Outcome, Policy},
@@ -16,6 +16,9 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "a verdict that is written anew is found by what it says now", run: is_written_anew },
     Case { name: "verdicts go when they are too old, in slices, whatever becomes of runs", run: old_ones_go },
 ];
+
+/// The numbers of runs that started others begin here.
+const ABOVE: u64 = 1_000;
 
 /// A verdict about two runs: number `seq`, and the one of the same place in its dozen.
 fn verdict(seq: u64, kind: Finding, outcome: Outcome) -> Deadlock {
@@ -45,6 +48,7 @@ fn verdict(seq: u64, kind: Finding, outcome: Outcome) -> Deadlock {
         at,
         closed_at: at,
         members: [seq, 100 + seq % 3].map(|run| member(run_id(run))).into(),
+        above: BTreeSet::from([run_id(ABOVE + seq)]),
         behind: 3,
         explanation: vec![format!("sentence {seq}")],
         graph: Snapshot { nodes: vec![node], ..Snapshot::default() },
@@ -126,6 +130,11 @@ fn are_listed(site: &mut dyn Site) {
     assert_eq!(all(&brain, &VerdictFilter { run: Some(run_id(5)), ..some() }), [5]);
     assert_eq!(all(&brain, &VerdictFilter { run: Some(run_id(101)), ..some() }), [7, 4, 1]);
     assert_eq!(all(&brain, &VerdictFilter { run: Some(run_id(77)), ..some() }), [0; 0]);
+    assert_eq!(
+        all(&brain, &VerdictFilter { run: Some(run_id(ABOVE + 4)), ..some() }),
+        [4],
+        "a run that started others"
+    );
     assert_eq!(all(&brain, &VerdictFilter { outcome: Some("retried"), ..some() }), [6, 5, 4]);
     let since = Some(START.plus(Millis::from_days(7)));
     assert_eq!(all(&brain, &VerdictFilter { since, ..some() }), [9, 8, 7]);

@@ -38,7 +38,7 @@ pub(super) fn put(
     ])?;
     let sql = "INSERT OR IGNORE INTO deadlock_run (ns, run_id, seq) VALUES (?1, ?2, ?3)";
     let mut statement = connection.prepare_cached(sql)?;
-    for run in verdict.runs() {
+    for run in verdict.runs().iter().chain(&verdict.above) {
         statement.execute(params![ns, run.to_string(), seq])?;
     }
     Ok(())

@@ -16,7 +16,7 @@ pub(crate) struct Deadlocks {
 /// Which verdicts are listed.
 #[derive(Args, Debug)]
 pub(crate) struct Verdicts {
-    /// Only about this run: its id, the beginning of it that no other has, or `latest`
+    /// Only about this run and those that it started: its id, the beginning of it that no other has, or `latest`
     #[arg(long, value_name = "RUN")]
     pub(crate) run: Option<String>,
     /// Only of this kind
@@ -126,7 +126,7 @@ Examples:
   unknot deadlocks
       The newest 20 verdicts: proved deadlocks, and runs that stood still for too long.
   unknot deadlocks --run latest --open
-      Those about one run that are not over.
+      Those about one run, or one that it started (at any depth, up to 50), that are not over.
   unknot deadlocks show dl_7
       Who held what and who waited for what, in the order of the cycle, and what was done.
   unknot deadlocks show dl_7 --format mermaid

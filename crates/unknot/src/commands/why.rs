@@ -79,9 +79,10 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     Ok(Exit::Success)
 }
 
-/// The newest verdicts that the run behind an id was part of. Should they not be found, the rest is told all the same.
+/// The newest verdicts that the run behind an id was part of, or one that it started. Should they not be found, the rest is told all the same.
 fn mentioned(source: &mut Source, id: &str) -> Vec<rest::VerdictRef> {
-    let Ok(run) = run_of(id).parse() else { return Vec::new() };
+    let own = run_of(id);
+    let Ok(run) = own.parse() else { return Vec::new() };
     let filter = VerdictFilter { run: Some(run), ..VerdictFilter::default() };
     let found = source.verdicts(&filter, VERDICTS_MAX).unwrap_or_default();
     let mention = |verdict: rest::VerdictSummary| rest::VerdictRef {
@@ -90,6 +91,7 @@ fn mentioned(source: &mut Source, id: &str) -> Vec<rest::VerdictRef> {
         at: verdict.at,
         ended_at: verdict.ended_at,
         outcome: verdict.outcome,
+        is_below: verdict.above.contains(&own),
     };
     found.into_iter().map(mention).collect()
 }
@@ -102,10 +104,11 @@ fn mention(verdicts: &[rest::VerdictRef], option: &str) {
 
 /// That a run was part of a verdict.
 fn part_of(verdict: &rest::VerdictRef, now: Timestamp, option: &str) -> String {
-    let rest::VerdictRef { id, kind, at, ended_at, outcome } = verdict;
+    let rest::VerdictRef { id, kind, at, ended_at, outcome, is_below } = verdict;
     let over = if ended_at.is_some() { ", over" } else { "" };
     let ago = time::ago(now, stamp(*at));
-    format!("its run was found {kind} {ago} ({outcome}{over}): `unknot deadlocks show {id}{option}`")
+    let who = if *is_below { "a run that it started" } else { "its run" };
+    format!("{who} was found {kind} {ago} ({outcome}{over}): `unknot deadlocks show {id}{option}`")
 }
 
 /// Who can never move, where one reads of it, and what helps.

@@ -4,7 +4,7 @@ use super::{
     server::{serve, with},
     support::{Bench, Ended, until},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Two scripts that take two locks in opposite order: each has its first when both go on.
@@ -114,6 +114,23 @@ fn what_stands_still_is_read_from_a_folder_that_nobody_serves() {
     fits(bench.run(&["deadlocks"]).code(0)).says("marked wrong");
     bench.run(&["deadlocks", "mark", "dl_99999", "none"]).code(2).says("error[UK0404]");
     bench.run(&["deadlocks", "mark", "seven", "none"]).code(2).says("error[UK0404]");
+}
+
+#[test]
+fn whoever_started_a_run_that_stands_still_is_told_of_it() {
+    let bench = Bench::with("name: outer\ntasks:\n  a: {workflow: middle}\n");
+    bench.write("middle.yaml", "name: middle\ntasks:\n  b: {workflow: asks}\n");
+    bench.write("asks.yaml", APPROVAL);
+    bench.write("unknot.yaml", CONFIG);
+    let served = serve(&bench);
+    bench.run(&["submit", "flow.yaml"]).code(0);
+    let of_latest = ["deadlocks", "--run", "latest", "--open", "--json"];
+    until("it is found", Duration::from_secs(30), || !bench.run(&of_latest).stdout.is_empty());
+    let verdict: Value = serde_json::from_str(&bench.run(&of_latest).stdout).unwrap();
+    assert_eq!((&verdict["workflows"], verdict["above"].as_array().unwrap().len()), (&json!(["asks"]), 2), "{verdict}");
+    bench.run(&["why"]).code(0).says("a run that it started was found stalled");
+    drop(served);
+    assert_eq!(bench.run(&of_latest).stdout.lines().count(), 1);
 }
 
 #[test]
