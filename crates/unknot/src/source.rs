@@ -14,13 +14,14 @@ use crate::{
     args::At,
     attempt_folder,
     config::Config,
-    error::{Error, warn_of_mistake},
+    error::{Error, eprint_quietly, warn_of_mistake},
     looking::{Looking, Newest, id_of},
     remote::Remote,
 };
 use asked::{each_task, list, query};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::Write,
     path::PathBuf,
     sync::Arc,
 };
@@ -142,6 +143,18 @@ impl Source {
             Self::Store(stored) => control::is_served(&stored.config.data),
             Self::Server(_) => true,
         }
+    }
+
+    /// Says beside an answer about `some` who wait that nobody is there to move them, if nobody is.
+    ///
+    /// # Errors
+    /// If the answer cannot be written.
+    pub(crate) fn note_unless_served(&self, some: bool, out: &mut dyn Write) -> Result<(), Error> {
+        if some && !self.is_served() {
+            out.flush()?;
+            eprint_quietly("note: no process serves this folder now: nothing moves until one does\n");
+        }
+        Ok(())
     }
 
     /// The run that is meant by an id, the beginning of one, or `latest`.

@@ -113,12 +113,14 @@ pub(super) fn tone_of(verdict: &rest::VerdictSummary) -> Tone {
 }
 
 fn scan(asked: &Scan, out: &mut dyn Write) -> Result<Exit, Error> {
-    let report = Source::open(&asked.at)?.scan()?;
+    let source = &mut Source::open(&asked.at)?;
+    let report = source.scan()?;
     if asked.json {
         writeln!(out, "{}", json!(report))?;
     } else {
         write_report(&report, out)?;
     }
+    source.note_unless_served(!report.found.is_empty(), out)?;
     Ok(match (report.found.iter().any(is_dead), report.found.is_empty()) {
         (true, _) => Exit::Failed,
         (false, false) => Exit::STALLED,

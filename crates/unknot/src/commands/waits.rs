@@ -3,7 +3,7 @@
 use crate::{
     args::{Format, Waits},
     commands::show::has_ended,
-    error::{Error, eprint_quietly},
+    error::Error,
     exit::Exit,
     output::{Paint, Tone},
     source::{Source, read_word, run_id, stamp},
@@ -34,12 +34,11 @@ pub(crate) fn perform(asked: &Waits, out: &mut dyn Write) -> Result<Exit, Error>
     if asked.format == Format::Text {
         let told = source.live_waits(run.as_deref(), asked.limit.into())?;
         write_table(&told, out)?;
-        if !told.waits.is_empty() && !source.is_served() {
-            out.flush()?;
-            eprint_quietly("note: no process serves this folder now: nothing moves until one does\n");
-        }
+        source.note_unless_served(!told.waits.is_empty(), out)?;
     } else {
-        write_graph(&source.wait_graph(run.as_deref())?, asked.format, out)?;
+        let graph = source.wait_graph(run.as_deref())?;
+        write_graph(&graph, asked.format, out)?;
+        source.note_unless_served(!graph.waits.is_empty(), out)?;
     }
     Ok(Exit::Success)
 }

@@ -107,7 +107,13 @@ fn what_stands_still_is_read_from_a_folder_that_nobody_serves() {
         .says("after its bound had passed");
     let waits = fits(bench.run(&["waits"]).code(0));
     waits.says("asks/ask").says("signal approve").says("asks/ship").says("note: no process serves this folder now");
-    fits(bench.run(&["deadlocks", "scan"]).code(3)).says("1 run stands still (1 stalled)");
+    let scanned = fits(bench.run(&["deadlocks", "scan"]).code(3));
+    scanned.says("1 run stands still (1 stalled)").says("note: no process serves this folder now");
+    for arguments in [&["deadlocks", "scan", "--json"][..], &["waits", "--format", "json"]] {
+        let ended = bench.run(arguments);
+        assert_eq!(ended.stderr.matches("note: no process serves this folder now").count(), 1, "{}", ended.stderr);
+        assert_eq!(ended.stdout.lines().count(), 1, "{}", ended.stdout);
+    }
     let id = bench.run(&["deadlocks", "show", "--format", "json"]).stdout;
     let id = serde_json::from_str::<Value>(&id).unwrap()["id"].as_str().unwrap().to_owned();
     bench.run(&["deadlocks", "mark", &id, "false-positive"]).code(0);
