@@ -156,15 +156,16 @@ impl Found {
     fn explain(&self, state: &State, members: &[Member]) -> Vec<String> {
         let stuck = &self.stuck;
         let workflow = state.runs.get(&stuck.run).map(|run| &*run.workflow).unwrap_or_default();
-        let tasks = match members.len() + stuck.more {
-            1 => "one of its tasks".to_owned(),
-            many => format!("{many} of its tasks"),
+        let (tasks, waits) = match members.len() + stuck.more {
+            1 => ("one of its tasks".to_owned(), "waits"),
+            many => (format!("{many} of its tasks"), "wait"),
         };
         let why = match &stuck.cause {
             Cause::Outside(_) => format!("only the outside can move {tasks}"),
             Cause::Deadlock => format!("a deadlock that nobody has resolved holds up {tasks}"),
             Cause::NoWorker(_) => format!("no worker that is here takes {tasks}"),
-            Cause::InLine(_) => format!("others are served before {tasks}"),
+            Cause::InLine(_) => format!("nothing of it works, and {tasks} {waits} for what others have"),
+            Cause::Overtaken(_) => format!("others who came later are served before {tasks}"),
             Cause::Silence(_) => format!("nothing has happened in it since {}", stuck.since.calendar()),
         };
         let same = match self.others {

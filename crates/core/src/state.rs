@@ -8,12 +8,13 @@ use crate::{
     alert::Alert,
     continuation::Continuation,
     deadline::heartbeat_deadline,
+    ready::Next,
     row::{Key, Loaded, Meta, Pause, Row},
     run::{Child, Lease, Run, Task},
-    settings::{Bounds, DEFAULT_QUEUE, Pool, Queue, QueueSettings},
+    settings::{Bounds, DEFAULT_QUEUE, Monitor, Pool, Queue, QueueSettings},
     volatile::{Party, Shared, Volatile},
     wait::{Analysis, Snapshot, among, analyze_dead},
-    worker::WorkKind,
+    worker::{WorkKind, Workers},
     workflow::{Definition, DefinitionHash},
 };
 use std::{
@@ -141,6 +142,38 @@ impl State {
         // No event of before the load comes again to give out what was ready then.
         own.grants_due = true;
         self.refresh_graph();
+    }
+
+    /// Makes a loaded state one to look at, and not to go on with: with what only the brain knows, everybody stands where
+    /// the brain has them stand. Nobody is granted anything.
+    pub fn look_with(&mut self, workers: Workers, focus: Option<BTreeSet<RunId>>, monitor: Monitor) {
+        let own = &mut self.volatile;
+        (own.workers, own.focus, own.monitor) = (workers, focus, monitor);
+        let with_leases = own.leases.values().flatten().map(|task| task.run);
+        own.graph.workers_changed(&own.workers, with_leases);
+        self.refresh_graph();
+        self.line_up();
+    }
+
+    /// Has every head of the ready lines stand at what it is short of. Those that lack nothing stay at the head.
+    fn line_up(&mut self) {
+        let mut ready = std::mem::take(&mut self.volatile.ready);
+        let (mut looks, mut next) = (usize::MAX, Vec::new());
+        while let Some(head) = ready.next(self.meta.high_water, self, &mut looks) {
+            match head {
+                Next::Grant(request, seq, id, _) => {
+                    ready.remove(&request, seq, id);
+                    next.push((request, seq, id));
+                }
+                Next::Held(request, seq, id) => ready.set_aside(&request, seq, id),
+            }
+        }
+        for (request, seq, id) in next {
+            if let Some(wait) = self.task(id).and_then(Task::wait) {
+                ready.add(request, seq, wait.since, id);
+            }
+        }
+        self.volatile.ready = ready;
     }
 
     /// Fills large runs with their task rows, and with untouched tasks where there is no row.

@@ -39,16 +39,13 @@ impl Beside {
         }
     }
 
-    /// The state that rows of the store describe, as one to look at: it is not gone on with. Its live graph knows nothing
-    /// of workers; its wait graph is [`snapshot`](unknot_core::wait::snapshot).
+    /// The state that rows of the store describe, as one to look at: it is not gone on with.
     ///
     /// # Errors
     /// If the rows contradict each other.
     pub fn state(self, loaded: Loaded) -> Result<State, LoadError> {
         let mut state = State::load(loaded, self.bounds)?;
-        state.volatile.workers = self.workers;
-        state.volatile.focus = self.focus;
-        state.volatile.monitor = self.monitor;
+        state.look_with(self.workers, self.focus, self.monitor);
         Ok(state)
     }
 }

@@ -48,8 +48,10 @@ pub enum Cause {
     Outside(String),
     /// Only a worker moves it that takes this.
     NoWorker(String),
-    /// Others are served before it.
+    /// It stands in line, and nothing else of it goes on.
     InLine(String),
+    /// Others who came to that line later were served before it.
+    Overtaken(String),
     /// A deadlock that it is no part of, and that was told and left as it is.
     Deadlock,
     /// Nothing happens in it.
@@ -140,7 +142,7 @@ impl Look<'_> {
         let sorted = self.sort(run, definition);
         let late = |all: &[Still]| all.iter().filter(|(at, ..)| self.age(*at) >= pending).cloned().collect::<Vec<_>>();
         let mut starved = late(&sorted.no_worker);
-        starved.extend(late(&sorted.in_line).into_iter().filter(|still| self.is_overtaken(still, pending)));
+        starved.extend(late(&sorted.in_line).into_iter().filter_map(|still| self.overtaken(still, pending)));
         let moved = self.moved.get(&run.id).copied().unwrap_or(run.updated_at);
         // Nothing of it works and nothing moved: it has only ever stood in line.
         let stands = sorted.works.is_empty() && !sorted.has_moment && !sorted.is_dead;
@@ -185,7 +187,7 @@ impl Look<'_> {
                 Some(Stands::Still(cause)) => match cause {
                     Cause::Outside(_) | Cause::Deadlock | Cause::Silence(_) => sorted.outside.push((at, id, cause)),
                     Cause::NoWorker(_) => sorted.no_worker.push((at, id, cause)),
-                    Cause::InLine(_) => sorted.in_line.push((at, id, cause)),
+                    Cause::InLine(_) | Cause::Overtaken(_) => sorted.in_line.push((at, id, cause)),
                 },
             }
         }
@@ -248,14 +250,15 @@ impl Look<'_> {
         stands
     }
 
-    /// Whether somebody who came later was served, after it had waited for its bound already.
-    fn is_overtaken(&self, (_, id, cause): &Still, pending: Millis) -> bool {
-        let Cause::InLine(line) = cause else { return false };
-        let wait = self.state.task(*id).and_then(Task::wait).filter(|wait| wait.on == WaitOn::Grant);
-        let Some(wait) = wait else { return false };
+    /// Who stands in line as one who is overtaken: somebody who came later was served, after it had waited for its bound
+    /// already.
+    fn overtaken(&self, (at, id, cause): Still, pending: Millis) -> Option<Still> {
+        let Cause::InLine(line) = cause else { return None };
+        let wait = self.state.task(id).and_then(Task::wait).filter(|wait| wait.on == WaitOn::Grant)?;
         let patience = wait.since.max(self.watched.since).plus(pending);
-        let served = self.served.by_line.get(line).into_iter().flatten();
-        served.take_while(|(place, _)| *place > wait.seq.0).any(|(_, at)| *at >= patience)
+        let served = self.served.by_line.get(&line).into_iter().flatten();
+        let is_passed = served.take_while(|(place, _)| *place > wait.seq.0).any(|(_, at)| *at >= patience);
+        is_passed.then_some((at, id, Cause::Overtaken(line)))
     }
 }
 

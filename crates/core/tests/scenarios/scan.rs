@@ -1,9 +1,12 @@
-//! The manual scan.
+//! The manual scan, and what is read from a store beside the brain.
 
 use crate::story::{self, Story};
 use unknot_core::{
+    State,
     monitor::{Suspect, suspects},
-    wait::{self, Watched},
+    settings::{Bounds, Monitor},
+    wait::{self, Mover, Movers, Watched},
+    worker::{Serves, Workers},
 };
 
 /// Two rings that have nothing to do with each other, a wait that is orphaned, and who waits behind the first ring: one
@@ -74,4 +77,29 @@ fn a_scan_calls_a_deadlock_what_its_verdict_does() {
     told.sort();
     found.sort();
     assert_eq!(told, found);
+}
+
+/// As a store has it, with one worker of so many slots.
+fn read(story: &Story, slots: u32) -> State {
+    let mut state = State::load(story.world.loaded(), Bounds::default()).expect("it was written by the brain");
+    let mut workers = Workers::default();
+    for worker in story.world.state.volatile.workers.iter().map(|(worker, _)| worker) {
+        workers.insert(worker, slots, &Serves::default());
+    }
+    state.look_with(workers, None, Monitor::default());
+    state
+}
+
+#[test]
+fn who_stands_behind_another_is_not_said_to_be_next() {
+    let story = story::begin(
+        "> pool p 2\nworkflow hold\n  task a pools p:1\nworkflow large\n  task a pools p:2\nworkflow small\n  task a pools p:1\n\n\
+         > worker local slots 9\n> submit r1 hold\n> submit r2 large\n> submit r3 small\n",
+    );
+    let state = read(&story, 9);
+    let id = story.task("r3.a");
+    let said = |state: &State| wait::describe(state, id).expect("it waits").sentence;
+    assert_eq!(said(&state), "stands behind an earlier task that waits for pool `p`");
+    assert_eq!(said(&state), said(&story.world.state), "as the brain says it");
+    assert_eq!(Movers::new(&state).of(id), Some(Mover::Causes));
 }

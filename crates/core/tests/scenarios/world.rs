@@ -158,7 +158,7 @@ impl World {
     }
 
     /// What a store's `load` returns: of runs that ended, nothing.
-    fn loaded(&self) -> Loaded {
+    pub(crate) fn loaded(&self) -> Loaded {
         let live = |key: &Key, row: &Row| match (key, row) {
             (Key::Finished(_) | Key::DeadLetter(_) | Key::Quarantine(_) | Key::Deadlock(_), _) => false,
             (Key::Task(id), _) => self.rows.contains_key(&Key::Run(id.run)),
