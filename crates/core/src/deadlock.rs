@@ -69,7 +69,8 @@ pub struct Deadlock {
     pub exact: bool,
     /// What would let those go on whom nobody can, without a victim.
     pub repairs: Vec<Repair>,
-    /// What a person can do about it who finds it as it was left; nothing for what is not deadlocked.
+    /// What a person can do about it who finds it as it was left; nothing where something was done, or for what is not
+    /// deadlocked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<Cancel>,
     /// What the configuration says is to be done.

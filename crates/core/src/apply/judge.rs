@@ -55,7 +55,8 @@ impl Step<'_> {
         let explanation = named(self.state, &analysis.explanation);
         let told = |repair: Repair| Repair { sentence: with_names(self.state, &repair.sentence), ..repair };
         let repairs = analysis.repairs.iter().cloned().map(told).collect();
-        let cancel = Cancel::of(self.state, &graph, &analysis).filter(|_| kind == Finding::Deadlocked);
+        let is_left = kind == Finding::Deadlocked && policy == Policy::Alert;
+        let cancel = is_left.then(|| Cancel::of(self.state, &graph, &analysis)).flatten();
         let outcome = self.resolve(kind, policy, &victims);
         if outcome == Outcome::Reported {
             self.mark_told(&members, seq);

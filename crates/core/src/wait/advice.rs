@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 /// Runs that are tried one by one.
 const TRIED_MAX: usize = 64;
+/// Nodes that are looked at in all these tries: it is done in the step that closes a deadlock.
+const LOOKED_AT_MAX: usize = 20_000;
 
 /// Runs whose cancellation ends a deadlock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +33,9 @@ impl Cancel {
         if spares(&victims) {
             return Some(Self { runs: victims.into_iter().collect(), ends_all: false });
         }
+        let tried = TRIED_MAX.min(LOOKED_AT_MAX / picture.nodes.len().max(1));
         // The youngest first: it has done the least.
-        let single = members.iter().rev().take(TRIED_MAX).map(|run| BTreeSet::from([*run]));
+        let single = members.iter().rev().take(tried).map(|run| BTreeSet::from([*run]));
         let helps = |chosen: &BTreeSet<RunId>| spares(chosen) && lets_go(state, picture, chosen);
         let (found, ends_all) = match single.into_iter().find(helps) {
             Some(found) => (found, false),
