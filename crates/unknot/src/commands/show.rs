@@ -3,7 +3,11 @@
 mod left;
 mod waits;
 
-use super::{events, ls::tone_of};
+use super::{
+    events,
+    ls::tone_of,
+    why::{found, mentioned},
+};
 use crate::{
     args::Show,
     config::nicer,
@@ -49,6 +53,7 @@ pub(crate) fn perform(show: &Show, out: &mut dyn Write) -> Result<Exit, Error> {
     let is_served = has_ended(&run) || source.is_served();
     let idle = source.config().filter(|_| !is_served).map(|config| idle(&run, config));
     let mut view = View {
+        verdicts: mentioned(&mut source, &run.summary.run_id),
         run,
         idle,
         option: source.option(),
@@ -87,6 +92,8 @@ struct View {
     idle: Option<String>,
     /// How other commands are told to look there.
     option: String,
+    /// The newest verdicts about it, or about runs that it started.
+    verdicts: Vec<rest::VerdictRef>,
     /// What operators hold back.
     holds: Holds,
     definitions: Definitions,
@@ -246,6 +253,10 @@ impl View {
         if let Some(ending) = &run.ending {
             head.push(("because", format!("{} (by {})", ending.reason, ending.by)));
         }
+        head.extend(self.verdicts.iter().map(|verdict| {
+            let who = if verdict.is_below { "a run that it started: " } else { "" };
+            ("found", format!("{who}{}", found(verdict, self.now, &self.option)))
+        }));
         head.extend(run.poisoned.iter().map(|error| ("frozen", format!("one of its events failed: {error}"))));
         head.extend(self.held().map(|held| ("held", held)));
         head.extend(
@@ -302,6 +313,7 @@ impl View {
             "client_id": summary.client_id,
             "paused": summary.paused,
             "poisoned": run.poisoned,
+            "verdicts": self.verdicts,
             "ending": ending,
             "counts": self.counts,
         })

@@ -80,7 +80,7 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
 }
 
 /// The newest verdicts that the run behind an id was part of, or one that it started. Should they not be found, the rest is told all the same.
-fn mentioned(source: &mut Source, id: &str) -> Vec<rest::VerdictRef> {
+pub(super) fn mentioned(source: &mut Source, id: &str) -> Vec<rest::VerdictRef> {
     let own = run_of(id);
     let Ok(run) = own.parse() else { return Vec::new() };
     let filter = VerdictFilter { run: Some(run), ..VerdictFilter::default() };
@@ -104,11 +104,16 @@ fn mention(verdicts: &[rest::VerdictRef], option: &str) {
 
 /// That a run was part of a verdict.
 fn part_of(verdict: &rest::VerdictRef, now: Timestamp, option: &str) -> String {
-    let rest::VerdictRef { id, kind, at, ended_at, outcome, is_below } = verdict;
+    let who = if verdict.is_below { "a run that it started" } else { "its run" };
+    format!("{who} was found {}", found(verdict, now, option))
+}
+
+/// As what a run was found.
+pub(super) fn found(verdict: &rest::VerdictRef, now: Timestamp, option: &str) -> String {
+    let rest::VerdictRef { id, kind, at, ended_at, outcome, .. } = verdict;
     let over = if ended_at.is_some() { ", over" } else { "" };
     let ago = time::ago(now, stamp(*at));
-    let who = if *is_below { "a run that it started" } else { "its run" };
-    format!("{who} was found {kind} {ago} ({outcome}{over}): `unknot deadlocks show {id}{option}`")
+    format!("{kind} {ago} ({outcome}{over}): `unknot deadlocks show {id}{option}`")
 }
 
 /// Who can never move, where one reads of it, and what helps.

@@ -67,6 +67,8 @@ fn a_deadlock_of_two_scripts_is_told_by_name() {
         ] {
             assert!(sentences.contains(text), "no {text}:\n{shown}");
         }
+        bench.run(&with(&["show"], place)).code(0).says("found").says("(reported): `unknot deadlocks show dl_");
+        bench.run(&with(&["show", "--json"], place)).code(0).says(r#""verdicts":[{"id":"dl_"#);
         bench.run(&with(&["deadlocks", "show", "latest", "--format", "mermaid"], place)).code(0).says("flowchart");
         bench.run(&with(&["deadlocks", "show", "latest", "--format", "dot"], place)).code(0).says("digraph");
         fits(bench.run(&with(&["deadlocks", "scan"], place)).code(1)).says("2 runs stand still (2 deadlocked)");
