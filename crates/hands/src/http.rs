@@ -29,6 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use unknot_api::work::{Assignment, End, HttpWork, Outcome, Report, ReportBody, StopReason};
 
 pub use self::post::{Post, PostClocks, PostError, Posted, post};
+pub use self::target::{AddressError, check_address};
 
 use self::answer::Answer;
 use self::body::Body;

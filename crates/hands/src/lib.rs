@@ -29,7 +29,7 @@ pub use clock::Clock;
 pub use confirm::{Fate, confirm_dead};
 pub use descriptors::slots_max;
 pub use guard::GuardCommand;
-pub use http::{Post, PostClocks, PostError, Posted, post};
+pub use http::{AddressError, Post, PostClocks, PostError, Posted, check_address, post};
 pub use lease::Moment;
 pub use log::{LOG_FILE, LOG_PART_BYTES};
 pub use remote::{Premises, Remote, RemoteSource};

@@ -13,7 +13,7 @@ use super::answer::{self, Answer};
 use super::exchange::{self, Exchange};
 use super::failure::Failure;
 use super::headers::Outgoing;
-use super::target::Target;
+use super::target::{AddressError, Target};
 use super::trace::Trace;
 use super::{FAR, connect};
 
@@ -82,6 +82,12 @@ pub enum PostError {
 impl From<Failure> for PostError {
     fn from(Failure { message, next_try, .. }: Failure) -> Self {
         Self::Failed { message, next_try }
+    }
+}
+
+impl From<AddressError> for PostError {
+    fn from(error: AddressError) -> Self {
+        Self::Failed { message: format!("the address {error}"), next_try: NextTry::Useless }
     }
 }
 

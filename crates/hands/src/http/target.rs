@@ -1,14 +1,80 @@
 //! Where a request goes, and where a redirect leads.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
+use rustls::pki_types::ServerName;
 
 use super::failure::Failure;
 
 /// The longest address that is taken, in bytes.
 const URL_BYTES_MAX: usize = 16 * 1024;
+
+/// Why no request can ever go to an address. The text itself is not repeated: it may hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It is longer than any that is taken.
+    #[error("is longer than {URL_BYTES_MAX} bytes")]
+    TooLong,
+    /// It is no address; says why.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// It is for another protocol.
+    #[error("has the scheme `{0}`, not `http` or `https`")]
+    OtherScheme(String),
+    /// It names no protocol.
+    #[error("does not begin with `http://` or `https://`")]
+    NoScheme,
+    /// Nothing stands where the host does.
+    #[error("names no host")]
+    NoHost,
+    /// What stands there can be no host.
+    #[error("names a host that cannot be")]
+    NotAHost,
+    /// Somebody's name stands before the host.
+    #[error("has a user or a password in it")]
+    HasLogin,
+    /// What stands behind the host is no port.
+    #[error("has no valid port")]
+    NotAPort,
+}
+
+impl AddressError {
+    /// What to do about it.
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::TooLong => "write a shorter one",
+            Self::Unreadable(_) => {
+                "write it as `https://HOST:PORT/PATH`: a space is `%20`, an IPv6 address stands in brackets"
+            }
+            Self::OtherScheme(_) | Self::NoScheme => "it has to begin with `http://` or `https://`",
+            Self::NoHost => "write the host behind `//`",
+            Self::NotAHost => "write a name as the DNS has it, an IPv4 address, or one of IPv6 in brackets: `[::1]`",
+            Self::HasLogin => "leave them out: they are sent to nobody",
+            Self::NotAPort => "a port is a number from 1 to 65535",
+        }
+    }
+}
+
+impl From<AddressError> for Failure {
+    fn from(error: AddressError) -> Self {
+        let instead = match error {
+            AddressError::HasLogin => "; send an `authorization` header instead",
+            _ => "",
+        };
+        Self::request(format!("the address {error}{instead}"))
+    }
+}
+
+/// Whether a request may go to an address, as far as the address itself says that.
+///
+/// # Errors
+/// If none ever can.
+pub fn check_address(url: &str) -> Result<(), AddressError> {
+    Target::parse(url).map(drop)
+}
 
 /// An address that can be asked. Printed, it shows no query: that may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,37 +96,27 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// If it is none of `http` or `https`, names no host, or has a user or password in it. The text itself is not in
-    /// the message: it may hold a secret.
-    pub(super) fn parse(url: &str) -> Result<Self, Failure> {
-        let wrong = |what: &str| Failure::request(format!("the address {what}"));
+    /// If it is none of `http` or `https`, names no host, or has a user or password in it.
+    pub(super) fn parse(url: &str) -> Result<Self, AddressError> {
         if url.len() > URL_BYTES_MAX {
-            return Err(wrong(&format!("is longer than {URL_BYTES_MAX} bytes")));
+            return Err(AddressError::TooLong);
         }
-        let uri: Uri = url.parse().map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+        let uri: Uri = url.parse().map_err(|error| AddressError::Unreadable(format!("{error}")))?;
         let is_tls = match uri.scheme_str() {
             Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
-            Some(scheme) => return Err(wrong(&format!("has the scheme `{scheme}`, not `http` or `https`"))),
-            None => return Err(wrong("does not begin with `http://` or `https://`")),
+            Some(scheme) => return Err(AddressError::OtherScheme(scheme.to_owned())),
+            None => return Err(AddressError::NoScheme),
         };
-        let authority = uri.authority().ok_or_else(|| wrong("names no host"))?;
+        let authority = uri.authority().ok_or(AddressError::NoHost)?;
         if authority.as_str().contains('@') {
-            return Err(wrong("has a user or a password in it; send an `authorization` header instead"));
+            return Err(AddressError::HasLogin);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() {
-            return Err(wrong("names no host"));
-        }
+        let host = host(authority.host(), is_tls)?;
         let port = match authority.as_str().strip_prefix(authority.host()).unwrap_or_default() {
-            "" | ":" => {
-                if is_tls {
-                    443
-                } else {
-                    80
-                }
-            }
-            given => given[1..].parse().map_err(|_| wrong("has no valid port"))?,
+            "" | ":" if is_tls => 443,
+            "" | ":" => 80,
+            given => given[1..].parse().ok().filter(|port| *port > 0).ok_or(AddressError::NotAPort)?,
         };
         let path = match uri.path_and_query().map_or("/", |path| path.as_str()) {
             "" => "/".to_owned(),
@@ -94,8 +150,7 @@ impl Target {
             _ if location.starts_with('?') => same_host(&format!("{here}{location}")),
             _ => same_host(&joined(here, location)),
         };
-        let next =
-            Self::parse(&absolute).map_err(|failure| refused(&format!("is not followed: {}", failure.message)))?;
+        let next = Self::parse(&absolute).map_err(|error| refused(&format!("is not followed: it {error}")))?;
         if self.is_tls && !next.is_tls {
             return Err(refused("is not followed: it would go on without TLS"));
         }
@@ -116,6 +171,21 @@ impl fmt::Display for Target {
             Some((path, _)) => write!(out, "{scheme}://{}{path}?…", self.authority),
             None => write!(out, "{scheme}://{}{}", self.authority, self.path),
         }
+    }
+}
+
+/// The host that an address names, without the brackets of IPv6.
+fn host(written: &str, is_tls: bool) -> Result<String, AddressError> {
+    let host = written.trim_start_matches('[').trim_end_matches(']');
+    let can_be = match written.starts_with('[') {
+        true => host.parse::<Ipv6Addr>().is_ok(),
+        // Over TLS it must be what a certificate can be for.
+        false => !is_tls || ServerName::try_from(host).is_ok(),
+    };
+    match can_be {
+        _ if host.is_empty() => Err(AddressError::NoHost),
+        true => Ok(host.to_owned()),
+        false => Err(AddressError::NotAHost),
     }
 }
 
@@ -176,12 +246,18 @@ mod tests {
             ("http://host/a secret", "cannot be read"),
             ("http://:80/secret", "names no host"),
             ("http://host:99999/secret", "valid port"),
+            ("http://host:0/secret", "valid port"),
+            ("http://[::1/secret", "cannot be read"),
+            ("http://[secret]/", "a host that cannot be"),
+            ("https://-secret-/", "a host that cannot be"),
             ("", "cannot be read"),
         ] {
-            let failure = Target::parse(url).unwrap_err();
+            let error = check_address(url).unwrap_err();
+            let failure = Failure::from(error.clone());
             assert!(failure.message.contains(why), "{url}: {failure:?}");
-            assert!(!failure.message.contains("secret"), "{failure:?}");
+            assert!(!format!("{failure:?} {error:?} {}", error.help()).contains("secret"), "{failure:?}");
         }
+        assert_eq!(check_address("https://hooks.example.org:8443/a_b?c=d"), Ok(()));
     }
 
     #[test]

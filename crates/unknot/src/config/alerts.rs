@@ -10,6 +10,7 @@ use unknot_engine::{
         validate::is_name,
     },
 };
+use unknot_hands::check_address;
 
 /// The target that `deadlock.alert_webhook` is.
 pub(super) const WEBHOOK: &str = "alert_webhook";
@@ -184,12 +185,15 @@ impl Reader<'_> {
             return own;
         }
         match (self.variable)(variable).filter(|text| !text.is_empty()) {
-            Some(text) if key == "url" && !is_address(&text) => {
-                let message = format!("the variable `{variable}`, which `{path}.url_env` names, holds no address");
-                self.wrong(&path, Code::WrongType, message, "it has to begin with `http://` or `https://`");
-                None
-            }
-            Some(text) => Some(Secret::new(text)),
+            Some(text) => match check_address(&text) {
+                Err(error) if key == "url" => {
+                    let message =
+                        format!("the address in the variable `{variable}`, which `{path}.url_env` names, {error}");
+                    self.wrong(&path, Code::WrongType, message, error.help());
+                    Some(Secret::new(text))
+                }
+                _ => Some(Secret::new(text)),
+            },
             None => {
                 self.read.unset.push(format!("the variable `{variable}` is not set, and `{path}.{key}_env` names it"));
                 self.unset = Some(variable.clone());
@@ -237,10 +241,6 @@ fn severity(value: &Value) -> Severity {
 /// Slack's channels are read by people, who see that something is over by themselves; others close what was opened.
 fn sends_resolved(kind: &Kind) -> bool {
     *kind != Kind::Slack
-}
-
-fn is_address(text: &str) -> bool {
-    text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).is_some_and(|rest| !rest.is_empty())
 }
 
 /// What takes alerts at an address, by its host.

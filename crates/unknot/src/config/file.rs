@@ -39,9 +39,16 @@ impl<'s> Read<'s> {
     /// # Errors
     /// If that is anything.
     pub(super) fn end(mut self, missing: &[Place], others: Vec<Diagnostic>) -> Result<(), Report> {
+        // What stands there and is wrong is not missing.
+        let is_told = |other: &Diagnostic| {
+            let inside = |(problem, _): &(Diagnostic, OnKey)| {
+                problem.path.strip_prefix(&*other.path).is_some_and(|rest| rest.starts_with('.'))
+            };
+            other.code == Code::MissingKey.as_str() && self.problems.iter().any(inside)
+        };
+        let others: Vec<Diagnostic> = others.into_iter().filter(|other| !is_told(other)).collect();
         self.problems.extend(others.into_iter().map(|problem| (problem, OnKey::Yes)));
         for path in missing.iter().map(Place::to_string) {
-            // What stands there and is wrong is not missing.
             if self.problems.iter().any(|(problem, _)| problem.path == path) {
                 continue;
             }
@@ -121,11 +128,9 @@ impl<'s> Read<'s> {
         let value = match read(node, key) {
             Ok(value) => value,
             Err(wrong) => {
-                let problem = Diagnostic {
-                    expected: wrong.expected,
-                    help: wrong.help,
-                    ..Diagnostic::new(wrong.code, wrong.message)
-                };
+                let message = wrong.message.replace("this address", &format!("the address in `{}`", spot.path));
+                let problem =
+                    Diagnostic { expected: wrong.expected, help: wrong.help, ..Diagnostic::new(wrong.code, message) };
                 return self.problems.push((problem.at(&*spot.path), OnKey::No));
             }
         };

@@ -1,7 +1,7 @@
 //! Every key of the configuration: one table, from which the file, the variables, `config show` and
 //! `docs/configuration.md` are read, written and checked.
 
-use super::kind::Kind;
+use super::kind::{Kind, WEB};
 use std::{fmt, sync::LazyLock};
 
 /// A key and all that is to be known of it.
@@ -118,11 +118,11 @@ pub(crate) static KEYS: &[Key] = &[
     key("deadlock.pending_stale_s", whole(1, MANY), Is("900"), Reload, "Seconds after which a task that only the outside can move, or that is not served, is reported."),
     key("deadlock.workflow_stale_s", whole(1, MANY), Is("3600"), Reload, "Seconds after which a run in which nothing happens is reported."),
     key("deadlock.cancel_on_deadlock", Kind::Truth, Is("true"), Reload, "Whether a deadlock is resolved without asking."),
-    key("deadlock.alert_webhook", Kind::Url(&["http", "https"]), Nothing, Reload, "Where findings are sent; its host says whether that is Slack, PagerDuty or any other receiver. See `alerts` for more than one."),
+    key("deadlock.alert_webhook", Kind::Url(WEB), Nothing, Reload, "Where findings are sent; its host says whether that is Slack, PagerDuty or any other receiver. See `alerts` for more than one."),
     key("deadlock.max_dependency_depth", whole(1, MANY), Is("50"), Reload, "The longest chain of needs that a workflow may have."),
 
     key("alerts.targets.*.kind", Kind::Word(&["slack", "pagerduty", "webhook"]), Nothing, Reload, "What takes alerts there; without it the host of its address says that."),
-    key("alerts.targets.*.url", Kind::Url(&["http", "https"]), Nothing, Reload, "Its address."),
+    key("alerts.targets.*.url", Kind::Url(WEB), Nothing, Reload, "Its address."),
     key("alerts.targets.*.url_env", Kind::Text, Nothing, Reload, "The variable that holds its address."),
     key("alerts.targets.*.routing_key", Kind::Secret, Nothing, Reload, "Which service of PagerDuty: its integration key."),
     key("alerts.targets.*.routing_key_env", Kind::Text, Nothing, Reload, "The variable that holds that key."),
@@ -144,7 +144,7 @@ pub(crate) static KEYS: &[Key] = &[
     key("inboxes.*.workflow", Kind::Path, Required, Later, "What each of them runs."),
     key("inboxes.*.poll", Kind::Length, Is("2s"), Later, "How often it is looked at."),
 
-    key("providers.*.base_url", Kind::Url(&["http", "https"]), Required, Later, "The address of a provider's API."),
+    key("providers.*.base_url", Kind::Url(WEB), Required, Later, "The address of a provider's API."),
     key("providers.*.keys", Kind::Texts, Required, Later, "The variables that hold its keys."),
     key("gateway.pools.*.keys", Kind::Texts, Required, Later, "The variables of the keys that the pool has."),
     key("gateway.pools.*.max_concurrent", whole(1, MANY), Is("8"), Later, "Calls at once with each key."),

@@ -1,11 +1,12 @@
 //! What may stand behind a key, and what it then is.
 
-use std::{fmt, net::SocketAddr};
+use std::{borrow::Cow, fmt, net::SocketAddr};
 use unknot_api::{Duration, Size, document::ScalarKind, report::Code};
 use unknot_engine::{
     alerts::Secret,
     core::{Millis, validate::nearest},
 };
+use unknot_hands::{AddressError, check_address};
 
 /// What may stand behind a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ pub(crate) enum Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     pub(crate) code: Code,
-    pub(crate) message: &'static str,
+    pub(crate) message: Cow<'static, str>,
     pub(crate) expected: Option<String>,
     pub(crate) help: Option<String>,
 }
@@ -92,12 +93,16 @@ impl Kind {
         if self == Self::Store && text.starts_with("postgres") {
             return Err(Wrong {
                 code: Code::NotYet,
-                message: "this version keeps its state in SQLite only",
+                message: "this version keeps its state in SQLite only".into(),
                 expected: Some("`sqlite`, until Postgres comes".to_owned()),
                 help: None,
             });
         }
-        self.value(text).ok_or_else(|| self.wrong(text))
+        let value = self.value(text).ok_or_else(|| self.wrong(text))?;
+        if let (Self::Url(WEB), Value::Url(url)) = (self, &value) {
+            check_address(url.expose()).map_err(|error| no_address(&error))?;
+        }
+        Ok(value)
     }
 
     /// Reads it from a single value of a file, which says itself what it is.
@@ -158,8 +163,18 @@ impl Kind {
             Self::Size if text.parse::<u64>().is_ok() => Some(format!("did you mean `{text}B` or `{text}MiB`?")),
             _ => None,
         };
-        Wrong { code: Code::WrongType, message: "this value cannot stand here", expected: Some(self.to_string()), help }
+        let message = "this value cannot stand here".into();
+        Wrong { code: Code::WrongType, message, expected: Some(self.to_string()), help }
     }
+}
+
+/// Schemes of addresses that are asked as those of `http` tasks are.
+pub(crate) const WEB: &[&str] = &["http", "https"];
+
+/// What is wrong with an address that nothing could ever be sent to; what of it may be secret is not said.
+fn no_address(error: &AddressError) -> Wrong {
+    let help = Some(error.help().to_owned());
+    Wrong { code: Code::WrongType, message: format!("this address {error}").into(), expected: None, help }
 }
 
 /// What is expected there.

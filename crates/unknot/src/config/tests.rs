@@ -186,6 +186,38 @@ fn the_seeds_keys_are_read_in_both_places() {
     }
 }
 
+/// An address to which nothing could ever be sent is found when it is read, not when the first alert is due.
+#[test]
+fn addresses_that_cannot_be_asked_are_told_without_what_is_secret() {
+    let unreadable = "write it as `https://HOST:PORT/PATH`: a space is `%20`, an IPv6 address stands in brackets";
+    for (url, what, help) in [
+        ("http://h:99999/hidden", "has no valid port", "a port is a number from 1 to 65535"),
+        ("http://u:hidden@h/", "has a user or a password in it", "leave them out: they are sent to nobody"),
+        ("http://[::1/hidden", "cannot be read: invalid authority", unreadable),
+        ("https://hooks.slack.com/services/A hidden", "cannot be read: invalid uri character", unreadable),
+    ] {
+        check(
+            &format!("deadlock: {{alert_webhook: '{url}'}}\n"),
+            &format!("1:27 the address in `deadlock.alert_webhook` {what} ({help})"),
+        );
+        check(
+            &format!("alerts: {{targets: {{ops: {{url: '{url}'}}}}}}\n"),
+            &format!("1:31 the address in `alerts.targets.ops.url` {what} ({help})"),
+        );
+        let Err(by_variable) = read("{}", &[("UNKNOT_DEADLOCK_ALERT_WEBHOOK", url)]) else { panic!("{url} is taken") };
+        let expected = format!("the variable `UNKNOT_DEADLOCK_ALERT_WEBHOOK` cannot be used: this address {what}");
+        assert_eq!(by_variable.to_string(), expected);
+        let source = Source::new("unknot.yaml", b"alerts: {targets: {ops: {url_env: OPS}}}").expect("text");
+        let set = |name: &str| (name == "OPS").then(|| url.to_owned());
+        let Err(Error::File(report)) = assemble(Some(&source), BTreeMap::new(), Typed::default(), &set) else {
+            panic!("{url} is taken")
+        };
+        let expected = format!("the address in the variable `OPS`, which `alerts.targets.ops.url_env` names, {what}");
+        assert_eq!(report.problems.iter().map(|problem| &*problem.message).collect::<Vec<_>>(), [expected]);
+        assert!(!report.to_string().contains("hidden"), "{report}");
+    }
+}
+
 fn alerts_of(text: &str, variables: &[(&str, &str)], set: &[(&str, &str)]) -> Assembled {
     let source = Source::new("unknot.yaml", text.as_bytes()).expect("text");
     let variables = variables.iter().map(|(name, text)| (name.to_string(), text.to_string())).collect();
