@@ -6,10 +6,16 @@
 //! ```text
 //! let mut calls = Calls::of(&definition);
 //! while let Some(name) = calls.wanted() {
-//!     match look_up(&name) { Some(found) => calls.found(found)?, None => return Err(calls.unknown(names)) }
+//!     match look_up(&name) {
+//!         Some(found) => calls.found(found)?,
+//!         None if calls.may_be_left() => calls.leave(),
+//!         None => return Err(calls.unknown(names)),
+//!     }
 //! }
 //! calls.end()
 //! ```
+//!
+//! What a task only says that its attempt may spawn is wanted as well, and may be left: whoever spawns it looks it up then.
 //!
 //! A workflow may call itself, directly or not: how deep runs spawn runs is bounded where they do.
 
@@ -49,6 +55,8 @@ struct Call {
     workflow: Arc<str>,
     /// How many calls away from the run that is.
     depth: usize,
+    /// Whether an attempt may spawn it, and no task's work is to.
+    is_spawn: bool,
 }
 
 impl Calls {
@@ -65,6 +73,11 @@ impl Calls {
         self.wanted.front().map(|call| Arc::clone(&call.workflow))
     }
 
+    /// Whether the next one need not be found now: an attempt may spawn it, and it is looked up then.
+    pub fn may_be_left(&self) -> bool {
+        self.wanted.front().is_some_and(|call| call.is_spawn)
+    }
+
     /// The next one is found.
     ///
     /// # Errors
@@ -72,12 +85,12 @@ impl Calls {
     pub fn found(&mut self, definition: Arc<Definition>) -> Result<(), Box<Problem>> {
         let Some(call) = self.wanted.pop_front() else { return Ok(()) };
         if self.found.len() >= CALLS_MAX {
-            let text = format!("{} calls more than {CALLS_MAX} workflows, directly or not", self.root_name());
+            let text = format!("{} starts more than {CALLS_MAX} workflows, directly or not", self.root_name());
             return Err(self.problem(&call, text).expected(format!("at most {CALLS_MAX}")).into());
         }
         self.found.insert(Arc::clone(&call.workflow), Arc::clone(&definition));
         self.want(&definition, call.depth + 1);
-        if let Some(deepest) = self.wanted.back().filter(|call| call.depth > DEPTH_MAX) {
+        if let Some(deepest) = self.wanted.iter().find(|call| call.depth > DEPTH_MAX) {
             let text = format!("workflow `{}` is more than {DEPTH_MAX} calls away", deepest.workflow);
             return Err(self.problem(deepest, text).expected(format!("at most {DEPTH_MAX}")).into());
         }
@@ -113,22 +126,40 @@ impl Calls {
     /// A problem at the place in the definition that is submitted, as near as that is to the call.
     fn problem(&self, call: &Call, text: String) -> Problem {
         if call.by.body.hash == self.root.body.hash {
-            return Problem::new(Code::Call, format!("tasks.{}.workflow", call.task), text);
+            let key = if call.is_spawn { "spawns" } else { "workflow" };
+            return Problem::new(Code::Call, format!("tasks.{}.{key}", call.task), text);
         }
         let (by, task) = (&call.by.body.name, &call.task);
-        Problem::new(Code::Call, "tasks", format!("{text}, which task `{task}` of workflow `{by}` calls"))
+        let how = if call.is_spawn { "may spawn" } else { "calls" };
+        Problem::new(Code::Call, "tasks", format!("{text}, which task `{task}` of workflow `{by}` {how}"))
     }
 
-    /// What a definition calls is wanted, if it is not found.
+    /// What a definition starts is wanted, if it is not found.
     fn want(&mut self, by: &Arc<Definition>, depth: usize) {
         for task in &by.body.tasks {
-            let TaskKind::Workflow(child) = &task.kind else { continue };
-            let is_asked = self.wanted.iter().any(|call| call.workflow == child.workflow);
-            if is_asked || self.found.contains_key(&child.workflow) {
-                continue;
+            let own = match &task.kind {
+                TaskKind::Workflow(child) => Some(&child.workflow),
+                _ => None,
+            };
+            for workflow in task.starts() {
+                let is_spawn = own != Some(workflow);
+                if self.found.contains_key(workflow) || (is_spawn && depth > DEPTH_MAX) {
+                    continue;
+                }
+                let call = Call {
+                    by: Arc::clone(by),
+                    task: Arc::clone(&task.name),
+                    workflow: Arc::clone(workflow),
+                    depth,
+                    is_spawn,
+                };
+                match self.wanted.iter_mut().find(|known| known.workflow == *workflow) {
+                    // Whoever has to be there is, whoever else may be spawned.
+                    Some(known) if known.is_spawn && !is_spawn => *known = call,
+                    Some(_) => {}
+                    None => self.wanted.push_back(call),
+                }
             }
-            let (task, workflow) = (Arc::clone(&task.name), Arc::clone(&child.workflow));
-            self.wanted.push_back(Call { by: Arc::clone(by), task, workflow, depth });
         }
     }
 
@@ -159,6 +190,7 @@ mod tests {
         while let Some(wanted) = calls.wanted() {
             match known.iter().find(|known| known.body.name == wanted) {
                 Some(found) => calls.found(Arc::clone(found))?,
+                None if calls.may_be_left() => calls.leave(),
                 None => return Err(calls.unknown(known.iter().map(|known| &*known.body.name))),
             }
         }
@@ -187,6 +219,27 @@ mod tests {
         assert_eq!(problem.nearest.as_deref(), Some("render"));
         let problem = resolve(&workflow("a", &["b"]), &[workflow("b", &["gone"])]).expect_err("unknown");
         assert_eq!(problem.message, "there is no workflow `gone`, which task `t-gone` of workflow `b` calls");
+    }
+
+    /// What may be spawned is found where it is, with what it calls, and left where it is not.
+    #[test]
+    fn what_may_be_spawned_is_found_if_it_is_there() {
+        let spawns = |name: &str, tasks: &str| {
+            let text = format!("name: {name}\ntasks:\n{tasks}");
+            read_workflow(Path::new("flow.yaml"), text.as_bytes(), &Rules::default()).expect("sound").definition
+        };
+        let root = spawns("top", "  a: {exec: 'true', spawns: [part, gone, top]}\n");
+        let found = |known: &[Arc<Definition>]| resolve(&root, known).map_err(|problem| problem.message);
+        assert_eq!(found(&[]), Ok(vec!["top".to_owned()]));
+        let part = workflow("part", &["step"]);
+        assert_eq!(
+            found(&[Arc::clone(&part), workflow("step", &[])]),
+            Ok(vec!["part".to_owned(), "step".to_owned(), "top".to_owned()])
+        );
+        let missing = "there is no workflow `step`, which task `t-step` of workflow `part` calls";
+        assert_eq!(found(&[part]), Err(missing.to_owned()));
+        let both = spawns("both", "  a: {exec: 'true', spawns: [part]}\n  b: {workflow: part}\n");
+        assert_eq!(resolve(&both, &[]).expect_err("`b` calls it").path, "tasks.b.workflow");
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl<'f> Beside<'f> {
         Self { flow, config, checked }
     }
 
-    /// All that it calls, for a run in this process; what no file beside it has is looked for in the store.
+    /// All that it calls, for a run in this process; what no file beside it has is looked for in the store. Of what its
+    /// attempts may spawn, as much as files beside it have.
     ///
     /// # Errors
     /// If something is called that nobody has, or that is not sound.
@@ -52,6 +53,11 @@ impl<'f> Beside<'f> {
         while let Some(name) = calls.wanted() {
             let found = match self.file(&name)? {
                 Some(file) => Some(workflow::read(&file, self.config)?.definition),
+                // What is registered when it is spawned is what is spawned.
+                None if calls.may_be_left() => {
+                    calls.leave();
+                    continue;
+                }
                 None => self.registered(reader, &name)?,
             };
             let outcome = match found {
@@ -63,7 +69,7 @@ impl<'f> Beside<'f> {
         Ok(calls.end())
     }
 
-    /// Those that files beside it have, as a server is given them; the others are the server's to find.
+    /// Those that it starts and files beside it have, as a server is given them; the others are the server's to find.
     ///
     /// # Errors
     /// If one of them is not sound, or JSON cannot say what it says.

@@ -111,7 +111,7 @@ pub struct SpawnRequest {
     /// The name of a workflow, or a definition with the keys of a workflow file. By a name that its own run may call, it
     /// is the version that the run is pinned to; else the one that is registered.
     pub workflow: WorkflowChoice,
-    /// Definitions of workflows that it calls, directly or not, by name; others are looked up in the same way.
+    /// Definitions of workflows that it calls, directly or not, or that its tasks say they may spawn, by name; others are looked up in the same way.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calls: BTreeMap<String, Map<String, Value>>,
     /// Inputs by name; those that are absent take their defaults.

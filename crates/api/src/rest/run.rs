@@ -28,7 +28,7 @@ pub struct RunRequest {
     /// local socket only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Definitions of workflows that it calls, directly or not, by name. Others are those that are registered now: the
+    /// Definitions of workflows that it calls, directly or not, or that its tasks say they may spawn, by name. Others are those that are registered now: the
     /// run is pinned to them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub calls: BTreeMap<String, Map<String, Value>>,

@@ -307,7 +307,8 @@ async fn child(app: &Arc<App>, kin: Kin, request: rest::SpawnRequest) -> Answer<
         // As a `workflow` task would begin it: what its file said of runs is not part of it.
         Some(definition) => (definition, RunOptions::default()),
         None => {
-            let document = submit::document(app, &request.workflow).await?;
+            let document = submit::document(app, &request.workflow).await;
+            let document = document.map_err(|problem| nowhere(problem, &request.workflow))?;
             let checked = submit::check(app, "workflow".to_owned(), document).await?.0;
             (checked.definition, checked.run)
         }
@@ -327,6 +328,21 @@ async fn child(app: &Arc<App>, kin: Kin, request: rest::SpawnRequest) -> Answer<
         takes_over: None,
         calls,
     })
+}
+
+/// What whoever spawns by a name that nobody has can do about it.
+fn nowhere(problem: Problem, wanted: &rest::WorkflowChoice) -> Problem {
+    match wanted {
+        rest::WorkflowChoice::Name(name) if problem.is_not_found() && !name.contains('@') => {
+            let detail = format!(
+                "{}, and no file of that name came with the run: name the file (`unknot spawn ./FILE`), register it \
+                 (`unknot workflow add FILE`), or put it beside the workflow file and say `spawns: [NAME]` in the task",
+                problem.detail()
+            );
+            Problem::not_found(detail)
+        }
+        _ => problem,
+    }
 }
 
 async fn children(

@@ -1,4 +1,5 @@
-//! The workflows that a workflow calls: those sent along, those that a run is pinned to, those that are registered.
+//! The workflows that a workflow calls: those sent along, those that a run is pinned to, those that are registered. Of those
+//! that its attempts may spawn, what is registered is looked up when they do.
 
 use super::submit::{check, document};
 use crate::{
@@ -27,6 +28,10 @@ pub(super) async fn resolve(
         let found = match (sent.get(&*wanted), pinned.get(&wanted)) {
             (Some(document), _) => read(app, &wanted, document.clone(), true).await?,
             (None, Some(pinned)) => Arc::clone(pinned),
+            (None, None) if calls.may_be_left() => {
+                calls.leave();
+                continue;
+            }
             (None, None) => match registered(app, &wanted).await? {
                 Some(document) => read(app, &wanted, document, false).await?,
                 None => {
@@ -38,7 +43,9 @@ pub(super) async fn resolve(
     }
     let called = calls.end();
     match sent.keys().find(|name| !called.contains_key(name.as_str())) {
-        Some(unused) => Err(Problem::bad(format!("`calls` has `{unused}`, which nobody calls"))),
+        Some(unused) => {
+            Err(Problem::bad(format!("`calls` has `{unused}`, which nobody calls, and nobody says to spawn")))
+        }
         None => Ok(called),
     }
 }

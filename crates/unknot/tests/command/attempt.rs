@@ -260,6 +260,36 @@ unknot spawn part.yaml -i n=many; echo "wrong: $?"
     bench.run(&["ls", "--workflow", "leaf", "--json"]).code(0).says(r#""labels":{"team":"maps"}"#);
 }
 
+/// What a task says that it may spawn, and a file beside has, is found by its name as `workflow` would find it, here and at
+/// a server, whatever becomes of the file.
+#[test]
+fn what_a_task_may_spawn_is_found_beside_by_its_name() {
+    let bench = Bench::with("name: parent\ntasks:\n  a: {exec: 'sh a.sh', spawns: [child, elsewhere]}\n");
+    bench
+        .write("other-name.yaml", "name: child\ntasks:\n  a: {exec: 'echo child in $PWD'}\n  deep: {workflow: leaf}\n");
+    bench.write("leaf.yaml", "name: leaf\ntasks:\n  a: {sleep: 1ms}\n");
+    bench.write("a.sh", "rm -f leaf.yaml; unknot spawn child --wait\nunknot spawn elsewhere; echo \"elsewhere: $?\"\n");
+    let told = |bench: &Bench| {
+        let log = bench.run(&["logs", "latest", "a"]).code(0).stdout;
+        for line in [
+            "{\"deep\":",
+            "elsewhere: 2",
+            "no workflow `elsewhere` is registered",
+            "unknot spawn ./FILE",
+            "spawns: [NAME]",
+        ] {
+            assert!(log.contains(line), "no `{line}` in:\n{log}");
+        }
+        bench.run(&["ls", "--workflow", "leaf", "--json"]).code(0).stdout.matches("COMPLETED").count()
+    };
+    bench.run(&["run", "flow.yaml"]).code(0);
+    assert_eq!(told(&bench), 1);
+    bench.write("leaf.yaml", "name: leaf\ntasks:\n  a: {sleep: 1ms}\n");
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml", "--wait"]).code(0);
+    assert_eq!(told(&bench), 2);
+}
+
 /// Whoever took the end of another workflow's run for its own would go on as if its own had been done.
 #[test]
 fn a_key_is_that_of_one_workflow() {
