@@ -3,9 +3,11 @@
 use crate::{config::Config, error::Error};
 use serde_json::{Map, Value};
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::Path,
+    slice,
 };
 use unknot_api::{
     document::{Document, Numbers},
@@ -36,13 +38,27 @@ fn rules(flow: &Path, bytes: &[u8], config: &Config) -> Rules {
     let document = source.as_ref().and_then(|source| Document::load(source).ok());
     let Some(document) = document.map(|document| document.root.to_json(Numbers::AsNumbers)) else { return rules };
     for task in document["tasks"].as_object().into_iter().flat_map(|tasks| tasks.values()) {
-        for (pool, units) in task["pools"].as_object().into_iter().flatten() {
-            let units = units.as_u64().and_then(|units| u32::try_from(units).ok()).unwrap_or(1);
-            let size = rules.pools.entry(pool.clone()).or_insert(1);
+        for (pool, units) in asked(task) {
+            let size = rules.pools.entry(pool).or_insert(1);
             *size = units.max(*size);
         }
     }
     rules
+}
+
+/// Units of pools that a task holds while it runs, and those that it says it acquires then, together.
+fn asked(task: &Value) -> BTreeMap<String, u32> {
+    let steps = match &task["acquires"] {
+        Value::Array(steps) => steps.as_slice(),
+        step => slice::from_ref(step),
+    };
+    let mut sums = BTreeMap::new();
+    for (pool, units) in steps.iter().chain([task]).flat_map(|part| part["pools"].as_object()).flatten() {
+        let units = units.as_u64().and_then(|units| u32::try_from(units).ok()).unwrap_or(1);
+        let sum: &mut u32 = sums.entry(pool.clone()).or_default();
+        *sum = sum.saturating_add(units);
+    }
+    sums
 }
 
 /// A workflow file as a server is given it: JSON that means the same.

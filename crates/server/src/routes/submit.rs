@@ -160,7 +160,7 @@ pub(super) async fn check(
 async fn rules(app: &App, document: &Map<String, Value>) -> Rules {
     let mut rules = app.now().rules.clone();
     let tasks = document.get("tasks").and_then(Value::as_object);
-    let asks = |task: &Value| task.get("pools").is_some() || task.get("locks").is_some();
+    let asks = |task: &Value| ["pools", "locks", "acquires"].iter().any(|key| task.get(key).is_some());
     if tasks.is_some_and(|tasks| tasks.values().any(asks)) {
         // A brain that is late judges for itself what is submitted.
         if let Some(pools) = app.engine.peek(LOOK_WITHIN, |driver| driver.state().pools.clone()).await {

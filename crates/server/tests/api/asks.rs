@@ -382,6 +382,10 @@ fn pools_are_made_resized_and_removed_while_everything_runs() {
     let flow = |units: u32| json!({"workflow": {"name": "uses", "tasks": {"a": {"exec": ["true"], "pools": {"render": units}}}}});
     office.served.ask("POST", "/runs").json(&flow(6)).send().problem(422);
     let uses = office.served.ask("POST", "/runs").json(&flow(5)).send().is(201).json();
+    let acquires = |units: u32| json!({"workflow": {"name": "asks", "tasks": {"a": {"exec": ["true"], "acquires": {"pools": {"render": units}}}}}});
+    let refused = office.served.ask("POST", "/workflows").json(&acquires(6)).send().problem(422);
+    assert_eq!(refused["problems"][0]["message"], "task `a` would hold 6 of `render`, of which there are 5");
+    office.served.ask("POST", "/workflows").json(&acquires(5)).send().is(201);
     office.end(&one);
     office.end(&two);
     let refused = office.served.ask("DELETE", "/pools/render").send().problem(409);

@@ -39,7 +39,7 @@ pub(crate) fn perform(command: &WorkflowCommand, out: &mut dyn Write) -> Result<
 
 fn add(flow: &Path, listing: &Listing, out: &mut dyn Write) -> Result<Exit, Error> {
     let remote = Remote::find(&listing.at)?;
-    let config = Config::beside(flow, &listing.at.place)?;
+    let config = Config::beside(flow, &listing.at.place)?.with_any_pools();
     let checked = workflow::read(flow, &config)?;
     if !checked.warnings.problems.is_empty() {
         eprint_quietly(&checked.warnings.to_string());

@@ -464,6 +464,19 @@ fn pools_are_set_and_removed_and_say_who_holds_them() {
         .says("render has 2 units, 0 held, lent by those who wait");
     bench.write("uses.yaml", "name: uses\ntasks:\n  a: {sleep: 1ms}\n  b: {exec: 'true', pools: {render: 1}}\n");
     bench.run(&["submit", "uses.yaml", "--wait"]).code(0);
+    // What may be acquired is judged by the size that the pool has now, wherever it is said.
+    let asks = |units: u32| {
+        let step = format!("acquires: [{{pools: {{render: {units}}}}}], spawns: []");
+        bench.write("asks.yaml", &format!("name: asks\ntasks:\n  a: {{exec: 'true', pools: {{known: 1}}, {step}}}\n"));
+    };
+    asks(2);
+    bench.run(&["submit", "asks.yaml", "--wait"]).code(0);
+    bench.run(&["workflow", "add", "asks.yaml"]).code(0);
+    asks(3);
+    bench.run(&["submit", "asks.yaml"]).code(2).says("3 units of pool `render` of size 2");
+    bench.run(&["pools", "set", "render", "3"]).code(0);
+    bench.run(&["submit", "asks.yaml", "--wait"]).code(0);
+    bench.run(&["pools", "set", "render", "2"]).code(0);
     bench.run(&["submit", "flow.yaml"]).code(0);
     wait_for_file(&bench.path("held"));
     bench.run(&["pools"]).code(0).says("holds/a holds 2 for");
