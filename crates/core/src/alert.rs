@@ -3,6 +3,9 @@
 //! An [`Incident`] is raised in the step that finds it, so its [`Alert`] is in the same commit. Each target then has a
 //! [`Delivery`] of its own, tried until it succeeds or is given up. While an incident is open it is not raised again; once
 //! it is resolved and nobody is left to be told, its row goes.
+//!
+//! What a target knows outlives its name in the configuration: one that is back there, after a mistake say, is told how
+//! what it knows of has ended.
 
 use crate::{
     Millis, RunId, Seq, Timestamp,
@@ -28,6 +31,8 @@ pub const TARGETS_MAX: usize = 20;
 pub const GIVE_UP_AFTER: Millis = Millis::from_hours(24);
 /// How often a target may say that it never takes an alert before it is given up.
 pub const REFUSALS_MAX: u32 = 6;
+/// What a target knows that is not in the configuration is kept for so many such targets of one alert.
+pub const ABSENT_MAX: usize = 20;
 /// A delivery under way that nothing is heard of for so long has failed: longer than the engine tries at most.
 pub const UNDER_WAY_MAX: Millis = Millis::from_mins(5);
 /// The longest pause that a target may ask for; what is longer counts as this.
@@ -166,11 +171,12 @@ pub enum Delivery {
         /// Until there may be room for it.
         until: Timestamp,
     },
-    /// It knows, and would be told of the end.
+    /// It knows, and would be told of the end. Of an incident that is over: it is not in the configuration, and is told
+    /// of the end once it is again, within [`GIVE_UP_AFTER`].
     Told,
     /// It knows only that one more was held back.
     Counted,
-    /// It could not be told.
+    /// It could not be told, or is not in the configuration any more. Once that changes it is tried again.
     GivenUp {
         /// Why, in a sentence.
         error: String,
@@ -345,7 +351,8 @@ impl Alert {
 
     /// Whether nothing is left to do about it.
     pub(crate) fn is_finished(&self) -> bool {
-        let is_left = |delivery: &Delivery| matches!(delivery, Delivery::Due(_) | Delivery::Held { .. });
+        let is_left =
+            |delivery: &Delivery| matches!(delivery, Delivery::Due(_) | Delivery::Held { .. } | Delivery::Told);
         !self.is_open() && !self.deliveries.values().any(is_left)
     }
 
@@ -354,9 +361,15 @@ impl Alert {
         let moment = |delivery: &Delivery| match delivery {
             Delivery::Due(due) => Some(due.at),
             Delivery::Held { until } => Some(*until),
-            Delivery::Told | Delivery::Counted | Delivery::GivenUp { .. } => None,
+            Delivery::Told => self.forgets_at(),
+            Delivery::Counted | Delivery::GivenUp { .. } => None,
         };
         self.deliveries.values().filter_map(moment).min()
+    }
+
+    /// Until when it is remembered which of those that are not in the configuration know of it; none: as long as it is open.
+    pub(crate) fn forgets_at(&self) -> Option<Timestamp> {
+        self.resolved_at.map(|at| at.plus(GIVE_UP_AFTER))
     }
 
     /// What a target is to be told, if it is being told now.

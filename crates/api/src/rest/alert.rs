@@ -58,7 +58,7 @@ pub enum AlertState {
     Retrying,
     /// It was told of too many lately: this one waits.
     Held,
-    /// It knows.
+    /// It knows. Of an incident that is over: it is not in the configuration; once it is, it may be told of the end.
     Told,
     /// It knows only that one more was held back.
     Counted,

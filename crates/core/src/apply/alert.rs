@@ -3,8 +3,8 @@
 use crate::{
     Seq,
     alert::{
-        ALERTS_MAX, ASKED_PAUSE_MAX, About, Alert, BACKOFF, Delivery, Due, FailedDelivery, GIVE_UP_AFTER, Incident,
-        News, REFUSALS_MAX, TEXT_BYTES_MAX, UNDER_WAY_MAX, shorten,
+        ABSENT_MAX, ALERTS_MAX, ASKED_PAUSE_MAX, About, Alert, BACKOFF, Delivery, Due, FailedDelivery, GIVE_UP_AFTER,
+        Incident, News, REFUSALS_MAX, TEXT_BYTES_MAX, UNDER_WAY_MAX, shorten,
     },
     effect::Effect,
     event::NextTry,
@@ -46,7 +46,8 @@ impl Step<'_> {
         }
     }
 
-    /// An incident is over: whoever knows of it is told, if it wants to be.
+    /// An incident is over: whoever knows of it is told, if it wants to be. Who is not in the configuration now may want to
+    /// once it is again.
     pub(crate) fn end_incident(&mut self, key: &str) {
         let Some(seq) = self.state.volatile.alerting.open.get(key).copied() else { return };
         let (now, settings) = (self.now, self.state.volatile.alerting.settings.clone());
@@ -58,7 +59,11 @@ impl Step<'_> {
                     *delivery = Delivery::Due(Due::begin(News::Resolved, now, 0));
                     told.push(target.clone());
                 }
-                matches!(delivery, Delivery::Due(_) | Delivery::Held { .. })
+                match delivery {
+                    Delivery::Due(_) | Delivery::Held { .. } => true,
+                    Delivery::Told => !settings.targets.contains_key(target),
+                    Delivery::Counted | Delivery::GivenUp { .. } => false,
+                }
             });
         });
         told.iter().for_each(|target| self.notify(seq, target));
@@ -100,7 +105,8 @@ impl Step<'_> {
         let is_due = |delivery: &Delivery| match delivery {
             Delivery::Due(due) => due.at <= self.now,
             Delivery::Held { until } => *until <= self.now,
-            Delivery::Told | Delivery::Counted | Delivery::GivenUp { .. } => false,
+            Delivery::Told => alert.forgets_at().is_some_and(|at| at <= self.now),
+            Delivery::Counted | Delivery::GivenUp { .. } => false,
         };
         let due: Vec<String> = alert
             .deliveries
@@ -109,19 +115,23 @@ impl Step<'_> {
             .map(|(target, _)| target.clone())
             .collect();
         for target in due {
-            match self.due(seq, &target).map(|due| due.under_way) {
-                None => self.tell(seq, &target),
-                Some(false) => self.tell_again(seq, &target),
-                Some(true) => {
+            match self.delivery(seq, &target) {
+                Some(Delivery::Due(Due { under_way: false, .. })) => self.tell_again(seq, &target),
+                Some(Delivery::Due(_)) => {
                     let error = format!("nothing was heard of it for {UNDER_WAY_MAX}");
                     self.try_later(seq, &target, &error, NextTry::AsUsual);
                 }
+                Some(Delivery::Told) => {
+                    let why = format!("there was no such target for {GIVE_UP_AFTER} after the end");
+                    self.forget_target(seq, &target, Some(why));
+                }
+                _ => self.tell(seq, &target),
             }
         }
     }
 
-    /// Others are to be told from now on. Who is gone is told no more; whoever could not be told is tried again at once,
-    /// since that may be mended; incidents of rules that are gone are over.
+    /// Others are to be told from now on. Who is gone is told no more, and what it knows is kept in case that it comes back;
+    /// whoever could not be told is tried again at once, since that may be mended; incidents of rules that are gone are over.
     pub(crate) fn apply_alerts(&mut self, settings: &AlertSettings) {
         self.state.volatile.alerting.settings = settings.clone();
         self.state.volatile.alerting.forget_gone();
@@ -145,26 +155,54 @@ impl Step<'_> {
 
     fn mended(&mut self, seq: Seq, target: &str) {
         let Some(alert) = self.state.alerts.get(&seq) else { return };
+        let is_over = alert.resolved_at.is_some();
         match alert.deliveries.get(target) {
             Some(Delivery::Due(due)) if due.under_way => self.notify(seq, target),
             Some(Delivery::Due(_)) => self.tell_again(seq, target),
-            Some(Delivery::GivenUp { .. }) => {
-                let due = Delivery::Due(Due::begin(News::Raised, self.now, 0));
+            Some(Delivery::GivenUp { .. }) => self.tell(seq, target),
+            // It was not there when the incident ended.
+            Some(Delivery::Told) if is_over && self.state.volatile.alerting.settings.wants_end(target) => {
+                let due = Delivery::Due(Due::begin(News::Resolved, self.now, 0));
                 self.update_alert(seq, |alert| drop(alert.deliveries.insert(target.to_owned(), due)));
                 self.notify(seq, target);
             }
+            Some(Delivery::Told) if is_over => self.forget_target(seq, target, None),
             Some(Delivery::Held { .. } | Delivery::Told | Delivery::Counted) | None => {}
         }
     }
 
+    /// A target is not in the configuration any more, for now or for good: what it knows is kept, what it was still to be
+    /// told is not.
     fn target_gone(&mut self, seq: Seq, target: &str) {
         let Some(alert) = self.state.alerts.get(&seq) else { return };
-        let is_left = matches!(alert.deliveries.get(target), Some(Delivery::Due(_) | Delivery::Held { .. }));
+        let targets = &self.state.volatile.alerting.settings.targets;
+        let absent = alert.deliveries.keys().filter(|name| !targets.contains_key(*name)).count();
+        let why = || "there is no such target any more".to_owned();
+        match alert.deliveries.get(target) {
+            Some(Delivery::Counted | Delivery::GivenUp { .. }) if absent > ABSENT_MAX => {
+                self.forget_target(seq, target, None);
+            }
+            _ if absent > ABSENT_MAX => self.forget_target(seq, target, Some(why())),
+            Some(Delivery::Due(Due { news: News::Resolved, .. })) => self.update_alert(seq, |alert| {
+                alert.deliveries.insert(target.to_owned(), Delivery::Told);
+            }),
+            Some(Delivery::Due(_) | Delivery::Held { .. }) if alert.is_open() => {
+                let key = alert.incident.key.clone();
+                let given_up = Delivery::GivenUp { error: why() };
+                self.update_alert(seq, |alert| drop(alert.deliveries.insert(target.to_owned(), given_up)));
+                self.give_up(key, Some(target.to_owned()), why());
+            }
+            Some(Delivery::Due(_) | Delivery::Held { .. }) => self.forget_target(seq, target, Some(why())),
+            Some(Delivery::Told | Delivery::Counted | Delivery::GivenUp { .. }) | None => {}
+        }
+    }
+
+    /// What a target knows of an alert is kept no longer. `why`: it will not be told what it should be.
+    fn forget_target(&mut self, seq: Seq, target: &str, why: Option<String>) {
+        let Some(alert) = self.state.alerts.get(&seq) else { return };
         let key = alert.incident.key.clone();
         self.update_alert(seq, |alert| drop(alert.deliveries.remove(target)));
-        if is_left {
-            self.give_up(key, Some(target.to_owned()), "there is no such target any more".to_owned());
-        }
+        why.into_iter().for_each(|why| self.give_up(key.clone(), Some(target.to_owned()), why));
     }
 
     /// Tells a target of an alert, or holds it back if that was told of too many lately.
@@ -237,10 +275,14 @@ impl Step<'_> {
 
     /// What a target is still to be told, if it is.
     fn due(&self, seq: Seq, target: &str) -> Option<&Due> {
-        match self.state.alerts.get(&seq)?.deliveries.get(target)? {
+        match self.delivery(seq, target)? {
             Delivery::Due(due) => Some(due),
             _ => None,
         }
+    }
+
+    fn delivery(&self, seq: Seq, target: &str) -> Option<&Delivery> {
+        self.state.alerts.get(&seq)?.deliveries.get(target)
     }
 
     /// Asks for what a target is being told now.

@@ -50,8 +50,9 @@ fn table(found: &[Alert]) -> Table {
             (None, "warning") => Tone::Warn,
             (None, _) => Tone::Bad,
         };
-        let over = if alert.resolved_at.is_some() { "over: " } else { "" };
-        let told: Vec<String> = alert.targets.iter().map(|target| how_far(target, now)).collect();
+        let is_over = alert.resolved_at.is_some();
+        let over = if is_over { "over: " } else { "" };
+        let told: Vec<String> = alert.targets.iter().map(|target| how_far(target, is_over, now)).collect();
         let told = if told.is_empty() { "nobody".to_owned() } else { told.join("; ") };
         table.row(vec![
             Cell::new(tone, alert.severity.as_str()),
@@ -64,11 +65,12 @@ fn table(found: &[Alert]) -> Table {
 }
 
 /// `oncall in 5.0s again, after 2 tries: webhook timeout`.
-fn how_far(told: &AlertTarget, now: Timestamp) -> String {
+fn how_far(told: &AlertTarget, is_over: bool, now: Timestamp) -> String {
     let name = &told.target;
     let error = told.error.as_deref().unwrap_or("no answer");
     let next = told.next_at.map_or(Millis(0), |at| stamp(at).since(now));
     match told.state {
+        AlertState::Told if is_over => format!("{name} knows that it began, and is not in the configuration now"),
         AlertState::Told => format!("{name} knows"),
         AlertState::Counted => format!("{name} knows that there was one more"),
         AlertState::Sending => format!("{name} is being told"),
