@@ -41,7 +41,7 @@ use crate::{
 };
 use graph::Graph;
 use problem::{Problems, join_key};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most tasks of one workflow.
 pub const TASKS_MAX: usize = 200_000;
@@ -57,11 +57,13 @@ pub struct Rules {
     pub max_dependency_depth: u32,
     /// The declared pools and their sizes. A lock that is not among them is a pool of one of its own.
     pub pools: BTreeMap<String, u32>,
+    /// Pools that are declared, and that an operator has taken away since.
+    pub removed_pools: BTreeSet<String>,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { max_dependency_depth: 50, pools: BTreeMap::new() }
+        Self { max_dependency_depth: 50, pools: BTreeMap::new(), removed_pools: BTreeSet::new() }
     }
 }
 
@@ -89,8 +91,8 @@ pub fn check(draft: Draft, rules: &Rules) -> Result<Check, Vec<Problem>> {
     for task in &draft.tasks {
         task::check(task, &mut problems, &mut warnings);
         limits::check(task, &limits::Run { timeout: run_timeout, is_default: draft.timeout.is_none() }, &mut problems);
-        resources::check(task, &rules.pools, &mut problems);
-        declared::check(task, &rules.pools, &mut problems);
+        resources::check(task, rules, &mut problems);
+        declared::check(task, rules, &mut problems);
     }
     resources::check_count(&draft.tasks, &rules.pools, &mut problems);
     resources::check_queues(&draft.tasks, &mut problems);

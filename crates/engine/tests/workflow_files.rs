@@ -16,7 +16,8 @@ struct Case {
 }
 
 fn rules() -> Rules {
-    Rules { max_dependency_depth: 5, pools: BTreeMap::from([("render".to_owned(), 4), ("gpu".to_owned(), 1)]) }
+    let pools = BTreeMap::from([("render".to_owned(), 4), ("gpu".to_owned(), 1)]);
+    Rules { max_dependency_depth: 5, pools, ..Rules::default() }
 }
 
 fn answer(name: &str, bytes: &[u8]) -> String {

@@ -264,6 +264,7 @@ impl Config {
         Rules {
             max_dependency_depth: self.max_dependency_depth,
             pools: self.settings.pools.iter().map(|(name, pool)| (name.clone(), pool.size)).collect(),
+            ..Rules::default()
         }
     }
 

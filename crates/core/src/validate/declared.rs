@@ -1,7 +1,7 @@
 //! What a task says that it acquires and starts while it runs.
 
 use super::{
-    Problem,
+    Problem, Rules,
     draft::DraftTask,
     names,
     problem::{Code, Problems, clip, join_key},
@@ -14,7 +14,7 @@ const STEPS_MAX: usize = 16;
 /// Most workflows that one task says it starts.
 const SPAWNS_MAX: usize = 100;
 
-pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &mut Problems) {
+pub(super) fn check(task: &DraftTask, rules: &Rules, problems: &mut Problems) {
     let path = |rest: String| format!("{}.{rest}", join_key("tasks", &task.name));
     let too_many = |key: &str, count: usize, most: usize| {
         Problem::new(Code::Range, path(key.to_owned()), format!("{count} entries of `{key}` are too many"))
@@ -30,9 +30,9 @@ pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &
                 true => path(format!("acquires[{place}].{rest}")),
                 false => path(format!("acquires.{}", in_one_map(task, place, rest))),
             };
-            resources::check_asked(&step.pools, &step.locks, pools, &at, problems);
+            resources::check_asked(&step.pools, &step.locks, rules, &at, problems);
         }
-        check_sums(task, pools, problems);
+        check_sums(task, &rules.pools, problems);
     }
     let spawns = task.spawns.as_deref().unwrap_or_default();
     if spawns.len() > SPAWNS_MAX {

@@ -1,7 +1,7 @@
 //! Pools, locks and queues: whether what a task asks for exists and can ever be granted.
 
 use super::{
-    Problem,
+    Problem, Rules,
     draft::DraftTask,
     names, nearest,
     problem::{Code, Problems, clip, join_key},
@@ -43,28 +43,24 @@ pub(super) fn check_queues(tasks: &[DraftTask], problems: &mut Problems) {
     }
 }
 
-pub(super) fn check(task: &DraftTask, pools: &BTreeMap<String, u32>, problems: &mut Problems) {
+pub(super) fn check(task: &DraftTask, rules: &Rules, problems: &mut Problems) {
     let path = |rest: &str| format!("{}.{rest}", join_key("tasks", &task.name));
-    check_asked(&task.pools, &task.locks, pools, &path, problems);
+    check_asked(&task.pools, &task.locks, rules, &path, problems);
 }
 
 /// What is asked for at once; `path` is where its `pools` or `locks` stand.
 pub(super) fn check_asked(
     asked: &[(String, u32)],
     locks: &[String],
-    pools: &BTreeMap<String, u32>,
+    rules: &Rules,
     path: &impl Fn(&str) -> String,
     problems: &mut Problems,
 ) {
+    let pools = &rules.pools;
     for (pool, units) in asked {
         let at = || join_key(&path("pools"), pool);
         match pools.get(pool) {
-            None => problems.add(|| {
-                Problem::new(Code::Resource, at(), format!("unknown pool `{}`", clip(pool)))
-                    .on_key()
-                    .nearest(nearest(pool, pools.keys().map(String::as_str)))
-                    .help("pools are declared in `unknot.yaml`: `pools: {render: {size: 4}}`")
-            }),
+            None => problems.add(|| unknown(pool, rules, at()).on_key()),
             Some(size) if units > size => problems.add(|| {
                 Problem::new(
                     Code::Resource,
@@ -93,4 +89,18 @@ pub(super) fn check_asked(
             });
         }
     }
+}
+
+/// There is no such pool, now or at all.
+fn unknown(pool: &str, rules: &Rules, at: String) -> Problem {
+    let name = clip(pool);
+    if rules.removed_pools.contains(pool) {
+        let message = format!("there is no pool `{name}` now: it is declared, and an operator has removed it since");
+        let help =
+            format!("`unknot pools set {name} N` makes it again, and so does the next start or reload of the server");
+        return Problem::new(Code::Resource, at, message).help(help);
+    }
+    Problem::new(Code::Resource, at, format!("unknown pool `{name}`"))
+        .nearest(nearest(pool, rules.pools.keys().map(String::as_str)))
+        .help("pools are declared in `unknot.yaml`: `pools: {render: {size: 4}}`")
 }

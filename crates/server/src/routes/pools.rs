@@ -78,8 +78,16 @@ async fn show(
 }
 
 fn unknown(app: &App, name: String) -> Problem {
+    if app.now().rules.pools.contains_key(&name) {
+        return Problem::not_found(format!(
+            "there is no pool `{name}` now: the configuration names it, and an operator has removed it since; \
+             `unknot pools set {name} N` makes it again, and so does the next start or reload"
+        ));
+    }
     let overview = app.engine.overview();
-    let nearest = nearest(&name, overview.pools.keys().map(String::as_str)).map(str::to_owned);
+    // It may be a look behind, from before this one was removed.
+    let others = overview.pools.keys().map(String::as_str).filter(|other| *other != name);
+    let nearest = nearest(&name, others).map(str::to_owned);
     Refusal::Unknown { kind: "pool", name: name.chars().take(100).collect(), nearest }.into()
 }
 

@@ -164,9 +164,9 @@ async fn rules(app: &App, document: &Map<String, Value>) -> Rules {
     if tasks.is_some_and(|tasks| tasks.values().any(asks)) {
         // A brain that is late judges for itself what is submitted.
         if let Some(pools) = app.engine.peek(LOOK_WITHIN, |driver| driver.state().pools.clone()).await {
-            // One that is configured may have been taken away since.
-            let declared = pools.into_iter().filter(|(_, pool)| !pool.implicit);
-            rules.pools = declared.map(|(name, pool)| (name, pool.size)).collect();
+            let there = pools.into_iter().filter(|(_, pool)| !pool.implicit);
+            let configured = std::mem::replace(&mut rules.pools, there.map(|(name, pool)| (name, pool.size)).collect());
+            rules.removed_pools = configured.into_keys().filter(|name| !rules.pools.contains_key(name)).collect();
         }
     }
     rules

@@ -3,6 +3,7 @@
 use crate::support::{Ask, Reply, Served, Setup, fails, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use unknot_engine::core::settings::PoolSettings;
 
 /// A worker elsewhere, which performs what this test says.
 struct Office {
@@ -401,6 +402,29 @@ fn pools_are_made_resized_and_removed_while_everything_runs() {
     }
     put(&office, json!({"size": -1})).problem(400);
     put(&office, json!({})).problem(400);
+}
+
+/// Who looks for a pool of the configuration that is away is told why, and how it comes back.
+#[test]
+fn a_configured_pool_that_was_removed_is_told_as_that() {
+    let mut setup = Setup::default();
+    let pool = PoolSettings { size: 4, lend: false, on_deadlock: None };
+    setup.settings.pools.insert("render".to_owned(), pool);
+    setup.changeable.rules.pools.insert("render".to_owned(), pool.size);
+    let served = Served::with(setup);
+    let gone = served.ask("DELETE", "/pools/render").send().is(200).json();
+    assert_eq!(gone["is_configured"], true);
+    let unknown = served.ask("GET", "/pools/render").send().problem(404);
+    let detail = unknown["detail"].as_str().unwrap();
+    assert!(detail.contains("removed it since") && detail.contains("`unknot pools set render N`"), "{detail}");
+    assert!(!detail.contains("did you mean"), "{detail}");
+    let flow = json!({"workflow": {"name": "uses", "tasks": {"a": {"exec": ["true"], "pools": {"render": 1}}}}});
+    let refused = served.ask("POST", "/runs").json(&flow).send().problem(422);
+    let found = &refused["problems"][0];
+    assert_eq!(found["message"], "there is no pool `render` now: it is declared, and an operator has removed it since");
+    assert!(found["help"].as_str().unwrap().contains("`unknot pools set render N` makes it again"), "{found}");
+    served.ask("PUT", "/pools/render").json(&json!({"size": 1})).send().is(200);
+    served.ask("POST", "/runs").json(&flow).send().is(201);
 }
 
 #[test]

@@ -502,5 +502,5 @@ fn pools_are_set_and_removed_and_say_who_holds_them() {
     bench.run(&["pools", "remove", "known"]).code(0).says("it comes back at the next start or reload");
     // Until then there is none: no lock is made in its place.
     bench.write("known.yaml", "name: known\ntasks:\n  a: {exec: 'true', pools: {known: 1}}\n");
-    bench.run(&["submit", "known.yaml"]).code(2).says("`known`");
+    bench.run(&["submit", "known.yaml"]).code(2).says("removed it since").says("`unknot pools set known N`");
 }
