@@ -29,10 +29,16 @@ const OTHERS: &[&str] = &[
     "TRY",
 ];
 
+/// The prefix of the seed's variables.
+const SEEDS_PREFIX: &str = "DEEPLINE_";
+/// How those of them go on that mean something here: they are the monitor's.
+const DEADLOCK: &str = "DEADLOCK_";
+
 /// Characters of a value that are shown.
 const SHOWN_MAX: usize = 60;
 
-/// Takes over what variables say, and gives back what a person should know about them. An empty variable is as none.
+/// Takes over what variables say, and gives back what a person should know about them. An empty variable is as none. Where
+/// several mean one key, its own name wins, then another one of ours.
 ///
 /// # Errors
 /// If one holds what cannot stand there.
@@ -41,11 +47,11 @@ pub(super) fn overlay(
     values: &mut Values,
 ) -> Result<Vec<String>, Error> {
     let mut variables: Vec<(String, String)> = variables.into_iter().filter(|(_, text)| !text.is_empty()).collect();
-    // Our own names come last, and win.
-    variables.sort_by_key(|(name, _)| (name.starts_with(PREFIX), name.clone()));
+    // Whoever comes last wins.
+    variables.sort_by_key(|(name, _)| (name.starts_with(PREFIX), key_by_alias(name).is_none(), name.clone()));
     let mut notices = Vec::new();
     for (name, text) in variables {
-        let alias = KEYS.iter().position(|key| key.aliases().contains(&name));
+        let alias = key_by_alias(&name);
         let meant = alias.map(|index| (index, None)).or_else(|| meant(&name, values));
         let Some((index, section_name)) = meant else {
             notices.extend(mistyped(&name));
@@ -57,12 +63,30 @@ pub(super) fn overlay(
             let problem = format!("`{section_name}` is no name");
             return Err(Error::Variable { name, problem, expected: None, help: None });
         }
-        if alias.is_some() && name.starts_with("DEEPLINE_") {
-            notices.push(format!("`{name}` is obeyed; its name here is `{}`", key.variable()));
+        let setting = Setting { value, origin: Origin::Variable(name.clone()) };
+        let before = values.set(Place::new(index, section_name), setting.clone());
+        // `REDIS_URL` is mostly meant for somebody else.
+        if let Some(Setting { value, origin: Origin::Variable(other) }) = before
+            && value != setting.value
+            && other.contains(DEADLOCK)
+        {
+            notices
+                .push(format!("`{other}` is not obeyed: `{name}` means the same, says something else and comes first"));
         }
-        values.set(Place::new(index, section_name), Setting { value, origin: Origin::Variable(name) });
     }
+    let obeyed = values.iter().filter_map(|(place, setting)| match &setting.origin {
+        Origin::Variable(name) if name.starts_with(SEEDS_PREFIX) => {
+            Some(format!("`{name}` is obeyed; its name here is `{}`", place.key().variable()))
+        }
+        _ => None,
+    });
+    notices.extend(obeyed);
     Ok(notices)
+}
+
+/// The key that has a variable as another name.
+fn key_by_alias(variable: &str) -> Option<usize> {
+    KEYS.iter().position(|key| key.aliases().iter().any(|alias| alias == variable))
 }
 
 fn refused(name: &str, text: &str, kind: Kind, wrong: Wrong) -> Error {
@@ -94,6 +118,12 @@ fn meant(variable: &str, values: &Values) -> Option<(usize, Option<String>)> {
 
 /// What to say of a variable that looks like a key and is none.
 fn mistyped(variable: &str) -> Option<String> {
+    if variable.strip_prefix(SEEDS_PREFIX).is_some_and(|name| name.starts_with(DEADLOCK)) {
+        let known: Vec<String> = KEYS.iter().flat_map(Key::aliases).collect();
+        let near = unknot_engine::core::validate::nearest(variable, known.iter().map(String::as_str));
+        let meant = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+        return Some(format!("`{variable}` means nothing here{meant}"));
+    }
     let name = variable.strip_prefix(PREFIX)?;
     let is_other = OTHERS.contains(&name) || name.starts_with("TEST_") || name.starts_with("FUZZ_");
     if is_other || name.starts_with("KILL_") || name.starts_with("GUARD_") {
@@ -138,7 +168,24 @@ mod tests {
             ),
             (
                 &[("DEEPLINE_DEADLOCK_CHECK_INTERVAL", "1"), ("UNKNOT_DEADLOCK_CHECK_INTERVAL", "2")],
-                "deadlock.check_interval_s=2; `DEEPLINE_DEADLOCK_CHECK_INTERVAL` is obeyed; its name here is `UNKNOT_DEADLOCK_CHECK_INTERVAL`",
+                "deadlock.check_interval_s=2; `DEEPLINE_DEADLOCK_CHECK_INTERVAL` is not obeyed: `UNKNOT_DEADLOCK_CHECK_INTERVAL` means the same, says something else and comes first",
+            ),
+            (
+                &[("UNKNOT_DEADLOCK_WEBHOOK", "http://b/"), ("UNKNOT_DEADLOCK_ALERT_WEBHOOK", "http://a/")],
+                "deadlock.alert_webhook=http://a/…; `UNKNOT_DEADLOCK_WEBHOOK` is not obeyed: `UNKNOT_DEADLOCK_ALERT_WEBHOOK` means the same, says something else and comes first",
+            ),
+            (
+                &[("UNKNOT_DEADLOCK_WEBHOOK", "http://a/"), ("UNKNOT_DEADLOCK_ALERT_WEBHOOK", "http://a/")],
+                "deadlock.alert_webhook=http://a/…",
+            ),
+            (&[("REDIS_URL", "redis://a"), ("UNKNOT_REDIS", "redis://b")], "redis=redis://b"),
+            (
+                &[("DEEPLINE_DEADLOCK_CHECK_INTERVAL_S", "3")],
+                "`DEEPLINE_DEADLOCK_CHECK_INTERVAL_S` means nothing here (did you mean `DEEPLINE_DEADLOCK_CHECK_INTERVAL`?)",
+            ),
+            (
+                &[("DEEPLINE_DEADLOCK_ZZZ", "3"), ("DEEPLINE_OTHER_DEADLOCK", "x")],
+                "`DEEPLINE_DEADLOCK_ZZZ` means nothing here (did you mean `DEEPLINE_DEADLOCK_WEBHOOK`?)",
             ),
             (
                 &[("UNKNOT_WORKER_SLOT", "3")],
