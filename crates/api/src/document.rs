@@ -76,20 +76,35 @@ impl<'s> Document<'s> {
     /// # Errors
     /// What is wrong with its form: syntax, a key twice, a bound.
     pub fn load(source: &'s Source) -> Result<Self, Report> {
+        let root = Self::root(source)?.ok_or_else(|| {
+            let problem = Diagnostic::new(Code::Syntax, "the file is empty");
+            source.report(vec![(Span::default(), problem.expected("a workflow with `name` and `tasks`"))])
+        })?;
+        Ok(Self { source, root })
+    }
+
+    /// The same for files in which nothing has to stand: one that is empty, comments apart, is a map without keys.
+    ///
+    /// # Errors
+    /// As for [`Document::load`].
+    pub fn load_or_empty(source: &'s Source) -> Result<Self, Report> {
+        let empty = || Node { value: Value::Map(Vec::new()), span: Span::default() };
+        Ok(Self { source, root: Self::root(source)?.unwrap_or_else(empty) })
+    }
+
+    fn root(source: &Source) -> Result<Option<Node<'_>>, Report> {
         let text = source.text();
         let is_json = source.name().to_ascii_lowercase().ends_with(".json");
         let loaded = if is_json {
-            json::load(text)
+            json::load(text).map(Some)
         } else if text.trim_start().starts_with('{') {
             // What the YAML reader would take a whole file in brackets for is bounded.
-            json::load(text).or_else(|error| if text.len() > yaml::PIECE_MAX { Err(error) } else { yaml::load(text) })
+            let is_too_long = text.len() > yaml::PIECE_MAX;
+            json::load(text).map(Some).or_else(|error| if is_too_long { Err(error) } else { yaml::load(text) })
         } else {
             yaml::load(text)
         };
-        match loaded {
-            Ok(root) => Ok(Self { source, root }),
-            Err(error) => Err(source.report(vec![(error.span, *error.problem)])),
-        }
+        loaded.map_err(|error| source.report(vec![(error.span, *error.problem)]))
     }
 
     /// The source it was read from.

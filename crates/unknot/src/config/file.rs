@@ -25,7 +25,7 @@ impl<'s> Read<'s> {
     /// # Errors
     /// If it is neither YAML nor JSON.
     pub(super) fn new(source: &'s Source) -> Result<Self, Report> {
-        let document = Document::load(source)?;
+        let document = Document::load_or_empty(source)?;
         let breaks = source.text().match_indices('\n').map(|(at, _)| at);
         let mut read =
             Self { document, line_starts: breaks.collect(), problems: Vec::new(), values: Values::default() };

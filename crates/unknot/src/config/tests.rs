@@ -44,6 +44,8 @@ fn check(text: &str, expected: &str) {
 fn what_cannot_stand_there_is_told_with_its_place() {
     for (text, expected) in [
         ("{}", "sound"),
+        ("", "sound"),
+        ("# What holds without it holds.\n\n", "sound"),
         ("queues:\nlogging: {file: null}\nredis: null\n", "sound"),
         ("worker: {slot: 2}\n", "1:10 unknown key `slot` (did you mean `slots`?)"),
         ("gateway:\n  breaker: {timout: 5}\n", "2:13 unknown key `timout` (did you mean `timeout`?)"),
@@ -291,6 +293,16 @@ fn rules_are_what_they_say() {
     assert_eq!(found.rules["backlog"], rule(Metric::QueueSize, None, 7.0, 2, Severity::Warning));
     assert_eq!(found.rules["slow"], rule(Metric::LatencyP99, Some("web"), 2.5, 5, Severity::Critical));
     assert_eq!((found.alerts_max, found.window, found.timeout), (3, Millis::from_mins(1), Duration::from_secs(2)));
+}
+
+/// What a variable says wrong is told also where the file says nothing.
+#[test]
+fn variables_beside_an_empty_file_are_judged() {
+    let Err(Error::File(report)) = read("# nothing\n", &[("UNKNOT_ALERTS_TIMEOUT", "2m")]) else {
+        panic!("it is wrong")
+    };
+    assert_eq!(report.problems[0].message, "`alerts.timeout` is too short or too long");
+    assert_eq!(config("", &[("UNKNOT_WORKER_SLOTS", "3")]).slots, 3);
 }
 
 /// Neither what is printed for people nor for programmers shows one.
