@@ -85,6 +85,9 @@ impl<'s> Read<'s> {
                 || (spot.path == "orchestrator" && entry.key == "deadlock");
             if is_seeds && has_monitor {
                 self.monitor_twice(entry);
+            } else if is_seeds && entries.iter().any(|other| known.contains(&&*other.key) && !spot.path.is_empty()) {
+                let message = "`orchestrator` has keys of the monitor both by itself and below `deadlock`";
+                self.twice(message.to_owned(), "orchestrator.deadlock");
             } else if is_seeds {
                 self.section(&entry.node, &Spot { pattern: "deadlock".to_owned(), ..spot.below("", &entry.key) });
             } else if known == ["*"] {
@@ -105,8 +108,12 @@ impl<'s> Read<'s> {
             _ => "",
         };
         let path = format!("orchestrator{below}");
-        let problem = Diagnostic::new(Code::Exclusive, format!("`deadlock` and `{path}` both stand in this file"));
-        let problem = problem.help("keep one of the two: they are the same section");
+        self.twice(format!("`deadlock` and `{path}` both stand in this file"), &path);
+    }
+
+    /// A section is begun in two places, the second of which is at `path`: whichever won would surprise somebody.
+    fn twice(&mut self, message: String, path: &str) {
+        let problem = Diagnostic::new(Code::Exclusive, message).help("keep one of the two: they are the same section");
         self.problems.push((problem.at(path), OnKey::Yes));
     }
 
@@ -136,12 +143,7 @@ impl<'s> Read<'s> {
         };
         let line = self.line_starts.partition_point(|&at| at < node.span.start as usize) + 1;
         let setting = Setting { value, origin: Origin::File { line } };
-        if self.values.set(Place::new(index, spot.name.clone()), setting).is_some() {
-            let problem = Diagnostic::new(Code::Exclusive, format!("`{}` stands in this file twice", key.path));
-            let problem =
-                problem.help("keep one of `orchestrator` and `orchestrator.deadlock`: they are the same section");
-            self.problems.push((problem.at(&*spot.path), OnKey::Yes));
-        }
+        self.values.set(Place::new(index, spot.name.clone()), setting);
     }
 
     fn wrong(&mut self, spot: &Spot, message: &str, expected: Option<String>) {

@@ -126,7 +126,11 @@ fn what_cannot_stand_there_is_told_with_its_place() {
         ),
         (
             "orchestrator: {pending_stale_s: 1, deadlock: {pending_stale_s: 2}}\n",
-            "1:47 `deadlock.pending_stale_s` stands in this file twice (keep one of `orchestrator` and `orchestrator.deadlock`: they are the same section)",
+            "1:36 `orchestrator` has keys of the monitor both by itself and below `deadlock` (keep one of the two: they are the same section)",
+        ),
+        (
+            "orchestrator: {check_interval_s: 3, deadlock: {pending_stale_s: 3}}\n",
+            "1:37 `orchestrator` has keys of the monitor both by itself and below `deadlock` (keep one of the two: they are the same section)",
         ),
         ("deadlock: {check_interval_s: 0}\n", "1:30 this value cannot stand here (a whole number, 1 or more)"),
         ("deadlock: {check_interval: 30}\n", "1:12 unknown key `check_interval` (did you mean `check_interval_s`?)"),
