@@ -184,7 +184,6 @@ impl fmt::Display for Kind {
             Self::Text => f.write_str("text"),
             Self::Path => f.write_str("a path"),
             Self::Truth => f.write_str("`true` or `false`"),
-            Self::Whole { least, most } if *most == u64::from(u32::MAX) => write!(f, "a whole number, {least} or more"),
             Self::Whole { least, most } => write!(f, "a whole number from {least} to {most}"),
             Self::Seconds => f.write_str("a number of seconds above 0"),
             Self::Length => f.write_str("a length of time such as `30s` or `10m`"),

@@ -132,7 +132,10 @@ fn what_cannot_stand_there_is_told_with_its_place() {
             "orchestrator: {check_interval_s: 3, deadlock: {pending_stale_s: 3}}\n",
             "1:37 `orchestrator` has keys of the monitor both by itself and below `deadlock` (keep one of the two: they are the same section)",
         ),
-        ("deadlock: {check_interval_s: 0}\n", "1:30 this value cannot stand here (a whole number, 1 or more)"),
+        (
+            "deadlock: {check_interval_s: 0}\n",
+            "1:30 this value cannot stand here (a whole number from 1 to 4294967295)",
+        ),
         ("deadlock: {check_interval: 30}\n", "1:12 unknown key `check_interval` (did you mean `check_interval_s`?)"),
         (
             "deadlock: {alert_webhook: hooks.example.org}\n",
