@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     error::{Error, eprint_quietly},
     exit::Exit,
+    looking::Looking,
     remote::Remote,
     source::Source,
     terminal,
@@ -130,6 +131,13 @@ impl Target {
     }
 
     fn by_itself(&self, config: &Config, wish: HoldWish<'_>) -> Result<Option<Paused>, Error> {
+        // Without a configuration and a store the folder is nobody's: whoever is in a wrong one would believe that
+        // something is held. Beside a configuration it may be the first command.
+        if config.file.is_none()
+            && let Err(nothing @ Error::NothingRan { .. }) = Looking::open(config)
+        {
+            return Err(nothing);
+        }
         let verb = if wish.is_held { "pause" } else { "resume" };
         let engine = alone::engine(config, BTreeSet::new(), &self.attempt(verb))?;
         let answer = match wish.is_held {

@@ -24,7 +24,9 @@ impl Error {
             }
             Self::NoSuchRun { .. } => "`unknot ls` lists the runs".to_owned(),
             Self::NothingRan { .. } => {
-                "go to the workflow's folder, or name its data folder with `--data DIR`".to_owned()
+                "go to the workflow's folder, or name its data folder with `--data DIR`, or a server with \
+                 `--server http://HOST:PORT`"
+                    .to_owned()
             }
             Self::ManyRuns { .. } => "give more of the id".to_owned(),
             Self::NoSuchTask { nearest: Some(nearest), .. } => format!("did you mean `{nearest}`?"),

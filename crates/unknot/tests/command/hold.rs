@@ -24,6 +24,17 @@ fn refuses_what_nobody_knows(bench: &Bench) {
     }
 }
 
+/// Whoever is in a wrong folder does not believe that something is held.
+#[test]
+fn where_there_is_nothing_to_hold_nothing_is_made() {
+    let bench = Bench::new();
+    for (verb, kind) in [("pause", "workflow"), ("resume", "workflow"), ("pause", "queue"), ("pause", "run")] {
+        let refused = bench.run(&[verb, kind, "default"]).code(2).says("error[UK0305]").says("no workflow has run yet");
+        refused.says("`--data DIR`").says("`--server http://HOST:PORT`");
+    }
+    assert!(!bench.path(".unknot").exists(), "nothing was made");
+}
+
 #[test]
 fn a_mistyped_queue_is_refused_wherever_it_is_asked_for() {
     let bench = Bench::with(LONG);
