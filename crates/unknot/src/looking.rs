@@ -188,6 +188,10 @@ pub(crate) fn id_of(
         let missing = ID_LETTERS.saturating_sub(beginning.chars().count());
         format!("run_{beginning}{}", filler.to_string().repeat(missing)).parse::<RunId>()
     };
+    if beginning.is_empty() && !given.is_empty() {
+        // Not even where there is only one: a script's variable that is not set shall not choose it.
+        return Err(Error::ManyRuns { given: given.to_owned(), matches: "every id begins so".to_owned() });
+    }
     let (Ok(first), Ok(last)) = (padded('0'), padded('Z')) else { return Err(unknown()) };
     if first == last {
         return Ok(first);

@@ -35,6 +35,10 @@ fn a_run_that_waits_for_another_names_it_and_what_a_person_can_do() {
     bench.run(&["signal", "send", "latest", "approve"]).code(0);
     bench.run(&["events", "latest", "-f"]).code(0);
     bench.run(&["why"]).code(1).says("error[UK0311]");
+    for place in [&[][..], &options[..]] {
+        let vague = bench.run(&with(&["why", "run_"], place)).code(2).says("error[UK0306]");
+        vague.says("`run_` is the beginning of more than one run: every id begins so");
+    }
 }
 
 #[test]
