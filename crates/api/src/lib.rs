@@ -19,7 +19,9 @@ pub mod workflow;
 
 mod causes;
 mod nearest;
+mod plain;
 mod shape;
 
 pub use causes::with_causes;
+pub use plain::in_plain_words;
 pub use shape::{Duration, Moment, Size, Text};

@@ -14,6 +14,7 @@ mod operate;
 mod pages;
 mod pools;
 mod proof;
+mod query;
 mod runs;
 mod signals;
 mod submit;
@@ -36,6 +37,7 @@ use axum::{
 };
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Body as _;
+use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
@@ -122,14 +124,17 @@ pub(crate) fn page_size(limit: Option<usize>) -> Answer<PageSize> {
 /// The parameters of a query.
 pub(crate) struct Params<T>(pub(crate) T);
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         in_our_namespace(&parts.headers)?;
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(found)) => Ok(Self(found)),
-            Err(error) => Err(Problem::bad(format!("the query cannot be used: {}", unknot_api::with_causes(&error)))),
+            Err(error) => {
+                let why = query::in_words::<T>(&unknot_api::with_causes(&error));
+                Err(Problem::bad(format!("the query cannot be used: {why}")))
+            }
         }
     }
 }
@@ -201,7 +206,10 @@ fn understand<T: DeserializeOwned>(bytes: &[u8]) -> Answer<T> {
     if bytes.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
         return Err(Problem::bad("the body cannot be used: expected a JSON object"));
     }
-    serde_json::from_slice(bytes).map_err(|error| Problem::bad(format!("the body cannot be used: {error}")))
+    let wrong = |error: serde_json::Error| {
+        Problem::bad(format!("the body cannot be used: {}", unknot_api::in_plain_words(&error.to_string())))
+    };
+    serde_json::from_slice(bytes).map_err(wrong)
 }
 
 #[cfg(test)]

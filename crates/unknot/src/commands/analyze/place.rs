@@ -1,5 +1,6 @@
 //! Where in a file the form of a wait graph is broken.
 
+use unknot_api::in_plain_words;
 use unknot_engine::core::wait::{Fault, Form};
 
 /// Characters of a long text that are kept at its beginning, and as many at its end.
@@ -20,21 +21,10 @@ pub(super) fn placed(fault: Fault, text: &[u8]) -> Fault {
     match path.trim_end_matches(['.', '?']) {
         "" => fault,
         path => {
-            Fault::Meaning { path: shortened(path), message: shortened(&without_types(&error.inner().to_string())) }
+            let message = in_plain_words(&error.inner().to_string());
+            Fault::Meaning { path: shortened(path), message: shortened(&message) }
         }
     }
-}
-
-/// What was expected in the words of the format, where the reader knows only its own types.
-fn without_types(message: &str) -> String {
-    let words = [
-        ("expected u64", "expected a whole number, 0 or more"),
-        ("expected usize", "expected a whole number, 0 or more"),
-        ("expected u32", "expected a whole number, 0 or more"),
-        ("expected f64", "expected a number"),
-        ("expected a sequence", "expected a list"),
-    ];
-    words.into_iter().fold(message.to_owned(), |message, (theirs, ours)| message.replace(theirs, ours))
 }
 
 /// A text whose middle is left out if it is long: what is echoed of a file may be anything.
