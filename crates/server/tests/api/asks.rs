@@ -261,7 +261,7 @@ fn what_cannot_be_waited_for_is_refused_and_says_why() {
     office.wait_with(&attempt, json!({"name": "w", "for": {"lock": "a"}}), "21s").problem(400);
     office.release(&attempt, json!({})).problem(400);
     office.wait(&attempt, "one", json!({"signal": "never"})).is(202);
-    let told = office.wait(&attempt, "two", json!({"lock": "a"})).problem(409);
+    let told = office.wait(&attempt, "two", json!({"lock": "a"})).problem_as(409, "UK0432");
     assert!(told["detail"].as_str().unwrap().contains("waits already, under the name `one`"), "{told}");
     assert_eq!(office.served.get("/pools/render")["held"], 0);
 }
