@@ -98,7 +98,11 @@ impl Step<'_> {
         let detail = Detail::of("reason", json!(reason)).with("fenced_at", fenced_at.0);
         self.record_task(id, HistoryKind::TaskStopping, detail);
         if worker.is_brain() {
-            return self.stop_children(id);
+            return match reason {
+                // It only gives back what it holds: its runs go on, and are found when it is made again.
+                StopReason::Deadlock => self.settle_stopped(id, "stopped", "it was stopped", Detail::NONE),
+                _ => self.stop_children(id),
+            };
         }
         self.decision.effects.push(Effect::Stop { worker, attempt, fence, reason });
     }

@@ -6,6 +6,7 @@
 //!   unkillable`, `cancel RUN [force]`, `signal RUN NAME [JSON | big BYTES]`, `pause|resume queue|workflow|run NAME [by WHOM]`,
 //!   `focus RUN… | all`, `decide TASK
 //!   retry|fail`, `ask A …` (see `ask.rs`), `set POOL SIZE [lend] | gone`, `drop TASK`, `poison RUN ERROR`, `quarantine EVENT [RUN]`;
+//! * `name RUN TASK KEY` calls a run by a name that the brain has made for a task;
 //! * alerts: see `alert.rs`;
 //! * settings: `pool NAME SIZE [lend]`, `resolve | alert`, `stale PENDING WORKFLOW`, `queue NAME [max N] [retries N] [lease TIME] [ages TIME]`, `bound NAME N`;
 //! * the world: `advance TIME`, `skip TIME`, `turn [N | all]`, `by hand | itself`, `reload`, `chance least|even|most`;
@@ -33,6 +34,12 @@ pub(crate) fn obey(story: &mut Story, mut words: Words) {
         "worker" | "leave" => worker(story, &command, words),
         "submit" => submit(story, words),
         "ask" => crate::ask::ask(story, words),
+        "name" => {
+            let (name, task) = (words.word("the run's name"), words.word("a task"));
+            let (task, key) = (story.task(&task), words.word("a key"));
+            let run = story.world.state.children[&task][&key].run;
+            story.runs.insert(name, (run, story.world.state.definition(run)));
+        }
         "set" => set_pool(story, words),
         "target" | "rate" | "rules" | "raise" | "over" | "sent" | "unsent" | "alerts" => {
             crate::alert::obey(story, &command, words);
