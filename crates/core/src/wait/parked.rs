@@ -47,6 +47,7 @@ fn awaited(state: &State, run: &Run, id: TaskId, on: &Awaited) -> String {
             let children = state.children.get(&id).into_iter().flatten();
             let open = children.filter(|(_, child)| child.is_awaited()).count();
             match open {
+                0 => "the runs that it spawned, which have ended".to_owned(),
                 1 => "the run that it spawned to end".to_owned(),
                 open => format!("{open} runs that it spawned to end"),
             }
