@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Told {
     /// Who has died since the last look.
     fresh: BTreeSet<Party>,
-    /// Causes that were told of, and are dead since then.
-    causes: BTreeSet<Party>,
+    /// Those that are part of a cause that was told of, and dead since then; with its number.
+    causes: BTreeMap<Party, u64>,
+    /// Who is part of which.
+    parts: BTreeMap<u64, Vec<Party>>,
+    last: u64,
     /// Those of them that may have moved.
     moved: Vec<Party>,
     /// Who is dead unless the brain, which is not done with this run, moves somebody in it.
@@ -21,7 +24,7 @@ impl Told {
     pub(super) fn moved(&mut self, condemned: impl Iterator<Item = Party>, revived: impl Iterator<Item = Party>) {
         self.fresh.extend(condemned);
         if !self.causes.is_empty() {
-            self.moved.extend(revived.filter(|party| self.causes.contains(party)));
+            self.moved.extend(revived.filter(|party| self.causes.contains_key(party)));
         }
     }
 }
@@ -36,12 +39,19 @@ pub(crate) struct Behind {
 }
 
 impl Graph {
-    /// At the end of a change: a cause that moved is none any more. One that only seemed to, while the change was made,
-    /// is what it was.
+    /// At the end of a change: a cause of which somebody moved is none any more, and whoever of it is dead all the same is
+    /// looked at again. One that only seemed to move, while the change was made, is what it was.
     pub(super) fn settle_told(&mut self) {
         for party in std::mem::take(&mut self.told.moved) {
-            if !self.is_deadlocked(party) {
+            if self.is_deadlocked(party) {
+                continue;
+            }
+            let parts = self.told.causes.get(&party).and_then(|cause| self.told.parts.remove(cause));
+            for party in parts.into_iter().flatten() {
                 self.told.causes.remove(&party);
+                if self.is_deadlocked(party) {
+                    self.told.fresh.insert(party);
+                }
             }
         }
     }
@@ -56,7 +66,7 @@ impl Graph {
         let mut news = std::mem::take(&mut self.told.fresh);
         let due: Vec<RunId> = self.told.put_off.keys().copied().filter(|run| !busy.contains(run)).collect();
         due.iter().for_each(|run| news.extend(self.told.put_off.remove(run).unwrap_or_default()));
-        news.retain(|party| !self.told.causes.contains(party) && self.is_deadlocked(*party));
+        news.retain(|party| !self.told.causes.contains_key(party) && self.is_deadlocked(*party));
         let (of_busy, news): (BTreeSet<Party>, BTreeSet<Party>) =
             news.into_iter().partition(|party| busy.contains(&party.run()));
         for party in of_busy {
@@ -77,7 +87,10 @@ impl Graph {
 
     /// These are a cause that is told of.
     pub(crate) fn tell(&mut self, parties: impl IntoIterator<Item = Party>) {
-        self.told.causes.extend(parties);
+        self.told.last += 1;
+        let (cause, parts) = (self.told.last, Vec::from_iter(parties));
+        self.told.causes.extend(parts.iter().map(|party| (*party, cause)));
+        self.told.parts.insert(cause, parts);
     }
 
     /// Follows some of the dead to all that they wait for and that is dead too. Causes that were told of are no more
@@ -89,7 +102,7 @@ impl Graph {
         while let Some(party) = open.pop() {
             self.blockers(party, &mut next);
             for blocker in next.drain(..) {
-                if !self.is_deadlocked(blocker) || self.told.causes.contains(&blocker) {
+                if !self.is_deadlocked(blocker) || self.told.causes.contains_key(&blocker) {
                     continue;
                 }
                 if busy.contains(&blocker.run()) {
