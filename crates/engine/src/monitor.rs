@@ -52,6 +52,8 @@ const AHEAD_MAX: Millis = Millis(5_000);
 const OVER_MAX: usize = 100;
 /// Verdicts that are open and looked at.
 const OPEN_MAX: usize = 10_000;
+/// The longest pause while a proved verdict is not over: people wait to see that it is.
+const OPEN_EVERY: Duration = Duration::from_secs(5);
 /// How often the thread looks whether it is to end, or the pause is another one.
 const WAKE_EVERY: Duration = Duration::from_millis(500);
 /// How long a look that is under way may hold up an end.
@@ -101,6 +103,10 @@ struct Work {
     /// Who was dead by one of the two and not by the other, at the last look.
     differed: BTreeSet<Party>,
     is_failing: bool,
+    /// Whether a proved verdict was open at the last look.
+    is_open: bool,
+    /// How many there had been before it.
+    proved: u64,
 }
 
 impl Monitor {
@@ -136,7 +142,8 @@ impl Work {
         let (now, age) = (shared.clock.now(), shared.clock.elapsed());
         let (differed, is_failing) = (BTreeSet::new(), false);
         shared.monitor.watches_since(now);
-        Self { shared, reader, namespace, watched_since: now, last: (now, age), differed, is_failing }
+        let (last, is_open, proved) = ((now, age), false, 0);
+        Self { shared, reader, namespace, watched_since: now, last, differed, is_failing, is_open, proved }
     }
 
     fn go(&mut self, stopped: &Receiver<()>) {
@@ -157,7 +164,9 @@ impl Work {
     }
 
     fn pause(&self, took: Duration) -> Duration {
-        self.shared.monitor.interval().max(took * PAUSE_FACTOR)
+        let has_open = self.is_open || self.shared.monitor.proved() > self.proved;
+        let most = if has_open { OPEN_EVERY } else { Duration::MAX };
+        self.shared.monitor.interval().min(most).max(took * PAUSE_FACTOR)
     }
 
     /// The engine's age at which the next look is late.
@@ -210,7 +219,9 @@ impl Work {
         let state = beside.state(self.reader.live(&self.namespace)?)?;
         let graph = snapshot(&state, now);
         let verdict = reduce(&graph);
+        let proved = self.shared.monitor.proved();
         let open = self.open()?;
+        (self.is_open, self.proved) = (open.iter().any(|verdict| verdict.kind.is_proved()), proved);
         let watched = Watched { now, since: self.watched_since };
         let look = monitor::look(&state, &graph, &verdict, &open, watched);
         self.audit(&state, &verdict)?;

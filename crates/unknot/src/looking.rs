@@ -14,6 +14,7 @@ use unknot_engine::{
     },
     store::{Namespace, PageSize, Reader, RunFilter, RunRecord, RunSummary, SqliteOptions, SqliteStore, StoreError},
 };
+use unknot_server::Server;
 
 /// The word for the newest run.
 const LATEST: &str = "latest";
@@ -228,6 +229,8 @@ pub(crate) fn idle(run: &rest::Run, config: &Config) -> String {
     let has_inputs = run.input.as_object().is_some_and(|inputs| !inputs.is_empty());
     let inputs = if has_inputs { " with the same inputs" } else { "" };
     let again = match &run.summary.source {
+        // Where there was a server, it is the server's.
+        _ if Server::admin_token_file(&config.data).exists() => format!("`unknot serve` {what}"),
         Some(source) => format!("`{}`{inputs} {what}", config.run_again(Path::new(source))),
         None => "it goes on when one is started".to_owned(),
     };

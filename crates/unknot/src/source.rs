@@ -90,6 +90,11 @@ pub(crate) struct Tried {
     pub(crate) has_ended: bool,
 }
 
+/// Says beside an answer that nobody is there to move anything.
+pub(crate) fn note_not_served() {
+    eprint_quietly("note: no process serves this folder now: nothing moves until one does\n");
+}
+
 impl Source {
     /// The server that is named, or owns the data folder; else the folder's store. Where there is a server, the store is
     /// not touched: on a disk that stands still nobody could take that back, and the server answers all the same.
@@ -152,7 +157,7 @@ impl Source {
     pub(crate) fn note_unless_served(&self, some: bool, out: &mut dyn Write) -> Result<(), Error> {
         if some && !self.is_served() {
             out.flush()?;
-            eprint_quietly("note: no process serves this folder now: nothing moves until one does\n");
+            note_not_served();
         }
         Ok(())
     }

@@ -185,7 +185,9 @@ impl Step<'_> {
             None => return BTreeSet::new(),
         };
         let of = |term: &Awaited| match term {
-            Awaited::Child { key, .. } => vec![key.clone()],
+            Awaited::Child { key, .. } if known.get(key).is_some_and(|child| child.ended.is_some()) => {
+                vec![key.clone()]
+            }
             Awaited::Children => {
                 known.iter().filter(|(_, child)| child.ended.is_some()).map(|(key, _)| key.clone()).collect()
             }

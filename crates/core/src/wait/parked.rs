@@ -16,8 +16,9 @@ pub(super) fn describe(state: &State, run: &Run, id: TaskId, lease: &Lease, park
     let then = match (lease.worker.is_brain(), parked.then) {
         (false, _) if parked.over.is_some() => "it is stopped",
         (true, _) => "it and its runs are stopped",
-        (false, AtDeadline::GiveUp) => "its attempt is told, and goes on without",
-        (false, AtDeadline::Stop) => "it is stopped",
+        // No later than the attempt's own end.
+        (false, AtDeadline::GiveUp) if parked.deadline < lease.deadline => "its attempt is told, and goes on without",
+        (false, _) => "it is stopped",
     };
     Described { sentence, since: parked.since, bound: Some(Bound { at: parked.deadline, then }) }
 }

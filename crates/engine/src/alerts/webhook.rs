@@ -13,7 +13,7 @@ pub(super) fn body(letter: &Letter<'_>) -> Value {
         "version": VERSION,
         "id": notice.id(),
         "event": letter.event(),
-        "text": letter.title(),
+        "text": format!("{}{}", if letter.is_over() { "Resolved: " } else { "" }, letter.title()),
         "sent_at": moment(letter.now),
         "source": letter.source,
         "namespace": letter.namespace,
@@ -72,5 +72,7 @@ mod tests {
             (&told["event"], &told["incident"]["resolved_at"]),
             (&json!("resolved"), &json!("2024-01-15T10:50:00Z"))
         );
+        let text = "Resolved: Queue Size Alert: queue default has 1200 tasks, above 1000 for 2m";
+        assert_eq!(told["text"], text);
     }
 }

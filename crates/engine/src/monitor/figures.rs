@@ -153,6 +153,12 @@ impl Figures {
         self.watched_since.store(moment.0, Relaxed);
     }
 
+    /// Verdicts so far of which it is proved that nobody moves.
+    pub(crate) fn proved(&self) -> u64 {
+        let verdicts = Finding::ALL.iter().zip(&self.verdicts).filter(|(kind, _)| kind.is_proved());
+        verdicts.map(|(_, some)| some.load(Relaxed)).sum()
+    }
+
     pub(crate) fn interval(&self) -> Duration {
         Duration::from_millis(self.interval_ms.load(Relaxed))
     }
@@ -165,8 +171,7 @@ impl Figures {
     pub(crate) fn view(&self, age: Duration) -> MonitorView {
         let number = |figure: &AtomicU64| figure.load(Relaxed);
         let verdicts = std::array::from_fn(|place| number(&self.verdicts[place]));
-        let deadlocks = Finding::ALL.iter().zip(verdicts).filter(|(kind, _)| kind.is_proved()).map(|(_, some)| some);
-        let deadlocks: u64 = deadlocks.sum();
+        let deadlocks = self.proved();
         let detection_s = number(&self.detection_ms) as f64 / 1_000.0 / deadlocks.max(1) as f64;
         let due_ms = number(&self.due_ms);
         let running = due_ms != 0 && due_ms != NEVER;

@@ -228,11 +228,9 @@ Examples:
       Begins a run of the workflow `render`, and prints its id.
   unknot spawn render.yaml -i frame=7 --wait
       Waits until it has completed, and prints its output as JSON.
-  for f in 1 2 3; do unknot spawn render -i frame=$f --wait > frame-$f.json & done; wait
-      Three at once, each with its output.
   for f in 1 2 3; do unknot spawn render -i frame=$f --key frame-$f; done
   unknot wait --child frame-1:success --child frame-2:success --child frame-3:success
-      The same in one wait, which `unknot why` tells whole.
+      Three at once, and their ends: 1 if one of them did not complete.
   unknot spawn nightly --detach
       One that goes on by itself.
 

@@ -8,7 +8,7 @@ use crate::{
     error::{Error, eprint_quietly},
     exit::Exit,
     remote::Remote,
-    source::{Source, read_word, run_id},
+    source::{Source, note_not_served, read_word, run_id},
     terminal,
 };
 use serde_json::{Value, json};
@@ -141,7 +141,10 @@ fn in_folder(config: &Config, run: RunId, name: &str, payload: &Value) -> Result
     let told = engine.signal(run, name, JsonText::of(payload), &by);
     engine.stop();
     match told {
-        Ok(Answer::Signalled { is_named }) => Ok(is_named),
+        Ok(Answer::Signalled { is_named }) => {
+            note_not_served();
+            Ok(is_named)
+        }
         Ok(_) => Ok(false),
         Err(CommandError::Refused(refusal @ Refusal::NoSignalName(_))) => {
             Err(Error::Unknown { message: refusal.to_string() })

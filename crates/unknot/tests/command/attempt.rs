@@ -323,9 +323,16 @@ unknot signal send go; wait $first; echo "first: $?"; wait $second; echo "second
     );
     bench.run(&["run", "flow.yaml"]).code(0);
     let log = bench.run(&["logs", "latest", "a"]).code(0).stdout;
-    for line in
-        ["part 1: 0", "part 2: 0", "part 3: 0", "\n\"1\"\n\"2\"\n\"3\"\n", "late: 75", "first: 0", "mine\nsecond: 0"]
-    {
+    for line in [
+        "part 1: 0",
+        "part 2: 0",
+        "part 3: 0",
+        "\n\"1\"\n\"2\"\n\"3\"\n",
+        "late: 75",
+        "first: 0",
+        "mine\n",
+        "second: 0",
+    ] {
         assert!(log.contains(line), "no `{line}` in:\n{log}");
     }
     assert!(log.contains("waits already") && log.contains("this one begins when that is over"), "{log}");

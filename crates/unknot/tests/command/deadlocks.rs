@@ -28,6 +28,21 @@ fn fits(ended: Ended) -> Ended {
     ended
 }
 
+/// The monitor's next look is due in a minute.
+#[test]
+fn a_deadlock_that_was_resolved_is_soon_told_as_over() {
+    let bench = Bench::with(
+        "name: two\ntasks:\n  a: {exec: 'unknot lock l; until test -e b; do sleep 0.01; done; touch a; unknot lock m'}\n  b: {exec: 'unknot lock m; touch b; until test -e a; do sleep 0.01; done; unknot lock l'}\n",
+    );
+    let _served = serve(&bench);
+    bench.run(&["submit", "flow.yaml", "--wait"]).code(0);
+    bench.run(&["deadlocks"]).code(0).says("retried");
+    bench.run(&["top"]).code(0).says("  ok  ");
+    let is_over = || bench.run(&["deadlocks", "--open", "--json"]).stdout.is_empty();
+    until("it is over", Duration::from_secs(30), is_over);
+    bench.run(&["deadlocks"]).code(0).says("over");
+}
+
 #[test]
 fn a_deadlock_of_two_scripts_is_told_by_name() {
     let bench = Bench::with(&script("gpu", "disk", "deploy"));

@@ -61,7 +61,7 @@ impl Frame<'_> {
         let (tone, verdict) = match (trouble, health.status) {
             (Some(_), _) => (Tone::Bad, "LOST"),
             (None, HealthState::Failing) => (Tone::Bad, "FAILING"),
-            (None, HealthState::Ok) if self.seen.verdicts.iter().any(is_proved) => (Tone::Bad, "STUCK"),
+            (None, HealthState::Ok) if self.seen.verdicts.iter().any(is_stuck) => (Tone::Bad, "STUCK"),
             (None, HealthState::Ok) => (Tone::Good, "ok"),
         };
         let at = format!("{}{leave}", time::moment(self.now));
@@ -233,9 +233,10 @@ impl Frame<'_> {
     }
 }
 
-/// Whether nothing that runs or comes by itself can move those that a verdict is about.
-fn is_proved(verdict: &rest::VerdictSummary) -> bool {
-    read_word::<Finding>(&verdict.kind).is_some_and(Finding::is_proved)
+/// Whether nothing that runs or comes by itself can move those that a verdict is about, and nothing was done about it.
+fn is_stuck(verdict: &rest::VerdictSummary) -> bool {
+    let is_proved = read_word::<Finding>(&verdict.kind).is_some_and(Finding::is_proved);
+    is_proved && verdict.outcome == "reported"
 }
 
 /// Tasks that are out of tries; where all of them are handled by their workflows, nobody need be alarmed.
