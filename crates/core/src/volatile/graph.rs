@@ -407,6 +407,7 @@ impl Graph {
     /// A task is in it no more: it has ended, or nobody can wait for it.
     fn end_task(&mut self, id: TaskId, end: End) {
         let Some(node) = self.tasks.remove(&id) else { return };
+        self.bereave(id, node.key);
         for resource in node.stands.holds.keys() {
             self.drop_keeper(Party::Task(id), *resource);
         }

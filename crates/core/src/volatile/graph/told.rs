@@ -1,8 +1,14 @@
 //! Which of the dead were told of: each cause once, however many come to wait behind it.
 
 use super::{Graph, Party};
-use crate::{RunId, wait::detector::Need};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::{
+    RunId, TaskId,
+    wait::detector::{Need, NodeKey},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The dead, by what was said of them.
 #[derive(Clone, Debug, Default)]
@@ -47,13 +53,31 @@ impl Graph {
                 continue;
             }
             let parts = self.told.causes.get(&party).and_then(|cause| self.told.parts.remove(cause));
-            for party in parts.into_iter().flatten() {
-                self.told.causes.remove(&party);
-                if self.is_deadlocked(party) {
-                    self.told.fresh.insert(party);
-                }
+            let Some(parts) = parts else { continue };
+            for party in &parts {
+                self.told.causes.remove(party);
             }
+            // Those who waited behind it as well.
+            let dead: Vec<Party> = self.deadlocked().filter(|party| !self.told.causes.contains_key(party)).collect();
+            self.told.fresh.extend(dead);
         }
+    }
+
+    /// A task ends. Who is dead already, and waits for that end or for what only it and others send, may have a cause of
+    /// its own by that: nobody dies anew, and so nothing else would have it looked at.
+    pub(super) fn bereave(&mut self, id: TaskId, key: NodeKey) {
+        let of_run = (id.run, Arc::from(""))..;
+        let sent = self.signals.range(of_run).take_while(|((run, _), _)| *run == id.run);
+        let names: Vec<&Arc<str>> =
+            sent.filter(|(_, sent)| sent.senders.contains_key(&id.index)).map(|((_, name), _)| name).collect();
+        let all = id.run.task(crate::TaskIndex(0))..=id.run.task(crate::TaskIndex(u32::MAX));
+        let of_run = self.tasks.range(all).take(if names.is_empty() { 0 } else { usize::MAX });
+        let named = of_run
+            .filter(|(_, node)| names.iter().any(|name| node.stands.senders.contains(&((*name).clone(), id.index))));
+        let waiters = self.detector.waiters(key).filter_map(|waiter| self.parties.get(&waiter).copied());
+        let bereft = named.map(|(task, _)| Party::Task(*task)).chain(waiters);
+        let dead: Vec<Party> = bereft.filter(|party| self.is_deadlocked(*party)).collect();
+        self.told.fresh.extend(dead);
     }
 
     /// Whether somebody died since the last look, or was put off then.
