@@ -12,6 +12,7 @@ mod close;
 mod grant;
 mod judge;
 mod loan;
+mod lock;
 mod operate;
 mod progress;
 mod render;

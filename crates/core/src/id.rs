@@ -5,7 +5,7 @@
 //! nothing random is needed inside the core.
 
 use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 /// Crockford's base 32: no I, L, O, U; sorts as ASCII.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -67,6 +67,11 @@ impl RunId {
     /// The task at `index` of this run.
     pub const fn task(self, index: TaskIndex) -> TaskId {
         TaskId { run: self, index }
+    }
+
+    /// The ids of all its tasks, to look them up in what is sorted by them.
+    pub(crate) const fn all_tasks(self) -> RangeInclusive<TaskId> {
+        self.task(TaskIndex(0))..=self.task(TaskIndex(u32::MAX))
     }
 
     fn write_ulid(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -388,7 +388,7 @@ impl State {
 
     /// Whether tasks of a run know of runs that they have spawned.
     pub(crate) fn has_children(&self, run: RunId) -> bool {
-        let of_run = run.task(TaskIndex(0))..=run.task(TaskIndex(u32::MAX));
+        let of_run = run.all_tasks();
         self.children.range(of_run).next().is_some()
     }
 

@@ -243,7 +243,7 @@ async fn until<T>(what: impl Future<Output = T>, heard: Option<&Heard>) -> Asked
 }
 
 /// Whether the attempt gets nothing any more.
-pub(crate) fn is_over(error: &ClientError) -> bool {
+fn is_over(error: &ClientError) -> bool {
     error.code() == Some(Problem::ATTEMPT_OVER)
 }
 

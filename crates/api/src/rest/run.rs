@@ -325,7 +325,8 @@ pub struct Why {
     /// The deadlocks and orphaned waits among those that are told; only of what was asked about.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dead_ends: Vec<DeadEnd>,
-    /// The newest verdicts that its run was part of, or one that this started; only of what was asked about. Absent while the store does not answer.
+    /// The newest verdicts that its run was part of, or one that this started; only of what was asked about. Absent while the
+    /// store does not answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verdicts: Vec<VerdictRef>,
 }

@@ -5,9 +5,8 @@ use crate::{
     AttemptId, Fence, Millis, TaskId, Timestamp,
     effect::{Answer, Refusal, WaitAnswer},
     event::{Ask, Caller},
-    row::{Detail, HistoryKind, Key},
+    row::{Detail, HistoryKind},
     run::{Answered, AtDeadline, Awaited, NAME_MAX, NESTING_MAX, Over, Parked, Phase, TERMS_MAX, Task, WaitOutcome},
-    settings::Pool,
     step::Step,
     validate::{NAME_EXPECTED, is_name, nearest},
     wait::describe,
@@ -65,7 +64,7 @@ impl Step<'_> {
         }
         let last = lease.deadline;
         self.is_sound(attempt, name, on)?;
-        self.make_asked_locks(on);
+        self.make_locks(on.units().map(|(pool, _)| pool));
         let deadline = within.map_or(last, |within| self.now.plus(within).min(last));
         let timer = on.next_timer(self.now);
         let (seq, since) = (self.next_seq(), self.now);
@@ -181,16 +180,6 @@ impl Step<'_> {
             Awaited::Children | Awaited::Timer { .. } => Ok(()),
             // Not a condition.
             Awaited::AtLeast { .. } => bad("an expression has at least one part".to_owned()),
-        }
-    }
-
-    /// A lock that nobody configured is a pool of one from its first use.
-    fn make_asked_locks(&mut self, on: &Awaited) {
-        let missing: Vec<String> =
-            on.units().map(|(pool, _)| pool.to_owned()).filter(|pool| !self.state.pools.contains_key(pool)).collect();
-        for name in missing {
-            self.state.pools.insert(name.clone(), Pool::lock());
-            self.touch(Key::Pool(name));
         }
     }
 

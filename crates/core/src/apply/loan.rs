@@ -21,16 +21,6 @@ impl State {
         self.pools.get(pool).map_or(0, |pool| pool.size.saturating_sub(held))
     }
 
-    /// Whether a lock of first use is held, wanted and named by nobody.
-    pub(crate) fn is_nobodys(&self, lock: &str) -> bool {
-        let Self { volatile, pools, .. } = self;
-        let is_of_first_use = pools.get(lock).is_some_and(|pool| pool.implicit && pool.poisoned.is_none());
-        is_of_first_use
-            && !volatile.held.contains_key(lock)
-            && !volatile.named.contains_key(lock)
-            && !volatile.waiters.awaits_units(lock)
-    }
-
     /// Whether an attempt waits for more units of a pool than are free, and came before that place; none: whenever.
     pub(crate) fn is_claimed(&self, pool: &str, before: Option<Seq>) -> bool {
         let size = self.pools.get(pool).map_or(0, |pool| pool.size);

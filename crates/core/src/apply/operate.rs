@@ -21,10 +21,6 @@ use std::collections::BTreeSet;
 
 /// Replaced workers that are remembered: their offers are on their way for seconds at the most.
 const REPLACED_MAX: usize = 100;
-/// Locks of first use that are kept while they are nobody's, so that those in use are not made again and again.
-const LOCKS_KEPT: usize = 1_000;
-/// Those that one step forgets.
-const FORGOTTEN_PER_STEP: usize = 100;
 
 impl Step<'_> {
     /// Takes over the configuration; only what differs is written.
@@ -124,23 +120,10 @@ impl Step<'_> {
     }
 
     /// Nobody holds or wants any of it.
-    fn forget_pool(&mut self, name: &str) {
+    pub(super) fn forget_pool(&mut self, name: &str) {
         self.state.pools.remove(name);
         self.state.volatile.graph.forget_pool(name);
         self.touch(Key::Pool(name.to_owned()));
-    }
-
-    /// Forgets locks of first use that are nobody's, once there are many: scripts may make up ever new names.
-    pub(crate) fn forget_locks(&mut self) {
-        for _ in 0..FORGOTTEN_PER_STEP {
-            if self.state.volatile.given_back.len() <= LOCKS_KEPT || self.is_full() {
-                return;
-            }
-            let Some(name) = self.state.volatile.given_back.pop_first() else { return };
-            if self.state.is_nobodys(&name) {
-                self.forget_pool(&name);
-            }
-        }
     }
 
     /// Keeps a verdict as somebody has marked it.

@@ -7,7 +7,6 @@ use crate::{
     event::{Submission, TakeOver},
     row::{Detail, HistoryKind, Key, Row},
     run::{End, Idempotency, Parent, Phase, Run, TaskEnd},
-    settings::Pool,
     state::task_key,
     step::Step,
     volatile::{Shared, queue_of},
@@ -89,7 +88,7 @@ impl Step<'_> {
     /// [`TASKS_MAX`](crate::validate::TASKS_MAX). 100,000 take some 10 ms in memory, and one row.
     pub(crate) fn create(&mut self, submission: &Submission, parent: Option<Parent>) {
         self.pin_definition(submission);
-        self.make_implicit_locks(submission);
+        self.make_locks(submission.definition.pools());
         let definition = Arc::clone(&self.state.definitions[&submission.definition.body.hash]);
         let start_at = submission.start_at.filter(|start_at| *start_at > self.now);
         let mut run = Run {
@@ -195,17 +194,6 @@ impl Step<'_> {
                 // Written with its content: the state may let go of it before the batch is closed.
                 let row = Row::Definition(Arc::clone(definition));
                 self.decision.written.push((Key::Definition(hash.clone()), Some(row)));
-            }
-        }
-    }
-
-    /// A lock that nobody configured is a pool of one from its first use.
-    fn make_implicit_locks(&mut self, submission: &Submission) {
-        let names = submission.definition.body.tasks.iter().flat_map(|task| task.resources.keys());
-        let missing: Vec<String> = names.filter(|name| !self.state.pools.contains_key(*name)).cloned().collect();
-        for name in missing {
-            if self.state.pools.insert(name.clone(), Pool::lock()).is_none() {
-                self.touch(Key::Pool(name));
             }
         }
     }

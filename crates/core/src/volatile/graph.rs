@@ -229,7 +229,7 @@ impl Graph {
         if let Some(tracked) = self.runs.remove(&run.id) {
             self.untrack(run, status, tracked);
         }
-        let of_run = run.id.task(TaskIndex(0))..=run.id.task(TaskIndex(u32::MAX));
+        let of_run = run.id.all_tasks();
         let lenders: Vec<TaskId> = self.lenders.range(of_run).map(|(task, _)| *task).collect();
         for task in lenders {
             if let Some(lender) = self.lenders.get_mut(&task) {

@@ -1,7 +1,7 @@
 //! Running attempts that wait: who is to be looked at when something comes.
 
 use crate::{
-    RunId, Seq, TaskId, TaskIndex,
+    RunId, Seq, TaskId,
     run::{Awaited, Parked},
 };
 use std::{
@@ -102,7 +102,7 @@ impl Waiters {
 
     /// Something came that the attempts of a run may wait for.
     pub(crate) fn look_at_run(&mut self, run: RunId) {
-        let of_run = run.task(TaskIndex(0))..=run.task(TaskIndex(u32::MAX));
+        let of_run = run.all_tasks();
         self.due.extend(self.places.range(of_run).map(|(task, seq)| (*seq, *task)));
     }
 
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_line_is_asked_in_order_and_only_those_who_fit() {
-        let [big, small, last] = [1, 2, 3].map(|chance| RunId::from_parts(1, chance).task(TaskIndex(0)));
+        let [big, small, last] = [1, 2, 3].map(|chance| RunId::from_parts(1, chance).task(crate::TaskIndex(0)));
         let mut waiters = Waiters::default();
         waiters.add(big, &parked(1, "gpu", 3));
         waiters.add(small, &parked(2, "gpu", 1));

@@ -3,7 +3,7 @@
 use super::wait::{bound, units};
 use crate::{
     args::Lock,
-    attempt::{Attempt, Heard, Waited, is_over, unique_name},
+    attempt::{Attempt, Heard, Waited, unique_name},
     error::{Error, eprint_quietly, report},
     exit::Exit,
 };
@@ -19,7 +19,7 @@ use std::{
 };
 use unknot_api::{
     client::ClientError,
-    rest::{WaitFor, WaitOutcome, WaitRequest},
+    rest::{Problem, WaitFor, WaitOutcome, WaitRequest},
 };
 
 /// What to do outside of a task.
@@ -124,7 +124,7 @@ fn give_back(attempt: &Attempt, granted: &BTreeMap<String, u32>, heard: &Heard) 
     loop {
         match attempt.release(granted) {
             // Another process of the attempt waits meanwhile, and all that it holds is lent to its runs.
-            Err(Error::Client { source, .. }) if source.status() == Some(409) && !is_over(&source) => {
+            Err(Error::Client { source, .. }) if source.code() == Some(Problem::WAITS_ALREADY) => {
                 if heard.end_within(LENT_AGAIN).is_some() {
                     return;
                 }

@@ -79,7 +79,8 @@ pub(crate) fn perform(asked: &Asked, out: &mut dyn Write) -> Result<Exit, Error>
     Ok(Exit::Success)
 }
 
-/// The newest verdicts that the run behind an id was part of, or one that it started. Should they not be found, the rest is told all the same.
+/// The newest verdicts that the run behind an id was part of, or one that it started. Should they not be found, the rest is
+/// told all the same.
 pub(super) fn mentioned(source: &mut Source, id: &str) -> Vec<rest::VerdictRef> {
     let own = run_of(id);
     let Ok(run) = own.parse() else { return Vec::new() };

@@ -48,15 +48,18 @@ impl Graph {
     /// At the end of a change: a cause of which somebody moved is none any more, and whoever of it is dead all the same is
     /// looked at again. One that only seemed to move, while the change was made, is what it was.
     pub(super) fn settle_told(&mut self) {
+        let mut is_one_gone = false;
         for party in std::mem::take(&mut self.told.moved) {
             if self.is_deadlocked(party) {
                 continue;
             }
             let parts = self.told.causes.get(&party).and_then(|cause| self.told.parts.remove(cause));
-            let Some(parts) = parts else { continue };
-            for party in &parts {
-                self.told.causes.remove(party);
+            is_one_gone |= parts.is_some();
+            for party in parts.into_iter().flatten() {
+                self.told.causes.remove(&party);
             }
+        }
+        if is_one_gone {
             // Those who waited behind it as well.
             let dead: Vec<Party> = self.deadlocked().filter(|party| !self.told.causes.contains_key(party)).collect();
             self.told.fresh.extend(dead);
@@ -70,8 +73,7 @@ impl Graph {
         let sent = self.signals.range(of_run).take_while(|((run, _), _)| *run == id.run);
         let names: Vec<&Arc<str>> =
             sent.filter(|(_, sent)| sent.senders.contains_key(&id.index)).map(|((_, name), _)| name).collect();
-        let all = id.run.task(crate::TaskIndex(0))..=id.run.task(crate::TaskIndex(u32::MAX));
-        let of_run = self.tasks.range(all).take(if names.is_empty() { 0 } else { usize::MAX });
+        let of_run = self.tasks.range(id.run.all_tasks()).take(if names.is_empty() { 0 } else { usize::MAX });
         let named = of_run
             .filter(|(_, node)| names.iter().any(|name| node.stands.senders.contains(&((*name).clone(), id.index))));
         let waiters = self.detector.waiters(key).filter_map(|waiter| self.parties.get(&waiter).copied());
@@ -143,8 +145,7 @@ impl Graph {
     fn blockers(&self, party: Party, found: &mut Vec<Party>) {
         match party {
             Party::Run(run) => {
-                let of_run = run.task(crate::TaskIndex(0))..=run.task(crate::TaskIndex(u32::MAX));
-                found.extend(self.tasks.range(of_run).map(|(task, _)| Party::Task(*task)));
+                found.extend(self.tasks.range(run.all_tasks()).map(|(task, _)| Party::Task(*task)));
             }
             Party::Task(task) => {
                 let Some(node) = self.tasks.get(&task) else { return };
